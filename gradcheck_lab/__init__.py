@@ -1,0 +1,62 @@
+"""Verify hand-written backward passes: every gradient, the cause when one is wrong, and what would have been noticed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradcheck_lab.check import ALL, assert_gradients, check
+    from gradcheck_lab.compare import compare
+    from gradcheck_lab.errors import GradientMismatch, InvalidArgument
+    from gradcheck_lab.op import Op, op
+    from gradcheck_lab.report import Finding, GradientResult, Report
+    from gradcheck_lab.variable import Variable
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ALL": "check",
+    "assert_gradients": "check",
+    "check": "check",
+    "compare": "compare",
+    "GradientMismatch": "errors",
+    "InvalidArgument": "errors",
+    "Op": "op",
+    "op": "op",
+    "Finding": "report",
+    "GradientResult": "report",
+    "Report": "report",
+    "Variable": "variable",
+}
+
+__all__ = [
+    "ALL",
+    "Finding",
+    "GradientMismatch",
+    "GradientResult",
+    "InvalidArgument",
+    "Op",
+    "Report",
+    "Variable",
+    "assert_gradients",
+    "check",
+    "compare",
+    "op",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562), so that importing the package stays free of torch."""
+    home = _HOMES.get(name)
+    if home is None:
+        if name in {"ops", "specs", "strategies", "networks"}:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,125 @@
+"""A program: a plain function that calls ops, on Variables for the manual side and on tensors for autograd."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from gradcheck_lab.case import is_differentiable
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.naming import assigned_names, input_names, option_names
+from gradcheck_lab.op import Op, active_recorder, as_tuple
+from gradcheck_lab.subject import Call, Key, Manual, Recording, Subject, Trace, importable
+from gradcheck_lab.variable import OPERATORS, Node, Variable, backward, operator, record, unwrap
+
+
+def adapt_program(value: Any) -> Subject | None:
+    """Translate a plain function (or method, or partial); anything else is declined."""
+    if not isinstance(value, (types.FunctionType, types.MethodType, partial)):
+        return None
+    program: Callable[..., Any] = value
+    name = getattr(value, "__name__", None) or getattr(getattr(value, "func", None), "__name__", "program")
+
+    def validate(inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
+        known = option_names(program, len(inputs))
+        for option in options:
+            if known is not None and option not in known:
+                accepted = f"it accepts {', '.join(known)}" if known else "it accepts none"
+                raise InvalidArgument(f"{name} has no option {option!r}; {accepted}")
+
+    return Subject(
+        name,
+        "program",
+        partial(input_names, program),
+        partial(_record, program, name),
+        partial(_trace, program),
+        validate,
+        importable(value),
+    )
+
+
+def _record(program: Callable[..., Any], name: str, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+    leaves = tuple(Variable(value) if is_differentiable(value) else value for value in inputs)
+    with record() as tape:
+        output = program(*leaves, **options)
+    variables = as_tuple(output)
+    for variable in variables:
+        if not isinstance(variable, Variable):
+            raise InvalidArgument(
+                f"{name} returned a {type(variable).__name__} where its ops return Variables; "
+                "return what the ops gave, and call ops on the inputs that the function is given"
+            )
+
+    def walk(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
+        backward(variables, grad_outputs)
+        returned = tuple(leaf.grad if isinstance(leaf, Variable) else None for leaf in leaves)
+        values = {
+            Key("value", k, j): variable.grad for k, node in enumerate(tape) for j, variable in enumerate(node.outputs)
+        }
+        return Manual(returned, values)
+
+    calls = tuple(_call(node) for node in tape)
+    several = isinstance(output, (tuple, list))
+    return Recording(tuple(variable.data for variable in variables), several, walk, calls)
+
+
+def _call(node: Node) -> Call:
+    inputs = tuple(unwrap(value) for value in node.inputs)
+    outputs = tuple(variable.data for variable in node.outputs)
+    return Call(node.op, inputs, node.options, outputs, node.several, node.names)
+
+
+@dataclass
+class _Tracer(TorchFunctionMode):
+    """Runs op calls under autograd; each input passes through an alias, whose gradient is that call's own share."""
+
+    substitute: frozenset[int] = frozenset()
+    calls: list[Call] = field(default_factory=list)
+    inside: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def apply(self, op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        op.validate(inputs, options)
+        aliases = tuple(
+            value.view_as(value) if isinstance(value, torch.Tensor) and value.requires_grad else value
+            for value in inputs
+        )
+        self.inside, token = True, active_recorder.set(None)
+        try:
+            forward = op.as_function() if len(self.calls) in self.substitute else op.forward
+            output = forward(*aliases, **options)
+        finally:
+            self.inside = False
+            active_recorder.reset(token)
+        several = isinstance(output, (tuple, list))
+        self.calls.append(Call(op, aliases, options, as_tuple(output), several, assigned_names()))
+        return output
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        if not self.inside and not kwargs and name in OPERATORS:
+            return operator(name, args)
+        return func(*args, **(kwargs or {}))
+
+
+def _trace(
+    program: Callable[..., Any], inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]
+) -> Trace:
+    tracer = _Tracer(substitute)
+    token = active_recorder.set(tracer)
+    try:
+        with tracer:
+            output = program(*inputs, **options)
+    finally:
+        active_recorder.reset(token)
+    return Trace(as_tuple(output), tuple(tracer.calls))

@@ -1,0 +1,148 @@
+"""One concrete call: inputs, grad_outputs, options and seed; and how its random numbers are drawn."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from gradcheck_lab.specs import Spec, bind
+
+_PERIOD = 99991
+_SIZES = (5, 3, 7, 2, 11, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One call of a subject: positional inputs, keyword options, an upstream gradient per output when it was given."""
+
+    inputs: tuple[Any, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    grad_outputs: tuple[torch.Tensor, ...] | None = None
+    seed: int = 0
+    label: str = "as given"
+
+
+def is_differentiable(value: Any) -> bool:
+    """Whether a gradient of `value` means anything: floating and complex tensors."""
+    return isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())
+
+
+def copy_inputs(inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """Detached copies of the tensors, with their strides, apart from the user's storage; other values as they are."""
+    return tuple(copy_tensor(value) if isinstance(value, torch.Tensor) else value for value in inputs)
+
+
+def copy_tensor(value: torch.Tensor) -> torch.Tensor:
+    """A detached copy that keeps the strides of `value`; the elements of an expanded tensor stay shared."""
+    value = value.detach()
+    if any(stride == 0 and size > 1 for stride, size in zip(value.stride(), value.shape, strict=True)):
+        narrow = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in value.stride())
+        return copy_tensor(value[narrow]).expand(value.shape)
+    return value.clone()
+
+
+def random_like(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """An upstream gradient of the shape, dtype and device of `value`: short, non-zero, non-uniform numbers.
+
+    They are multiples of 1/64 of either sign between 1/4 and 2, exact in every floating dtype. A large tensor repeats
+    a block of prime length under ever new random factors, so that drawing costs no more than writing.
+    """
+    count = value.numel() * (2 if value.is_complex() else 1)
+    flat = _short_numbers(min(count, _PERIOD), generator)
+    if count > _PERIOD:
+        rows = -(-count // _PERIOD)
+        factors = _short_numbers(rows, generator).sign() * 2.0 ** torch.randint(-2, 2, (rows,), generator=generator)
+        whole = torch.empty((rows, _PERIOD), dtype=_real(value.dtype))
+        torch.mul(flat.to(whole.dtype), factors.to(whole.dtype).unsqueeze(1), out=whole)
+        flat = whole.reshape(-1)[:count]
+    flat = flat.to(value.device, _real(value.dtype))
+    return torch.view_as_complex(flat.reshape(*value.shape, 2)) if value.is_complex() else flat.reshape(value.shape)
+
+
+def _short_numbers(count: int, generator: torch.Generator) -> torch.Tensor:
+    size = torch.randint(16, 129, (count,), generator=generator)
+    sign = torch.randint(0, 2, (count,), generator=generator) * 2 - 1
+    return (size * sign).double() / 64
+
+
+def _real(dtype: torch.dtype) -> torch.dtype:
+    return dtype.to_real() if dtype.is_complex else dtype
+
+
+def draw_inputs(
+    specs: Sequence[Spec],
+    seed: int,
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> tuple[torch.Tensor, ...]:
+    """Draw one tensor per spec; letters without a size get distinct small primes, variadic ones a single dimension."""
+    generator = torch.Generator().manual_seed(seed)
+    known = dict(sizes or {})
+    spare = iter(_SIZES * len(specs))
+    for spec in specs:
+        for dim in spec.dims:
+            if dim.name not in known:
+                known[dim.name] = (dim.size,) if dim.size is not None else (next(spare),)
+    return tuple(draw(spec, known, generator, dtype) for spec in specs)
+
+
+def draw(
+    spec: Spec, sizes: Mapping[str, tuple[int, ...]], generator: torch.Generator, dtype: torch.dtype
+) -> torch.Tensor:
+    """Draw the tensor of one spec, every letter's size given."""
+    shape = [size for dim in spec.dims for size in sizes[dim.name]]
+    normal = torch.randn(shape, generator=generator, dtype=torch.float64)
+    if spec.kind == "labels":
+        return torch.randint(0, max(1, sizes[str(spec.classes)][0]), shape, generator=generator)
+    if spec.kind == "integers":
+        return torch.randint(spec.low, spec.high, shape, generator=generator)
+    if spec.kind == "mask":
+        return normal > 0
+    if spec.kind == "positive":
+        normal = normal.abs() + 0.25
+    elif spec.kind == "probabilities":
+        normal = torch.softmax(normal, -1)
+    elif spec.kind == "one_hot" and normal.numel():
+        normal = (normal == normal.amax(-1, keepdim=True)).double()
+    return normal.to(dtype)
+
+
+def bound_sizes(specs: Sequence[Spec], inputs: Sequence[torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """The size of every letter in a call."""
+    return bind(specs, [value.shape for value in inputs], [f"input {i}" for i in range(len(inputs))])
+
+
+@contextmanager
+def preserved_randomness(seed: int) -> Iterator[None]:
+    """Run a block with every global generator seeded by `seed`, and put their states back afterwards."""
+    numpy = sys.modules.get("numpy")
+    torch_state, python_state = torch.get_rng_state(), random.getstate()
+    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    numpy_state = numpy.random.get_state() if numpy is not None else None
+    try:
+        seed_all(seed)
+        yield
+    finally:
+        torch.set_rng_state(torch_state)
+        random.setstate(python_state)
+        if cuda_states is not None:
+            torch.cuda.set_rng_state_all(cuda_states)
+        if numpy is not None:
+            numpy.random.set_state(numpy_state)
+
+
+def seed_all(seed: int) -> None:
+    """Seed the global generators, so that two runs of a forward draw the same random numbers."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    random.seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(seed % 2**32)

@@ -1,0 +1,226 @@
+"""The verb `check`: one call of a hand-written backward, held against the oracle."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab import __version__
+from gradcheck_lab.adapters import adapt
+from gradcheck_lab.case import Case, is_differentiable, preserved_randomness
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.examine import Examination
+from gradcheck_lab.op import as_tuple
+from gradcheck_lab.probes import ALL, run_probes
+from gradcheck_lab.report import Finding, GradientResult, Report, Verdict
+from gradcheck_lab.subject import Subject, Trace
+
+CAUSES = frozenset(
+    "forward-mismatch raises gradient-count missing-gradient missing-broadcast-sum wrong-shape wrong-dtype non-finite "
+    "masked-branch upstream-ignored upstream-scalarized not-linear output-gradient-dropped undefined-upstream "
+    "upstream-layout input-layout mutates-grad-output mutates-input mutates-saved stale-state accumulates-across-calls "
+    "reused-buffer nondeterministic unwritten-elements aliased-inputs fan-out-overwritten duplicate-index "
+    "needs-input-grad sign constant-factor transposed permuted slots-swapped wrong-axis zero-gradient missing-term "
+    "outside-subdifferential tie-mass low-precision overflow epsilon-mismatch value-dependent size-specialised "
+    "option-specialised random-replay mode-mismatch double-backward missing-conjugate disconnected wrong-value "
+    "convention engine-reduced stochastic discontinuous oracle-disagrees unsupported".split()
+)
+
+
+def check(
+    op: Any,
+    *inputs: Any,
+    options: Mapping[str, Any] | None = None,
+    reference: Any = None,
+    grad_output: torch.Tensor | Sequence[torch.Tensor] | None = None,
+    order: int = 1,
+    probes: Collection[str] = ALL,
+    allow: Collection[str] = (),
+    seed: int = 0,
+) -> Report:
+    """Check every gradient of one call of `op` against autograd on the same forward.
+
+    `op` is a `gl.Op` or a function that calls ops; `inputs` are its tensors, of any shape and floating dtype that its
+    forward takes; `options` go to the forward by keyword. `reference` is the same function in torch, used as the oracle in
+    the forward's place. `grad_output` has the output's shape (one per output, as a tuple, for several); it is drawn
+    at random when left out. `probes=()` compares only. `allow` names causes that are downgraded to notes.
+    The inputs, their `.grad` and the global generators are left as they were.
+
+    Returns a `Report`. Raises `InvalidArgument` for a call that cannot mean anything.
+    Source of the error budget: `gradcheck_lab.tolerance`.
+
+    >>> import torch
+    >>> from gradcheck_lab import ops
+    >>> x, w, b = torch.randn(4, 3).double(), torch.randn(2, 3).double(), torch.randn(2).double()
+    >>> check(ops.linear, x, w, b).verdict
+    'pass'
+    """
+    started = time.perf_counter()
+    subject = adapt(op)
+    keywords = dict(options or {})
+    _refuse(subject, inputs, keywords, order, probes, allow)
+    given = None if grad_output is None else tuple(as_tuple(grad_output))
+    evaluations = {"forward": 0, "backward": 0}
+    if reference is not None:
+        subject = _with_reference(subject, reference)
+    with preserved_randomness(seed):
+        subject.validate(inputs, keywords)
+        examination = Examination(subject, Case(inputs, keywords, given, seed), evaluations)
+        examination.run()
+        examination.findings += run_probes(examination, probes)
+    report = _report(examination, allow, seed, time.perf_counter() - started)
+    if not report.gradients and not report.findings and not report.reasons:
+        raise InvalidArgument(f"nothing was compared for {subject.name}; give it an input that its output depends on")
+    return report
+
+
+def assert_gradients(op: Any, *inputs: Any, **arguments: Any) -> Report:
+    """Run `check` with the same arguments and return its report; raise `GradientMismatch` unless it passes.
+
+    >>> import torch
+    >>> from gradcheck_lab import ops
+    >>> assert_gradients(ops.relu, torch.tensor([-1.0, 2.0])).verdict
+    'pass'
+    """
+    report = check(op, *inputs, **arguments)
+    report.raise_if_failed()
+    return report
+
+
+def _refuse(
+    subject: Subject,
+    inputs: tuple[Any, ...],
+    options: dict[str, Any],
+    order: int,
+    probes: Collection[str],
+    allow: Collection[str],
+) -> None:
+    name = subject.name
+    if not inputs:
+        raise InvalidArgument(f"{name} was given no inputs; pass its tensors: gl.check({name}, x, ...)")
+    for index, value in enumerate(inputs):
+        if value is not None and not isinstance(value, torch.Tensor):
+            raise InvalidArgument(
+                f"input {index} of {name} is a {type(value).__name__}; pass a tensor, such as "
+                f"torch.as_tensor(..., dtype=torch.float64), or give it by keyword in options="
+            )
+    _refuse_tensors(subject, [value for value in inputs if value is not None])
+    if order not in (1, 2):
+        raise InvalidArgument(f"order is {order!r}; pass 1 or 2")
+    if order == 2:
+        raise InvalidArgument("order=2 is not available yet; pass order=1 and check the second derivative apart")
+    _refuse_names("probes", probes, ALL)
+    _refuse_names("allow", allow, CAUSES)
+
+
+def _refuse_tensors(subject: Subject, tensors: Sequence[torch.Tensor]) -> None:
+    name = subject.name
+    devices = sorted({str(value.device) for value in tensors if value.ndim})
+    if len(devices) > 1:
+        raise InvalidArgument(f"the inputs of {name} are on {' and '.join(devices)}; move them to one device")
+    if not any(is_differentiable(value) for value in tensors):
+        dtypes = ", ".join(sorted({str(value.dtype).removeprefix("torch.") for value in tensors}))
+        raise InvalidArgument(
+            f"nothing to compare: no input of {name} is a floating tensor ({dtypes or 'None'}); "
+            "pass x.double() where a gradient is wanted"
+        )
+    names = subject.names(len(tensors))
+    for index, value in enumerate(tensors):
+        if is_differentiable(value) and not bool(torch.isfinite(value.detach()).all()):
+            raise InvalidArgument(
+                f"input {index} {names[index]!r} of {name} holds NaN or inf, where no gradient is defined; "
+                "pass finite numbers"
+            )
+
+
+def _refuse_names(argument: str, given: Collection[str], known: Collection[str]) -> None:
+    if isinstance(given, str):
+        raise InvalidArgument(f"{argument} is a string; pass a set: {argument}={{{given!r}}}")
+    for item in given:
+        if item not in known:
+            raise InvalidArgument(f"{argument} names {item!r}, which is unknown; known: {', '.join(sorted(known))}")
+
+
+def _with_reference(subject: Subject, reference: Any) -> Subject:
+    if not callable(reference):
+        raise InvalidArgument(
+            f"reference is a {type(reference).__name__}; pass the same function written with torch's own functions"
+        )
+
+    def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
+        return Trace(as_tuple(reference(*inputs, **options)))
+
+    return replace(subject, trace=trace)
+
+
+def _report(examination: Examination, allow: Collection[str], seed: int, seconds: float) -> Report:
+    subject, case = examination.subject, examination.case
+    gradients = tuple(comparison.result for comparison in examination.comparisons)
+    findings = tuple(_downgraded(finding, allow) for finding in examination.findings)
+    reasons = [*examination.reasons, *(g.reason for g in gradients if g.reason)]
+    if allow:
+        gradients = tuple(_accepted(gradient, findings) for gradient in gradients)
+    return Report(
+        verdict=_verdict(gradients, findings, reasons),
+        subject=subject.name,
+        kind=subject.kind,
+        gradients=gradients,
+        findings=findings,
+        oracle="autograd in float64",
+        sensitivity={c.result.name: c.sensitivity for c in examination.comparisons},
+        evaluations=dict(examination.evaluations),
+        seconds=seconds,
+        seed=seed,
+        reproduce=_reproduce(subject, case, seed),
+        reasons=tuple(reasons),
+        environment=environment(),
+    )
+
+
+def _verdict(
+    gradients: Sequence[GradientResult], findings: Sequence[Finding], reasons: Sequence[str]
+) -> Verdict:
+    if any(finding.severity == "error" for finding in findings):
+        return "fail"
+    if any(gradient.verdict == "fail" for gradient in gradients):
+        return "fail"
+    return "inconclusive" if reasons else "pass"
+
+
+def _downgraded(finding: Finding, allow: Collection[str]) -> Finding:
+    return replace(finding, severity="note") if finding.cause in allow else finding
+
+
+def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> GradientResult:
+    mine = [finding for finding in findings if finding.gradient == gradient.name and finding.op == gradient.op]
+    excused = mine or gradient.contaminated_by is not None
+    if gradient.verdict == "fail" and excused and not any(finding.severity == "error" for finding in findings):
+        return replace(gradient, verdict="pass", settled_by="allow")
+    return gradient
+
+
+def _reproduce(subject: Subject, case: Case, seed: int) -> str:
+    if subject.target is not None and subject.specs and case.label == "drawn":
+        return f"gradcheck-lab check {subject.target} --seed {seed}"
+    shapes = ", ".join(
+        f"{n}: {str(v.dtype).removeprefix('torch.')}{list(v.shape)}" if isinstance(v, torch.Tensor) else f"{n}: {v!r}"
+        for n, v in zip(subject.names(len(case.inputs)), case.inputs, strict=True)
+    )
+    return f"gl.check({subject.name}, ..., seed={seed}) with {shapes}"
+
+
+def environment() -> dict[str, str]:
+    """The versions that a figure depends on."""
+    return {
+        "gradcheck_lab": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "platform": sys.platform,
+    }
+

@@ -1,0 +1,29 @@
+"""Why a gradient is wrong: one family of explanations a file, asked in order, the first that fits wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gradcheck_lab.diagnosis.arrangement import misplaced
+from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.precision import imprecise
+from gradcheck_lab.diagnosis.scaling import rescaled
+from gradcheck_lab.diagnosis.shapes import misshapen
+
+FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (misshapen, rescaled, misplaced, imprecise)
+
+
+def explain(evidence: Evidence) -> Explanation:
+    """The most specific cause that the evidence supports; `wrong-value` when nothing explains it."""
+    for family in FAMILIES:
+        found = family(evidence)
+        if found is not None:
+            return found
+    return Explanation(
+        "wrong-value",
+        "no known mistake explains it",
+        "derive the rule again for the worst element, or check a smaller input",
+    )
+
+
+__all__ = ["FAMILIES", "Evidence", "Explanation", "explain"]

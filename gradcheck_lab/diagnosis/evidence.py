@@ -1,0 +1,61 @@
+"""What an explanation may look at, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from gradcheck_lab.tolerance import unit_roundoff
+
+_MOST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A cause of the fixed list, the sentence that says why, and what to do."""
+
+    cause: str
+    sentence: str
+    suggestion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One wrong gradient: what came back, the reference, and the tensors of the call by name.
+
+    `tensors` maps names of inputs, outputs and upstream gradients to the tensors; `references` the names of the other
+    inputs to their reference gradients.
+    """
+
+    name: str
+    actual: torch.Tensor
+    expected: torch.Tensor
+    dtype: torch.dtype
+    tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    references: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    upstream: tuple[torch.Tensor, ...] = ()
+
+    @property
+    def small(self) -> bool:
+        """Whether the tensors are small enough to rearrange and compare freely."""
+        return max(self.actual.numel(), self.expected.numel()) <= _MOST
+
+    def fits(self, candidate: torch.Tensor, actual: torch.Tensor | None = None) -> bool:
+        """Whether `actual` (what came back, unless given) is `candidate` up to the rounding of a sound implementation."""
+        value = self.actual if actual is None else actual
+        if value.shape != candidate.shape or not value.numel():
+            return False
+        wide = torch.complex128 if value.is_complex() or candidate.is_complex() else torch.float64
+        a, b = value.to(wide), candidate.to(wide)
+        scale = float(torch.linalg.vector_norm(b))
+        error = float(torch.linalg.vector_norm(a - b))
+        growth = 8 if torch.finfo(self.dtype).bits == 16 else 64
+        return scale > 0 and error <= growth * unit_roundoff(self.dtype) * scale
+
+
+def axes_text(axes: tuple[int, ...]) -> str:
+    """`axis 0` or `axes 0 and 2`."""
+    words = [str(axis) for axis in axes]
+    return f"axis {words[0]}" if len(words) == 1 else f"axes {', '.join(words[:-1])} and {words[-1]}"

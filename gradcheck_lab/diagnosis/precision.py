@@ -1,0 +1,39 @@
+"""Rounding larger than the dtype explains: a narrower dtype somewhere inside."""
+
+from __future__ import annotations
+
+import torch
+
+from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.tolerance import unit_roundoff
+
+_NARROWER = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def imprecise(evidence: Evidence) -> Explanation | None:
+    """Explain errors that sit at the rounding level of a narrower dtype; None when they do not look like rounding."""
+    actual, expected = evidence.actual, evidence.expected
+    if actual.shape != expected.shape or actual.is_complex() or not evidence.small:
+        return None
+    wide, truth = actual.double(), expected.double()
+    error, scale = wide - truth, float(torch.linalg.vector_norm(truth))
+    size = float(torch.linalg.vector_norm(error))
+    if not 0 < size < 0.1 * scale:
+        return None
+    level = size / scale
+    aligned = abs(float((error * truth).sum())) / (size * scale)
+    for dtype in _NARROWER:
+        u = unit_roundoff(dtype)
+        if u <= unit_roundoff(evidence.dtype):
+            continue
+        name = str(dtype).removeprefix("torch.")
+        rounded = torch.equal(wide.to(dtype).double(), wide) and not torch.equal(truth.to(dtype).double(), truth)
+        spread = float((error != 0).double().mean()) > 0.7 and aligned < 0.7 and actual.numel() >= 4
+        if (rounded and u / 64 <= level <= 8 * u) or (spread and u / 8 <= level <= 2 * u):
+            what = f"every value is a {name} number" if rounded else f"the error, {level:.1g} of the gradient, is at {name}'s level"
+            return Explanation("low-precision", what, f"compute in {_name(evidence.dtype)} or wider throughout, without a cast to {name}")
+    return None
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

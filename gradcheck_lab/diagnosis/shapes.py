@@ -1,0 +1,64 @@
+"""Shapes that differ: a broadcast that was not summed, a transposition, a lost or kept dimension."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, axes_text
+
+
+def misshapen(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient whose shape is not its input's; None when the shapes agree."""
+    actual, expected, name = evidence.actual, evidence.expected, evidence.name
+    got, wanted = tuple(actual.shape), tuple(expected.shape)
+    if got == wanted:
+        return None
+    axes = _broadcast_axes(got, wanted)
+    if axes:
+        right = "" if not evidence.small or evidence.fits(expected, _summed(evidence, axes)) else ", and more is wrong"
+        return Explanation(
+            "missing-broadcast-sum",
+            f"it has shape {got}, expected {wanted}: sum over {axes_text(axes)}{right}",
+            f"return the gradient of {name!r} as grad.sum({axes[0] if len(axes) == 1 else axes}).reshape({wanted})",
+        )
+    if evidence.small:
+        for order in itertools.permutations(range(actual.ndim)) if actual.ndim == expected.ndim <= 5 else ():
+            if tuple(got[k] for k in order) == wanted and evidence.fits(expected, actual.permute(order)):
+                fix = f"{name}_grad.T" if actual.ndim == 2 else f"{name}_grad.permute{order}"
+                return Explanation(
+                    "transposed",
+                    f"it has shape {got}, expected {wanted}: it is the transposed reference",
+                    f"return {fix}, or swap the factors of the product",
+                )
+    if actual.numel() == expected.numel():
+        return Explanation(
+            "wrong-shape",
+            f"it has shape {got}, expected {wanted}: as many elements in another shape",
+            f"return the gradient of {name!r} with .reshape({wanted})",
+        )
+    return Explanation(
+        "wrong-shape",
+        f"it has shape {got}, expected {wanted}",
+        f"return a gradient of the shape of {name!r}, {wanted}",
+    )
+
+
+def _broadcast_axes(got: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes over which summing `got` gives `wanted`, when `wanted` broadcasts to `got`; else empty."""
+    lead = len(got) - len(wanted)
+    if lead < 0:
+        return ()
+    axes = list(range(lead))
+    for k, size in enumerate(wanted):
+        if size == 1 and got[lead + k] != 1:
+            axes.append(lead + k)
+        elif size != got[lead + k]:
+            return ()
+    # only extra dimensions of size 1: nothing was left unsummed, the rank alone is wrong
+    return () if all(got[axis] == 1 for axis in axes) else tuple(axes)
+
+
+def _summed(evidence: Evidence, axes: tuple[int, ...]) -> torch.Tensor:
+    return evidence.actual.double().sum(axes).reshape(evidence.expected.shape)

@@ -1,0 +1,142 @@
+"""Training a network twice from one start: by the hand-written gradients, and by autograd on the same program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from gradcheck_lab.networks.digits import PARAMETERS
+from gradcheck_lab.op import Op, active_recorder
+from gradcheck_lab.variable import Variable, record
+
+Program = Callable[..., Any]
+Parameters = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """The loss of one batch, the gradients of the parameters, and those of the intermediates in order of the calls."""
+
+    loss: float
+    parameters: Parameters
+    intermediates: Parameters
+    names: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Run:
+    """One training in lockstep: the parameters and the loss of every step of both sides.
+
+    `differences` maps each gradient to its largest relative difference over the steps: the largest element of
+    the difference, relative to the largest element of autograd's.
+    """
+
+    hand_written: Parameters
+    autograd: Parameters
+    hand_written_losses: list[float] = field(default_factory=list)
+    autograd_losses: list[float] = field(default_factory=list)
+    differences: dict[str, float] = field(default_factory=dict)
+
+
+def train(
+    network: Program,
+    x: torch.Tensor,
+    target: torch.Tensor,
+    start: Parameters,
+    *,
+    epochs: int,
+    rate: float,
+    batch: int,
+    seed: int,
+    on_step: Callable[[], None] = lambda: None,
+) -> Run:
+    """Train both sides by stochastic gradient descent on the same batches, each by its own gradients.
+
+    `x` (n, d_in), `target` (n, ...); `start` the parameters that both begin with, left as they are; batches are drawn
+    by `seed`. `on_step` is called after every step.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    run = Run(start, start)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x), generator=generator).split(batch):
+            ours = hand_written_gradients(network, x[rows], target[rows], run.hand_written)
+            theirs = autograd_gradients(network, x[rows], target[rows], run.autograd)
+            _note(run, ours, theirs)
+            run.hand_written = _stepped(run.hand_written, ours.parameters, rate)
+            run.autograd = _stepped(run.autograd, theirs.parameters, rate)
+            on_step()
+    return run
+
+
+def hand_written_gradients(
+    network: Program, x: torch.Tensor, target: torch.Tensor, parameters: Parameters
+) -> Gradients:
+    """Run `network` on Variables and walk its hand-written rules."""
+    variables = [Variable(value) for value in parameters]
+    with record() as tape:
+        loss = network(x, target, *variables)
+    loss.backward()
+    intermediates = [variable for node in tape for variable in node.outputs]
+    names = tuple(name for node in tape for name in node.names)
+    return Gradients(loss.item(), _grads(variables), _grads(intermediates), names)
+
+
+def autograd_gradients(
+    network: Program, x: torch.Tensor, target: torch.Tensor, parameters: Parameters
+) -> Gradients:
+    """Run `network` on tensors and let torch differentiate it, `retain_grad` on every intermediate."""
+    leaves = [value.detach().requires_grad_() for value in parameters]
+    retained = _Retained([])
+    token = active_recorder.set(retained)
+    try:
+        loss = network(x, target, *leaves)
+    finally:
+        active_recorder.reset(token)
+    loss.backward()
+    return Gradients(float(loss.detach()), _grads(leaves), _grads(retained.outputs))
+
+
+def relative_difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """The largest |ours - theirs| over the largest |theirs|; 0 where both are zero.
+
+    >>> relative_difference(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 4.0]))
+    0.25
+    """
+    if torch.equal(ours, theirs):
+        return 0.0
+    return float((ours - theirs).abs().amax() / theirs.abs().amax())
+
+
+@dataclass(frozen=True, slots=True)
+class _Retained:
+    outputs: list[torch.Tensor]
+
+    def apply(self, op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        output = op.forward(*inputs, **options)
+        output.retain_grad()
+        self.outputs.append(output)
+        return output
+
+
+def _grads(values: Sequence[Variable | torch.Tensor]) -> Parameters:
+    return tuple(torch.zeros(value.shape) if value.grad is None else value.grad for value in values)
+
+
+def _note(run: Run, ours: Gradients, theirs: Gradients) -> None:
+    run.hand_written_losses.append(ours.loss)
+    run.autograd_losses.append(theirs.loss)
+    names = (*ours.names, *PARAMETERS)
+    left, right = ((*side.intermediates, *side.parameters) for side in (ours, theirs))
+    for name, mine, reference in zip(names, left, right, strict=True):
+        found = relative_difference(mine, reference)
+        # `not <=` rather than `>`: a NaN is kept
+        if not found <= run.differences.get(name, 0.0):
+            run.differences[name] = found
+        run.differences.setdefault(name, found)
+
+
+def _stepped(parameters: Parameters, grads: Parameters, rate: float) -> Parameters:
+    return tuple(value - rate * grad for value, grad in zip(parameters, grads, strict=True))

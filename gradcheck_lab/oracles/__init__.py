@@ -1,0 +1,28 @@
+"""What says what the gradient should be: one oracle a file, each returning `Estimate(value, error)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A gradient and how far it may be from the truth.
+
+    `value` has the shape of what it is the gradient of, None where nothing depends on it; `relative_error` is
+    relative to the root mean square of `value`.
+    """
+
+    value: torch.Tensor | None
+    relative_error: float
+    method: str
+
+    @property
+    def error(self) -> float:
+        """The absolute error, in the unit of the gradient."""
+        if self.value is None or not self.value.numel():
+            return 0.0
+        rms = torch.linalg.vector_norm(self.value) / self.value.numel() ** 0.5
+        return float(rms) * self.relative_error

@@ -1,0 +1,132 @@
+"""The autograd oracle: the same forward with `requires_grad` on every leaf, its gradient taken at every intermediate."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.case import Case, is_differentiable, seed_all
+from gradcheck_lab.oracles import Estimate
+from gradcheck_lab.oracles.rounding import SimulatedRounding, perturb
+from gradcheck_lab.subject import Call, Key, Subject
+from gradcheck_lab.tolerance import unit_roundoff
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One forward and backward under autograd: outputs, gradients by key (None where nothing flows), op calls."""
+
+    outputs: tuple[Any, ...]
+    gradients: dict[Key, torch.Tensor | None]
+    calls: tuple[Call, ...]
+    tracked: bool
+
+    def estimate(self, key: Key, dtype: torch.dtype) -> Estimate:
+        """The gradient at `key` with the rounding level of `dtype`, in which this pass was run."""
+        return Estimate(self.gradients.get(key), unit_roundoff(dtype), f"autograd in {str(dtype)[6:]}")
+
+
+class AutogradOracle:
+    """Runs the forward of `subject` on `case` under autograd, in any dtype, with or without simulated rounding."""
+
+    def __init__(self, subject: Subject, case: Case, evaluations: dict[str, int]) -> None:
+        self.subject, self.case, self.evaluations = subject, case, evaluations
+        self._passes: dict[str, Pass | None] = {}
+
+    def truth(self) -> Pass:
+        """The float64 (complex128) pass on the inputs as they are."""
+        found = self._passes.get("truth")
+        if found is None:
+            found = self._passes["truth"] = self.run(torch.float64)
+        return found
+
+    def assume(self, truth: Pass) -> None:
+        """Take a pass that another run already made as the truth."""
+        self._passes["truth"] = truth
+
+    def references(self, level: str, dtype: torch.dtype) -> list[Pass]:
+        """Passes that a sound implementation in `dtype` could have produced: `native` runs, or `simulated` rounding."""
+        if level == "native":
+            found = [self._try("native", None)]
+            if torch.finfo(dtype).bits == 16:
+                found.append(self._try("float32", torch.float32))
+        else:
+            found = [self._try(f"simulated {dtype} {salt}", torch.float64, dtype, salt) for salt in (1, 2)]
+        return [each for each in found if each is not None]
+
+    def run(
+        self,
+        dtype: torch.dtype | None,
+        rounding: SimulatedRounding | None = None,
+        case: Case | None = None,
+        substitute: frozenset[int] = frozenset(),
+    ) -> Pass:
+        """Run forward and backward in `dtype` (None: as the inputs are), on `case` instead of the oracle's when given.
+
+        The calls numbered in `substitute` keep their hand-written backward. Raises what the forward raises.
+        """
+        case = case or self.case
+        assert case.grad_outputs is not None
+        inputs = tuple(_leaf(value, dtype) for value in case.inputs)
+        seed_all(case.seed)
+        self.evaluations["forward"] += 1
+        with torch.enable_grad(), rounding or nullcontext():
+            trace = self.subject.trace(inputs, case.options, substitute)
+            roots, upstream = [], []
+            for output, grad_output in zip(trace.outputs, case.grad_outputs, strict=True):
+                if isinstance(output, torch.Tensor) and output.requires_grad:
+                    roots.append(output)
+                    upstream.append(grad_output.to(output.device, output.dtype))
+            wanted = _wanted(inputs, trace.calls)
+            grads: tuple[torch.Tensor | None, ...] = (None,) * len(wanted)
+            if roots and wanted:
+                grads = torch.autograd.grad(roots, list(wanted.values()), upstream, allow_unused=True)
+        return Pass(trace.outputs, dict(zip(wanted, grads, strict=True)), trace.calls, bool(roots))
+
+    def _try(
+        self, name: str, dtype: torch.dtype | None, simulate: torch.dtype | None = None, salt: int = 0
+    ) -> Pass | None:
+        if name not in self._passes:
+            case, rounding = self.case, None
+            if simulate is not None:
+                u = unit_roundoff(simulate)
+                rounding = SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16)
+                assert case.grad_outputs is not None
+                case = replace(
+                    case,
+                    inputs=tuple(_perturbed(value, u, salt) for value in case.inputs),
+                    grad_outputs=tuple(_perturbed(value, u, salt) for value in case.grad_outputs),
+                )
+            try:
+                self._passes[name] = self.run(dtype, rounding, case)
+            except Exception:  # a kernel that does not exist in this dtype is no reference, and no finding
+                self._passes[name] = None
+        return self._passes[name]
+
+
+def _wanted(inputs: tuple[Any, ...], calls: tuple[Call, ...]) -> dict[Key, torch.Tensor]:
+    wanted = {Key("input", i): v for i, v in enumerate(inputs) if isinstance(v, torch.Tensor) and v.requires_grad}
+    for k, call in enumerate(calls):
+        for role, values in (("value", call.outputs), ("share", call.inputs)):
+            for j, value in enumerate(values):
+                if isinstance(value, torch.Tensor) and value.requires_grad:
+                    wanted[Key(role, k, j)] = value
+    return wanted
+
+
+def _leaf(value: Any, dtype: torch.dtype | None) -> Any:
+    if not is_differentiable(value):
+        return value
+    if dtype is not None:
+        value = value.to(dtype.to_complex() if value.is_complex() else dtype)
+    return value.detach().requires_grad_()
+
+
+def _perturbed(value: Any, u: float, salt: int) -> Any:
+    if not is_differentiable(value):
+        return value
+    wide = torch.complex128 if value.is_complex() else torch.float64
+    return perturb(value.detach().to(wide), u, salt)

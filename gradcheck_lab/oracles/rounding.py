@@ -1,0 +1,83 @@
+"""Simulated rounding: what an honest implementation in a narrow dtype would get, run in float64.
+
+Every operation that rounds gets its result multiplied by 1 ± u, forward and backward, as in Monte Carlo arithmetic (Parker,
+"Monte Carlo arithmetic", 1997). The sign is a hash of the value, so equal values stay equal, as they do in a machine:
+ties and repeated numbers are not torn apart. A sum of K terms gets the error of adding them one after the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_EXACT = frozenset(
+    "abs alias amax amin argmax argmin as_strided bernoulli cat clamp clamp_max clamp_min clone constant_pad_nd copy "
+    "detach diagonal empty empty_like empty_strided expand eye fill flip full full_like gather ge gt heaviside index "
+    "index_select isfinite isinf isnan le lift_fresh logical_and logical_not logical_or lt masked_fill max maximum "
+    "max_pool2d_with_indices mean_dim min minimum ne neg new_empty new_full new_ones new_zeros ones ones_like permute "
+    "rand rand_like randn randn_like relu repeat roll round floor ceil trunc scatter scalar_tensor select sgn sign slice "
+    "sort split squeeze stack t topk transpose tril triu unbind unfold unsqueeze view view_as_complex view_as_real "
+    "where zeros zeros_like _conj _local_scalar_dense _neg_view _reshape_alias _to_copy _unsafe_view conj_physical "
+    "fft_r2c nonzero eq select_backward slice_backward threshold_backward".split()
+)
+_SUMS = frozenset("sum mean cumsum var std var_mean norm linalg_vector_norm logsumexp nansum prod".split())
+_PRODUCTS = {"mm": 0, "bmm": 0, "mv": 0, "dot": 0, "addmm": 1, "baddbmm": 1, "addmv": 1}
+
+
+class SimulatedRounding(TorchDispatchMode):
+    """A dispatch mode under which every rounding operation errs by about `u`, in directions that `salt` decides."""
+
+    def __init__(self, u: float, salt: int, *, long_sums: bool) -> None:
+        super().__init__()
+        self.u, self.salt, self.long_sums = u, salt, long_sums
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if name in _EXACT or name.endswith("_") or func.is_view:
+            return result
+        if isinstance(result, torch.Tensor):
+            return self._round(result, self._terms(name, args, result))
+        if isinstance(result, (tuple, list)):
+            return type(result)(
+                self._round(value, self._terms(name, args, value)) if isinstance(value, torch.Tensor) else value
+                for value in result
+            )
+        return result
+
+    def _terms(self, name: str, args: tuple[Any, ...], result: torch.Tensor) -> int:
+        if not self.long_sums or not result.numel():
+            return 1
+        if name in _SUMS and isinstance(args[0], torch.Tensor):
+            return max(1, args[0].numel() // (1 if name == "cumsum" else result.numel()))
+        if name in _PRODUCTS:
+            return int(args[_PRODUCTS[name]].shape[-1])
+        return 1
+
+    def _round(self, value: torch.Tensor, terms: int) -> torch.Tensor:
+        if not (value.is_floating_point() or value.is_complex()) or value.requires_grad:
+            return value
+        growth = max(1.0, math.sqrt(terms) / 3)
+        return perturb(value, self.u * growth, self.salt)
+
+
+def perturb(value: torch.Tensor, u: float, salt: int) -> torch.Tensor:
+    """Multiply each element by 1 ± u; equal elements get equal signs. `value` keeps its shape and dtype."""
+    if value.is_complex():
+        parts = torch.view_as_real(value.resolve_conj())
+        return torch.view_as_complex(perturb(parts, u, salt))
+    least = float(torch.finfo(value.dtype).eps)
+    bits = value.detach().double().view(torch.int64)
+    mixed = (bits ^ (bits >> 29) ^ salt) * -7046029254386353131
+    mixed = (mixed ^ (mixed >> 31)) * -4658895280553007687
+    sign = ((mixed >> 63) | 1).to(value.dtype)
+    return value * (1 + sign * max(u, least))
+
+
+Noise = Callable[[], SimulatedRounding]

@@ -1,0 +1,1 @@
+"""Renderers, one a file: they format the fields of a `Report` and compute nothing."""

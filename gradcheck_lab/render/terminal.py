@@ -1,0 +1,91 @@
+"""A report as text: plain for `str(report)`, the same lines with colours on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from gradcheck_lab.render.wording import HEADINGS, assurance, cells, contaminated, headline, remark, what, why
+from gradcheck_lab.report import Finding, GradientResult, Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Line = tuple[str, str]
+
+STYLES = {
+    "pass": "green",
+    "fail": "bold red",
+    "inconclusive": "bold yellow",
+    "warning": "yellow",
+    "note": "cyan",
+}
+
+
+def render_text(report: Report) -> str:
+    """Return `report` as plain text, without colours and without a final newline."""
+    return "\n".join(text for text, _ in report_lines(report))
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Print `report`; colours are left out where rich leaves them out (no terminal, or NO_COLOR set)."""
+    print_lines(report_lines(report), console)
+
+
+def print_lines(lines: Sequence[Line], console: Console | None = None) -> None:
+    """Print lines of text with their styles; nothing is wrapped, truncated or read as markup."""
+    from rich.console import Console
+
+    console = console or Console()
+    for text, style in lines:
+        console.print(text, style=style or None, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def report_lines(report: Report) -> list[Line]:
+    """Return every line of the report, each with its rich style (empty for none)."""
+    lines = [*finding_lines(report), *_table(report.gradients)]
+    if report.verdict == "pass":
+        lines.append((f"  {assurance(report)}", "dim"))
+    return lines
+
+
+def finding_lines(report: Report) -> list[Line]:
+    """Return the verdict and its findings, without the table: errors, what they contaminate, warnings, notes."""
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    lines: list[Line] = []
+    if report.verdict != "fail" or not errors:
+        lines.append((headline(report), STYLES[report.verdict]))
+    for finding in errors:
+        lines += _error(report, finding)
+    if report.reproduce and report.verdict != "pass":
+        lines.append((f"  reproduce: {report.reproduce}", ""))
+    lines += [(f"  {text}", "") for text in contaminated(report.gradients)]
+    for severity in ("warning", "note"):
+        remarks = (finding for finding in report.findings if finding.severity == severity)
+        lines += [(f"  {remark(finding)}", STYLES[severity]) for finding in remarks]
+    return lines
+
+
+def _error(report: Report, finding: Finding) -> Iterator[Line]:
+    yield f"{report.subject}: {what(finding)}", STYLES["fail"]
+    if finding.where:
+        yield f"  {finding.where}", ""
+    yield f"  cause: {why(finding)}", ""
+    if finding.suggestion:
+        yield f"  fix: {finding.suggestion}", ""
+
+
+def _table(gradients: Sequence[GradientResult]) -> list[Line]:
+    if not gradients:
+        return []
+    rows = [cells(gradient) for gradient in gradients]
+    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
+    lines = [(_aligned(HEADINGS, widths), "bold")]
+    for gradient, row in zip(gradients, rows, strict=True):
+        lines.append((_aligned(row, widths), "" if gradient.verdict == "pass" else STYLES[gradient.verdict]))
+    return lines
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+    return f"  {'  '.join(padded)}".rstrip()

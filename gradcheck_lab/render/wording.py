@@ -1,0 +1,80 @@
+"""The sentences and table cells that every renderer shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gradcheck_lab.report import Finding, GradientResult, Number, Report
+
+HEADINGS = ("gradient", "shape", "dtype", "verdict", "max abs error", "budget used")
+
+
+def headline(report: Report) -> str:
+    """The verdict in one line."""
+    count = len(report.gradients)
+    gradients = f"{count} gradient{'s' * (count != 1)}"
+    if report.verdict == "pass":
+        return f"{report.subject}: pass - {gradients} agree{'s' * (count == 1)} with {report.oracle}"
+    if report.verdict == "inconclusive":
+        return f"{report.subject}: inconclusive - {'; '.join(report.reasons) or 'no reason given'}"
+    return f"{report.subject}: fail - {gradients} compared with {report.oracle}"
+
+
+def what(finding: Finding) -> str:
+    """The message of a finding, with the derived call that shows it where that is not the call as given."""
+    return finding.message if finding.case == "as given" else f"{finding.message} (case: {finding.case})"
+
+
+def why(finding: Finding) -> str:
+    """The cause of a finding and, where there is one, its explanation."""
+    return f"{finding.cause} - {finding.explanation}" if finding.explanation else finding.cause
+
+
+def remark(finding: Finding) -> str:
+    """A warning or note in one line."""
+    fix = f"; {finding.suggestion}" if finding.suggestion else ""
+    return f"{finding.severity}: {what(finding)}: {why(finding)}{fix}"
+
+
+def contaminated(gradients: Sequence[GradientResult]) -> list[str]:
+    """One line per culprit: the gradients that are wrong only because of it."""
+    names: dict[str, list[str]] = {}
+    for gradient in gradients:
+        if gradient.contaminated_by is not None:
+            names.setdefault(gradient.contaminated_by, []).append(gradient.name)
+    return [
+        f"wrong only because of {'it' if len(names) == 1 else culprit}: {', '.join(victims)}"
+        for culprit, victims in names.items()
+    ]
+
+
+def assurance(report: Report) -> str:
+    """What a pass is worth: the smallest error that would have been caught, the cost, and the seed."""
+    known = {name: value for name, value in report.sensitivity.items() if value is not None}
+    unknown = [name for name in report.sensitivity if name not in known]
+    parts = []
+    if known:
+        name, value = max(known.items(), key=lambda item: item[1])
+        parts.append(f"would have caught a relative error of {value:.2g} in any one element (least: {name})")
+    if unknown:
+        parts.append(f"cannot say what it would have caught in {', '.join(unknown)}")
+    counts = (f"{count} {name}{'s' * (count != 1)}" for name, count in report.evaluations.items())
+    return "; ".join([*parts, *counts, f"{report.seconds:.2f} s", f"seed {report.seed}"])
+
+
+def cells(gradient: GradientResult) -> tuple[str, ...]:
+    """One gradient as the cells under `HEADINGS`; a gradient that could not be compared shows its reason."""
+    compared = gradient.reason is None
+    return (
+        gradient.label,
+        str(gradient.shape),
+        gradient.dtype,
+        gradient.verdict,
+        f"{gradient.max_abs_error:.1e}" if compared else "-",
+        f"{gradient.budget_used:.2g}" if compared else str(gradient.reason),
+    )
+
+
+def number(value: Number | None) -> str:
+    """A number for a reader: six digits, `-` for none."""
+    return "-" if value is None else f"{value:.6g}"

@@ -1,0 +1,100 @@
+"""What an adapter makes of a user's object: a manual side to run, and the same forward for autograd to follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+from gradcheck_lab.op import Op
+from gradcheck_lab.specs import Spec
+
+
+class Key(NamedTuple):
+    """Which gradient: of input `first`; of output `second` of call `first`; or the share that call `first` sends to its input `second`."""
+
+    role: str
+    first: int
+    second: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One op call within a program; `names` are the variables that the results were assigned to."""
+
+    op: Op
+    inputs: tuple[Any, ...]
+    options: Mapping[str, Any]
+    outputs: tuple[Any, ...]
+    several: bool
+    names: tuple[str, ...] = ()
+
+    def backward(self, grad_outputs: Sequence[torch.Tensor], inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
+        """Run the op's hand-written rule on given tensors; returns what it returns."""
+        return self.op.backward(
+            tuple(grad_outputs) if self.several else grad_outputs[0],
+            tuple(outputs) if self.several else outputs[0],
+            *inputs,
+            **self.options,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manual:
+    """What the hand-written side returned: one raw entry per input, and gradients of intermediates by key."""
+
+    returned: Any
+    intermediates: Mapping[Key, torch.Tensor | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One forward of the hand-written side, ready for its backward."""
+
+    outputs: tuple[torch.Tensor, ...]
+    several: bool
+    backward: Callable[[tuple[torch.Tensor, ...]], Manual]
+    calls: tuple[Call, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One forward on tensors that autograd tracks."""
+
+    outputs: tuple[Any, ...]
+    calls: tuple[Call, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A user's object behind its adapter.
+
+    `record(inputs, options)` runs the forward of the hand-written side; `trace(inputs, options, substitute)` the same
+    forward for autograd, in which the calls numbered in `substitute` keep their hand-written backward.
+    `names(count)` gives the inputs' names; `op` is set where the subject is a single op, whose rule
+    can be run on any values.
+    """
+
+    name: str
+    kind: str
+    names: Callable[[int], tuple[str, ...]]
+    record: Callable[[tuple[Any, ...], Mapping[str, Any]], Recording]
+    trace: Callable[[tuple[Any, ...], Mapping[str, Any], frozenset[int]], Trace]
+    validate: Callable[[tuple[Any, ...], dict[str, Any]], None]
+    target: str | None = None
+    specs: tuple[Spec, ...] = ()
+    op: Op | None = None
+
+
+def importable(value: Any) -> str | None:
+    """`pkg.module:name` when `value` can be imported by it; None for what lives in a script, notebook or function."""
+    import sys
+
+    module = getattr(value, "__module__", None)
+    name = getattr(value, "__qualname__", None) or getattr(value, "name", None)
+    if module in (None, "__main__") or not name or "." in str(name):
+        return None
+    found = getattr(sys.modules.get(str(module)), str(name), None)
+    return f"{module}:{name}" if found is value else None
