@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradcheck_lab.check import ALL, assert_gradients, check
+    from gradcheck_lab.check import assert_gradients, check
     from gradcheck_lab.compare import compare
     from gradcheck_lab.errors import GradientMismatch, InvalidArgument
     from gradcheck_lab.op import Op, op
+    from gradcheck_lab.probes import ALL
     from gradcheck_lab.report import Finding, GradientResult, Report
     from gradcheck_lab.variable import Variable
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ALL": "check",
+    "ALL": "probes",
     "assert_gradients": "check",
     "check": "check",
     "compare": "compare",
@@ -44,6 +47,17 @@ __all__ = [
     "compare",
     "op",
 ]
+
+
+class _Package(ModuleType):
+    """Keeps a submodule from hiding the function of the same name: importing `gradcheck_lab.check` would set `check`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

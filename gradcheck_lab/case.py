@@ -92,9 +92,7 @@ def draw_inputs(
     return tuple(draw(spec, known, generator, dtype) for spec in specs)
 
 
-def draw(
-    spec: Spec, sizes: Mapping[str, tuple[int, ...]], generator: torch.Generator, dtype: torch.dtype
-) -> torch.Tensor:
+def draw(spec: Spec, sizes: Mapping[str, tuple[int, ...]], generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
     """Draw the tensor of one spec, every letter's size given."""
     shape = [size for dim in spec.dims for size in sizes[dim.name]]
     normal = torch.randn(shape, generator=generator, dtype=torch.float64)

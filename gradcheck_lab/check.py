@@ -14,23 +14,13 @@ import torch
 from gradcheck_lab import __version__
 from gradcheck_lab.adapters import adapt
 from gradcheck_lab.case import Case, is_differentiable, preserved_randomness
+from gradcheck_lab.causes import CAUSES
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examine import Examination
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.probes import ALL, run_probes
 from gradcheck_lab.report import Finding, GradientResult, Report, Verdict
 from gradcheck_lab.subject import Subject, Trace
-
-CAUSES = frozenset(
-    "forward-mismatch raises gradient-count missing-gradient missing-broadcast-sum wrong-shape wrong-dtype non-finite "
-    "masked-branch upstream-ignored upstream-scalarized not-linear output-gradient-dropped undefined-upstream "
-    "upstream-layout input-layout mutates-grad-output mutates-input mutates-saved stale-state accumulates-across-calls "
-    "reused-buffer nondeterministic unwritten-elements aliased-inputs fan-out-overwritten duplicate-index "
-    "needs-input-grad sign constant-factor transposed permuted slots-swapped wrong-axis zero-gradient missing-term "
-    "outside-subdifferential tie-mass low-precision overflow epsilon-mismatch value-dependent size-specialised "
-    "option-specialised random-replay mode-mismatch double-backward missing-conjugate disconnected wrong-value "
-    "convention engine-reduced stochastic discontinuous oracle-disagrees unsupported".split()
-)
 
 
 def check(
@@ -134,8 +124,7 @@ def _refuse_tensors(subject: Subject, tensors: Sequence[torch.Tensor]) -> None:
     for index, value in enumerate(tensors):
         if is_differentiable(value) and not bool(torch.isfinite(value.detach()).all()):
             raise InvalidArgument(
-                f"input {index} {names[index]!r} of {name} holds NaN or inf, where no gradient is defined; "
-                "pass finite numbers"
+                f"input {index} {names[index]!r} of {name} holds NaN or inf, where no gradient is defined; pass finite numbers"
             )
 
 
@@ -167,7 +156,7 @@ def _report(examination: Examination, allow: Collection[str], seed: int, seconds
     if allow:
         gradients = tuple(_accepted(gradient, findings) for gradient in gradients)
     return Report(
-        verdict=_verdict(gradients, findings, reasons),
+        verdict=verdict_of(gradients, findings, reasons),
         subject=subject.name,
         kind=subject.kind,
         gradients=gradients,
@@ -183,9 +172,8 @@ def _report(examination: Examination, allow: Collection[str], seed: int, seconds
     )
 
 
-def _verdict(
-    gradients: Sequence[GradientResult], findings: Sequence[Finding], reasons: Sequence[str]
-) -> Verdict:
+def verdict_of(gradients: Sequence[GradientResult], findings: Sequence[Finding], reasons: Sequence[str]) -> Verdict:
+    """Fail on any error, inconclusive where there is a reason, else pass."""
     if any(finding.severity == "error" for finding in findings):
         return "fail"
     if any(gradient.verdict == "fail" for gradient in gradients):
@@ -223,4 +211,3 @@ def environment() -> dict[str, str]:
         "python": platform.python_version(),
         "platform": sys.platform,
     }
-

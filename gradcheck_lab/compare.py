@@ -1,296 +1,192 @@
-"""Comparison: structure first (kind, shape, dtype, device), then numbers by the budget; and `compare` for finished gradients."""
+"""The verb `compare`: gradients that somebody already has, such as those of a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from gradcheck_lab.diagnosis import Evidence, Explanation, explain
-from gradcheck_lab.oracles.subgradient import Interval
-from gradcheck_lab.report import Finding, GradientResult, Number
-from gradcheck_lab.tolerance import Judgement, judge, unit_roundoff
+from gradcheck_lab.check import environment, verdict_of
+from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, result_of, wrong_finding
+from gradcheck_lab.diagnosis import Evidence, explain
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.report import Report
+from gradcheck_lab.tolerance import judge, unit_roundoff
 
-References = Callable[[str], list[torch.Tensor]]
+# Both sides are rounded and neither is the truth: below the first number of roundings at the size of a slice they agree, above
+# the second they do not, and in between nobody can tell rounding from a mistake.
+_AGREE, _DIFFER = 16, 1024
+_AGREE_16, _DIFFER_16 = 2, 16
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """Where a gradient belongs: what it is the gradient of. `label` is how messages call it, as in "input 0 'x'"."""
-
+class _Pair:
     name: str
-    label: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
-    op: str | None = None
-    reference: str = "autograd"
+    manual: Any
+    reference: torch.Tensor | None
+    reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The compared gradient and the findings that it gave."""
+def compare(manual: Any, reference: Any = None) -> Report:
+    """Compare finished gradients: `manual` with `reference`, tensors, arrays, or mappings or sequences of them.
 
-    result: GradientResult
-    findings: tuple[Finding, ...] = ()
-    sensitivity: float | None = None
+    A reference that requires grad stands for its own `.grad`. Given one mapping alone, such as `globals()` of a notebook,
+    every tensor in it that carries a hand-made `.grad_` is compared with autograd's `.grad`. Shapes have to be the same;
+    nothing is broadcast. Neither side is the truth here, so a difference between rounding and a mistake is `inconclusive`.
 
+    Returns a `Report`. Raises `InvalidArgument` when there is nothing to compare or the two sides do not match up.
 
-def compare_gradient(
-    slot: Slot,
-    actual: Any,
-    truth: torch.Tensor | None,
-    references: References,
-    evidence: Callable[[torch.Tensor, torch.Tensor], Evidence],
-    interval: Callable[[], Interval | None] = lambda: None,
-) -> Comparison:
-    """Compare one gradient with the truth, a float64 tensor, None for zero.
-
-    `references(level)` gives further sound gradients when the cheap bounds do not settle it ("native", then
-    "simulated"); `interval` the subgradients at a kink; `evidence` what the diagnosis may look at.
+    >>> import torch
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad_ = 2 * x.detach()
+    >>> compare({"x": x}).verdict
+    'pass'
     """
-    expected = truth if truth is not None else _zero(slot)
-    warnings: list[Finding] = []
-    if actual is None:
-        if not bool(expected.any()):
-            return Comparison(_result(slot, "pass", elements=expected.numel()))
-        return _missing(slot, expected)
-    if not isinstance(actual, torch.Tensor):
-        kind = type(actual).__name__
-        explanation = Explanation("wrong-shape", f"a {kind} came back", f"return a tensor of shape {slot.shape}")
-        return _broken(slot, f"is a {kind}, expected a tensor", explanation)
-    if actual.is_sparse or actual.layout != torch.strided:
-        actual = actual.to_dense()
-    if tuple(actual.shape) != slot.shape:
-        found = explain(evidence(actual, expected))
-        return _broken(slot, f"has shape {tuple(actual.shape)}, expected {slot.shape}", found)
-    if actual.device != slot.device:
-        found = Explanation("wrong-dtype", "it lives on another device than its input", f"move it with .to({slot.device})")
-        return _broken(slot, f"is on {actual.device}, its input on {slot.device}", found)
-    if actual.dtype != slot.dtype:
-        problem = _dtype_problem(slot, actual.dtype)
-        if problem.severity == "error":
-            return Comparison(_result(slot, "fail", elements=actual.numel()), (problem,))
-        warnings.append(problem)
-    return _numbers(slot, actual, expected.to(actual.device), references, evidence, interval, warnings)
-
-
-def _numbers(
-    slot: Slot,
-    actual: torch.Tensor,
-    expected: torch.Tensor,
-    references: References,
-    evidence: Callable[[torch.Tensor, torch.Tensor], Evidence],
-    interval: Callable[[], Interval | None],
-    findings: list[Finding],
-) -> Comparison:
-    found, level, used = settle(slot.dtype, actual, expected, references)
-    if not found.passed and found.rule != "finite":
-        kinks = interval()
-        if kinks is not None:
-            admitted = kinks.admits(actual.to(kinks.low))
-            if bool(admitted.any()):
-                forgiving = torch.where(admitted, actual.to(expected.dtype), expected)
-                again = judge(actual, forgiving, slot.dtype, [torch.where(admitted, forgiving, r) for r in used])
-                if again.passed:
-                    findings.append(_convention(slot, int(admitted.sum())))
-                    result = replace(_from(slot, again, actual, expected, "pass"), settled_by="subgradient")
-                    return Comparison(result, tuple(findings), again.sensitivity)
-                found, expected = again, forgiving
-            outside = _outside(slot, actual, kinks, found)
-            if outside is not None:
-                return Comparison(_from(slot, found, actual, expected, "fail"), (*findings, outside))
-    if found.elements and found.unjudged == found.elements and found.passed:
-        reason = f"the reference for {slot.label} is not finite in any element"
-        return Comparison(replace(_from(slot, found, actual, expected, "inconclusive"), reason=reason), tuple(findings))
-    result = replace(_from(slot, found, actual, expected, "pass" if found.passed else "fail"), settled_by=level)
-    if not found.passed:
-        findings.append(_wrong(slot, result, found, explain(evidence(actual, expected)), actual))
-    return Comparison(result, tuple(findings), found.sensitivity)
-
-
-def settle(
-    dtype: torch.dtype, actual: torch.Tensor, expected: torch.Tensor, references: References
-) -> tuple[Judgement, str, list[torch.Tensor]]:
-    """Judge by ever dearer budgets until the gradient passes; returns the last judgement, its level and references."""
-    used: list[torch.Tensor] = []
-    found, level = judge(actual, expected, dtype), "rounding"
-    for level_name in ("native", "simulated"):
-        if found.passed or found.rule == "finite":
-            break
-        more = [r.to(expected.device) for r in references(level_name) if r.shape == expected.shape]
-        if more:
-            used += more
-            found, level = judge(actual, expected, dtype, used), level_name
-    return found, level, used
-
-
-def _from(slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, verdict: Any) -> GradientResult:
-    at = found.worst_index
-    return GradientResult(
-        name=slot.name,
-        label=slot.label,
-        shape=slot.shape,
-        dtype=str(slot.dtype).removeprefix("torch."),
-        verdict=verdict,
-        max_abs_error=found.max_abs_error,
-        max_rel_error=found.max_rel_error,
-        worst_index=at,
-        actual=None if at is None else number(actual[at]),
-        expected=None if at is None else number(expected[at]),
-        allowed=found.allowed,
-        budget_used=found.budget_used,
-        wrong_elements=found.wrong_elements,
-        elements=found.elements,
-        rule=found.rule,
-        op=slot.op,
+    started = time.perf_counter()
+    pairs = _notebook(manual) if reference is None else _pairs(manual, reference)
+    references = {p.name: p.reference for p in pairs if p.reference is not None}
+    scale = max((_rms(value) for value in references.values()), default=0.0)
+    tensors = {n: v for n, v in manual.items() if isinstance(v, torch.Tensor)} if reference is None else {}
+    comparisons = [_compare(pair, references, tensors, scale) for pair in pairs]
+    gradients = tuple(comparison.result for comparison in comparisons)
+    findings = tuple(finding for comparison in comparisons for finding in comparison.findings)
+    reasons = tuple(gradient.reason for gradient in gradients if gradient.reason)
+    return Report(
+        verdict=verdict_of(gradients, findings, reasons),
+        subject="gradients",
+        kind="gradients",
+        gradients=gradients,
+        findings=findings,
+        oracle="the gradients that were given",
+        sensitivity={c.result.name: c.sensitivity for c in comparisons},
+        evaluations={"forward": 0, "backward": 0},
+        seconds=time.perf_counter() - started,
+        reproduce="gl.compare(globals())" if reference is None else "gl.compare(manual, reference)",
+        reasons=reasons,
+        environment=environment(),
     )
 
 
-def _result(slot: Slot, verdict: Any, elements: int = 0) -> GradientResult:
-    return GradientResult(
-        slot.name, slot.label, slot.shape, str(slot.dtype).removeprefix("torch."), verdict, elements=elements, op=slot.op
-    )
-
-
-def _wrong(
-    slot: Slot, result: GradientResult, found: Judgement, explanation: Explanation, actual: torch.Tensor
-) -> Finding:
-    if found.rule == "finite":
-        value = str(number(actual[found.worst_index or ()]))
-        explanation = Explanation(
-            "non-finite",
-            f"backward gives {value} where {slot.reference} is finite",
-            "guard the division, logarithm or exponential there, or use the stable form",
+def _notebook(values: Any) -> list[_Pair]:
+    if not isinstance(values, Mapping):
+        raise InvalidArgument(
+            f"compare was given a {type(values).__name__} and no reference; pass gl.compare(manual, reference) or "
+            "gl.compare(globals())"
         )
-    count = f"in {found.wrong_elements} of {found.elements} elements"
-    if found.rule in ("slice", "scale") and not found.wrong_elements:
-        count = "as a whole: every element is close, and all err alike"
-    return Finding(
-        cause=explanation.cause,
-        severity="error",
-        message=f"gradient of {slot.label} is wrong {count}",
-        gradient=slot.name,
-        explanation=explanation.sentence,
-        suggestion=explanation.suggestion,
-        op=slot.op,
-        where=worst_line(result, slot.reference),
-        measured=result.max_abs_error,
-        allowed=result.allowed,
-    )
+    pairs, seen = [], set()
+    for name, value in values.items():
+        if not isinstance(value, torch.Tensor) or getattr(value, "grad_", None) is None or id(value) in seen:
+            continue
+        seen.add(id(value))
+        pairs.append(_Pair(str(name), vars(value)["grad_"], *_autograd(str(name), value)))
+    if not pairs:
+        raise InvalidArgument(
+            "nothing to compare: no tensor in the mapping carries a hand-made .grad_; set x.grad_ = ... beside "
+            "autograd's x.grad, or pass gl.compare(manual, reference)"
+        )
+    return pairs
 
 
-def worst_line(result: GradientResult, reference: str) -> str:
-    """`worst at [1, 2]: backward 0.84, autograd 0.42 (relative error 1.0, allowed 1.5e-15)`."""
-    if result.worst_index is None or result.actual is None or result.expected is None:
-        return ""
-    size = abs(result.expected)
-    error = abs(result.actual - result.expected)
-    kind, measured, allowed = "error", error, result.allowed
-    if size > 0:
-        kind, measured, allowed = "relative error", error / size, result.allowed / size
-    place = f"at {list(result.worst_index)}" if result.worst_index else "value"
-    return (
-        f"worst {place}: backward {show(result.actual)}, {reference} {show(result.expected)} "
-        f"({kind} {measured:.2g}, allowed {allowed:.2g})"
-    )
+def _autograd(name: str, value: torch.Tensor) -> tuple[torch.Tensor | None, str | None]:
+    if not value.requires_grad:
+        return (
+            None,
+            f"{name} does not require grad, so autograd has no gradient for it; set requires_grad on the leaves",
+        )
+    if not value.is_leaf and not value.retains_grad:
+        return (
+            None,
+            f"{name} is an intermediate and autograd dropped its gradient; call {name}.retain_grad() before backward()",
+        )
+    if value.grad is None:
+        return None, f"{name} has no .grad yet; call backward() on the loss first"
+    return value.grad, None
 
 
-def show(value: Number) -> str:
-    """A number as a person writes it, to six digits."""
-    return f"{value:.6g}"
+def _pairs(manual: Any, reference: Any) -> list[_Pair]:
+    mine, theirs = _named(manual), _named(reference)
+    if mine.keys() != theirs.keys():
+        only = [f"{k!r} is in manual only" for k in mine if k not in theirs]
+        only += [f"{k!r} is in reference only" for k in theirs if k not in mine]
+        raise InvalidArgument(f"the two sides do not match: {', '.join(only)}; give both the same names")
+    if not mine:
+        raise InvalidArgument("nothing to compare: manual and reference are empty; pass the gradients")
+    pairs = []
+    for name, value in theirs.items():
+        tensor = _tensor(value, name, "reference")
+        if tensor is not None and tensor.requires_grad:
+            pairs.append(_Pair(name, mine[name], *_autograd(name, tensor)))
+        else:
+            pairs.append(_Pair(name, mine[name], tensor))
+    return pairs
 
 
-def number(value: torch.Tensor) -> Number:
-    """The one element of `value` as a Python number."""
-    found = value.item()
-    return found if isinstance(found, complex) else float(found)
+def _named(values: Any) -> dict[str, Any]:
+    if isinstance(values, Mapping):
+        return {str(key): value for key, value in values.items()}
+    if isinstance(values, Sequence) and not isinstance(values, (str, bytes)):
+        return {f"gradient {k}": value for k, value in enumerate(values)}
+    return {"gradient": values}
 
 
-def _missing(slot: Slot, expected: torch.Tensor) -> Comparison:
-    index = tuple(int(k) for k in torch.nonzero(expected)[0])
-    finding = Finding(
-        cause="missing-gradient",
-        severity="error",
-        message=f"gradient of {slot.label} is missing",
-        gradient=slot.name,
-        explanation=f"{slot.label} receives no gradient, and {slot.reference} gives {show(number(expected[index]))}",
-        suggestion=f"return the gradient of {slot.name!r} instead of None",
-        op=slot.op,
-    )
-    return Comparison(_result(slot, "fail", expected.numel()), (finding,))
+def _tensor(value: Any, name: str, side: str) -> torch.Tensor | None:
+    if value is None or isinstance(value, torch.Tensor):
+        return value
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise InvalidArgument(f"{side} {name!r} is a {type(value).__name__}; pass a tensor, an array or a number") from None
 
 
-def _broken(slot: Slot, what: str, explanation: Explanation) -> Comparison:
-    finding = Finding(
-        cause=explanation.cause,
-        severity="error",
-        message=f"gradient of {slot.label} {what}",
-        gradient=slot.name,
-        explanation=explanation.sentence,
-        suggestion=explanation.suggestion,
-        op=slot.op,
-    )
-    return Comparison(_result(slot, "fail"), (finding,))
+def _compare(
+    pair: _Pair, references: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], scale: float
+) -> Comparison:
+    manual = _tensor(pair.manual, pair.name, "manual")
+    like = pair.reference if pair.reference is not None else manual
+    if like is None:
+        raise InvalidArgument(f"nothing to compare: {pair.name!r} is None on both sides; pass the gradients")
+    if not (like.is_floating_point() or like.is_complex()):
+        like = like.double()
+    slot = Slot(pair.name, repr(pair.name), tuple(like.shape), like.dtype, like.device, reference="reference")
+    if pair.reference is None and pair.reason is None:
+        return compare_gradient(slot, manual, None, lambda level: [], _evidence(slot, references, tensors))
+    if pair.reason is not None:
+        empty = judge(like.new_zeros(0), like.new_zeros(0).double(), slot.dtype)
+        result = result_of(slot, empty, like, like, "inconclusive")
+        return Comparison(replace(result, reason=pair.reason))
+    assert pair.reference is not None
+    wide = torch.complex128 if like.is_complex() else torch.float64
+    expected = pair.reference.detach().to(wide)
+    narrow = torch.finfo(slot.dtype).bits == 16
+    agree, differ = (_AGREE_16, _DIFFER_16) if narrow else (_AGREE, _DIFFER)
+    if not isinstance(manual, torch.Tensor) or tuple(manual.shape) != slot.shape or manual.device != slot.device:
+        return compare_gradient(slot, manual, expected, lambda level: [], _evidence(slot, references, tensors))
+    found = judge(manual.detach(), expected, slot.dtype, roundings=agree)
+    if found.passed:
+        return Comparison(result_of(slot, found, manual, expected, "pass"), (), found.sensitivity)
+    noise = 16 * unit_roundoff(slot.dtype) * scale
+    level = float(expected.abs().max()) <= noise and float(manual.detach().abs().max()) <= noise
+    if level or judge(manual.detach(), expected, slot.dtype, roundings=differ).passed:
+        reason = (
+            f"{pair.name!r} differs by more than rounding usually does and less than a mistake; "
+            "run both in float64, or check the op with gl.check"
+        )
+        return Comparison(replace(result_of(slot, found, manual, expected, "inconclusive"), reason=reason))
+    result = result_of(slot, found, manual, expected, "fail")
+    explanation = explain(_evidence(slot, references, tensors)(manual.detach(), expected))
+    return Comparison(result, (wrong_finding(slot, result, found, explanation, manual),))
 
 
-def _dtype_problem(slot: Slot, dtype: torch.dtype) -> Finding:
-    got, wanted = str(dtype).removeprefix("torch."), str(slot.dtype).removeprefix("torch.")
-    floating = dtype.is_floating_point or dtype.is_complex
-    same_kind = floating and dtype.is_complex == slot.dtype.is_complex
-    wider = same_kind and unit_roundoff(dtype) < unit_roundoff(slot.dtype)
-    loss = "digits are wasted" if wider else "digits are lost"
-    return Finding(
-        cause="wrong-dtype",
-        severity="warning" if wider else "error",
-        message=f"gradient of {slot.label} is {got}, expected {wanted}",
-        gradient=slot.name,
-        explanation=f"it comes back in another dtype than its input: {loss}",
-        suggestion=f"compute it in {wanted}, the dtype of {slot.name!r}",
-        op=slot.op,
-    )
+def _evidence(slot: Slot, references: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> Any:
+    def evidence(actual: torch.Tensor, expected: torch.Tensor) -> Evidence:
+        return Evidence(slot.name, actual, expected, slot.dtype, tensors, references)
+
+    return evidence
 
 
-def _convention(slot: Slot, count: int) -> Finding:
-    return Finding(
-        cause="convention",
-        severity="note",
-        message=f"gradient of {slot.label} differs from {slot.reference} at {count} kinks, within the one-sided derivatives",
-        gradient=slot.name,
-        explanation="any value between the one-sided derivatives is a subgradient",
-        op=slot.op,
-    )
-
-
-def _outside(slot: Slot, actual: torch.Tensor, kinks: Interval, found: Judgement) -> Finding | None:
-    at = found.worst_index
-    if at is None or not bool(kinks.kink[at]) or found.wrong_elements > int(kinks.kink.sum()):
-        return None
-    low, high, value = number(kinks.low[at]), number(kinks.high[at]), number(actual[at])
-    return Finding(
-        cause="outside-subdifferential",
-        severity="error",
-        message=f"gradient of {slot.label} is wrong in {found.wrong_elements} of {found.elements} elements, all at kinks",
-        gradient=slot.name,
-        explanation=f"the one-sided derivatives there are {show(low)} and {show(high)}, and backward gives {show(value)}",
-        suggestion="return a value between the one-sided derivatives",
-        op=slot.op,
-        where=f"worst at {list(at)}: backward {show(value)}, allowed from {show(low)} to {show(high)}",
-        measured=found.max_abs_error,
-        allowed=found.allowed,
-    )
-
-
-def _zero(slot: Slot) -> torch.Tensor:
-    wide = torch.complex128 if slot.dtype.is_complex else torch.float64
-    return torch.zeros((), dtype=wide, device=slot.device).expand(slot.shape)
-
-
-def compare(manual: Any, reference: Any = None) -> Any:
-    """Compare gradients that somebody already has; see `gradcheck_lab.notebook.compare_finished`."""
-    from gradcheck_lab.notebook import compare_finished
-
-    return compare_finished(manual, reference)
-
+def _rms(value: torch.Tensor) -> float:
+    return float(torch.linalg.vector_norm(value.detach().double()) / max(1, value.numel()) ** 0.5)

@@ -12,7 +12,7 @@ import torch
 
 from gradcheck_lab.adapters.op import adapt_op
 from gradcheck_lab.case import Case, copy_inputs, copy_tensor, is_differentiable, random_like, seed_all
-from gradcheck_lab.compare import Comparison, Slot, compare_gradient
+from gradcheck_lab.comparison import Comparison, Slot, compare_gradient
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.op import as_tuple
@@ -20,7 +20,6 @@ from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
 from gradcheck_lab.oracles.subgradient import Subgradients
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Call, Key, Manual, Recording, Subject
-
 
 _ENGINE = tuple(str(Path(__file__).parent / name) for name in ("examine.py", "adapters", "oracles", "op.py", "variable.py"))
 
@@ -80,9 +79,7 @@ class Examination:
         given, outputs = self.case.grad_outputs, recording.outputs
         if given is None:
             generator = torch.Generator().manual_seed(self.case.seed)
-            return tuple(
-                random_like(o, generator) if is_differentiable(o) else torch.zeros_like(o) for o in outputs
-            )
+            return tuple(random_like(o, generator) if is_differentiable(o) else torch.zeros_like(o) for o in outputs)
         if len(given) != len(outputs):
             raise InvalidArgument(
                 f"{len(given)} grad_outputs were given and {self.subject.name} has {len(outputs)} outputs; "
@@ -97,12 +94,13 @@ class Examination:
         return tuple(copy_tensor(grad).to(output) for grad, output in zip(given, outputs, strict=True))
 
     def _manual(self) -> Manual:
-        assert self.recording is not None and self.case.grad_outputs is not None
+        assert self.recording is not None
+        assert self.case.grad_outputs is not None
         recording = self.recording
         upstream = tuple(copy_tensor(grad) for grad in self.case.grad_outputs)
         seed_all(self.case.seed)
         self.evaluations["backward"] += 1
-        manual = self._guard(lambda: recording.backward(upstream), "backward", "look at the backward's traceback below")
+        manual: Manual = self._guard(lambda: recording.backward(upstream), "backward", "look at the backward's traceback below")
         self._check_untouched(upstream)
         return manual
 
@@ -128,7 +126,9 @@ class Examination:
                 )
 
     def _truth(self) -> Pass:
-        truth = self._guard(self.oracle.truth, "forward under autograd", "write the forward so that autograd can follow it")
+        truth: Pass = self._guard(
+            self.oracle.truth, "forward under autograd", "write the forward so that autograd can follow it"
+        )
         assert self.recording is not None
         if not truth.tracked:
             self.reasons.append(
@@ -188,8 +188,7 @@ class Examination:
         self.findings += [replace(f, message=f"{f.message}, in float64", case="in float64") for f in fresh]
         wrong = {finding.gradient for finding in fresh}
         self.comparisons = [
-            replace(c, result=replace(c.result, verdict="fail")) if c.result.name in wrong else c
-            for c in self.comparisons
+            replace(c, result=replace(c.result, verdict="fail")) if c.result.name in wrong else c for c in self.comparisons
         ]
 
     def _outputs(self) -> Mapping[str, torch.Tensor]:
@@ -231,9 +230,7 @@ def compare_returned(
         key = Key("input", i)
 
         def evidence(actual: torch.Tensor, wanted: torch.Tensor, slot: Slot = slot) -> Evidence:
-            return Evidence(
-                slot.name, actual.detach(), wanted, slot.dtype, tensors, references, case.grad_outputs or ()
-            )
+            return Evidence(slot.name, actual.detach(), wanted, slot.dtype, tensors, references, case.grad_outputs or ())
 
         compared.append(
             compare_gradient(
@@ -260,9 +257,9 @@ def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Calla
     return references
 
 
-def isolated(call: Call, number: int, truth: Pass, case: Case, evaluations: dict[str, int]) -> tuple[
-    list[Comparison], list[Finding]
-]:
+def isolated(
+    call: Call, number: int, truth: Pass, case: Case, evaluations: dict[str, int]
+) -> tuple[list[Comparison], list[Finding]]:
     """Run one call's hand-written rule on the oracle's own values and upstream, and compare it with its own share."""
     label = call_label(call)
     inputs = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in call.inputs)
@@ -320,8 +317,7 @@ def _count(returned: int, inputs: int, op: str | None) -> Finding:
 
 def _widened(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(
-        v.detach().to(torch.complex128 if v.is_complex() else torch.float64) if is_differentiable(v) else v
-        for v in values
+        v.detach().to(torch.complex128 if v.is_complex() else torch.float64) if is_differentiable(v) else v for v in values
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradcheck_lab.case import is_differentiable
-from gradcheck_lab.compare import Comparison, Slot, compare_gradient, settle
+from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, settle
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles.autograd import Pass
@@ -70,9 +70,7 @@ def labels(calls: Sequence[Call], taken: Sequence[str]) -> dict[Key, str]:
     return found
 
 
-def _slots(
-    examination: Examination, manual: Manual, calls: Sequence[Call]
-) -> Iterator[tuple[Key, Slot, torch.Tensor | None]]:
+def _slots(examination: Examination, manual: Manual, calls: Sequence[Call]) -> Iterator[tuple[Key, Slot, torch.Tensor | None]]:
     inputs = examination.case.inputs
     names = examination.subject.names(len(inputs))
     named = labels(calls, names)
@@ -81,9 +79,7 @@ def _slots(
         for j, output in enumerate(calls[k].outputs):
             if is_differentiable(output) and id(output) in consumed:
                 key = Key("value", k, j)
-                slot = Slot(
-                    named[key], f"intermediate {named[key]!r}", tuple(output.shape), output.dtype, output.device
-                )
+                slot = Slot(named[key], f"intermediate {named[key]!r}", tuple(output.shape), output.dtype, output.device)
                 yield key, slot, manual.intermediates.get(key)
     returned = as_tuple(manual.returned)
     for i, value in enumerate(inputs):
@@ -92,9 +88,7 @@ def _slots(
             yield Key("input", i), slot, returned[i]
 
 
-def _compare(
-    examination: Examination, key: Key, slot: Slot, actual: torch.Tensor | None, truth: Pass
-) -> Comparison:
+def _compare(examination: Examination, key: Key, slot: Slot, actual: torch.Tensor | None, truth: Pass) -> Comparison:
     from gradcheck_lab.examine import references_of
 
     def evidence(found: torch.Tensor, expected: torch.Tensor) -> Evidence:
@@ -127,9 +121,7 @@ def _excused(
     expected = given.gradients.get(key)
     if actual is None or expected is None or actual.shape != expected.shape:
         return comparison
-    found, _, _ = settle(
-        slot.dtype, actual, expected.detach(), references_of(examination.oracle, key, slot.dtype)
-    )
+    found, _, _ = settle(slot.dtype, actual, expected.detach(), references_of(examination.oracle, key, slot.dtype))
     if not found.passed:
         return comparison
     if not wrong:

@@ -57,7 +57,7 @@ class Op:
                 )
         if forward is None:
             raise InvalidArgument("an Op needs a forward; pass gl.Op(forward, backward)")
-        self.name = name or getattr(forward, "__name__", type(forward).__name__)
+        self.name = str(name or getattr(forward, "__name__", type(forward).__name__))
         self.forward = forward
         self.rule = backward
         self.signatures: tuple[tuple[Spec, ...], ...] = (tuple(specs),) if specs else ()

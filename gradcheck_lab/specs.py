@@ -142,8 +142,7 @@ def bind(specs: Sequence[Spec], shapes: Sequence[Sequence[int]], names: Sequence
             if merged is None or (dim.size is not None and found != (dim.size,)):
                 against = f"{owners[dim.name]!r} has {_show(known)}" if known else f"it is fixed to {dim.size}"
                 raise InvalidArgument(
-                    f"{name!r} has shape {tuple(shape)}, so '{dim}' is {_show(found)}, but {against}; "
-                    f"its spec is {spec}"
+                    f"{name!r} has shape {tuple(shape)}, so '{dim}' is {_show(found)}, but {against}; its spec is {spec}"
                 )
             if merged != known:
                 sizes[dim.name] = merged
@@ -156,9 +155,7 @@ def _split(spec: Spec, shape: tuple[int, ...], name: str) -> list[tuple[Dim, tup
     fixed = len(spec.dims) - len(variadic)
     if len(shape) < fixed or (not variadic and len(shape) != fixed):
         least = "at least " if variadic else ""
-        raise InvalidArgument(
-            f"{name!r} has shape {shape} with {len(shape)} dimensions; its spec {spec} needs {least}{fixed}"
-        )
+        raise InvalidArgument(f"{name!r} has shape {shape} with {len(shape)} dimensions; its spec {spec} needs {least}{fixed}")
     extra = len(shape) - fixed
     found, position = [], 0
     for dim in spec.dims:

@@ -13,7 +13,7 @@ from gradcheck_lab.specs import Spec
 
 
 class Key(NamedTuple):
-    """Which gradient: of input `first`; of output `second` of call `first`; or the share that call `first` sends to its input `second`."""
+    """Which gradient: an "input"; a "value", output `second` of call `first`; a "share", what that call sends an input."""
 
     role: str
     first: int

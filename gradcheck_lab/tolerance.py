@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -56,29 +56,41 @@ def unit_roundoff(dtype: torch.dtype) -> float:
 
 
 def judge(
-    actual: torch.Tensor, truth: torch.Tensor, dtype: torch.dtype, references: Sequence[torch.Tensor] = ()
+    actual: torch.Tensor,
+    truth: torch.Tensor,
+    dtype: torch.dtype,
+    references: Sequence[torch.Tensor] = (),
+    roundings: float | None = None,
 ) -> Judgement:
     """Hold `actual` against `truth`, tensors of one shape, at the precision of `dtype`.
 
-    `references` are gradients of the same shape whose error is known to be sound. Returns a `Judgement`.
+    `references` are gradients of the same shape whose error is known to be sound; `roundings`, in units of u, is what counts
+    as rounding at the size of a slice. Returns a `Judgement`.
     Memory beyond the arguments is a few blocks of 1 MiB and one number per slice, whatever the size.
 
     >>> judge(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.5]).double(), torch.float32).wrong_elements
     1
     """
+    if roundings is None:
+        roundings = 1 if torch.finfo(dtype).bits == 16 else 2
     if truth.is_complex():
         real = torch.view_as_real
-        found = _judge(real(actual.resolve_conj()), real(truth.resolve_conj()), dtype, [real(r) for r in references])
+        parts = [real(r.resolve_conj()) for r in references]
+        found = _judge(real(actual.resolve_conj()), real(truth.resolve_conj()), dtype, parts, roundings)
         index = found.worst_index[:-1] if found.worst_index is not None else None
-        return _with_index(found, index, truth.numel())
-    return _judge(actual, truth, dtype, references)
+        return replace(found, worst_index=index, elements=truth.numel())
+    return _judge(actual, truth, dtype, references, roundings)
 
 
 def _judge(
-    actual: torch.Tensor, truth: torch.Tensor, dtype: torch.dtype, references: Sequence[torch.Tensor]
+    actual: torch.Tensor,
+    truth: torch.Tensor,
+    dtype: torch.dtype,
+    references: Sequence[torch.Tensor],
+    roundings: float,
 ) -> Judgement:
     u, limits = unit_roundoff(dtype), torch.finfo(dtype)
-    rounding = u if limits.bits == 16 else 2 * u
+    rounding = roundings * u
     if actual.dtype == truth.dtype and not references and torch.equal(actual, truth):
         return Judgement(True, "element", 0.0, 0.0, None, 0.0, 0.0, 0, truth.numel(), 0, C * rounding + 2 * u)
     tiny = float(limits.smallest_normal) * float(limits.eps)
@@ -129,9 +141,7 @@ class _Slices:
         squares = [error.square(), value.square(), *(r.square() for r in errors)]
         for k, axis in enumerate(self.axes or (None,)):
             at = _along(index, axis)
-            for total, square in zip(
-                [self.error[k], self.value[k], *(row[k] for row in self.reference)], squares, strict=True
-            ):
+            for total, square in zip([self.error[k], self.value[k], *(row[k] for row in self.reference)], squares, strict=True):
                 total[at] += _over_others(square, axis, index, torch.sum)
             for reference in errors:
                 top = _over_others(reference.abs(), axis, index, torch.amax)
@@ -159,10 +169,7 @@ class _Slices:
         kept = [axis for axis in self.axes if not isinstance(_at(index, axis), int)]
         for axis in self.axes:
             part = per_axis[axis][_along(index, axis)]
-            if axis in kept:
-                part = part.reshape([-1 if other == axis else 1 for other in kept])
-            else:
-                part = part.reshape(())
+            part = part.reshape([-1 if other == axis else 1 for other in kept if axis in kept])
             found = part if found is None else torch.minimum(found, part)
         assert found is not None
         return found
@@ -310,10 +317,10 @@ def _over_others(block: torch.Tensor, axis: int | None, index: Index, reduce: ob
         return torch.zeros((), dtype=block.dtype)
     ints = [k for k, part in enumerate(index) if isinstance(part, int)]
     if axis is None or axis in ints:
-        return reduce(block).reshape(1)  # type: ignore[operator,no-any-return]
+        return reduce(block).reshape(1)  # type: ignore[operator, no-any-return]
     mine = axis - sum(k < axis for k in ints)
     others = [k for k in range(block.ndim) if k != mine]
-    return reduce(block, dim=others) if others else block  # type: ignore[operator,no-any-return]
+    return reduce(block, dim=others) if others else block  # type: ignore[operator, no-any-return]
 
 
 def _locate(index: Index, position: int, shape: torch.Size) -> tuple[int, ...]:
@@ -324,9 +331,3 @@ def _locate(index: Index, position: int, shape: torch.Size) -> tuple[int, ...]:
     inner = iter(reversed(local))
     whole = [part if isinstance(part, int) else (part.start or 0) + next(inner) for part in index]
     return (*whole, *inner)
-
-
-def _with_index(found: Judgement, index: tuple[int, ...] | None, elements: int) -> Judgement:
-    from dataclasses import replace
-
-    return replace(found, worst_index=index, elements=elements)

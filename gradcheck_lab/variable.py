@@ -104,7 +104,7 @@ class Variable:
         return self.data.numel()
 
     def item(self) -> float:
-        return cast(float, self.data.item())
+        return float(self.data.item())
 
     def __len__(self) -> int:
         return len(self.data)
@@ -148,37 +148,37 @@ class Variable:
         raise _RawMethod(raw_function(name))
 
     def __add__(self, other: Any) -> Variable:
-        return operator("add", (self, other))
+        return cast("Variable", operator("add", (self, other)))
 
     def __radd__(self, other: Any) -> Variable:
-        return operator("add", (other, self))
+        return cast("Variable", operator("add", (other, self)))
 
     def __sub__(self, other: Any) -> Variable:
-        return operator("sub", (self, other))
+        return cast("Variable", operator("sub", (self, other)))
 
     def __rsub__(self, other: Any) -> Variable:
-        return operator("sub", (other, self))
+        return cast("Variable", operator("sub", (other, self)))
 
     def __mul__(self, other: Any) -> Variable:
-        return operator("mul", (self, other))
+        return cast("Variable", operator("mul", (self, other)))
 
     def __rmul__(self, other: Any) -> Variable:
-        return operator("mul", (other, self))
+        return cast("Variable", operator("mul", (other, self)))
 
     def __truediv__(self, other: Any) -> Variable:
-        return operator("div", (self, other))
+        return cast("Variable", operator("div", (self, other)))
 
     def __rtruediv__(self, other: Any) -> Variable:
-        return operator("div", (other, self))
+        return cast("Variable", operator("div", (other, self)))
 
     def __matmul__(self, other: Any) -> Variable:
-        return operator("matmul", (self, other))
+        return cast("Variable", operator("matmul", (self, other)))
 
     def __rmatmul__(self, other: Any) -> Variable:
-        return operator("matmul", (other, self))
+        return cast("Variable", operator("matmul", (other, self)))
 
     def __neg__(self) -> Variable:
-        return operator("neg", (self,))
+        return cast("Variable", operator("neg", (self,)))
 
 
 # torch's name of an operator, on either side -> (our op, whether its operands come reversed)
@@ -273,8 +273,7 @@ def backward(roots: tuple[Variable, ...], grad_outputs: tuple[torch.Tensor, ...]
         while heap:
             _, node = heapq.heappop(heap)
             upstream = tuple(
-                reached[variable] if variable in reached else torch.zeros_like(variable.data)
-                for variable in node.outputs
+                reached[variable] if variable in reached else torch.zeros_like(variable.data) for variable in node.outputs
             )
             for value, grad in zip(node.inputs, _counted(node, node.backward(upstream)), strict=True):
                 if not isinstance(value, Variable) or grad is None:
@@ -300,4 +299,3 @@ def _counted(node: Node, grads: tuple[Any, ...]) -> tuple[Any, ...]:
             "return one per input, None where not differentiable"
         )
     return grads
-

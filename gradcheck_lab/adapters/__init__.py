@@ -22,6 +22,4 @@ def adapt(value: Any) -> Subject:
         subject = adapter(value)
         if subject is not None:
             return subject
-    raise InvalidArgument(
-        f"cannot check a {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops"
-    )
+    raise InvalidArgument(f"cannot check a {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops")

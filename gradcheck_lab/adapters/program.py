@@ -24,7 +24,7 @@ def adapt_program(value: Any) -> Subject | None:
     if not isinstance(value, (types.FunctionType, types.MethodType, partial)):
         return None
     program: Callable[..., Any] = value
-    name = getattr(value, "__name__", None) or getattr(getattr(value, "func", None), "__name__", "program")
+    name = str(getattr(value, "__name__", None) or getattr(getattr(value, "func", None), "__name__", "program"))
 
     def validate(inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
         known = option_names(program, len(inputs))
@@ -59,9 +59,7 @@ def _record(program: Callable[..., Any], name: str, inputs: tuple[Any, ...], opt
     def walk(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
         backward(variables, grad_outputs)
         returned = tuple(leaf.grad if isinstance(leaf, Variable) else None for leaf in leaves)
-        values = {
-            Key("value", k, j): variable.grad for k, node in enumerate(tape) for j, variable in enumerate(node.outputs)
-        }
+        values = {Key("value", k, j): variable.grad for k, node in enumerate(tape) for j, variable in enumerate(node.outputs)}
         return Manual(returned, values)
 
     calls = tuple(_call(node) for node in tape)
@@ -89,8 +87,7 @@ class _Tracer(TorchFunctionMode):
     def apply(self, op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
         op.validate(inputs, options)
         aliases = tuple(
-            value.view_as(value) if isinstance(value, torch.Tensor) and value.requires_grad else value
-            for value in inputs
+            value.view_as(value) if isinstance(value, torch.Tensor) and value.requires_grad else value for value in inputs
         )
         self.inside, token = True, active_recorder.set(None)
         try:

@@ -30,8 +30,16 @@ def imprecise(evidence: Evidence) -> Explanation | None:
         rounded = torch.equal(wide.to(dtype).double(), wide) and not torch.equal(truth.to(dtype).double(), truth)
         spread = float((error != 0).double().mean()) > 0.7 and aligned < 0.7 and actual.numel() >= 4
         if (rounded and u / 64 <= level <= 8 * u) or (spread and u / 8 <= level <= 2 * u):
-            what = f"every value is a {name} number" if rounded else f"the error, {level:.1g} of the gradient, is at {name}'s level"
-            return Explanation("low-precision", what, f"compute in {_name(evidence.dtype)} or wider throughout, without a cast to {name}")
+            what = (
+                f"every value is a {name} number"
+                if rounded
+                else f"the error, {level:.1g} of the gradient, is at {name}'s level"
+            )
+            return Explanation(
+                "low-precision",
+                what,
+                f"compute in {_name(evidence.dtype)} or wider throughout, without a cast to {name}",
+            )
     return None
 
 

@@ -33,9 +33,7 @@ def rescaled(evidence: Evidence) -> Explanation | None:
     if not evidence.fits(reference * c, flat) or abs(c - 1) < 1e-12:
         return None
     if abs(c + 1) <= 64 * unit_roundoff(evidence.dtype):
-        return Explanation(
-            "sign", "it is exactly -1 times the reference", f"negate the gradient of {evidence.name!r}"
-        )
+        return Explanation("sign", "it is exactly -1 times the reference", f"negate the gradient of {evidence.name!r}")
     return _constant(evidence, c)
 
 
@@ -47,7 +45,9 @@ def _constant(evidence: Evidence, c: float) -> Explanation:
                 negate = " and negate it" if sign < 0 else ""
                 return Explanation("constant-factor", f"it is {word}{what} the reference", f"{fix}{negate}")
     return Explanation(
-        "constant-factor", f"it is {c:.6g} times the reference", f"divide the gradient by {c:.6g}: a factor is misplaced"
+        "constant-factor",
+        f"it is {c:.6g} times the reference",
+        f"divide the gradient by {c:.6g}: a factor is misplaced",
     )
 
 

@@ -40,7 +40,7 @@ def load(seed: int) -> Digits:
 
 
 def standardise(train: torch.Tensor, validation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Subtract the mean and divide by the deviation of the columns of `train`; a constant column becomes zeros.
+    """Subtract the mean and divide by the deviation of each column of `train`; a constant column is only centred.
 
     >>> standardise(torch.tensor([[1.0, 5.0], [3.0, 5.0]]), torch.tensor([[5.0, 5.0]]))
     (tensor([[-1.,  0.],

@@ -5,6 +5,7 @@ Weights are (d_out, d_in), as torch has them; any other sizes work too.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -17,9 +18,7 @@ PARAMETERS = ("W1", "b1", "W2", "b2")
 Operand = Any
 
 
-def digits_classifier(
-    x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand
-) -> Operand:
+def digits_classifier(x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand) -> Operand:
     """Softmax cross-entropy of linear - relu - linear, averaged over the batch; a tensor of no dimensions.
 
     `x` (n, d_in), `target` class labels (n,) or weights (n, d_out), `W1` (hidden, d_in), `b1` (hidden,),
@@ -37,13 +36,11 @@ def digits_classifier(
     return loss
 
 
-def digits_regressor(
-    x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand
-) -> Operand:
-    """Mean squared error of linear - relu - linear, summed over outputs, averaged over the batch; no dimensions.
+def digits_regressor(x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand) -> Operand:
+    """Squared error of linear - relu - linear, summed over outputs, averaged over the batch; of no dimensions.
 
-    `x` (n, d_in), `target` (n, d_out), `W1` (hidden, d_in), `b1` (hidden,), `W2` (d_out, hidden), `b2` (d_out,);
-    tensors or Variables.
+    `x` (n, d_in), `target` (n, d_out), `W1` (hidden, d_in), `b1` (hidden,), `W2` (d_out, hidden),
+    `b2` (d_out,); tensors or Variables.
 
     >>> x, target = torch.zeros(3, 64).double(), torch.full((3, 1), 2.0).double()
     >>> parameters = initial_parameters(64, 30, 1, generator=torch.Generator().manual_seed(0))
@@ -62,10 +59,8 @@ def digits_scores(x: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand
     return linear(relu(linear(x, W1, b1)), W2, b2)
 
 
-def initial_parameters(
-    *sizes: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
-) -> tuple[torch.Tensor, ...]:
-    """Draw a weight (d_out, d_in) and a bias (d_out,) for each pair of neighbouring `sizes`: W1, b1, W2, b2, ...
+def initial_parameters(*sizes: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, ...]:
+    """Draw a weight (d_out, d_in) and a bias (d_out,) for each pair of neighbouring `sizes`: W1, b1, W2, ...
 
     Weights are normal with variance 2 / d_in, biases zero. Raises `InvalidArgument` for fewer than two sizes.
     Source: He, Zhang, Ren and Sun, "Delving deep into rectifiers", 2015.
@@ -76,7 +71,7 @@ def initial_parameters(
     if len(sizes) < 2:
         raise InvalidArgument(f"a network needs at least two sizes and got {sizes}; pass its widths, such as 64, 32, 10")
     parameters: list[torch.Tensor] = []
-    for d_in, d_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for d_in, d_out in itertools.pairwise(sizes):
         deviation = (2 / max(1, d_in)) ** 0.5
         weight = torch.randn(d_out, d_in, generator=generator, dtype=torch.float64) * deviation
         parameters += [weight.to(dtype), torch.zeros(d_out, dtype=dtype)]

@@ -1,4 +1,4 @@
-"""Training a network twice from one start: by the hand-written gradients, and by autograd on the same program."""
+"""Training a network twice from one start: by its hand-written gradients, and by autograd."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Parameters = tuple[torch.Tensor, ...]
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """The loss of one batch, the gradients of the parameters, and those of the intermediates in order of the calls."""
+    """The loss of one batch, and its gradients by the parameters and by the intermediates, in order of the calls.
+
+    `names` are those that the program assigns the intermediates to; only the hand-written side knows them.
+    """
 
     loss: float
     parameters: Parameters
@@ -55,8 +58,8 @@ def train(
 ) -> Run:
     """Train both sides by stochastic gradient descent on the same batches, each by its own gradients.
 
-    `x` (n, d_in), `target` (n, ...); `start` the parameters that both begin with, left as they are; batches are drawn
-    by `seed`. `on_step` is called after every step.
+    `x` (n, d_in), `target` (n, ...); `start` the parameters that both begin with, left as they are. `batch` is a
+    number of rows, drawn by `seed`. `on_step` is called after every step.
     """
     generator = torch.Generator().manual_seed(seed)
     run = Run(start, start)
@@ -71,22 +74,18 @@ def train(
     return run
 
 
-def hand_written_gradients(
-    network: Program, x: torch.Tensor, target: torch.Tensor, parameters: Parameters
-) -> Gradients:
+def hand_written_gradients(network: Program, x: torch.Tensor, target: torch.Tensor, parameters: Parameters) -> Gradients:
     """Run `network` on Variables and walk its hand-written rules."""
     variables = [Variable(value) for value in parameters]
     with record() as tape:
         loss = network(x, target, *variables)
     loss.backward()
-    intermediates = [variable for node in tape for variable in node.outputs]
-    names = tuple(name for node in tape for name in node.names)
-    return Gradients(loss.item(), _grads(variables), _grads(intermediates), names)
+    calls = [node for node in tape if node.outputs[0] is not loss]
+    names = tuple(node.names[0] if node.names else f"{node.op.name}#{k}" for k, node in enumerate(calls))
+    return Gradients(loss.item(), _grads(variables), _grads([node.outputs[0] for node in calls]), names)
 
 
-def autograd_gradients(
-    network: Program, x: torch.Tensor, target: torch.Tensor, parameters: Parameters
-) -> Gradients:
+def autograd_gradients(network: Program, x: torch.Tensor, target: torch.Tensor, parameters: Parameters) -> Gradients:
     """Run `network` on tensors and let torch differentiate it, `retain_grad` on every intermediate."""
     leaves = [value.detach().requires_grad_() for value in parameters]
     retained = _Retained([])
@@ -96,7 +95,11 @@ def autograd_gradients(
     finally:
         active_recorder.reset(token)
     loss.backward()
-    return Gradients(float(loss.detach()), _grads(leaves), _grads(retained.outputs))
+    return Gradients(
+        float(loss.detach()),
+        _grads(leaves),
+        _grads([value for value in retained.outputs if value is not loss]),
+    )
 
 
 def relative_difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:

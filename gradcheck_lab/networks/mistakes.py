@@ -11,6 +11,7 @@ import torch
 from gradcheck_lab.networks.digits import Operand
 from gradcheck_lab.op import op
 from gradcheck_lab.ops import linear, relu, softmax_cross_entropy
+from gradcheck_lab.report import Report
 from gradcheck_lab.specs import labels, real
 
 Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -18,7 +19,7 @@ Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A network with one wrong op: which data it takes, what its author did, the op, and the gradient to be blamed."""
+    """A network with one wrong op: what its author did, the data it takes, and what has to be blamed for it."""
 
     title: str
     story: str
@@ -73,9 +74,7 @@ def linear_with_mean_bias_backward(
     return grad_output @ weight, grad_output.T @ x, grad_output.mean(0)
 
 
-def regressor_with_vector_target(
-    x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand
-) -> Operand:
+def regressor_with_vector_target(x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand) -> Operand:
     """The regressor with a target of shape (n,) beside its prediction of shape (n, 1)."""
     Z1 = linear(x, W1, b1)
     A1 = relu(Z1)
@@ -84,9 +83,7 @@ def regressor_with_vector_target(
     return loss
 
 
-def classifier_without_mean(
-    x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand
-) -> Operand:
+def classifier_without_mean(x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand) -> Operand:
     """The classifier whose loss is averaged forward and not backward."""
     Z1 = linear(x, W1, b1)
     A1 = relu(Z1)
@@ -95,9 +92,7 @@ def classifier_without_mean(
     return loss
 
 
-def classifier_with_mean_bias(
-    x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand
-) -> Operand:
+def classifier_with_mean_bias(x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand) -> Operand:
     """The classifier whose first bias gets the mean of its gradients."""
     Z1 = linear_with_mean_bias(x, W1, b1)
     A1 = relu(Z1)
@@ -112,8 +107,8 @@ MISTAKES = (
         "(prediction - target) ** 2 of (N, 1) and (N,), whose backward was written for (N, 1)",
         regressor_with_vector_target,
         "vector regression",
-        "squared_error_of_vector",
-        "Z2",
+        "squared_error_of_vector (loss)",
+        "prediction",
         frozenset({"wrong-value", "missing-term", "wrong-axis"}),
     ),
     Mistake(
@@ -121,8 +116,8 @@ MISTAKES = (
         "the loss is a mean over the batch and its backward does not divide",
         classifier_without_mean,
         "classification",
-        "cross_entropy_without_mean",
-        "Z2",
+        "cross_entropy_without_mean (loss)",
+        "logits",
         frozenset({"constant-factor"}),
     ),
     Mistake(
@@ -130,8 +125,17 @@ MISTAKES = (
         "the gradient of the bias is averaged over the batch, not summed",
         classifier_with_mean_bias,
         "classification",
-        "linear_with_mean_bias",
-        "b1",
+        "linear_with_mean_bias (Z1)",
+        "bias",
         frozenset({"constant-factor"}),
     ),
 )
+
+
+def is_caught(mistake: Mistake, report: Report) -> bool:
+    """Whether the report fails, and first blames the planted op's gradient for one of the causes that fit."""
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    if report.verdict != "fail" or not errors:
+        return False
+    first = errors[0]
+    return (first.op, first.gradient) == (mistake.op, mistake.gradient) and first.cause in mistake.causes

@@ -29,7 +29,9 @@ def softmax_cross_entropy(logits: torch.Tensor, target: torch.Tensor, *, reducti
         rows = -(target * log_p).sum(-1)
     else:
         rows = -log_p.gather(-1, target.long().unsqueeze(-1)).squeeze(-1)
-    return {"none": lambda: rows, "sum": rows.sum, "mean": rows.mean}[reduction]()
+    if reduction == "none":
+        return rows
+    return rows.sum() if reduction == "sum" else rows.mean()
 
 
 @softmax_cross_entropy.accepts(real("*b c"), probabilities("*b c"))
@@ -54,7 +56,7 @@ def check_targets(logits: torch.Tensor, target: torch.Tensor, *, reduction: str 
             f"pass one class label per row"
         )
     classes = logits.shape[-1]
-    if target.numel() and not (0 <= int(target.min()) and int(target.max()) < classes):
+    if target.numel() and not (int(target.min()) >= 0 and int(target.max()) < classes):
         raise InvalidArgument(
             f"softmax_cross_entropy: labels range from {int(target.min())} to {int(target.max())} and {classes} classes "
             f"have labels 0 to {classes - 1}; renumber the labels or widen the logits"
@@ -63,7 +65,12 @@ def check_targets(logits: torch.Tensor, target: torch.Tensor, *, reduction: str 
 
 @softmax_cross_entropy.backward
 def softmax_cross_entropy_backward(
-    grad_output: torch.Tensor, output: torch.Tensor, logits: torch.Tensor, target: torch.Tensor, *, reduction: str = "mean"
+    grad_output: torch.Tensor,
+    output: torch.Tensor,
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    reduction: str = "mean",
 ) -> tuple[torch.Tensor, Grad]:
     """dlogits = g (softmax(logits) Σ t - t), dtarget = -g log softmax(logits); g is divided by the rows for "mean"."""
     g = _per_row(grad_output, logits.shape[:-1], reduction).unsqueeze(-1)

@@ -86,9 +86,7 @@ class AutogradOracle:
                 grads = torch.autograd.grad(roots, list(wanted.values()), upstream, allow_unused=True)
         return Pass(trace.outputs, dict(zip(wanted, grads, strict=True)), trace.calls, bool(roots))
 
-    def _try(
-        self, name: str, dtype: torch.dtype | None, simulate: torch.dtype | None = None, salt: int = 0
-    ) -> Pass | None:
+    def _try(self, name: str, dtype: torch.dtype | None, simulate: torch.dtype | None = None, salt: int = 0) -> Pass | None:
         if name not in self._passes:
             case, rounding = self.case, None
             if simulate is not None:

@@ -82,8 +82,6 @@ def _beside(value: Any, radius: float, sign: float, generator: torch.Generator) 
         return value
     wide = value.detach().double()
     step = torch.rand(wide.shape, generator=generator, dtype=torch.float64) + 0.5
-    if sign == 0.0:
-        step = step * (torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1)
-    else:
-        step = step * sign
+    coins = torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1
+    step = step * (sign or coins)
     return wide + radius * wide.abs().clamp(min=1e-2).clamp(max=1e2) * step.to(wide.device)

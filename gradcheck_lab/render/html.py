@@ -28,7 +28,7 @@ _COLUMNS = (*HEADINGS, "worst element", "backward", "reference", "allowed")
 
 
 def render_html(report: Report) -> str:
-    """Return one self-contained page; it loads nothing from elsewhere and escapes everything of the user's."""
+    """Return one self-contained page; it loads nothing from elsewhere, and every text in it is escaped."""
     title = escape(f"{report.subject}: {report.verdict}")
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title></head>\n'

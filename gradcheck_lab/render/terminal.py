@@ -50,7 +50,7 @@ def report_lines(report: Report) -> list[Line]:
 
 
 def finding_lines(report: Report) -> list[Line]:
-    """Return the verdict and its findings, without the table: errors, what they contaminate, warnings, notes."""
+    """Return the verdict and its findings: errors, what they contaminate, warnings, notes. No table."""
     errors = [finding for finding in report.findings if finding.severity == "error"]
     lines: list[Line] = []
     if report.verdict != "fail" or not errors:

@@ -1,0 +1,8 @@
+"""`python -m gradcheck_lab` is `gradcheck-lab`."""
+
+from __future__ import annotations
+
+from gradcheck_lab.cli import main
+
+if __name__ == "__main__":
+    main()

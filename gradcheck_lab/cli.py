@@ -1,0 +1,115 @@
+"""The command line: `gradcheck-lab demo`, `check` and `list`.
+
+Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+# Everything that needs torch is imported inside the commands, so that --help is quick.
+from gradcheck_lab.errors import InvalidArgument
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
+MISUSE = 2
+
+app = typer.Typer(
+    name="gradcheck-lab",
+    help="Check hand-written gradients against autograd. Exit 0 pass, 1 fail, 2 misuse, 3 inconclusive.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code; `arguments` stand in for those of the process."""
+    app(args=None if arguments is None else list(arguments), prog_name="gradcheck-lab")
+    sys.exit(0)
+
+
+@app.command()
+def demo(
+    seed: Seed = 0,
+    epochs: Annotated[int, typer.Option(help="Epochs of training.")] = 25,
+    json: Json = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write loss curves and errors as a picture.")] = None,
+) -> None:
+    """Check two networks on the digits data, train both sides in lockstep, and catch planted mistakes."""
+    with _misuse():
+        _refuse_lost_files(json, plot)
+        from gradcheck_lab.demo import run
+
+        result = run(seed=seed, epochs=epochs, plot=plot)
+        _write_json(json, result.data)
+    raise typer.Exit(EXIT_CODES["fail" if result.problems else "pass"])
+
+
+@app.command()
+def check(
+    target: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="What to check, as pkg.module:name.")],
+    spec: Annotated[
+        list[str] | None,
+        typer.Option(help="One per input, as \"real('n d')\"; needed where it has none."),
+    ] = None,
+    seed: Seed = 0,
+    dtype: Annotated[str, typer.Option(help="float64, float32, bfloat16 or float16.")] = "float64",
+    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
+    json: Json = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the check.")] = None,
+) -> None:
+    """Check every gradient of an op or a program on one random call."""
+    with _misuse():
+        _refuse_lost_files(json)
+        from gradcheck_lab.render.terminal import print_report
+        from gradcheck_lab.targets import check_target
+
+        report = check_target(target, spec or (), seed=seed, dtype=dtype, options=option or (), allow=allow or ())
+        print_report(report)
+        _write_json(json, report.to_dict())
+    raise typer.Exit(EXIT_CODES[report.verdict])
+
+
+@app.command("list")
+def list_ops() -> None:
+    """List the hand-written ops by family, with their specs and the formula of their backward."""
+    from gradcheck_lab.ops import FAMILIES
+
+    for family, members in FAMILIES.items():
+        typer.echo(family)
+        for op in members:
+            for signature in op.signatures:
+                typer.echo(f"  {op.name}({', '.join(map(str, signature))})")
+            typer.echo(f"    {op.formula}")
+
+
+@contextmanager
+def _misuse() -> Iterator[None]:
+    try:
+        yield
+    except InvalidArgument as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(MISUSE) from None
+
+
+def _refuse_lost_files(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise InvalidArgument(f"cannot write {str(path)!r}; name a file in a folder that exists")
+
+
+def _write_json(path: Path | None, data: dict[str, Any]) -> None:
+    if path is not None:
+        import json
+
+        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

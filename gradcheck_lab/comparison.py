@@ -1,0 +1,294 @@
+"""Comparison of one gradient: structure first (kind, shape, dtype, device), then numbers by the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.diagnosis import Evidence, Explanation, explain
+from gradcheck_lab.oracles.subgradient import Interval
+from gradcheck_lab.report import Finding, GradientResult, Number
+from gradcheck_lab.tolerance import Judgement, judge, unit_roundoff
+
+References = Callable[[str], list[torch.Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a gradient belongs: what it is the gradient of. `label` is how messages call it, as in "input 0 'x'"."""
+
+    name: str
+    label: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    op: str | None = None
+    reference: str = "autograd"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The compared gradient and the findings that it gave."""
+
+    result: GradientResult
+    findings: tuple[Finding, ...] = ()
+    sensitivity: float | None = None
+
+
+def compare_gradient(
+    slot: Slot,
+    actual: Any,
+    truth: torch.Tensor | None,
+    references: References,
+    evidence: Callable[[torch.Tensor, torch.Tensor], Evidence],
+    interval: Callable[[], Interval | None] = lambda: None,
+) -> Comparison:
+    """Compare one gradient with the truth, a float64 tensor, None for zero.
+
+    `references(level)` gives further sound gradients when the cheap bounds do not settle it ("native", then
+    "simulated"); `interval` the subgradients at a kink; `evidence` what the diagnosis may look at.
+    """
+    expected = truth if truth is not None else _zero(slot)
+    warnings: list[Finding] = []
+    if actual is None:
+        if not bool(expected.any()):
+            return Comparison(_result(slot, "pass", elements=expected.numel()))
+        return _missing(slot, expected)
+    if not isinstance(actual, torch.Tensor):
+        kind = type(actual).__name__
+        explanation = Explanation("wrong-shape", f"a {kind} came back", f"return a tensor of shape {slot.shape}")
+        return _broken(slot, f"is a {kind}, expected a tensor", explanation)
+    if actual.is_sparse or actual.layout != torch.strided:
+        actual = actual.to_dense()
+    if tuple(actual.shape) != slot.shape:
+        found = explain(evidence(actual, expected))
+        return _broken(slot, f"has shape {tuple(actual.shape)}, expected {slot.shape}", found)
+    if actual.device != slot.device:
+        found = Explanation("wrong-dtype", "it lives on another device than its input", f"move it with .to({slot.device})")
+        return _broken(slot, f"is on {actual.device}, its input on {slot.device}", found)
+    if actual.dtype != slot.dtype:
+        problem = _dtype_problem(slot, actual.dtype)
+        if problem.severity == "error":
+            return Comparison(_result(slot, "fail", elements=actual.numel()), (problem,))
+        warnings.append(problem)
+    return _numbers(slot, actual, expected.to(actual.device), references, evidence, interval, warnings)
+
+
+def _numbers(
+    slot: Slot,
+    actual: torch.Tensor,
+    expected: torch.Tensor,
+    references: References,
+    evidence: Callable[[torch.Tensor, torch.Tensor], Evidence],
+    interval: Callable[[], Interval | None],
+    findings: list[Finding],
+) -> Comparison:
+    found, level, used = settle(slot.dtype, actual, expected, references)
+    if not found.passed and found.rule != "finite":
+        kinks = interval()
+        if kinks is not None:
+            admitted = kinks.admits(actual.to(kinks.low))
+            if bool(admitted.any()):
+                forgiving = torch.where(admitted, actual.to(expected.dtype), expected)
+                again = judge(actual, forgiving, slot.dtype, [torch.where(admitted, forgiving, r) for r in used])
+                if again.passed:
+                    findings.append(_convention(slot, int(admitted.sum())))
+                    result = replace(result_of(slot, again, actual, expected, "pass"), settled_by="subgradient")
+                    return Comparison(result, tuple(findings), again.sensitivity)
+                found, expected = again, forgiving
+            outside = _outside(slot, actual, kinks, found)
+            if outside is not None:
+                return Comparison(result_of(slot, found, actual, expected, "fail"), (*findings, outside))
+    if found.elements and found.unjudged == found.elements and found.passed:
+        reason = f"the reference for {slot.label} is not finite in any element"
+        return Comparison(replace(result_of(slot, found, actual, expected, "inconclusive"), reason=reason), tuple(findings))
+    result = replace(result_of(slot, found, actual, expected, "pass" if found.passed else "fail"), settled_by=level)
+    if not found.passed:
+        findings.append(wrong_finding(slot, result, found, explain(evidence(actual, expected)), actual))
+    return Comparison(result, tuple(findings), found.sensitivity)
+
+
+def settle(
+    dtype: torch.dtype, actual: torch.Tensor, expected: torch.Tensor, references: References
+) -> tuple[Judgement, str, list[torch.Tensor]]:
+    """Judge by ever dearer budgets until the gradient passes; returns the last judgement, its level and references."""
+    used: list[torch.Tensor] = []
+    found, level = judge(actual, expected, dtype), "rounding"
+    for level_name in ("native", "simulated"):
+        if found.passed or found.rule == "finite":
+            break
+        more = [r.to(expected.device) for r in references(level_name) if r.shape == expected.shape]
+        if more:
+            used += more
+            found, level = judge(actual, expected, dtype, used), level_name
+    return found, level, used
+
+
+def result_of(slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, verdict: Any) -> GradientResult:
+    at = found.worst_index
+    return GradientResult(
+        name=slot.name,
+        label=slot.label,
+        shape=slot.shape,
+        dtype=str(slot.dtype).removeprefix("torch."),
+        verdict=verdict,
+        max_abs_error=found.max_abs_error,
+        max_rel_error=found.max_rel_error,
+        worst_index=at,
+        actual=None if at is None else number(actual[at]),
+        expected=None if at is None else number(expected[at]),
+        allowed=found.allowed,
+        budget_used=found.budget_used,
+        wrong_elements=found.wrong_elements,
+        elements=found.elements,
+        rule=found.rule,
+        op=slot.op,
+    )
+
+
+def _result(slot: Slot, verdict: Any, elements: int = 0) -> GradientResult:
+    return GradientResult(
+        slot.name,
+        slot.label,
+        slot.shape,
+        str(slot.dtype).removeprefix("torch."),
+        verdict,
+        elements=elements,
+        op=slot.op,
+    )
+
+
+def wrong_finding(
+    slot: Slot, result: GradientResult, found: Judgement, explanation: Explanation, actual: torch.Tensor
+) -> Finding:
+    if found.rule == "finite":
+        value = str(number(actual[found.worst_index or ()]))
+        explanation = Explanation(
+            "non-finite",
+            f"backward gives {value} where {slot.reference} is finite",
+            "guard the division, logarithm or exponential there, or use the stable form",
+        )
+    count = f"in {found.wrong_elements} of {found.elements} elements"
+    if found.rule in ("slice", "scale") and not found.wrong_elements:
+        count = "as a whole: every element is close, and all err alike"
+    return Finding(
+        cause=explanation.cause,
+        severity="error",
+        message=f"gradient of {slot.label} is wrong {count}",
+        gradient=slot.name,
+        explanation=explanation.sentence,
+        suggestion=explanation.suggestion,
+        op=slot.op,
+        where=worst_line(result, slot.reference),
+        measured=result.max_abs_error,
+        allowed=result.allowed,
+    )
+
+
+def worst_line(result: GradientResult, reference: str) -> str:
+    """`worst at [1, 2]: backward 0.84, autograd 0.42 (relative error 1.0, allowed 1.5e-15)`."""
+    if result.worst_index is None or result.actual is None or result.expected is None:
+        return ""
+    size = abs(result.expected)
+    error = abs(result.actual - result.expected)
+    kind, measured, allowed = "error", error, result.allowed
+    if size > 0:
+        kind, measured, allowed = "relative error", error / size, result.allowed / size
+    place = f"at {list(result.worst_index)}" if result.worst_index else "value"
+    return (
+        f"worst {place}: backward {show(result.actual)}, {reference} {show(result.expected)} "
+        f"({kind} {measured:.2g}, allowed {allowed:.2g})"
+    )
+
+
+def show(value: Number) -> str:
+    """A number as a person writes it, to six digits."""
+    return f"{value:.6g}"
+
+
+def number(value: torch.Tensor) -> Number:
+    """The one element of `value` as a Python number."""
+    found = value.item()
+    return found if isinstance(found, complex) else float(found)
+
+
+def _missing(slot: Slot, expected: torch.Tensor) -> Comparison:
+    index = tuple(int(k) for k in torch.nonzero(expected)[0])
+    finding = Finding(
+        cause="missing-gradient",
+        severity="error",
+        message=f"gradient of {slot.label} is missing",
+        gradient=slot.name,
+        explanation=f"{slot.label} receives no gradient, and {slot.reference} gives {show(number(expected[index]))}",
+        suggestion=f"return the gradient of {slot.name!r} instead of None",
+        op=slot.op,
+    )
+    return Comparison(_result(slot, "fail", expected.numel()), (finding,))
+
+
+def _broken(slot: Slot, what: str, explanation: Explanation) -> Comparison:
+    finding = Finding(
+        cause=explanation.cause,
+        severity="error",
+        message=f"gradient of {slot.label} {what}",
+        gradient=slot.name,
+        explanation=explanation.sentence,
+        suggestion=explanation.suggestion,
+        op=slot.op,
+    )
+    return Comparison(_result(slot, "fail"), (finding,))
+
+
+def _dtype_problem(slot: Slot, dtype: torch.dtype) -> Finding:
+    got, wanted = str(dtype).removeprefix("torch."), str(slot.dtype).removeprefix("torch.")
+    floating = dtype.is_floating_point or dtype.is_complex
+    same_kind = floating and dtype.is_complex == slot.dtype.is_complex
+    wider = same_kind and unit_roundoff(dtype) < unit_roundoff(slot.dtype)
+    loss = "digits are wasted" if wider else "digits are lost"
+    return Finding(
+        cause="wrong-dtype",
+        severity="warning" if wider else "error",
+        message=f"gradient of {slot.label} is {got}, expected {wanted}",
+        gradient=slot.name,
+        explanation=f"it comes back in another dtype than its input: {loss}",
+        suggestion=f"compute it in {wanted}, the dtype of {slot.name!r}",
+        op=slot.op,
+    )
+
+
+def _convention(slot: Slot, count: int) -> Finding:
+    return Finding(
+        cause="convention",
+        severity="note",
+        message=f"gradient of {slot.label} differs from {slot.reference} at {count} kinks, within the one-sided derivatives",
+        gradient=slot.name,
+        explanation="any value between the one-sided derivatives is a subgradient",
+        op=slot.op,
+    )
+
+
+def _outside(slot: Slot, actual: torch.Tensor, kinks: Interval, found: Judgement) -> Finding | None:
+    at = found.worst_index
+    if at is None or not bool(kinks.kink[at]) or found.wrong_elements > int(kinks.kink.sum()):
+        return None
+    low, high, value = number(kinks.low[at]), number(kinks.high[at]), number(actual[at])
+    return Finding(
+        cause="outside-subdifferential",
+        severity="error",
+        message=f"gradient of {slot.label} is wrong in {found.wrong_elements} of {found.elements} elements, all at kinks",
+        gradient=slot.name,
+        explanation=f"the one-sided derivatives there are {show(low)} and {show(high)}, and backward gives {show(value)}",
+        suggestion="return a value between the one-sided derivatives",
+        op=slot.op,
+        where=f"worst at {list(at)}: backward {show(value)}, allowed from {show(low)} to {show(high)}",
+        measured=found.max_abs_error,
+        allowed=found.allowed,
+    )
+
+
+def _zero(slot: Slot) -> torch.Tensor:
+    wide = torch.complex128 if slot.dtype.is_complex else torch.float64
+    return torch.zeros((), dtype=wide, device=slot.device).expand(slot.shape)

@@ -1,0 +1,130 @@
+"""What the command line names: `pkg.module:name` with specs and options, checked on a drawn call."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import pkgutil
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from gradcheck_lab import specs
+from gradcheck_lab.adapters import adapt
+from gradcheck_lab.case import draw_inputs
+from gradcheck_lab.check import check
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.report import Report
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def check_target(
+    target: str,
+    written: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    dtype: str = "float64",
+    options: Sequence[str] = (),
+    allow: Sequence[str] = (),
+) -> Report:
+    """Import `target`, draw its inputs by `seed` from the `written` specs or its own, and check it.
+
+    `options` are texts such as "reduction=sum". Raises `InvalidArgument` for what cannot be found or checked.
+
+    >>> check_target("gradcheck_lab.ops:mse_loss", options=["reduction=sum"]).verdict
+    'pass'
+    """
+    if dtype not in DTYPES:
+        raise InvalidArgument(f"there is no dtype {dtype!r} to check in; pass one of {', '.join(DTYPES)}")
+    keywords = dict(read_option(text) for text in options)
+    signature = tuple(specs.parse(text) for text in written)
+    found = locate(target)
+    signature = signature or adapt(found).specs
+    if not signature:
+        raise InvalidArgument(
+            f"{target} has no specs to draw its inputs from; give one per input, such as "
+            "--spec \"real('n d')\" --spec \"labels('n', classes='d')\""
+        )
+    inputs = draw_inputs(signature, seed, dtype=DTYPES[dtype])
+    report = check(found, *inputs, options=keywords, allow=set(allow), seed=seed)
+    return replace(report, reproduce=_command(target, written, seed, dtype, options, allow))
+
+
+def locate(target: str) -> Any:
+    """Import `pkg.module:name`, from the current directory too.
+
+    Raises `InvalidArgument` for another form, a module that does not import, and a module or name that is not
+    there; the message names what is.
+    """
+    module_name, colon, name = target.partition(":")
+    if not (module_name and colon and name):
+        raise InvalidArgument(f"{target!r} names nothing to check; write it as pkg.module:name")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    module = _import(module_name)
+    if not hasattr(module, name):
+        names = ", ".join(_public(module)) or "nothing public"
+        raise InvalidArgument(f"the module {module_name!r} has no {name!r}; it has {names}")
+    return getattr(module, name)
+
+
+def read_option(text: str) -> tuple[str, Any]:
+    """Read "key=value"; a value that is no Python literal is a string.
+
+    >>> read_option("p=2"), read_option("reduction=sum")
+    (('p', 2), ('reduction', 'sum'))
+    """
+    key, equals, value = text.partition("=")
+    if not (key.isidentifier() and equals):
+        raise InvalidArgument(f"the option {text!r} cannot be read; write it as key=value")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+def _command(
+    target: str, written: Sequence[str], seed: int, dtype: str, options: Sequence[str], allow: Sequence[str]
+) -> str:
+    words = ["gradcheck-lab", "check", target, "--seed", str(seed)]
+    words += ["--dtype", dtype] if dtype != "float64" else []
+    for flag, values in (("--spec", written), ("--option", options), ("--allow", allow)):
+        words += [word for value in values for word in (flag, value)]
+    return shlex.join(words)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name
+        if missing is None or not f"{name}.".startswith(f"{missing}."):
+            raise InvalidArgument(f"importing {name!r} raised ModuleNotFoundError: {error}") from error
+    except Exception as error:
+        raise InvalidArgument(f"importing {name!r} raised {type(error).__name__}: {error}") from error
+    parent = missing.rpartition(".")[0]
+    where, paths = (f"{parent!r}", _paths(parent)) if parent else ("the current directory", [os.getcwd()])
+    names = ", ".join(sorted(module.name for module in pkgutil.iter_modules(paths))) or "no modules"
+    raise InvalidArgument(f"there is no module {missing!r}; {where} has {names}")
+
+
+def _paths(package: str) -> list[str]:
+    return list(getattr(importlib.import_module(package), "__path__", []))
+
+
+def _public(module: ModuleType) -> list[str]:
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    names = getattr(module, "__all__", None) or [name for name in own if not name.startswith("_")]
+    return sorted(names)
