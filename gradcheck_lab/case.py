@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.specs import Spec, bind
 
 _PERIOD = 99991
@@ -81,7 +82,10 @@ def draw_inputs(
     sizes: Mapping[str, tuple[int, ...]] | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> tuple[torch.Tensor, ...]:
-    """Draw one tensor per spec; letters without a size get distinct small primes, variadic ones a single dimension."""
+    """Draw one tensor per spec; letters without a size get distinct small primes, variadic ones a single dimension.
+
+    Raises `InvalidArgument` when labels count their classes by a letter that no input has.
+    """
     generator = torch.Generator().manual_seed(seed)
     known = dict(sizes or {})
     spare = iter(_SIZES * len(specs))
@@ -89,6 +93,12 @@ def draw_inputs(
         for dim in spec.dims:
             if dim.name not in known:
                 known[dim.name] = (dim.size,) if dim.size is not None else (next(spare),)
+    for spec in specs:
+        if spec.classes is not None and spec.classes not in known:
+            raise InvalidArgument(
+                f"{spec} counts its classes by {spec.classes!r}, which is no dimension of any input; "
+                f"use one of {', '.join(map(repr, known))}"
+            )
     return tuple(draw(spec, known, generator, dtype) for spec in specs)
 
 

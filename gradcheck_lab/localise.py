@@ -11,6 +11,7 @@ import torch
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, settle
 from gradcheck_lab.diagnosis import Evidence
+from gradcheck_lab.isolate import call_label, isolated, references_of
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles.autograd import Pass
 from gradcheck_lab.subject import Call, Key, Manual
@@ -25,8 +26,6 @@ def compare_program(examination: Examination, manual: Manual, truth: Pass) -> No
     Every op's rule is run once on the oracle's values; where some are wrong, autograd is run again with these rules in the
     place of its own: a gradient that agrees with that run is wrong only because of them.
     """
-    from gradcheck_lab.examine import call_label, isolated
-
     recording, oracle = examination.recording, examination.oracle
     assert recording is not None
     if [call.op for call in recording.calls] != [call.op for call in truth.calls]:
@@ -89,8 +88,6 @@ def _slots(examination: Examination, manual: Manual, calls: Sequence[Call]) -> I
 
 
 def _compare(examination: Examination, key: Key, slot: Slot, actual: torch.Tensor | None, truth: Pass) -> Comparison:
-    from gradcheck_lab.examine import references_of
-
     def evidence(found: torch.Tensor, expected: torch.Tensor) -> Evidence:
         return Evidence(slot.name, found.detach(), expected, slot.dtype)
 
@@ -116,8 +113,6 @@ def _excused(
     wrong: set[int],
 ) -> Comparison:
     """Mark a gradient that is right but for the blamed ops: contaminated, or merely of another convention."""
-    from gradcheck_lab.examine import references_of
-
     expected = given.gradients.get(key)
     if actual is None or expected is None or actual.shape != expected.shape:
         return comparison

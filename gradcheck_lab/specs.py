@@ -181,6 +181,8 @@ def _show(sizes: tuple[int, ...] | None) -> str:
 
 
 def _dims(text: str) -> tuple[Dim, ...]:
+    if not isinstance(text, str):
+        raise InvalidArgument(f"the dimensions {text!r} are a {type(text).__name__}; write them as text, such as 'n d'")
     dims = []
     for token in text.split():
         match = _NAME.match(token)

@@ -75,8 +75,7 @@ def locate(target: str) -> Any:
         sys.path.insert(0, os.getcwd())
     module = _import(module_name)
     if not hasattr(module, name):
-        names = ", ".join(_public(module)) or "nothing public"
-        raise InvalidArgument(f"the module {module_name!r} has no {name!r}; it has {names}")
+        raise InvalidArgument(f"the module {module_name!r} has no {name!r}; it has {_listed(_public(module))}")
     return getattr(module, name)
 
 
@@ -95,9 +94,7 @@ def read_option(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _command(
-    target: str, written: Sequence[str], seed: int, dtype: str, options: Sequence[str], allow: Sequence[str]
-) -> str:
+def _command(target: str, written: Sequence[str], seed: int, dtype: str, options: Sequence[str], allow: Sequence[str]) -> str:
     words = ["gradcheck-lab", "check", target, "--seed", str(seed)]
     words += ["--dtype", dtype] if dtype != "float64" else []
     for flag, values in (("--spec", written), ("--option", options), ("--allow", allow)):
@@ -116,8 +113,8 @@ def _import(name: str) -> ModuleType:
         raise InvalidArgument(f"importing {name!r} raised {type(error).__name__}: {error}") from error
     parent = missing.rpartition(".")[0]
     where, paths = (f"{parent!r}", _paths(parent)) if parent else ("the current directory", [os.getcwd()])
-    names = ", ".join(sorted(module.name for module in pkgutil.iter_modules(paths))) or "no modules"
-    raise InvalidArgument(f"there is no module {missing!r}; {where} has {names}")
+    names = [module.name for module in pkgutil.iter_modules(paths)]
+    raise InvalidArgument(f"there is no module {missing!r}; {where} has {_listed(names)}")
 
 
 def _paths(package: str) -> list[str]:
@@ -127,4 +124,10 @@ def _paths(package: str) -> list[str]:
 def _public(module: ModuleType) -> list[str]:
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
     names = getattr(module, "__all__", None) or [name for name in own if not name.startswith("_")]
-    return sorted(names)
+    return list(names)
+
+
+def _listed(names: Sequence[str], most: int = 20) -> str:
+    shown = sorted(names)[:most]
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*shown, *more]) or "nothing to check"

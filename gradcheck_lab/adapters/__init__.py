@@ -22,4 +22,6 @@ def adapt(value: Any) -> Subject:
         subject = adapter(value)
         if subject is not None:
             return subject
-    raise InvalidArgument(f"cannot check a {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops")
+    raise InvalidArgument(
+        f"cannot check an object of type {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops"
+    )

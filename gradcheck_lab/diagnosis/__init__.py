@@ -8,9 +8,9 @@ from gradcheck_lab.diagnosis.arrangement import misplaced
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.precision import imprecise
 from gradcheck_lab.diagnosis.scaling import rescaled
-from gradcheck_lab.diagnosis.shapes import misshapen
+from gradcheck_lab.diagnosis.shapes import misshapen, trapped
 
-FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (misshapen, rescaled, misplaced, imprecise)
+FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (misshapen, rescaled, misplaced, imprecise, trapped)
 
 
 def explain(evidence: Evidence) -> Explanation:

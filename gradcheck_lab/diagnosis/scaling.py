@@ -39,34 +39,33 @@ def rescaled(evidence: Evidence) -> Explanation | None:
 
 def _constant(evidence: Evidence, c: float) -> Explanation:
     tolerance = 256 * unit_roundoff(evidence.dtype)
-    for value, what, fix in _constants(evidence):
+    for value, what, why, fix in _constants(evidence):
         for sign, word in ((1.0, ""), (-1.0, "minus ")):
             if abs(c - sign * value) <= tolerance * abs(value):
                 negate = " and negate it" if sign < 0 else ""
-                return Explanation("constant-factor", f"it is {word}{what} the reference", f"{fix}{negate}")
-    return Explanation(
-        "constant-factor",
-        f"it is {c:.6g} times the reference",
-        f"divide the gradient by {c:.6g}: a factor is misplaced",
-    )
+                sentence = f"it is {word}{what} the reference" + (f", and {why}" if why else "")
+                return Explanation("constant-factor", sentence, f"{fix}{negate}")
+    sentence = f"it is {c:.6g} times the reference"
+    return Explanation("constant-factor", sentence, f"divide it by {c:.6g}: a factor is missing or misplaced")
 
 
-def _constants(evidence: Evidence) -> Iterator[tuple[float, str, str]]:
-    """Constants that mistakes leave behind, the commonest first, with what each means."""
-    yield 2.0, "exactly 2 times", "divide it by 2"
-    yield 0.5, "exactly half", "multiply it by 2"
+def _constants(evidence: Evidence) -> Iterator[tuple[float, str, str, str]]:
+    """Constants that mistakes leave behind, the commonest first: value, what to call it, why, and the fix."""
+    yield 2.0, "exactly 2 times", "", "divide it by 2"
+    yield 0.5, "exactly half", "", "multiply it by 2"
     for n, where in _sizes(evidence):
-        yield n, f"{n} times, and {n} is {where}: a mean was not applied, so", f"divide it by {n}"
-        yield 1 / n, f"1/{n} times, and {n} is {where}: a mean was applied twice or to a sum, so", f"multiply it by {n}"
+        yield n, f"{n} times", f"{n} is {where}: a mean was not applied", f"divide it by {n}"
+        yield 1 / n, f"1/{n} of", f"{n} is {where}: a mean was applied twice, or to a sum", f"multiply it by {n}"
     for n, where in _sizes(evidence):
-        yield 2 * n, f"2 * {n} times ({n} is {where})", f"divide it by {2 * n}"
-        yield 2 / n, f"2/{n} times ({n} is {where})", f"multiply it by {n}/2"
-        yield n / 2, f"{n}/2 times ({n} is {where})", f"multiply it by 2/{n}"
-        yield n**0.5, f"sqrt({n}) times ({n} is {where})", f"divide it by sqrt({n})"
-        yield n**-0.5, f"1/sqrt({n}) times ({n} is {where})", f"multiply it by sqrt({n})"
+        why = f"{n} is {where}"
+        yield 2 * n, f"2 * {n} times", why, f"divide it by {2 * n}"
+        yield 2 / n, f"2/{n} of", why, f"multiply it by {n}/2"
+        yield n / 2, f"{n}/2 times", why, f"multiply it by 2/{n}"
+        yield n**0.5, f"sqrt({n}) times", why, f"divide it by sqrt({n})"
+        yield n**-0.5, f"1/sqrt({n}) times", why, f"multiply it by sqrt({n})"
         if n > 2:
-            yield (n - 1) / n, f"({n} - 1)/{n} times ({n} is {where})", f"multiply it by {n}/({n} - 1)"
-            yield n / (n - 1), f"{n}/({n} - 1) times ({n} is {where})", f"multiply it by ({n} - 1)/{n}"
+            yield (n - 1) / n, f"({n} - 1)/{n} times", why, f"multiply it by {n}/({n} - 1)"
+            yield n / (n - 1), f"{n}/({n} - 1) times", why, f"multiply it by ({n} - 1)/{n}"
 
 
 def _sizes(evidence: Evidence) -> Iterator[tuple[int, str]]:

@@ -62,3 +62,19 @@ def _broadcast_axes(got: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int,
 
 def _summed(evidence: Evidence, axes: tuple[int, ...]) -> torch.Tensor:
     return evidence.actual.double().sum(axes).reshape(evidence.expected.shape)
+
+
+def trapped(evidence: Evidence) -> Explanation | None:
+    """Explain a wrong value where a column met a rank-1 tensor of its length: the forward broadcast them to a square."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in evidence.tensors.items()}
+    mine = shapes.get(evidence.name, ())
+    for name, shape in shapes.items():
+        column, flat = (mine, shape) if len(mine) > len(shape) else (shape, mine)
+        if len(flat) == 1 and column == (*flat, 1) and flat[0] > 1:
+            square = (flat[0], flat[0])
+            return Explanation(
+                "missing-broadcast-sum",
+                f"{evidence.name!r} {mine} and {name!r} {shape} broadcast to {square}: the backward does not sum over that",
+                f"give {evidence.name!r} and {name!r} one shape before the forward, or sum the gradient over the broadcast",
+            )
+    return None

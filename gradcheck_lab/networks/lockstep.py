@@ -135,10 +135,9 @@ def _note(run: Run, ours: Gradients, theirs: Gradients) -> None:
     left, right = ((*side.intermediates, *side.parameters) for side in (ours, theirs))
     for name, mine, reference in zip(names, left, right, strict=True):
         found = relative_difference(mine, reference)
-        # `not <=` rather than `>`: a NaN is kept
-        if not found <= run.differences.get(name, 0.0):
+        # The larger of the two, and NaN is the largest.
+        if not found <= run.differences.setdefault(name, found):
             run.differences[name] = found
-        run.differences.setdefault(name, found)
 
 
 def _stepped(parameters: Parameters, grads: Parameters, rate: float) -> Parameters:

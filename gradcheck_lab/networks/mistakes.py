@@ -109,7 +109,7 @@ MISTAKES = (
         "vector regression",
         "squared_error_of_vector (loss)",
         "prediction",
-        frozenset({"wrong-value", "missing-term", "wrong-axis"}),
+        frozenset({"missing-broadcast-sum"}),
     ),
     Mistake(
         "forgotten 1/N",

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.case import Case, is_differentiable, seed_all
+from gradcheck_lab.case import Case, copy_inputs, is_differentiable, seed_all
 from gradcheck_lab.oracles import Estimate
 from gradcheck_lab.oracles.rounding import SimulatedRounding, perturb
 from gradcheck_lab.subject import Call, Key, Subject
@@ -17,8 +17,10 @@ from gradcheck_lab.tolerance import unit_roundoff
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One forward and backward under autograd: outputs, gradients by key (None where nothing flows), op calls."""
+    """One forward and backward under autograd; `gradients` by key, None where nothing flows, `calls` of a program's ops."""
 
+    inputs: tuple[Any, ...]
+    upstream: tuple[torch.Tensor, ...]
     outputs: tuple[Any, ...]
     gradients: dict[Key, torch.Tensor | None]
     calls: tuple[Call, ...]
@@ -34,6 +36,7 @@ class AutogradOracle:
 
     def __init__(self, subject: Subject, case: Case, evaluations: dict[str, int]) -> None:
         self.subject, self.case, self.evaluations = subject, case, evaluations
+        self.copies = False  # set where the subject's code writes to what it is given
         self._passes: dict[str, Pass | None] = {}
 
     def truth(self) -> Pass:
@@ -70,21 +73,25 @@ class AutogradOracle:
         """
         case = case or self.case
         assert case.grad_outputs is not None
-        inputs = tuple(_leaf(value, dtype) for value in case.inputs)
+        given = copy_inputs(case.inputs) if self.copies else case.inputs
+        inputs = tuple(_leaf(value, dtype) for value in given)
         seed_all(case.seed)
         self.evaluations["forward"] += 1
         with torch.enable_grad(), rounding or nullcontext():
             trace = self.subject.trace(inputs, case.options, substitute)
-            roots, upstream = [], []
+            roots, upstream, everything = [], [], []
             for output, grad_output in zip(trace.outputs, case.grad_outputs, strict=True):
+                matched = grad_output.to(output) if isinstance(output, torch.Tensor) else grad_output
+                everything.append(matched)
                 if isinstance(output, torch.Tensor) and output.requires_grad:
                     roots.append(output)
-                    upstream.append(grad_output.to(output.device, output.dtype))
+                    upstream.append(matched)
             wanted = _wanted(inputs, trace.calls)
             grads: tuple[torch.Tensor | None, ...] = (None,) * len(wanted)
             if roots and wanted:
                 grads = torch.autograd.grad(roots, list(wanted.values()), upstream, allow_unused=True)
-        return Pass(trace.outputs, dict(zip(wanted, grads, strict=True)), trace.calls, bool(roots))
+        found = dict(zip(wanted, grads, strict=True))
+        return Pass(inputs, tuple(everything), trace.outputs, found, trace.calls, bool(roots))
 
     def _try(self, name: str, dtype: torch.dtype | None, simulate: torch.dtype | None = None, salt: int = 0) -> Pass | None:
         if name not in self._passes:

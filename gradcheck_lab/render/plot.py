@@ -8,6 +8,8 @@ from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
 
+_FLOOR = 1e-17
+
 Curves = Mapping[str, Sequence[float]]
 
 
@@ -46,6 +48,8 @@ def _curves(axis: Any, title: str, curves: Curves) -> None:
 
 
 def _bars(axis: Any, title: str, differences: Mapping[str, float]) -> None:
-    axis.bar(list(differences), list(differences.values()))
+    # Zero has no place on a logarithmic axis: it becomes a bar without height.
+    heights = [max(value, _FLOOR) for value in differences.values()]
+    axis.bar(list(differences), heights)
     axis.set(title=f"{title}: the two sides", ylabel="largest relative difference", yscale="log")
-    axis.set_ylim(bottom=1e-17)
+    axis.set_ylim(_FLOOR, 10 * max(heights))

@@ -1,0 +1,155 @@
+"""What one backward returned, entry by entry against the truth; and the rule of one call run alone on the oracle's values."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gradcheck_lab.adapters.op import adapt_op
+from gradcheck_lab.case import Case, copy_inputs, is_differentiable
+from gradcheck_lab.comparison import Comparison, Slot, compare_gradient
+from gradcheck_lab.diagnosis import Evidence
+from gradcheck_lab.op import as_tuple
+from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
+from gradcheck_lab.oracles.subgradient import Subgradients
+from gradcheck_lab.report import Finding
+from gradcheck_lab.subject import Call, Key
+
+_COPIED = 1 << 20
+_ENGINE = tuple(str(Path(__file__).parent / name) for name in ("examine.py", "adapters", "oracles", "op.py", "variable.py"))
+
+
+def compare_returned(
+    names: Sequence[str],
+    returned: Any,
+    oracle: AutogradOracle,
+    truth: Pass,
+    outputs: Mapping[str, torch.Tensor],
+    op: str | None = None,
+    shares: int | None = None,
+) -> tuple[list[Comparison], list[Finding]]:
+    """Compare what one backward returned, entry by entry, with the truth of its inputs.
+
+    With `shares`, the inputs are those of that call within a program.
+    """
+    case = oracle.case
+    grads = as_tuple(returned)
+    if len(grads) != len(case.inputs):
+        return [], [_count(len(grads), len(case.inputs), op)]
+    role, first = ("input", 0) if shares is None else ("share", shares)
+    expected = {
+        i: truth.gradients.get(Key("input", i) if shares is None else Key(role, first, i))
+        for i, value in enumerate(case.inputs)
+        if is_differentiable(value)
+    }
+    tensors = {n: v for n, v in zip(names, case.inputs, strict=True) if isinstance(v, torch.Tensor)} | dict(outputs)
+    references = {names[i]: g for i, g in expected.items() if g is not None}
+    subgradients = Subgradients(oracle)
+    compared = []
+    for i, true in expected.items():
+        value = case.inputs[i]
+        slot = Slot(names[i], f"input {i} {names[i]!r}", tuple(value.shape), value.dtype, value.device, op)
+        key = Key("input", i)
+
+        def evidence(actual: torch.Tensor, wanted: torch.Tensor, slot: Slot = slot) -> Evidence:
+            return Evidence(slot.name, actual.detach(), wanted, slot.dtype, tensors, references, case.grad_outputs or ())
+
+        compared.append(
+            compare_gradient(
+                slot,
+                grads[i],
+                true,
+                references_of(oracle, key, value.dtype),
+                evidence,
+                lambda key=key: subgradients.interval(key),  # type: ignore[misc]
+            )
+        )
+    return compared, []
+
+
+def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Callable[[str], list[torch.Tensor]]:
+    """The reference gradients at `key` by level, from the oracle's passes; `native` adds nothing in float64."""
+
+    def references(level: str) -> list[torch.Tensor]:
+        if level == "native" and torch.finfo(dtype).bits == 64:
+            return []
+        found = [each.gradients.get(key) for each in oracle.references(level, dtype)]
+        return [value.detach() for value in found if value is not None]
+
+    return references
+
+
+def isolated(
+    call: Call, number: int, truth: Pass, case: Case, evaluations: dict[str, int]
+) -> tuple[list[Comparison], list[Finding]]:
+    """Run one call's hand-written rule on the oracle's own values and upstream, and compare it with its own share."""
+    label = call_label(call)
+    inputs, outputs = detached(call.inputs), detached(call.outputs)
+    upstream = tuple(_upstream(truth, number, j, output) for j, output in enumerate(outputs))
+    subject = adapt_op(call.op)
+    assert subject is not None
+    local = Case(inputs, call.options, upstream, case.seed, case.label)
+    oracle = AutogradOracle(subject, local, evaluations)
+    try:
+        returned = run_rule(replace(call, inputs=inputs, outputs=outputs), upstream)
+    except Exception as error:
+        first = str(error).strip().splitlines()
+        return [], [
+            Finding(
+                "raises",
+                "error",
+                f"backward of {label} raised {type(error).__name__}",
+                explanation=first[0] if first else type(error).__name__,
+                suggestion="look at the backward's traceback below",
+                op=label,
+                traceback=user_traceback(error),
+            )
+        ]
+    named = {"output": outputs[0]} if len(outputs) == 1 else {f"output {j}": o for j, o in enumerate(outputs)}
+    return compare_returned(call.op.names(len(inputs)), returned, oracle, truth, named, label, shares=number)
+
+
+def run_rule(call: Call, upstream: Sequence[torch.Tensor]) -> Any:
+    """Run a call's hand-written rule on its tensors, copied where that costs nothing; returns what it returns."""
+    parts = [tuple(upstream), call.inputs, call.outputs]
+    if sum(v.numel() for part in parts for v in part if isinstance(v, torch.Tensor)) <= _COPIED:
+        parts = [copy_inputs(part) for part in parts]
+    with torch.no_grad():
+        return call.backward(*parts)
+
+
+def detached(values: Sequence[Any]) -> tuple[Any, ...]:
+    """The tensors apart from their graph, sharing their storage; other values as they are."""
+    return tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in values)
+
+
+def call_label(call: Call) -> str:
+    """`relu (A1)`: the op, and the variable that its result was assigned to."""
+    return f"{call.op.name} ({', '.join(call.names)})" if call.names else call.op.name
+
+
+def _upstream(truth: Pass, call: int, output: int, like: Any) -> torch.Tensor:
+    grad = truth.gradients.get(Key("value", call, output))
+    return torch.zeros_like(like) if grad is None else grad
+
+
+def _count(returned: int, inputs: int, op: str | None) -> Finding:
+    return Finding(
+        "gradient-count",
+        "error",
+        f"backward returned {returned} gradients for {inputs} inputs",
+        explanation=f"returned {returned} for {inputs} inputs",
+        suggestion="return one gradient per input, in order, None where not differentiable",
+        op=op,
+    )
+
+
+def user_traceback(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    kept = [frame for frame in frames if not frame.filename.startswith(_ENGINE)] or list(frames)
+    return "".join(traceback.format_list(kept) + traceback.format_exception_only(error))
