@@ -52,16 +52,16 @@ def check(
     'pass'
     """
     started = time.perf_counter()
-    subject = adapt(op)
     keywords = dict(options or {})
-    _refuse(subject, inputs, keywords, order, probes, allow)
+    _refuse(op, inputs, order, probes, allow)
+    subject = adapt(op, inputs, keywords)
+    _refuse_inputs(subject)
     given = None if grad_output is None else tuple(as_tuple(grad_output))
     evaluations = {"forward": 0, "backward": 0}
     if reference is not None:
         subject = _with_reference(subject, reference)
     with preserved_randomness(seed):
-        subject.validate(inputs, keywords)
-        examination = Examination(subject, Case(inputs, keywords, given, seed), evaluations)
+        examination = Examination(subject, Case(subject.inputs, keywords, given, seed), evaluations)
         examination.run()
         examination.findings += run_probes(examination, probes)
     report = _report(examination, allow, seed, time.perf_counter() - started)
@@ -83,24 +83,10 @@ def assert_gradients(op: Any, *inputs: Any, **arguments: Any) -> Report:
     return report
 
 
-def _refuse(
-    subject: Subject,
-    inputs: tuple[Any, ...],
-    options: dict[str, Any],
-    order: int,
-    probes: Collection[str],
-    allow: Collection[str],
-) -> None:
-    name = subject.name
+def _refuse(op: Any, inputs: tuple[Any, ...], order: int, probes: Collection[str], allow: Collection[str]) -> None:
     if not inputs:
+        name = str(getattr(op, "name", None) or getattr(op, "__name__", type(op).__name__))
         raise InvalidArgument(f"{name} was given no inputs; pass its tensors: gl.check({name}, x, ...)")
-    for index, value in enumerate(inputs):
-        if value is not None and not isinstance(value, torch.Tensor):
-            raise InvalidArgument(
-                f"input {index} of {name} is a {type(value).__name__}; pass a tensor, such as "
-                f"torch.as_tensor(..., dtype=torch.float64), or give it by keyword in options="
-            )
-    _refuse_tensors(subject, [value for value in inputs if value is not None])
     if order not in (1, 2):
         raise InvalidArgument(f"order is {order!r}; pass 1 or 2")
     if order == 2:
@@ -109,8 +95,9 @@ def _refuse(
     _refuse_names("allow", allow, CAUSES)
 
 
-def _refuse_tensors(subject: Subject, tensors: Sequence[torch.Tensor]) -> None:
+def _refuse_inputs(subject: Subject) -> None:
     name = subject.name
+    tensors = [value for value in subject.inputs if isinstance(value, torch.Tensor)]
     devices = sorted({str(value.device) for value in tensors if value.ndim})
     if len(devices) > 1:
         raise InvalidArgument(f"the inputs of {name} are on {' and '.join(devices)}; move them to one device")
@@ -120,12 +107,9 @@ def _refuse_tensors(subject: Subject, tensors: Sequence[torch.Tensor]) -> None:
             f"nothing to compare: no input of {name} is a floating tensor ({dtypes or 'None'}); "
             "pass x.double() where a gradient is wanted"
         )
-    names = subject.names(len(tensors))
-    for index, value in enumerate(tensors):
+    for label, value in zip(subject.labels, subject.inputs, strict=True):
         if is_differentiable(value) and not _all_finite(value.detach()):
-            raise InvalidArgument(
-                f"input {index} {names[index]!r} of {name} holds NaN or inf, where no gradient is defined; pass finite numbers"
-            )
+            raise InvalidArgument(f"{label} of {name} holds NaN or inf, where no gradient is defined; pass finite numbers")
 
 
 def _all_finite(value: torch.Tensor) -> bool:
@@ -150,7 +134,7 @@ def _with_reference(subject: Subject, reference: Any) -> Subject:
     def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         return Trace(as_tuple(reference(*inputs, **options)))
 
-    return replace(subject, trace=trace)
+    return replace(subject, trace=trace, oracle="autograd of the reference")
 
 
 def _report(examination: Examination, allow: Collection[str], seed: int, seconds: float) -> Report:
@@ -166,7 +150,7 @@ def _report(examination: Examination, allow: Collection[str], seed: int, seconds
         kind=subject.kind,
         gradients=gradients,
         findings=findings,
-        oracle="autograd in float64",
+        oracle=f"{subject.oracle} in float64",
         sensitivity={c.result.name: c.sensitivity for c in examination.comparisons},
         evaluations=dict(examination.evaluations),
         seconds=seconds,
@@ -201,7 +185,7 @@ def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> Gradient
 def _reproduce(subject: Subject, case: Case, seed: int) -> str:
     shapes = ", ".join(
         f"{n}: {str(v.dtype).removeprefix('torch.')}{list(v.shape)}" if isinstance(v, torch.Tensor) else f"{n}: {v!r}"
-        for n, v in zip(subject.names(len(case.inputs)), case.inputs, strict=True)
+        for n, v in zip(subject.names, case.inputs, strict=True)
     )
     return f"gl.check({subject.name}, ..., seed={seed}) with {shapes}"
 

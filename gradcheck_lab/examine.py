@@ -103,11 +103,10 @@ class Examination:
         return manual
 
     def _check_untouched(self, upstream: Sequence[torch.Tensor]) -> None:
-        names = self.subject.names(len(self.case.inputs))
         assert self.case.grad_outputs is not None
         watched = [
-            *(("mutates-input", f"input {i} {n!r}", a, b)
-              for i, (n, a, b) in enumerate(zip(names, self.handed_out, self.case.inputs, strict=True))),
+            *(("mutates-input", n, a, b)
+              for n, a, b in zip(self.subject.labels, self.handed_out, self.case.inputs, strict=True)),
             *(("mutates-grad-output", "grad_output" if len(upstream) == 1 else f"grad_output {i}", a, b)
               for i, (a, b) in enumerate(zip(upstream, self.case.grad_outputs, strict=True))),
         ]  # fmt: skip
@@ -157,8 +156,7 @@ class Examination:
             raise Stopped from error
 
     def _compare_inputs(self, manual: Manual, truth: Pass) -> None:
-        names = self.subject.names(len(self.case.inputs))
-        compared, findings = compare_returned(names, manual.returned, self.oracle, truth, self._outputs(truth))
+        compared, findings = compare_returned(self.subject, manual.returned, self.oracle, truth, self._outputs(truth))
         self.comparisons += compared
         self.findings += findings + [finding for c in compared for finding in c.findings]
         if compared and any(torch.finfo(c.dtype).bits < 64 for c in self.case.inputs if is_differentiable(c)):
@@ -178,8 +176,7 @@ class Examination:
             returned = run_rule(call, case.grad_outputs or ())
         except Exception:  # the rule's kernels take narrow dtypes only: this lane has nothing to say
             return
-        names = self.subject.names(len(case.inputs))
-        compared, findings = compare_returned(names, returned, oracle, truth, self._outputs(truth))
+        compared, findings = compare_returned(self.subject, returned, oracle, truth, self._outputs(truth))
         findings += [finding for c in compared for finding in c.findings if finding.severity == "error"]
         fresh = [finding for finding in findings if finding.gradient not in known]
         self.findings += [replace(f, message=f"{f.message}, in float64", case="in float64") for f in fresh]

@@ -18,14 +18,14 @@ from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
 from gradcheck_lab.oracles.subgradient import Subgradients
 from gradcheck_lab.report import Finding
-from gradcheck_lab.subject import Call, Key
+from gradcheck_lab.subject import Call, Key, Subject
 
 _COPIED = 1 << 20
 _ENGINE = tuple(str(Path(__file__).parent / name) for name in ("examine.py", "adapters", "oracles", "op.py", "variable.py"))
 
 
 def compare_returned(
-    names: Sequence[str],
+    subject: Subject,
     returned: Any,
     oracle: AutogradOracle,
     truth: Pass,
@@ -37,7 +37,7 @@ def compare_returned(
 
     With `shares`, the inputs are those of that call within a program.
     """
-    case = oracle.case
+    case, names = oracle.case, subject.names
     grads = as_tuple(returned)
     if len(grads) != len(case.inputs):
         return [], [_count(len(grads), len(case.inputs), op)]
@@ -53,7 +53,7 @@ def compare_returned(
     compared = []
     for i, true in expected.items():
         value = case.inputs[i]
-        slot = Slot(names[i], f"input {i} {names[i]!r}", tuple(value.shape), value.dtype, value.device, op)
+        slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op)
         key = Key("input", i)
 
         def evidence(actual: torch.Tensor, wanted: torch.Tensor, slot: Slot = slot) -> Evidence:
@@ -91,7 +91,7 @@ def isolated(
     label = call_label(call)
     inputs, outputs = detached(call.inputs), detached(call.outputs)
     upstream = tuple(_upstream(truth, number, j, output) for j, output in enumerate(outputs))
-    subject = adapt_op(call.op)
+    subject = adapt_op(call.op, inputs, dict(call.options))
     assert subject is not None
     local = Case(inputs, call.options, upstream, case.seed, case.label)
     oracle = AutogradOracle(subject, local, evaluations)
@@ -111,7 +111,7 @@ def isolated(
             )
         ]
     named = {"output": outputs[0]} if len(outputs) == 1 else {f"output {j}": o for j, o in enumerate(outputs)}
-    return compare_returned(call.op.names(len(inputs)), returned, oracle, truth, named, label, shares=number)
+    return compare_returned(subject, returned, oracle, truth, named, label, shares=number)
 
 
 def run_rule(call: Call, upstream: Sequence[torch.Tensor]) -> Any:

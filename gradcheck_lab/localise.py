@@ -71,7 +71,7 @@ def labels(calls: Sequence[Call], taken: Sequence[str]) -> dict[Key, str]:
 
 def _slots(examination: Examination, manual: Manual, calls: Sequence[Call]) -> Iterator[tuple[Key, Slot, torch.Tensor | None]]:
     inputs = examination.case.inputs
-    names = examination.subject.names(len(inputs))
+    names = examination.subject.names
     named = labels(calls, names)
     consumed = {id(value) for call in calls for value in call.inputs}
     for k in reversed(range(len(calls))):
@@ -83,7 +83,7 @@ def _slots(examination: Examination, manual: Manual, calls: Sequence[Call]) -> I
     returned = as_tuple(manual.returned)
     for i, value in enumerate(inputs):
         if is_differentiable(value):
-            slot = Slot(names[i], f"input {i} {names[i]!r}", tuple(value.shape), value.dtype, value.device)
+            slot = Slot(names[i], examination.subject.labels[i], tuple(value.shape), value.dtype, value.device)
             yield Key("input", i), slot, returned[i]
 
 

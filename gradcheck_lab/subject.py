@@ -51,12 +51,17 @@ class Manual:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One forward of the hand-written side, ready for its backward."""
+    """One forward of the hand-written side, ready for its backward.
+
+    `backward` calls the hand-written code itself, so that what it returns is seen raw. `engine`, where there is one, runs
+    the same backward as torch's autograd engine does, one gradient per input, None where nothing flows.
+    """
 
     outputs: tuple[torch.Tensor, ...]
     several: bool
     backward: Callable[[tuple[torch.Tensor, ...]], Manual]
     calls: tuple[Call, ...] = ()
+    engine: Callable[[tuple[torch.Tensor, ...]], tuple[torch.Tensor | None, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +74,33 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A user's object behind its adapter.
+    """A user's object behind its adapter, for one structure of inputs.
 
-    `record(inputs, options)` runs the forward of the hand-written side; `trace(inputs, options, substitute)` the same
-    forward for autograd, in which the calls numbered in `substitute` keep their hand-written backward.
-    `names(count)` gives the inputs' names; `op` is set where the subject is a single op, whose rule
-    can be run on any values.
+    `inputs` are flat: the user's tensors and other values, then the parameters that the object holds; `names` and `labels`
+    ("input 0 'x'", "parameter 'W'") go with them. `record(inputs, options)` runs the forward of the hand-written side.
+    `trace(inputs, options, substitute)` runs the same forward where autograd can follow it; the calls numbered in
+    `substitute` keep their hand-written backward; None where there is no such forward. `forward(inputs, options)` is the
+    plain function from inputs to outputs, which numeric oracles evaluate. All three leave what they are given untouched,
+    unless the user's code writes to it. `op` is set where the subject is a single op, whose rule can be run on any values.
     """
 
     name: str
     kind: str
-    names: Callable[[int], tuple[str, ...]]
+    inputs: tuple[Any, ...]
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
     record: Callable[[tuple[Any, ...], Mapping[str, Any]], Recording]
-    trace: Callable[[tuple[Any, ...], Mapping[str, Any], frozenset[int]], Trace]
-    validate: Callable[[tuple[Any, ...], dict[str, Any]], None]
+    trace: Callable[[tuple[Any, ...], Mapping[str, Any], frozenset[int]], Trace] | None
+    forward: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]]
     target: str | None = None
     specs: tuple[Spec, ...] = ()
     op: Op | None = None
+    oracle: str = "autograd"
+
+
+def input_labels(names: tuple[str, ...]) -> tuple[str, ...]:
+    """How messages call positional inputs: `input 0 'x'`."""
+    return tuple(f"input {index} {name!r}" for index, name in enumerate(names))
 
 
 def importable(value: Any) -> str | None:

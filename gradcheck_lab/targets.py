@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from gradcheck_lab import specs
-from gradcheck_lab.adapters import adapt
 from gradcheck_lab.case import draw_inputs
 from gradcheck_lab.check import check
 from gradcheck_lab.errors import InvalidArgument
@@ -51,7 +50,7 @@ def check_target(
     keywords = dict(read_option(text) for text in options)
     signature = tuple(specs.parse(text) for text in written)
     found = locate(target)
-    signature = signature or adapt(found).specs
+    signature = signature or tuple(getattr(found, "specs", ()))
     if not signature:
         raise InvalidArgument(
             f"{target} has no specs to draw its inputs from; give one per input, such as "

@@ -60,11 +60,12 @@ def judge(
     dtype: torch.dtype,
     references: Sequence[torch.Tensor] = (),
     roundings: float | None = None,
+    slack: float = 0.0,
 ) -> Judgement:
     """Hold `actual` against `truth`, tensors of one shape, at the precision of `dtype`.
 
     `references` are gradients of the same shape whose error is known to be sound; `roundings`, in units of u, is what counts
-    as rounding at the size of a slice. Returns a `Judgement`.
+    as rounding at the size of a slice; `slack` is how far the truth itself may be off in any element. Returns a `Judgement`.
     Memory beyond the arguments is a few blocks of half a MiB and one number per slice, whatever the size.
 
     >>> judge(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.5]).double(), torch.float32).wrong_elements
@@ -75,10 +76,10 @@ def judge(
     if truth.is_complex():
         real = torch.view_as_real
         parts = [real(r.resolve_conj()) for r in references]
-        found = _judge(real(actual.resolve_conj()), real(truth.resolve_conj()), dtype, parts, roundings)
+        found = _judge(real(actual.resolve_conj()), real(truth.resolve_conj()), dtype, parts, roundings, slack)
         index = found.worst_index[:-1] if found.worst_index is not None else None
         return replace(found, worst_index=index, elements=truth.numel())
-    return _judge(actual, truth, dtype, references, roundings)
+    return _judge(actual, truth, dtype, references, roundings, slack)
 
 
 def _judge(
@@ -87,10 +88,11 @@ def _judge(
     dtype: torch.dtype,
     references: Sequence[torch.Tensor],
     roundings: float,
+    slack: float,
 ) -> Judgement:
     u, limits = unit_roundoff(dtype), torch.finfo(dtype)
     rounding = roundings * u
-    tiny = float(limits.smallest_normal) * float(limits.eps)
+    tiny = float(limits.smallest_normal) * float(limits.eps) + slack
     if not references:
         within = _within_rounding(actual, truth, u, tiny, C * rounding + 2 * u)
         if within is not None:
@@ -183,7 +185,7 @@ class _Slices:
             used = max(used, float(ratio.max()) if ratio.numel() else 0.0)
         return used
 
-    def scale_use(self, u: float, rounding: float) -> float:
+    def scale_use(self, u: float, rounding: float, tiny: float) -> float:
         """|alpha| / allowed; zero where the truth is zero."""
         if self.square == 0.0 or not math.isfinite(self.square):
             return 0.0
@@ -192,13 +194,15 @@ class _Slices:
         spread = [math.sqrt(float((row[0].square()).mean())) for row in self.reference]
         largest = max([rounding * rms, *spread])
         alphas = [abs(dot) / self.square for dot in self.reference_dots]
-        allowed = C * max([0.0, *alphas]) + 2 * u + 4 * largest / (rms * math.sqrt(count))
+        allowed = C * max([0.0, *alphas]) + 2 * u + 4 * largest / (rms * math.sqrt(count)) + tiny / rms
         return abs(self.dot) / self.square / allowed
 
-    def sensitivity(self, u: float) -> float | None:
+    def sensitivity(self, u: float, tiny: float) -> float | None:
         """The largest allowance over the rms of its slice: what an error in one element has to exceed to be caught."""
-        found = [float((p / v)[v > 0].max()) for p, v in zip(self.peak, self.value, strict=True) if bool((v > 0).any())]
-        return C * max(found) + 2 * u if found else None
+        found = [
+            float(((C * p + tiny) / v)[v > 0].max()) for p, v in zip(self.peak, self.value, strict=True) if bool((v > 0).any())
+        ]
+        return max(found) + 2 * u if found else None
 
 
 class _Worst:
@@ -243,7 +247,7 @@ class _Worst:
         uses: dict[Rule, float] = {
             "element": self.ratio,
             "slice": slices.slice_use(u, rounding, tiny),
-            "scale": slices.scale_use(u, rounding),
+            "scale": slices.scale_use(u, rounding, tiny),
         }
         rule = max(uses, key=lambda name: uses[name]) if uses["element"] <= 1 else "element"
         return Judgement(
@@ -257,7 +261,7 @@ class _Worst:
             self.wrong,
             self.count,
             self.unjudged,
-            slices.sensitivity(u),
+            slices.sensitivity(u, tiny),
         )
 
 

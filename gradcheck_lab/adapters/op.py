@@ -9,16 +9,18 @@ import torch
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.op import Op, as_tuple, missing_backward
-from gradcheck_lab.subject import Manual, Recording, Subject, Trace, importable
+from gradcheck_lab.subject import Manual, Recording, Subject, Trace, importable, input_labels
 
 
-def adapt_op(value: Any) -> Subject | None:
+def adapt_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
     """Translate an `Op`; anything else is declined."""
     if not isinstance(value, Op):
         return None
     op = value
     if op.rule is None:
         raise InvalidArgument(missing_backward(op.name))
+    require_tensors(op.name, inputs)
+    op.validate(inputs, options)
 
     def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         with torch.no_grad():
@@ -39,7 +41,33 @@ def adapt_op(value: Any) -> Subject | None:
 
         return Recording(outputs, several, backward)
 
-    def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
-        return Trace(as_tuple(op.forward(*inputs, **options)))
+    def forward(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        return as_tuple(op.forward(*inputs, **options))
 
-    return Subject(op.name, "op", op.names, record, trace, op.validate, importable(op), op.specs, op)
+    def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
+        return Trace(forward(inputs, options))
+
+    names = op.names(len(inputs))
+    return Subject(
+        name=op.name,
+        kind="op",
+        inputs=inputs,
+        names=names,
+        labels=input_labels(names),
+        record=record,
+        trace=trace,
+        forward=forward,
+        target=importable(op),
+        specs=op.specs,
+        op=op,
+    )
+
+
+def require_tensors(name: str, inputs: tuple[Any, ...]) -> None:
+    """Raise `InvalidArgument` unless every input is a tensor or None."""
+    for index, value in enumerate(inputs):
+        if value is not None and not isinstance(value, torch.Tensor):
+            raise InvalidArgument(
+                f"input {index} of {name} is a {type(value).__name__}; pass a tensor, such as "
+                f"torch.as_tensor(..., dtype=torch.float64), or give it by keyword in options="
+            )

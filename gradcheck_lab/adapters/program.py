@@ -11,36 +11,38 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from gradcheck_lab.adapters.op import require_tensors
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.naming import assigned_names, input_names, option_names
 from gradcheck_lab.op import Op, active_recorder, as_tuple
-from gradcheck_lab.subject import Call, Key, Manual, Recording, Subject, Trace, importable
+from gradcheck_lab.subject import Call, Key, Manual, Recording, Subject, Trace, importable, input_labels
 from gradcheck_lab.variable import OPERATORS, Node, Variable, backward, operator, record, unwrap
 
 
-def adapt_program(value: Any) -> Subject | None:
+def adapt_program(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
     """Translate a plain function (or method, or partial); anything else is declined."""
     if not isinstance(value, (types.FunctionType, types.MethodType, partial)):
         return None
     program: Callable[..., Any] = value
     name = str(getattr(value, "__name__", None) or getattr(getattr(value, "func", None), "__name__", "program"))
-
-    def validate(inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
-        known = option_names(program, len(inputs))
-        for option in options:
-            if known is not None and option not in known:
-                accepted = f"it accepts {', '.join(known)}" if known else "it accepts none"
-                raise InvalidArgument(f"{name} has no option {option!r}; {accepted}")
-
+    require_tensors(name, inputs)
+    known = option_names(program, len(inputs))
+    for option in options:
+        if known is not None and option not in known:
+            accepted = f"it accepts {', '.join(known)}" if known else "it accepts none"
+            raise InvalidArgument(f"{name} has no option {option!r}; {accepted}")
+    names = input_names(program, len(inputs))
     return Subject(
-        name,
-        "program",
-        partial(input_names, program),
-        partial(_record, program, name),
-        partial(_trace, program),
-        validate,
-        importable(value),
+        name=name,
+        kind="program",
+        inputs=inputs,
+        names=names,
+        labels=input_labels(names),
+        record=partial(_record, program, name),
+        trace=partial(_trace, program),
+        forward=lambda inputs, options: as_tuple(program(*inputs, **options)),
+        target=importable(value),
     )
 
 

@@ -78,6 +78,7 @@ class AutogradOracle:
         seed_all(case.seed)
         self.evaluations["forward"] += 1
         with torch.enable_grad(), rounding or nullcontext():
+            assert self.subject.trace is not None
             trace = self.subject.trace(inputs, case.options, substitute)
             roots, upstream, everything = [], [], []
             for output, grad_output in zip(trace.outputs, case.grad_outputs, strict=True):
