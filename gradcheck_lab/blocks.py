@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-BLOCK = 1 << 16
+BLOCK = 1 << 14
 
 Index = tuple[slice | int, ...]
 
@@ -50,7 +50,7 @@ def over_others(block: torch.Tensor, axis: int | None, index: Index, reduce: Cal
     mine = axis - sum(k < axis for k in ints)
     others = [k for k in range(block.ndim) if k != mine]
     if not others:
-        return block.abs()
+        return block
     found: torch.Tensor = reduce(block, dim=others)
     return found
 

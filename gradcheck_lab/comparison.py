@@ -116,15 +116,15 @@ def settle(
 ) -> tuple[Judgement, str, list[torch.Tensor]]:
     """Judge by ever dearer budgets until the gradient passes; returns the last judgement, its level and references."""
     used: list[torch.Tensor] = []
-    found, level = judge(actual, expected, dtype), "rounding"
+    found, level = judge(actual, expected, dtype, whole=False), "rounding"
     for level_name in ("native", "simulated"):
         if found.passed or found.rule == "finite":
             break
         more = [r.to(expected.device) for r in references(level_name) if r.shape == expected.shape]
         if more:
             used += more
-            found, level = judge(actual, expected, dtype, used), level_name
-    return found, level, used
+            found, level = judge(actual, expected, dtype, used, whole=False), level_name
+    return found if found.passed else judge(actual, expected, dtype, used), level, used
 
 
 def result_of(slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, verdict: Any) -> GradientResult:

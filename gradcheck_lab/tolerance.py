@@ -61,11 +61,13 @@ def judge(
     references: Sequence[torch.Tensor] = (),
     roundings: float | None = None,
     slack: float = 0.0,
+    whole: bool = True,
 ) -> Judgement:
     """Hold `actual` against `truth`, tensors of one shape, at the precision of `dtype`.
 
     `references` are gradients of the same shape whose error is known to be sound; `roundings`, in units of u, is what counts
-    as rounding at the size of a slice; `slack` is how far the truth itself may be off in any element. Returns a `Judgement`.
+    as rounding at the size of a slice; `slack` is how far the truth itself may be off in any element. Returns a
+    `Judgement`, of the first wrong block alone unless `whole`.
     Memory beyond the arguments is a few blocks of half a MiB and one number per slice, whatever the size.
 
     >>> judge(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.5]).double(), torch.float32).wrong_elements
@@ -76,10 +78,10 @@ def judge(
     if truth.is_complex():
         real = torch.view_as_real
         parts = [real(r.resolve_conj()) for r in references]
-        found = _judge(real(actual.resolve_conj()), real(truth.resolve_conj()), dtype, parts, roundings, slack)
+        found = _judge(real(actual.resolve_conj()), real(truth.resolve_conj()), dtype, parts, roundings, slack, whole)
         index = found.worst_index[:-1] if found.worst_index is not None else None
         return replace(found, worst_index=index, elements=truth.numel())
-    return _judge(actual, truth, dtype, references, roundings, slack)
+    return _judge(actual, truth, dtype, references, roundings, slack, whole)
 
 
 def _judge(
@@ -89,6 +91,7 @@ def _judge(
     references: Sequence[torch.Tensor],
     roundings: float,
     slack: float,
+    whole: bool,
 ) -> Judgement:
     u, limits = unit_roundoff(dtype), torch.finfo(dtype)
     rounding = roundings * u
@@ -107,6 +110,8 @@ def _judge(
         worst.see(index, error, value, C * slices.spread(index) + 2 * u * value.abs() + tiny)
         if not finite:
             worst.see_broken(index, actual[index], truth[index])
+        if worst.wrong and not whole:
+            break
     return worst.judgement(slices, u, rounding, tiny)
 
 
@@ -156,13 +161,15 @@ class _Slices:
         self.square += float(torch.dot(flat, flat))
         for r, reference in enumerate(errors):
             self.reference_dots[r] += float(torch.dot(reference.reshape(-1), flat))
+        squares = [part * part for part in (error, value, *errors)]
+        sizes = [reference.abs() for reference in errors]
         for k, axis in enumerate(self.axes or (None,)):
             at = along(index, axis)
             totals = [self.error[k], self.value[k], *(row[k] for row in self.reference)]
-            for total, part in zip(totals, [error, value, *errors], strict=True):
-                total[at] += over_others(part, axis, index, torch.linalg.vector_norm).square()
-            for reference in errors:
-                top = over_others(reference.abs(), axis, index, torch.amax)
+            for total, square in zip(totals, squares, strict=True):
+                total[at] += over_others(square, axis, index, torch.sum)
+            for size in sizes:
+                top = over_others(size, axis, index, torch.amax)
                 self.peak[k][at] = torch.maximum(self.peak[k][at], top)
 
     def finish(self, rounding: float) -> None:
