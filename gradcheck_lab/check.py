@@ -61,7 +61,8 @@ def check(
     if reference is not None:
         subject = _with_reference(subject, reference)
     with preserved_randomness(seed):
-        examination = Examination(subject, Case(subject.inputs, keywords, given, seed), evaluations)
+        case = Case(subject.inputs, keywords, given, seed)
+        examination = Examination(subject, case, evaluations, thorough=bool(probes))
         examination.run()
         examination.findings += run_probes(examination, probes)
     report = _report(examination, allow, seed, time.perf_counter() - started)

@@ -19,6 +19,9 @@ from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Call, Manual, Recording, Subject
 
 
+_CHEAP = 1 << 16
+
+
 class Stopped(Exception):
     """The user's code raised, or there is no oracle: the examination ends with what is known."""
 
@@ -35,6 +38,7 @@ class Examination:
     findings: list[Finding] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     recording: Recording | None = None
+    thorough: bool = True
     several: bool = False
     handed_out: tuple[Any, ...] = ()
 
@@ -111,7 +115,7 @@ class Examination:
               for i, (a, b) in enumerate(zip(upstream, self.case.grad_outputs, strict=True))),
         ]  # fmt: skip
         for cause, what, after, before in watched:
-            if isinstance(after, torch.Tensor) and not _same(after, before):
+            if isinstance(after, torch.Tensor) and self._written(after, before):
                 self.findings.append(
                     Finding(
                         cause,
@@ -123,6 +127,12 @@ class Examination:
                 )
                 self.oracle.copies = True
         self.handed_out = ()
+
+    def _written(self, after: torch.Tensor, before: torch.Tensor) -> bool:
+        # a write through torch raises the version; one past torch shows in the values, a pass over memory to compare
+        if self.thorough or after.numel() <= _CHEAP:
+            return not _same(after, before)
+        return after._version > 0
 
     def _truth(self) -> Pass:
         truth: Pass = self._guard(
