@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gradcheck_lab.check import assert_gradients, check
     from gradcheck_lab.compare import compare
     from gradcheck_lab.errors import GradientMismatch, InvalidArgument
+    from gradcheck_lab.layer import Layer
     from gradcheck_lab.op import Op, op
     from gradcheck_lab.probes import ALL
     from gradcheck_lab.report import Finding, GradientResult, Report
@@ -25,6 +26,7 @@ _HOMES = {
     "compare": "compare",
     "GradientMismatch": "errors",
     "InvalidArgument": "errors",
+    "Layer": "layer",
     "Op": "op",
     "op": "op",
     "Finding": "report",
@@ -39,6 +41,7 @@ __all__ = [
     "GradientMismatch",
     "GradientResult",
     "InvalidArgument",
+    "Layer",
     "Op",
     "Report",
     "Variable",

@@ -127,14 +127,15 @@ def bound_sizes(specs: Sequence[Spec], inputs: Sequence[torch.Tensor]) -> dict[s
 
 
 @contextmanager
-def preserved_randomness(seed: int) -> Iterator[None]:
-    """Run a block with every global generator seeded by `seed`, and put their states back afterwards."""
+def preserved_randomness(seed: int | None = None) -> Iterator[None]:
+    """Run a block with every global generator seeded by `seed` (None: as it is), and put their states back afterwards."""
     numpy = sys.modules.get("numpy")
     torch_state, python_state = torch.get_rng_state(), random.getstate()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     numpy_state = numpy.random.get_state() if numpy is not None else None
     try:
-        seed_all(seed)
+        if seed is not None:
+            seed_all(seed)
         yield
     finally:
         torch.set_rng_state(torch_state)

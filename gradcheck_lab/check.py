@@ -62,9 +62,10 @@ def check(
         subject = _with_reference(subject, reference)
     with preserved_randomness(seed):
         case = Case(subject.inputs, keywords, given, seed)
-        examination = Examination(subject, case, evaluations, thorough=bool(probes))
+        thorough = bool(probes) or probes is ALL
+        examination = Examination(subject, case, evaluations, thorough=thorough, has_reference=reference is not None)
         examination.run()
-        examination.findings += run_probes(examination, probes)
+        examination.findings = run_probes(examination, probes)
     report = _report(examination, allow, seed, time.perf_counter() - started)
     if not report.gradients and not report.findings and not report.reasons:
         raise InvalidArgument(f"nothing was compared for {subject.name}; give it an input that its output depends on")
@@ -133,6 +134,8 @@ def _with_reference(subject: Subject, reference: Any) -> Subject:
         )
 
     def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
+        if subject.call_reference is not None:
+            return Trace(subject.call_reference(reference, inputs, options))
         return Trace(as_tuple(reference(*inputs, **options)))
 
     return replace(subject, trace=trace, oracle="autograd of the reference")
@@ -151,7 +154,7 @@ def _report(examination: Examination, allow: Collection[str], seed: int, seconds
         kind=subject.kind,
         gradients=gradients,
         findings=findings,
-        oracle=f"{subject.oracle} in float64",
+        oracle=examination.oracle_name or f"{subject.oracle} in float64",
         sensitivity={c.result.name: c.sensitivity for c in examination.comparisons},
         evaluations=dict(examination.evaluations),
         seconds=seconds,

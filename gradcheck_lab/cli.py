@@ -57,7 +57,9 @@ def demo(
 
 @app.command()
 def check(
-    target: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="What to check, as pkg.module:name.")],
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE[:NAME]", help="What to check, as pkg.module:name, or a module for all in it.")
+    ],
     spec: Annotated[
         list[str] | None,
         typer.Option(help="One per input, as \"real('n d')\"; needed where it has none."),
@@ -68,9 +70,11 @@ def check(
     json: Json = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the check.")] = None,
 ) -> None:
-    """Check every gradient of an op or a program on one random call."""
+    """Check every gradient of one object, or of all that a module defines, on one random call each."""
     with _misuse():
         _refuse_lost_files(json)
+        if ":" not in target:
+            raise typer.Exit(_scan(target, bool(spec or option or allow), seed, dtype, json))
         from gradcheck_lab.render.terminal import print_report
         from gradcheck_lab.targets import check_target
 
@@ -91,6 +95,19 @@ def list_ops() -> None:
             for signature in op.signatures:
                 typer.echo(f"  {op.name}({', '.join(map(str, signature))})")
             typer.echo(f"    {op.formula}")
+
+
+def _scan(target: str, for_one: bool, seed: int, dtype: str, json: Path | None) -> int:
+    if for_one:
+        raise InvalidArgument(f"--spec, --option and --allow are for one object; write it as {target}:name")
+    from gradcheck_lab.render.scan import scan_lines
+    from gradcheck_lab.render.terminal import print_lines
+    from gradcheck_lab.scan import scan_module
+
+    scan = scan_module(target, seed=seed, dtype=dtype)
+    print_lines(scan_lines(scan))
+    _write_json(json, scan.to_dict())
+    return EXIT_CODES[scan.verdict] if scan.reports else MISUSE
 
 
 @contextmanager

@@ -18,7 +18,10 @@ References = Callable[[str], list[torch.Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a gradient belongs: what it is the gradient of. `label` is how messages call it, as in "input 0 'x'"."""
+    """Where a gradient belongs: what it is the gradient of. `label` is how messages call it, as in "input 0 'x'".
+
+    `reference` is what messages call the other side, `slack` how far its values may be off.
+    """
 
     name: str
     label: str
@@ -27,6 +30,7 @@ class Slot:
     device: torch.device
     op: str | None = None
     reference: str = "autograd"
+    slack: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,7 @@ def compare_gradient(
         kind = type(actual).__name__
         explanation = Explanation("wrong-shape", f"a {kind} came back", f"return a tensor of shape {slot.shape}")
         return _broken(slot, f"is a {kind}, expected a tensor", explanation)
-    if actual.is_sparse or actual.layout != torch.strided:
-        actual = actual.to_dense()
+    actual = actual.detach() if actual.layout == torch.strided else actual.detach().to_dense()
     if tuple(actual.shape) != slot.shape:
         found = explain(evidence(actual, expected))
         return _broken(slot, f"has shape {tuple(actual.shape)}, expected {slot.shape}", found)
@@ -86,14 +89,16 @@ def _numbers(
     interval: Callable[[], Interval | None],
     findings: list[Finding],
 ) -> Comparison:
-    found, level, used = settle(slot.dtype, actual, expected, references)
+    found, level, used = settle(slot, actual, expected, references)
     if not found.passed and found.rule != "finite":
         kinks = interval()
         if kinks is not None:
             admitted = kinks.admits(actual.to(kinks.low))
             if bool(admitted.any()):
                 forgiving = torch.where(admitted, actual.to(expected.dtype), expected)
-                again = judge(actual, forgiving, slot.dtype, [torch.where(admitted, forgiving, r) for r in used])
+                again = judge(
+                    actual, forgiving, slot.dtype, [torch.where(admitted, forgiving, r) for r in used], slack=slot.slack
+                )
                 if again.passed:
                     findings.append(_convention(slot, int(admitted.sum())))
                     result = replace(result_of(slot, again, actual, expected, "pass"), settled_by="subgradient")
@@ -112,19 +117,20 @@ def _numbers(
 
 
 def settle(
-    dtype: torch.dtype, actual: torch.Tensor, expected: torch.Tensor, references: References
+    slot: Slot, actual: torch.Tensor, expected: torch.Tensor, references: References
 ) -> tuple[Judgement, str, list[torch.Tensor]]:
     """Judge by ever dearer budgets until the gradient passes; returns the last judgement, its level and references."""
     used: list[torch.Tensor] = []
-    found, level = judge(actual, expected, dtype, whole=False), "rounding"
+    dtype, slack = slot.dtype, slot.slack
+    found, level = judge(actual, expected, dtype, slack=slack, whole=False), "rounding"
     for level_name in ("native", "simulated"):
         if found.passed or found.rule == "finite":
             break
         more = [r.to(expected.device) for r in references(level_name) if r.shape == expected.shape]
         if more:
             used += more
-            found, level = judge(actual, expected, dtype, used, whole=False), level_name
-    return found if found.passed else judge(actual, expected, dtype, used), level, used
+            found, level = judge(actual, expected, dtype, used, slack=slack, whole=False), level_name
+    return found if found.passed else judge(actual, expected, dtype, used, slack=slack), level, used
 
 
 def result_of(slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, verdict: Any) -> GradientResult:

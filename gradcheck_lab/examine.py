@@ -11,13 +11,16 @@ import torch
 
 from gradcheck_lab.case import Case, copy_inputs, copy_tensor, is_differentiable, random_like, seed_all
 from gradcheck_lab.comparison import Comparison
+from gradcheck_lab.engine_comparison import deliverable, with_engine
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.isolate import compare_returned, detached, run_rule, user_traceback
+from gradcheck_lab.isolate import compare_returned, detached, forward_mismatch, run_rule, user_traceback, wrong_count
 from gradcheck_lab.localise import compare_program
+from gradcheck_lab.numeric_comparison import compare_numerically
+from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Call, Manual, Recording, Subject
-
+from gradcheck_lab.triangulate import followed, numeric_oracle, watched
 
 _CHEAP = 1 << 16
 
@@ -28,7 +31,11 @@ class Stopped(Exception):
 
 @dataclass
 class Examination:
-    """The state of one case under examination; `comparisons` and `findings` grow as it goes."""
+    """The state of one case under examination; `comparisons` and `findings` grow as it goes.
+
+    `thorough` looks for writes in the values and lets numbers guard autograd; a `derived` case is one that a probe made of the
+    user's, which numeric oracles are too dear for.
+    """
 
     subject: Subject
     case: Case
@@ -41,19 +48,47 @@ class Examination:
     thorough: bool = True
     several: bool = False
     handed_out: tuple[Any, ...] = ()
+    outputs: tuple[Any, ...] = ()
+    engine: tuple[Any, ...] | None = None
+    has_reference: bool = False
+    derived: bool = False
+    returned: tuple[Any, ...] = ()
+    unfollowed: str = ""
+    oracle_name: str = ""
 
     def run(self) -> None:
         """Run both sides and compare everything; what the user's code raises becomes a finding."""
         try:
             self._prepare()
             manual = self._manual()
-            truth = self._truth()
+            self.returned = as_tuple(manual.returned)
+            if len(self.returned) != len(self.case.inputs):
+                self.findings.append(wrong_count(len(self.returned), len(self.case.inputs), None))
+                return
+            truth = followed(self) if not self.has_reference else self._reference()
         except Stopped:
             return
+        if truth is not None:
+            before = len(self.findings)
+            self._compare(manual, truth)
+            failed = any(c.result.verdict == "fail" for c in self.comparisons)
+            if self.has_reference or self.derived or not (self.thorough or failed) or watched(self, manual, truth):
+                return
+            self.comparisons, self.findings = [], self.findings[:before]
+        oracle = None if self.derived else numeric_oracle(self)
+        if oracle is not None:
+            entries = {i: g for i, g in enumerate(self.returned) if is_differentiable(self.case.inputs[i])}
+            self._take(compare_numerically(self.subject, self.case.inputs, entries, oracle))
+
+    def _compare(self, manual: Manual, truth: Pass) -> None:
         if self.subject.kind == "program":
             compare_program(self, manual, truth)
         else:
             self._compare_inputs(manual, truth)
+
+    def _take(self, compared: list[Comparison]) -> None:
+        self.comparisons += compared
+        self.findings += [finding for comparison in compared for finding in comparison.findings]
 
     def _prepare(self) -> None:
         given = self.case.inputs
@@ -64,6 +99,11 @@ class Examination:
         self.recording = self._guard(
             lambda: self.subject.record(inputs, self.case.options), "forward", "look at the forward's traceback below"
         )
+        self.several, self.findings = self.recording.several, [*self.findings, *self.recording.findings]
+        if self.has_reference:
+            self.outputs = self.recording.outputs
+        if self.recording.kind is not None:
+            self.subject = replace(self.subject, kind=self.recording.kind)
         for index, output in enumerate(self.recording.outputs):
             if not isinstance(output, torch.Tensor):
                 raise InvalidArgument(
@@ -96,15 +136,23 @@ class Examination:
         assert self.recording is not None
         assert self.case.grad_outputs is not None
         upstream = tuple(copy_tensor(grad) for grad in self.case.grad_outputs)
-        self.several, walk = self.recording.several, self.recording.backward
+        walk, deliver = self.recording.backward, self.recording.engine
         if self.subject.kind != "program":
             self.recording = None  # what it saved is as large as all else: let it go with the backward
         seed_all(self.case.seed)
         self.evaluations["backward"] += 1
         manual: Manual = self._guard(partial(walk, upstream), "backward", "look at the backward's traceback below")
-        del walk
+        if deliver is not None:
+            self.engine = self._delivered(partial(deliver, upstream))
+        del walk, deliver
         self._check_untouched(upstream)
         return manual
+
+    def _delivered(self, deliver: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...] | None:
+        try:
+            return deliver()
+        except Exception:  # the engine refuses what is wrong with the raw entries, which are compared anyway
+            return None
 
     def _check_untouched(self, upstream: Sequence[torch.Tensor]) -> None:
         assert self.case.grad_outputs is not None
@@ -134,15 +182,16 @@ class Examination:
             return not _same(after, before)
         return after._version > 0
 
-    def _truth(self) -> Pass:
-        truth: Pass = self._guard(
-            self.oracle.truth, "forward under autograd", "write the forward so that autograd can follow it"
-        )
+    def _reference(self) -> Pass:
+        truth: Pass = self._guard(self.oracle.truth, "reference", "pass a reference that takes the same inputs")
         if not truth.tracked:
-            self.reasons.append(
-                f"autograd cannot follow the forward of {self.subject.name}: no output depends on a differentiable input "
-                "through torch functions; pass reference=, the same function in torch"
+            raise InvalidArgument(
+                f"the reference of {self.subject.name} does not depend on any input through torch functions; "
+                "pass the same function written in torch"
             )
+        problem = forward_mismatch(self.outputs, truth, self.oracle)
+        if problem is not None:
+            self.findings.append(problem)
             raise Stopped
         return truth
 
@@ -166,10 +215,12 @@ class Examination:
             raise Stopped from error
 
     def _compare_inputs(self, manual: Manual, truth: Pass) -> None:
-        compared, findings = compare_returned(self.subject, manual.returned, self.oracle, truth, self._outputs(truth))
-        self.comparisons += compared
-        self.findings += findings + [finding for c in compared for finding in c.findings]
-        if compared and any(torch.finfo(c.dtype).bits < 64 for c in self.case.inputs if is_differentiable(c)):
+        outputs = self._outputs(truth)
+        compared = compare_returned(self.subject, manual.returned, self.oracle, truth, outputs)
+        if deliverable(self.engine):
+            compared = with_engine(compared, compare_returned(self.subject, self.engine, self.oracle, truth, outputs))
+        self._take(compared)
+        if any(torch.finfo(v.dtype).bits < 64 for v in self.case.inputs if is_differentiable(v)):
             self._compare_in_float64(truth, {finding.gradient for c in compared for finding in c.findings})
 
     def _compare_in_float64(self, truth: Pass, known: set[str | None]) -> None:
@@ -186,8 +237,10 @@ class Examination:
             returned = run_rule(call, case.grad_outputs or ())
         except Exception:  # the rule's kernels take narrow dtypes only: this lane has nothing to say
             return
-        compared, findings = compare_returned(self.subject, returned, oracle, truth, self._outputs(truth))
-        findings += [finding for c in compared for finding in c.findings if finding.severity == "error"]
+        if len(as_tuple(returned)) != len(case.inputs):
+            return
+        compared = compare_returned(self.subject, returned, oracle, truth, self._outputs(truth))
+        findings = [finding for c in compared for finding in c.findings if finding.severity == "error"]
         fresh = [finding for finding in findings if finding.gradient not in known]
         self.findings += [replace(f, message=f"{f.message}, in float64", case="in float64") for f in fresh]
         wrong = {finding.gradient for finding in fresh}

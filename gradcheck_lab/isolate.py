@@ -12,13 +12,14 @@ import torch
 
 from gradcheck_lab.adapters.op import adapt_op
 from gradcheck_lab.case import Case, copy_inputs, is_differentiable
-from gradcheck_lab.comparison import Comparison, Slot, compare_gradient
+from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, number
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
 from gradcheck_lab.oracles.subgradient import Subgradients
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Call, Key, Subject
+from gradcheck_lab.tolerance import judge
 
 _COPIED = 1 << 20
 _ENGINE = tuple(str(Path(__file__).parent / name) for name in ("examine.py", "adapters", "oracles", "op.py", "variable.py"))
@@ -32,15 +33,13 @@ def compare_returned(
     outputs: Mapping[str, torch.Tensor],
     op: str | None = None,
     shares: int | None = None,
-) -> tuple[list[Comparison], list[Finding]]:
+) -> list[Comparison]:
     """Compare what one backward returned, entry by entry, with the truth of its inputs.
 
     With `shares`, the inputs are those of that call within a program.
     """
     case, names = oracle.case, subject.names
     grads = as_tuple(returned)
-    if len(grads) != len(case.inputs):
-        return [], [_count(len(grads), len(case.inputs), op)]
     role, first = ("input", 0) if shares is None else ("share", shares)
     expected = {
         i: truth.gradients.get(Key("input", i) if shares is None else Key(role, first, i))
@@ -69,7 +68,7 @@ def compare_returned(
                 lambda key=key: subgradients.interval(key),  # type: ignore[misc]
             )
         )
-    return compared, []
+    return compared
 
 
 def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Callable[[str], list[torch.Tensor]]:
@@ -110,8 +109,11 @@ def isolated(
                 traceback=user_traceback(error),
             )
         ]
+    count = len(as_tuple(returned))
+    if count != len(inputs):
+        return [], [wrong_count(count, len(inputs), label)]
     named = {"output": outputs[0]} if len(outputs) == 1 else {f"output {j}": o for j, o in enumerate(outputs)}
-    return compare_returned(subject, returned, oracle, truth, named, label, shares=number)
+    return compare_returned(subject, returned, oracle, truth, named, label, shares=number), []
 
 
 def run_rule(call: Call, upstream: Sequence[torch.Tensor]) -> Any:
@@ -138,7 +140,41 @@ def _upstream(truth: Pass, call: int, output: int, like: Any) -> torch.Tensor:
     return torch.zeros_like(like) if grad is None else grad
 
 
-def _count(returned: int, inputs: int, op: str | None) -> Finding:
+def forward_mismatch(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle) -> Finding | None:
+    """The finding for a forward that is not the reference's; None where they agree within rounding."""
+    if len(outputs) != len(truth.outputs):
+        return _mismatch(f"forward has {len(outputs)} outputs and the reference {len(truth.outputs)}", "")
+    for k, (mine, wide) in enumerate(zip(outputs, truth.outputs, strict=True)):
+        what = "output" if len(outputs) == 1 else f"output {k}"
+        if not isinstance(mine, torch.Tensor) or not isinstance(wide, torch.Tensor) or not is_differentiable(mine):
+            continue
+        if mine.shape != wide.shape:
+            return _mismatch(f"{what} has shape {tuple(mine.shape)}, that of the reference {tuple(wide.shape)}", "")
+        roundings = 8 if torch.finfo(mine.dtype).bits == 16 else 64
+        found = judge(mine, wide.detach(), mine.dtype, roundings=roundings)
+        if not found.passed:
+            simulated = [each.outputs[k].detach() for each in oracle.references("simulated", mine.dtype)]
+            found = judge(mine, wide.detach(), mine.dtype, simulated, roundings=roundings)
+        if not found.passed and found.worst_index is not None:
+            at = found.worst_index
+            values = f"forward {number(mine[at])!r}, reference {number(wide[at])!r}"
+            return _mismatch(f"{what} differs from the reference's", f"first seen at {list(at)}: {values}")
+    return None
+
+
+def _mismatch(message: str, where: str) -> Finding:
+    return Finding(
+        "forward-mismatch",
+        "error",
+        message,
+        explanation="the forward is another function than the reference, so their gradients cannot be compared",
+        suggestion="make the two forwards agree first",
+        where=where,
+    )
+
+
+def wrong_count(returned: int, inputs: int, op: str | None) -> Finding:
+    """The finding for a backward that returned another number of gradients than there are inputs."""
     return Finding(
         "gradient-count",
         "error",

@@ -116,7 +116,7 @@ def _excused(
     expected = given.gradients.get(key)
     if actual is None or expected is None or actual.shape != expected.shape:
         return comparison
-    found, _, _ = settle(slot.dtype, actual, expected.detach(), references_of(examination.oracle, key, slot.dtype))
+    found, _, _ = settle(slot, actual, expected.detach(), references_of(examination.oracle, key, slot.dtype))
     if not found.passed:
         return comparison
     if not wrong:

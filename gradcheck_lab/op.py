@@ -156,6 +156,7 @@ class Op:
 
         function.__name__ = function.__qualname__ = self.name
         function.__doc__ = self.__doc__
+        function.__wrapped__ = self.forward  # type: ignore[attr-defined]  # its signature is the forward's
         return function
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gradcheck_lab.op import Op
+from gradcheck_lab.report import Finding
 from gradcheck_lab.specs import Spec
 
 
@@ -54,7 +55,10 @@ class Recording:
     """One forward of the hand-written side, ready for its backward.
 
     `backward` calls the hand-written code itself, so that what it returns is seen raw. `engine`, where there is one, runs
-    the same backward as torch's autograd engine does, one gradient per input, None where nothing flows.
+    the same backward as torch's autograd engine does, one gradient per input, None where nothing flows. `findings` are what
+    the forward alone shows, such as outputs that the backward is not connected to. `kind` is set where only the run could
+    tell what the subject is: a "function" that calls no op is no "program". `fixed_grad_outputs` are the only upstream
+    gradients that the backward can be checked with, as where it takes none and means ones.
     """
 
     outputs: tuple[torch.Tensor, ...]
@@ -62,6 +66,9 @@ class Recording:
     backward: Callable[[tuple[torch.Tensor, ...]], Manual]
     calls: tuple[Call, ...] = ()
     engine: Callable[[tuple[torch.Tensor, ...]], tuple[torch.Tensor | None, ...]] | None = None
+    findings: tuple[Finding, ...] = ()
+    kind: str | None = None
+    fixed_grad_outputs: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,8 @@ class Subject:
     `substitute` keep their hand-written backward; None where there is no such forward. `forward(inputs, options)` is the
     plain function from inputs to outputs, which numeric oracles evaluate. All three leave what they are given untouched,
     unless the user's code writes to it. `op` is set where the subject is a single op, whose rule can be run on any values.
+    `constants` are the floating inputs, by index, that are no variables of the backward: the targets of a loss.
+    `call_reference(reference, inputs, options)` runs the user's `reference=` where flat inputs are not what it takes.
     """
 
     name: str
@@ -96,6 +105,8 @@ class Subject:
     specs: tuple[Spec, ...] = ()
     op: Op | None = None
     oracle: str = "autograd"
+    constants: frozenset[int] = frozenset()
+    call_reference: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
 
 
 def input_labels(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import torch
 from gradcheck_lab import specs
 from gradcheck_lab.case import draw_inputs
 from gradcheck_lab.check import check
+from gradcheck_lab.described import constructed, specs_of
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.report import Report
 
@@ -27,6 +28,10 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+
+class NoSpecs(InvalidArgument):
+    """Nothing describes the inputs of a target."""
 
 
 def check_target(
@@ -50,9 +55,14 @@ def check_target(
     keywords = dict(read_option(text) for text in options)
     signature = tuple(specs.parse(text) for text in written)
     found = locate(target)
-    signature = signature or tuple(getattr(found, "specs", ()))
+    module_name, _, name = target.partition(":")
+    try:
+        found = constructed(found, name, seed, DTYPES[dtype])
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{target} cannot be checked: {error}") from error.__cause__
+    signature = signature or specs_of(found, module_name, name)
     if not signature:
-        raise InvalidArgument(
+        raise NoSpecs(
             f"{target} has no specs to draw its inputs from; give one per input, such as "
             "--spec \"real('n d')\" --spec \"labels('n', classes='d')\""
         )
@@ -70,11 +80,9 @@ def locate(target: str) -> Any:
     module_name, colon, name = target.partition(":")
     if not (module_name and colon and name):
         raise InvalidArgument(f"{target!r} names nothing to check; write it as pkg.module:name")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    module = _import(module_name)
+    module = import_module(module_name)
     if not hasattr(module, name):
-        raise InvalidArgument(f"the module {module_name!r} has no {name!r}; it has {_listed(_public(module))}")
+        raise InvalidArgument(f"the module {module_name!r} has no {name!r}; it has {listed(public(module))}")
     return getattr(module, name)
 
 
@@ -101,7 +109,13 @@ def _command(target: str, written: Sequence[str], seed: int, dtype: str, options
     return shlex.join(words)
 
 
-def _import(name: str) -> ModuleType:
+def import_module(name: str) -> ModuleType:
+    """Import a module, from the current directory too.
+
+    Raises `InvalidArgument` where it is not there or raises; the message names what is.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -113,20 +127,22 @@ def _import(name: str) -> ModuleType:
     parent = missing.rpartition(".")[0]
     where, paths = (f"{parent!r}", _paths(parent)) if parent else ("the current directory", [os.getcwd()])
     names = [module.name for module in pkgutil.iter_modules(paths)]
-    raise InvalidArgument(f"there is no module {missing!r}; {where} has {_listed(names)}")
+    raise InvalidArgument(f"there is no module {missing!r}; {where} has {listed(names)}")
 
 
 def _paths(package: str) -> list[str]:
     return list(getattr(importlib.import_module(package), "__path__", []))
 
 
-def _public(module: ModuleType) -> list[str]:
+def public(module: ModuleType) -> list[str]:
+    """The names that a module offers."""
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
     names = getattr(module, "__all__", None) or [name for name in own if not name.startswith("_")]
     return list(names)
 
 
-def _listed(names: Sequence[str], most: int = 20) -> str:
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """The first of `names` in alphabetic order, as messages show them."""
     shown = sorted(names)[:most]
     more = [f"and {len(names) - most} more"] if len(names) > most else []
     return ", ".join([*shown, *more]) or "nothing to check"

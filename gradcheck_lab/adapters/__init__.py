@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gradcheck_lab.adapters.custom_op import adapt_custom_op
+from gradcheck_lab.adapters.function import adapt_function
+from gradcheck_lab.adapters.layer import adapt_layer
+from gradcheck_lab.adapters.module import adapt_module
 from gradcheck_lab.adapters.op import adapt_op
-from gradcheck_lab.adapters.program import adapt_program
+from gradcheck_lab.adapters.pair import adapt_pair
+from gradcheck_lab.adapters.structured import adapt_structured
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.subject import Subject
 
 Adapter = Callable[[Any, tuple[Any, ...], dict[str, Any]], Subject | None]
 
-ADAPTERS: tuple[Adapter, ...] = (adapt_op, adapt_program)
+ADAPTERS: tuple[Adapter, ...] = (adapt_op, adapt_pair, adapt_function, adapt_custom_op, adapt_layer, adapt_module, adapt_structured)
 
 
 def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject:

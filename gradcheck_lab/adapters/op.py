@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.adapters.signature import require_signature
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.op import Op, as_tuple, missing_backward
 from gradcheck_lab.subject import Manual, Recording, Subject, Trace, importable, input_labels
@@ -21,6 +22,7 @@ def adapt_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Su
         raise InvalidArgument(missing_backward(op.name))
     require_tensors(op.name, inputs)
     op.validate(inputs, options)
+    require_signature(op, inputs, options)
 
     def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         with torch.no_grad():

@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from gradcheck_lab.adapters.op import require_tensors
+from gradcheck_lab.adapters.signature import require_signature
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.naming import assigned_names, input_names, option_names
+from gradcheck_lab.naming import assigned_names
 from gradcheck_lab.op import Op, active_recorder, as_tuple
-from gradcheck_lab.subject import Call, Key, Manual, Recording, Subject, Trace, importable, input_labels
+from gradcheck_lab.subject import Call, Key, Manual, Recording, Trace
 from gradcheck_lab.variable import OPERATORS, Node, Variable, backward, operator, record, unwrap
 
-
-def adapt_program(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
-    """Translate a plain function (or method, or partial); anything else is declined."""
-    if not isinstance(value, (types.FunctionType, types.MethodType, partial)):
-        return None
-    program: Callable[..., Any] = value
-    name = str(getattr(value, "__name__", None) or getattr(getattr(value, "func", None), "__name__", "program"))
-    require_tensors(name, inputs)
-    known = option_names(program, len(inputs))
-    for option in options:
-        if known is not None and option not in known:
-            accepted = f"it accepts {', '.join(known)}" if known else "it accepts none"
-            raise InvalidArgument(f"{name} has no option {option!r}; {accepted}")
-    names = input_names(program, len(inputs))
-    return Subject(
-        name=name,
-        kind="program",
-        inputs=inputs,
-        names=names,
-        labels=input_labels(names),
-        record=partial(_record, program, name),
-        trace=partial(_trace, program),
-        forward=lambda inputs, options: as_tuple(program(*inputs, **options)),
-        target=importable(value),
-    )
+Program = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
 
 
-def _record(program: Callable[..., Any], name: str, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+def record_program(program: Program, name: str, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+    """Run the program on Variables: its ops record themselves, and their hand-written rules are walked backwards."""
     leaves = tuple(Variable(value) if is_differentiable(value) else value for value in inputs)
     with record() as tape:
-        output = program(*leaves, **options)
+        output = program(leaves, options)
     variables = as_tuple(output)
     for variable in variables:
         if not isinstance(variable, Variable):
@@ -65,6 +40,8 @@ def _record(program: Callable[..., Any], name: str, inputs: tuple[Any, ...], opt
         return Manual(returned, values)
 
     calls = tuple(_call(node) for node in tape)
+    for call in calls:
+        require_signature(call.op, call.inputs, call.options)
     several = isinstance(output, (tuple, list))
     return Recording(tuple(variable.data for variable in variables), several, walk, calls)
 
@@ -111,14 +88,15 @@ class _Tracer(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _trace(
-    program: Callable[..., Any], inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]
+def trace_program(
+    program: Program, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int] = frozenset()
 ) -> Trace:
+    """Run the program on tensors that autograd tracks; the calls numbered in `substitute` keep their hand-written backward."""
     tracer = _Tracer(substitute)
     token = active_recorder.set(tracer)
     try:
         with tracer:
-            output = program(*inputs, **options)
+            output = program(inputs, options)
     finally:
         active_recorder.reset(token)
     return Trace(as_tuple(output), tuple(tracer.calls))

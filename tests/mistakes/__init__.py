@@ -1,6 +1,7 @@
 """Wrong copies of sound ops, and right copies written in another way, as rows that tests run over."""
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,10 +55,9 @@ class Twin:
 
 def copy_of(op: Op, rule: Rule) -> Op:
     """The op with `rule` in the place of its own backward."""
-    copy = Op(op.forward, rule, name=op.name, specs=op.specs)
-    for signature in op.signatures[1:]:
-        copy.accepts(*signature)
-    return copy
+    wrong = copy(op)
+    wrong.rule = rule
+    return wrong
 
 
 def scaled(op: Op, index: int, factor: Callable[..., float | torch.Tensor]) -> Rule:

@@ -1,11 +1,13 @@
 """Mistakes in the backwards of the losses."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from gradcheck_lab.op import Op
 from gradcheck_lab.ops import mse_loss, softmax_cross_entropy
-from tests.mistakes import Planted, changed, scaled
+from tests.mistakes import Planted, Rule, changed, scaled
 
 Tensor = torch.Tensor
 
@@ -18,15 +20,12 @@ def elements_of(prediction: Tensor, *others: Tensor) -> int:
     return prediction.numel()
 
 
-def without_mean(loss: Any, *indices: int, count: Any) -> Any:
-    rule = loss.backward
-    for index in indices:
-        previous = rule
+def without_mean(loss: Op, *indices: int, count: Callable[..., int]) -> Rule:
+    """The loss's rule with the gradients at `indices` multiplied by what the mean divides by."""
 
-        def rule(*args: Any, index: int = index, previous: Any = previous, **options: Any) -> tuple[Any, ...]:
-            grads = list(previous(*args, **options))
-            grads[index] = grads[index] * count(*args[2:])
-            return tuple(grads)
+    def rule(grad_output: Tensor, output: Tensor, *inputs: Tensor, **options: Any) -> tuple[Any, ...]:
+        grads = loss.backward(grad_output, output, *inputs, **options)
+        return tuple(grad * count(*inputs) if k in indices else grad for k, grad in enumerate(grads))
 
     return rule
 
@@ -52,6 +51,11 @@ def over_wrong_axis(
 ) -> tuple[Tensor, None]:
     one_hot = torch.nn.functional.one_hot(target, logits.shape[-1])
     return grad_output / rows_of(logits) * (torch.softmax(logits, 0) - one_hot), None
+
+
+def swapped(grad_output: Tensor, output: Tensor, prediction: Tensor, target: Tensor, reduction: str = "mean") -> Any:
+    grads = mse_loss.backward(grad_output, output, prediction, target, reduction=reduction)
+    return grads[1], grads[0]
 
 
 MISTAKES = (
@@ -101,10 +105,9 @@ MISTAKES = (
         options={"reduction": "batchmean"},
     ),
     Planted("forgotten-2", mse_loss, scaled(mse_loss, 0, lambda *inputs: 0.5), {"prediction": "constant-factor"}),
-    Planted("swapped", mse_loss, lambda *args, **options: mse_loss.backward(*args, **options)[::-1],
-            {"prediction": "sign", "target": "sign"}),
+    Planted("swapped", mse_loss, swapped, {"prediction": "sign", "target": "sign"}),
     Planted("no-target", mse_loss, changed(mse_loss, 1, lambda grad: None), {"target": "missing-gradient"}),
-)  # fmt: skip
+)
 
 NOT_SUMMING_TO_ONE = Planted(
     "ignores-sum-of-target", softmax_cross_entropy, ignores_sum_of_target, {"logits": "wrong-value"}, signature=1

@@ -1,0 +1,81 @@
+"""How a layer's backward is called: which of its parameters take the upstream gradients and which the forward's inputs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradcheck_lab.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class BackwardCall:
+    """The signature of a backward: its upstream parameters, `required` of them without a default.
+
+    `inputs` maps positions to the forward's inputs, for those that take them again, as `backward(y_pred, y_true)`.
+    """
+
+    title: str
+    upstream: tuple[str, ...]
+    required: int
+    inputs: Mapping[str, int]
+    variadic: bool
+    order: tuple[str, ...]
+    given: Mapping[str, Any]
+
+    @property
+    def takes_upstream(self) -> bool:
+        """Whether there is a parameter that an upstream gradient could be given to."""
+        return bool(self.upstream) or self.variadic
+
+    def arguments(self, grad_outputs: Sequence[Any], inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The positional and keyword arguments of one backward.
+
+        Raises `InvalidArgument` where it wants more than an upstream per output.
+        """
+        values = {name: inputs[index] for name, index in self.inputs.items()} | dict(self.given)
+        count = len(grad_outputs)
+        if self.required > max(1, count) or (1 < self.required < count):
+            extra = self.upstream[min(count, self.required - 1) : self.required]
+            raise InvalidArgument(
+                f"backward of {self.title} needs {' and '.join(self.upstream[: self.required])} and its forward has "
+                f"{count} output{'s' if count > 1 else ''}; give what is no upstream gradient with "
+                f"gl.Layer(obj, backward={{{', '.join(f'{name!r}: ...' for name in extra)}}})"
+            )
+        if not self.upstream and self.variadic:
+            return list(grad_outputs), values
+        if self.upstream:
+            each = count if count <= len(self.upstream) and self.required in (0, count) else 1
+            values |= dict(zip(self.upstream, grad_outputs if each == count else [tuple(grad_outputs)], strict=False))
+        positional: list[Any] = []
+        for name in self.order:
+            if name not in values:
+                break
+            positional.append(values.pop(name))
+        return positional, values
+
+
+def backward_call(
+    title: str, backward: Callable[..., Any], input_names: Sequence[str], given: Mapping[str, Any]
+) -> BackwardCall:
+    """Read the signature of `backward`; `given` are arguments that the user set by name.
+
+    Raises `InvalidArgument` for a name in `given` that it does not have.
+    """
+    parameters = list(inspect.signature(backward).parameters.values())
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    known = [*names, *(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)]
+    for name in given:
+        if name not in known:
+            raise InvalidArgument(f"backward of {title} has no argument {name!r}; it has {', '.join(known) or 'none'}")
+    free = [name for name in names if name not in given]
+    needed = {p.name for p in parameters if p.default is p.empty}
+    again = {name: list(input_names).index(name) for name in free if name in input_names and name in needed}
+    if len(again) == 1 and needed & set(free) == set(again) and len(input_names) == 1:
+        again = {}  # backward(self, x) of forward(self, x): by that name or not, it is the upstream
+    upstream = tuple(name for name in free if name not in again)
+    required = sum(name in needed for name in upstream)
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return BackwardCall(title, upstream, required, again, variadic, tuple(names), given)

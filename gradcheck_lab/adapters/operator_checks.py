@@ -1,0 +1,82 @@
+"""The tests of `torch.library.opcheck`, each run by itself, and each failure a finding with its own message."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from gradcheck_lab.adapters.custom_op import placed_call
+from gradcheck_lab.case import copy_tensor, is_differentiable
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.report import Finding, Severity
+
+STATIC = ("test_schema", "test_autograd_registration", "test_faketensor")
+COMPILED = "test_aot_dispatch_dynamic"
+
+_SUGGESTIONS = {
+    "test_schema": "declare what the kernel writes to in mutates_args, and return clones instead of inputs",
+    "test_autograd_registration": "register the backward with register_autograd, or put the kernel at the Autograd key",
+    "test_faketensor": "make the function given to register_fake return the kernel's shapes, strides and dtypes",
+    COMPILED: "write the backward with torch functions or further custom ops, so that torch.compile can trace it",
+}
+
+
+def opcheck_findings(value: Any, inputs: tuple[Any, ...], options: dict[str, Any], *, compiled: bool = False) -> list[Finding]:
+    """Run opcheck's tests on one call of a custom op or operator; `compiled` adds the one that traces the backward, which
+    takes longest. Importing opcheck costs a few seconds, once.
+
+    Source of the tests: `torch.library.opcheck`. Raises `InvalidArgument` for anything that is no operator.
+    """
+    call = placed_call(value, inputs, options)
+    if call is None:
+        raise InvalidArgument(f"{type(value).__name__} is no custom op; pass a torch.library.custom_op or torch.ops.ns.name")
+    operator, arguments, keywords = call
+    given = tuple(_leaf(argument) for argument in arguments)
+    findings: list[Finding] = []
+    for test in STATIC:
+        findings += _run(operator, given, keywords, test)
+    if compiled and not findings:  # what fails a static test fails this one too, with a message further from the cause
+        findings += _run(operator, given, keywords, COMPILED)
+    return findings
+
+
+def _run(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any], test: str) -> list[Finding]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = torch.library.opcheck(operator, tuple(arguments), keywords, test_utils=test, raise_exception=False)
+    error: Any = results[test]
+    if not isinstance(error, Exception):
+        return []
+    cause, severity = _classify(test, error)
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    unregistered = cause == "unsupported"
+    explanation = "it has no fake kernel, which torch.compile and torch.export need" if unregistered else lines[0]
+    suggestion = "add one with register_fake" if unregistered else _SUGGESTIONS[test]
+    message = f"opcheck's {test} failed for {operator._schema.name}"
+    return [Finding(cause, severity, message, explanation=explanation, suggestion=suggestion, probe="opcheck")]
+
+
+def _classify(test: str, error: Exception) -> tuple[str, Severity]:
+    if test == "test_autograd_registration":
+        return "disconnected", "error"
+    if test == "test_schema" and "mutated" in str(error):
+        return "mutates-input", "error"
+    if test == "test_faketensor":
+        if "no fake impl" in str(error) or type(error).__name__ == "UnsupportedOperatorException":
+            return "unsupported", "warning"
+        if type(error).__name__ == "MetadataMismatchError":
+            return "forward-mismatch", "error"
+    if test == COMPILED and isinstance(error, AssertionError):
+        return "wrong-value", "error"
+    return "raises", "error"
+
+
+def _leaf(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_leaf(item) for item in value]
+    if not isinstance(value, torch.Tensor):
+        return value
+    return copy_tensor(value).requires_grad_(is_differentiable(value))

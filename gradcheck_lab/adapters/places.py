@@ -1,0 +1,161 @@
+"""Where an object holds its arrays: attributes, list items and dict entries, as paths such as `layers[0].W`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+_STEP = re.compile(r"\.?([A-Za-z_]\w*)|\[(-?\d+)\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
+_DEEPEST = 6
+_LONGEST = 4096
+_FIELDS = frozenset({"grad", "gradient", "g"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a path: an attribute's name, or the key of a list or dict."""
+
+    key: Any
+    attribute: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path from an object to something that it holds."""
+
+    steps: tuple[Step, ...] = ()
+
+    def __str__(self) -> str:
+        parts = (f".{step.key}" if step.attribute else f"[{step.key!r}]" for step in self.steps)
+        return "".join(parts).removeprefix(".")
+
+    def attribute(self, name: str) -> Place:
+        return Place((*self.steps, Step(name, True)))
+
+    def item(self, key: Any) -> Place:
+        return Place((*self.steps, Step(key, False)))
+
+    @property
+    def last(self) -> Step:
+        return self.steps[-1]
+
+    def owner(self, root: Any) -> Any:
+        """What holds it, on `root` or on a copy of it."""
+        return Place(self.steps[:-1]).get(root)
+
+    def get(self, root: Any) -> Any:
+        """What is there; raises what a wrong path raises."""
+        for step in self.steps:
+            root = getattr(root, step.key) if step.attribute else root[step.key]
+        return root
+
+    def find(self, root: Any) -> Any:
+        """What is there, None where nothing is."""
+        try:
+            return self.get(root)
+        except (AttributeError, LookupError, TypeError):
+            return None
+
+    def set(self, root: Any, value: Any) -> None:
+        owner = self.owner(root)
+        if self.last.attribute:
+            setattr(owner, self.last.key, value)
+        else:
+            owner[self.last.key] = value
+
+
+def read_place(text: str) -> Place | None:
+    """Read a path as users write it: "W", "params[0]", "grads['W']", "layers[1].dW"; None when it is none.
+
+    >>> str(read_place("layers[1].grads['W']"))
+    "layers[1].grads['W']"
+    """
+    place, position = Place(), 0
+    while found := _STEP.match(text, position):
+        name, index, *keys = found.groups()
+        if name is not None and position and not found.group().startswith("."):
+            return None
+        position = found.end()
+        if name is not None:
+            place = place.attribute(name)
+        else:
+            place = place.item(int(index) if index is not None else next(key for key in keys if key is not None))
+    return place if place.steps and position == len(text) else None
+
+
+def is_array(value: Any) -> bool:
+    """Whether `value` is a floating or complex array or tensor."""
+    if isinstance(value, torch.Tensor):
+        return value.is_floating_point() or value.is_complex()
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a floating number by itself."""
+    return isinstance(value, (float, np.floating))
+
+
+def attributes(owner: Any) -> dict[str, Any]:
+    """What an object holds by name; of an `nn.Module` its parameters, buffers and children too."""
+    found = dict(getattr(owner, "__dict__", {}))
+    for kind in type(owner).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(owner, name):
+                found[name] = getattr(owner, name)
+    if isinstance(owner, torch.nn.Module):
+        found = {name: value for name, value in found.items() if name not in vars(torch.nn.Module())}
+        found |= {**owner._parameters, **owner._buffers, **owner._modules}
+    return found
+
+
+def owners(root: Any) -> Iterator[tuple[Place, Any]]:
+    """`root` and every object under it that may hold parameters of its own: layers, and objects with a gradient field."""
+    seen: set[int] = set()
+    todo: list[tuple[Place, Any]] = [(Place(), root)]
+    while todo:
+        place, owner = todo.pop(0)
+        if id(owner) in seen or len(place.steps) > _DEEPEST:
+            continue
+        seen.add(id(owner))
+        if isinstance(owner, (list, tuple, dict)):
+            todo += [(place.item(key), value) for key, value in entries(owner)]
+        elif not place.steps or _may_hold(owner):
+            yield place, owner
+            todo += [(place.attribute(name), value) for name, value in attributes(owner).items()]
+
+
+def entries(container: Any) -> list[tuple[Any, Any]]:
+    """The keys and values of a list, tuple or dict; nothing of one too long to be a list of parameters."""
+    if len(container) > _LONGEST:
+        return []
+    return list(container.items() if isinstance(container, dict) else enumerate(container))
+
+
+def arrays(root: Any) -> Iterator[tuple[Place, Any]]:
+    """Every floating array or tensor under `root`, at each of its places."""
+    for place, owner in owners(root):
+        for name, value in attributes(owner).items():
+            yield from _arrays_in(place.attribute(name), value)
+
+
+def _arrays_in(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
+    if is_array(value):
+        yield place, value
+    elif isinstance(value, (list, tuple, dict)) and len(place.steps) <= _DEEPEST:
+        for key, inner in entries(value):
+            yield from _arrays_in(place.item(key), inner)
+
+
+def _may_hold(value: Any) -> bool:
+    if isinstance(value, (type, FunctionType, MethodType, ModuleType, torch.Tensor, np.ndarray, str, bytes, int, float)):
+        return False
+    if callable(getattr(type(value), "backward", None)):
+        return True
+    return bool(_FIELDS & attributes(value).keys())

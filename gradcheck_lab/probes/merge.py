@@ -1,0 +1,50 @@
+"""One finding a mistake: what a probe explains takes the place of an unexplained value, and repetitions go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gradcheck_lab.report import Finding
+
+_UNEXPLAINED = frozenset({"wrong-value"})
+_EXPLAINS = frozenset(
+    "upstream-ignored upstream-scalarized not-linear output-gradient-dropped undefined-upstream mutates-saved stale-state "
+    "accumulates-across-calls nondeterministic unwritten-elements duplicate-index random-replay missing-conjugate "
+    "mode-mismatch option-specialised".split()
+)
+_CONSEQUENCES = frozenset(
+    "value-dependent size-specialised option-specialised low-precision overflow epsilon-mismatch wrong-value".split()
+)
+
+
+def merged(base: Sequence[Finding], probed: Sequence[Finding]) -> list[Finding]:
+    """Put the findings of the comparison and of the probes together, the errors first that say most.
+
+    A gradient that the base case already shows wrong is not reported again for values, sizes or dtypes that merely
+    show the same mistake.
+    """
+    wrong = {(f.gradient, f.op) for f in base if f.severity == "error"}
+    reasons = {f.gradient: f for f in reversed(probed) if f.severity == "error" and f.cause in _EXPLAINS}
+    used: set[int] = set()
+    found: list[Finding] = []
+    for finding in base:
+        reason = reasons.get(finding.gradient) or reasons.get(None)
+        if finding.severity == "error" and finding.cause in _UNEXPLAINED and reason is not None:
+            used.add(id(reason))
+            finding = replace(
+                finding,
+                cause=reason.cause,
+                explanation=reason.explanation,
+                suggestion=reason.suggestion,
+                probe=reason.probe,
+            )
+        found.append(finding)
+    seen = {(f.cause, f.gradient) for f in found}
+    for finding in probed:
+        known = id(finding) in used or (finding.cause, finding.gradient) in seen
+        follows = (finding.gradient, finding.op) in wrong and finding.cause in _CONSEQUENCES
+        if not known and not follows:
+            seen.add((finding.cause, finding.gradient))
+            found.append(finding)
+    return found

@@ -1,0 +1,145 @@
+"""Which oracle decides: autograd on the subject's own forward where it can be followed, else numbers, and when they contradict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from gradcheck_lab.case import is_differentiable, seed_all
+from gradcheck_lab.comparison import show
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.isolate import detached
+from gradcheck_lab.op import as_tuple
+from gradcheck_lab.oracles.autograd import Pass
+from gradcheck_lab.oracles.directional import inner, problem_of
+from gradcheck_lab.oracles.guard import Guarded, guard
+from gradcheck_lab.oracles.numeric import NumericOracle
+from gradcheck_lab.report import Finding
+from gradcheck_lab.subject import Key, Manual
+
+if TYPE_CHECKING:
+    from gradcheck_lab.examine import Examination
+
+_LEAVES = frozenset("detach detach_ item tolist numpy __array__ set_grad_enabled _set_grad_enabled".split())
+
+
+def followed(examination: Examination) -> Pass | None:
+    """The float64 autograd pass over the subject's own forward; None where autograd cannot follow it.
+
+    `examination.unfollowed` then says why.
+    """
+    subject = examination.subject
+    if subject.trace is None:
+        examination.unfollowed = "there is no forward in torch to follow"
+        return None
+    try:
+        truth = examination.oracle.truth()
+    except InvalidArgument:
+        raise
+    except Exception as error:
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        examination.unfollowed = f"{type(error).__name__}: {first}"
+        return None
+    if not truth.tracked:
+        examination.unfollowed = f"no output of {subject.name} depends on an input through torch functions"
+        return None
+    return truth
+
+
+def numeric_oracle(examination: Examination) -> NumericOracle | None:
+    """The numeric oracle on the examined case; None, with a reason for the verdict, where the forward cannot be evaluated."""
+    subject, why = examination.subject, examination.unfollowed
+    seed_all(examination.case.seed)
+    try:
+        oracle = NumericOracle(subject, examination.case, examination.evaluations)
+        method = oracle.method
+    except Exception as error:
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        examination.reasons.append(
+            f"there is no oracle for {subject.name}: autograd cannot follow it ({why}), and evaluating it raised "
+            f"{type(error).__name__}: {first}; pass reference=, the same function in torch"
+        )
+        return None
+    examination.oracle_name = f"{method} (autograd cannot follow {subject.name}: {why})"
+    return oracle
+
+
+def watched(examination: Examination, manual: Manual, truth: Pass) -> bool:
+    """Let one numeric directional derivative guard the autograd pass; False where numbers have to decide in its place.
+
+    Where manual, autograd and numeric contradict each other, the verdict becomes inconclusive and says which two agree;
+    where the forward visibly leaves autograd, autograd is simply not the oracle.
+    """
+    gradients = {
+        i: g for i, v in enumerate(examination.case.inputs)
+        if is_differentiable(v) and (g := truth.gradients.get(Key("input", i))) is not None
+    }  # fmt: skip
+    try:
+        problem = problem_of(examination.subject, examination.case, examination.evaluations)
+        found = guard(problem, gradients)
+    except Exception:  # the forward does not run in float64 outside autograd: nothing to guard with
+        return True
+    if found.agrees or found.directions is None:
+        return True
+    if leaves_autograd(examination):
+        examination.unfollowed = "the forward detaches a value or leaves torch, and numbers contradict what is left"
+        return False
+    _contradict(examination, manual, found)
+    return True
+
+
+def _contradict(examination: Examination, manual: Manual, found: Guarded) -> None:
+    returned, directions = as_tuple(manual.returned), found.directions or {}
+    usable = all(isinstance(returned[i], torch.Tensor) and returned[i].shape == d.shape for i, d in directions.items())
+    value = sum(inner(returned[i].detach(), d) for i, d in directions.items()) if usable else float("nan")
+    with_numbers, with_autograd = abs(value - found.measured), abs(value - found.expected)
+    pair = "manual and numeric agree" if with_numbers <= 1e-3 * with_autograd else "no two of them agree"
+    if with_autograd <= 1e-3 * with_numbers:
+        pair = "manual and autograd agree"
+    text = f"manual {show(value)}, autograd {show(found.expected)}, numeric {show(found.measured)}"
+    examination.findings.append(
+        Finding(
+            "oracle-disagrees",
+            "note",
+            f"the oracles contradict each other along one random direction: {text}",
+            explanation=pair,
+            suggestion="pass reference=, the same function in torch",
+        )
+    )
+    examination.reasons.append(f"the oracles contradict each other ({text}): {pair}; pass reference=")
+
+
+class _Watch(TorchFunctionMode):
+    """Notices calls by which a forward leaves autograd."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = False
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        owner = getattr(getattr(func, "__self__", None), "__name__", "")
+        self.left |= name in _LEAVES or (name == "__get__" and owner == "data")
+        return func(*args, **(kwargs or {}))
+
+
+def leaves_autograd(examination: Examination) -> bool:
+    """Whether the subject's forward detaches, reads a number out, or switches gradients off, in one more run of it."""
+    case, trace = examination.case, examination.subject.trace
+    if trace is None:
+        return True
+    inputs = tuple(v.detach().requires_grad_() if is_differentiable(v) else v for v in detached(case.inputs))
+    seed_all(case.seed)
+    examination.evaluations["forward"] += 1
+    watch = _Watch()
+    try:
+        with torch.enable_grad(), watch:
+            trace(inputs, case.options, frozenset())
+    except Exception:  # it runs without the watch: whatever it does under it, it is not plain torch
+        return True
+    return watch.left
