@@ -18,6 +18,7 @@ from gradcheck_lab.localise import compare_program
 from gradcheck_lab.numeric_comparison import compare_numerically
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
+from gradcheck_lab.oracles.draws import generator_states, replayed
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Call, Manual, Recording, Subject
 from gradcheck_lab.triangulate import followed, numeric_oracle, watched
@@ -55,6 +56,7 @@ class Examination:
     returned: tuple[Any, ...] = ()
     unfollowed: str = ""
     oracle_name: str = ""
+    refused: str = ""
 
     def run(self) -> None:
         """Run both sides and compare everything; what the user's code raises becomes a finding."""
@@ -96,12 +98,16 @@ class Examination:
         seed_all(self.case.seed)
         self.evaluations["forward"] += 1
         inputs = copy_inputs(given)
+        states = generator_states()
         self.recording = self._guard(
             lambda: self.subject.record(inputs, self.case.options), "forward", "look at the forward's traceback below"
         )
+        if not all(torch.equal(a, b) for a, b in zip(states, generator_states(), strict=False)):
+            self.evaluations["forward"] += 1
+            self.subject = replayed(self.subject, self.case)
         self.several, self.findings = self.recording.several, [*self.findings, *self.recording.findings]
         if self.has_reference:
-            self.outputs = self.recording.outputs
+            self.outputs = detached(self.recording.outputs)
         if self.recording.kind is not None:
             self.subject = replace(self.subject, kind=self.recording.kind)
         for index, output in enumerate(self.recording.outputs):
@@ -118,7 +124,8 @@ class Examination:
         given, outputs = self.case.grad_outputs, recording.outputs
         if given is None:
             generator = torch.Generator().manual_seed(self.case.seed)
-            return tuple(random_like(o, generator) if is_differentiable(o) else torch.zeros_like(o) for o in outputs)
+            carries = [is_differentiable(o) and (recording.engine is None or o.requires_grad) for o in outputs]
+            return tuple(random_like(o, generator) if c else torch.zeros_like(o) for o, c in zip(outputs, carries, strict=True))
         if len(given) != len(outputs):
             raise InvalidArgument(
                 f"{len(given)} grad_outputs were given and {self.subject.name} has {len(outputs)} outputs; "
@@ -151,7 +158,8 @@ class Examination:
     def _delivered(self, deliver: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...] | None:
         try:
             return deliver()
-        except Exception:  # the engine refuses what is wrong with the raw entries, which are compared anyway
+        except Exception as error:  # what is wrong with the raw entries is mostly seen by comparing them; else this says it
+            self.refused = str(error).strip().splitlines()[0]
             return None
 
     def _check_untouched(self, upstream: Sequence[torch.Tensor]) -> None:
@@ -220,6 +228,16 @@ class Examination:
         if deliverable(self.engine):
             compared = with_engine(compared, compare_returned(self.subject, self.engine, self.oracle, truth, outputs))
         self._take(compared)
+        if self.refused and not any(finding.severity == "error" for finding in self.findings):
+            self.findings.append(
+                Finding(
+                    "raises",
+                    "error",
+                    "torch's engine refused what backward returned",
+                    explanation=self.refused,
+                    suggestion="return what the engine expects: one gradient per tensor, None for every other argument",
+                )
+            )
         if any(torch.finfo(v.dtype).bits < 64 for v in self.case.inputs if is_differentiable(v)):
             self._compare_in_float64(truth, {finding.gradient for c in compared for finding in c.findings})
 

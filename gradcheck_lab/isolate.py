@@ -22,6 +22,7 @@ from gradcheck_lab.subject import Call, Key, Subject
 from gradcheck_lab.tolerance import judge
 
 _COPIED = 1 << 20
+_COARSE = 16
 _ENGINE = tuple(str(Path(__file__).parent / name) for name in ("examine.py", "adapters", "oracles", "op.py", "variable.py"))
 
 
@@ -54,6 +55,8 @@ def compare_returned(
         value = case.inputs[i]
         slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op)
         key = Key("input", i)
+        if oracle.coarse and true is not None:
+            slot = replace(slot, slack=_COARSE * oracle.coarse * float(true.square().mean().sqrt() if true.numel() else 0.0))
 
         def evidence(actual: torch.Tensor, wanted: torch.Tensor, slot: Slot = slot) -> Evidence:
             return Evidence(slot.name, actual.detach(), wanted, slot.dtype, tensors, references, case.grad_outputs or ())

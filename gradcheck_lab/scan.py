@@ -15,6 +15,7 @@ from torch._library.custom_ops import CustomOpDef
 
 from gradcheck_lab.described import DESCRIPTION
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.layer import Layer
 from gradcheck_lab.op import Op
 from gradcheck_lab.report import Report, Verdict
 from gradcheck_lab.targets import DTYPES, NoSpecs, check_target, import_module, listed, public
@@ -95,7 +96,7 @@ def _names(module: ModuleType) -> list[str]:
 
 
 def _is_candidate(value: Any) -> bool:
-    if isinstance(value, (Op, torch.nn.Module, CustomOpDef)):
+    if isinstance(value, (Op, Layer, torch.nn.Module, CustomOpDef)):
         return True
     if isinstance(value, type) and issubclass(value, (torch.autograd.Function, torch.nn.Module)):
         return True

@@ -1,8 +1,9 @@
-"""Which oracle decides: autograd on the subject's own forward where it can be followed, else numbers, and when they contradict."""
+"""Which oracle decides: autograd on the subject's own forward where it can be followed, else numbers; and contradictions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,7 @@ from gradcheck_lab.subject import Key, Manual
 if TYPE_CHECKING:
     from gradcheck_lab.examine import Examination
 
+_WITH_NUMBERS = "manual and numeric agree"
 _LEAVES = frozenset("detach detach_ item tolist numpy __array__ set_grad_enabled _set_grad_enabled".split())
 
 
@@ -87,16 +89,25 @@ def watched(examination: Examination, manual: Manual, truth: Pass) -> bool:
     if leaves_autograd(examination):
         examination.unfollowed = "the forward detaches a value or leaves torch, and numbers contradict what is left"
         return False
-    _contradict(examination, manual, found)
+    if _contradict(examination, manual, found) == _WITH_NUMBERS:
+        _withdraw(examination)
     return True
 
 
-def _contradict(examination: Examination, manual: Manual, found: Guarded) -> None:
+def _withdraw(examination: Examination) -> None:
+    """Take back what autograd alone called wrong, and leave it open."""
+    open_ = [replace(c, result=replace(c.result, verdict="inconclusive"), findings=()) for c in examination.comparisons]
+    blamed = {id(f) for c in examination.comparisons for f in c.findings}
+    examination.comparisons = open_
+    examination.findings = [f for f in examination.findings if id(f) not in blamed]
+
+
+def _contradict(examination: Examination, manual: Manual, found: Guarded) -> str:
     returned, directions = as_tuple(manual.returned), found.directions or {}
     usable = all(isinstance(returned[i], torch.Tensor) and returned[i].shape == d.shape for i, d in directions.items())
     value = sum(inner(returned[i].detach(), d) for i, d in directions.items()) if usable else float("nan")
     with_numbers, with_autograd = abs(value - found.measured), abs(value - found.expected)
-    pair = "manual and numeric agree" if with_numbers <= 1e-3 * with_autograd else "no two of them agree"
+    pair = _WITH_NUMBERS if with_numbers <= 1e-3 * with_autograd else "no two of them agree"
     if with_autograd <= 1e-3 * with_numbers:
         pair = "manual and autograd agree"
     text = f"manual {show(value)}, autograd {show(found.expected)}, numeric {show(found.measured)}"
@@ -110,6 +121,7 @@ def _contradict(examination: Examination, manual: Manual, found: Guarded) -> Non
         )
     )
     examination.reasons.append(f"the oracles contradict each other ({text}): {pair}; pass reference=")
+    return pair
 
 
 class _Watch(TorchFunctionMode):

@@ -198,6 +198,24 @@ def test_constant_factor_is_named() -> None:
     assert [finding.cause for finding in report.findings] == ["constant-factor"]
 
 
+def weighted_sum_in_torch(parts: list[Tensor], weights: Tensor) -> Tensor:
+    return (torch.stack(parts) * weights[:, None, None]).sum(0)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "options", "reference"),
+    [
+        (soft_clip, (X,), {"limit": 0.5}, lambda x, limit: limit * torch.tanh(x / limit)),
+        (soft_clip, (X, 0.5), {}, lambda x, bound: bound * torch.tanh(x / bound)),
+        (weighted_sum, ([X, normal(4, 3, seed=1)], normal(2)), {}, weighted_sum_in_torch),
+    ],
+    ids=["option", "position", "list"],
+)
+def test_reference_is_called_as_the_op_was(op: Any, inputs: Any, options: Any, reference: Any) -> None:
+    report = gl.check(op, *inputs, options=options, reference=reference)
+    assert report.verdict == "pass", report
+
+
 def test_kernel_in_numpy_passes_by_the_numeric_oracle() -> None:
     report = gl.check(sorted_by_numpy, X)
     assert report.verdict == "pass", report

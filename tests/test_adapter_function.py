@@ -263,6 +263,20 @@ def test_too_few_gradients_are_a_finding() -> None:
     assert [(f.cause, f.message) for f in report.findings] == [("gradient-count", "backward returned 1 gradients for 2 inputs")]
 
 
+def test_gradient_that_the_engine_refuses_is_a_finding() -> None:
+    class Product(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+            ctx.factor = factor
+            return x * factor
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Tensor) -> Any:
+            return grad_output * ctx.factor, grad_output.sum()  # torch wants None for what is no tensor
+
+    assert gl.check(Product, RECTANGLE, 3.0).verdict == "fail"
+
+
 def test_gradients_in_a_list_are_a_finding() -> None:
     class Double(Function):
         @staticmethod

@@ -72,7 +72,7 @@ CALLS: dict[str, tuple[Make, tuple[str, ...]]] = {
     "softmax-one-hot": (lambda: (losses.SoftmaxWithLoss, array(4, 3), one_hot(0, 2, 1, 2)), ("x",)),
     "squared-error": (lambda: (losses.SquaredError, array(4, 3), array(4, 3, seed=1)), ("y",)),
     "distance": (lambda: (losses.Distance(), array(4, 3), array(4, 3, seed=1)), ("a", "b")),
-    "retaking": (lambda: (losses.Retaking(), array(4, 3), array(4, 3, seed=1)), ("y_pred", "y_true")),
+    "retaking": (lambda: (losses.Retaking(), array(4, 3), array(4, 3, seed=1)), ("y_pred",)),
     "dropout": (lambda: (layers.Dropout(), array(4, 3)), ("x",)),
     "steered": (lambda: (layers.Steered(), array(4, 3)), ("x",)),
     "torch-grad_": (lambda: (torch_layers.Linear(tensor(5, 3), tensor(5)), tensor(4, 3)), ("x", "W", "b")),

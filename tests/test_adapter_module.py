@@ -1,4 +1,4 @@
-"""`nn.Module` in `check`: parameters are inputs, the module is left as it was, hand-written Functions inside are held to their bodies."""
+"""`nn.Module`: its parameters are inputs, it is left as it was, and the Functions inside are held to their own bodies."""
 
 from __future__ import annotations
 

@@ -128,5 +128,5 @@ def test_variadic_and_partial_backwards_are_let_through() -> None:
 
 @pytest.mark.parametrize("value", [(matmul,), (matmul, right, right), (matmul, 1), [matmul, right]])
 def test_other_tuples_are_declined(value: Any) -> None:
-    with pytest.raises(gl.InvalidArgument, match="^cannot check an object of type "):
+    with pytest.raises(gl.InvalidArgument, match=r"^cannot check an object of type "):
         gl.check(value, X, W)

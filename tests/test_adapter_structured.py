@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
@@ -135,6 +136,16 @@ def test_a_callable_object_is_a_function() -> None:
 
     report = gl.check(Affine(), normal(4, 3), probes=())
     assert (report.subject, report.kind, report.verdict) == ("Affine", "function", "fail")
+
+
+@pytest.mark.parametrize(("function", "verdict"), [(Swish.apply, "pass"), (WrongSwish.apply, "fail")])
+def test_a_checkpointed_function_is_held_to_its_body(function: Any, verdict: str) -> None:
+    def checkpointed(x: torch.Tensor) -> Any:
+        return checkpoint(lambda y: function(y * 2) * y, x, use_reentrant=False)
+
+    report = gl.check(checkpointed, normal(4, 3))
+    assert report.verdict == verdict, str(report)
+    assert report.oracle.startswith("autograd")
 
 
 def test_an_op_as_a_function_is_held_to_its_forward() -> None:

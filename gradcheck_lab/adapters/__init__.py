@@ -17,7 +17,15 @@ from gradcheck_lab.subject import Subject
 
 Adapter = Callable[[Any, tuple[Any, ...], dict[str, Any]], Subject | None]
 
-ADAPTERS: tuple[Adapter, ...] = (adapt_op, adapt_pair, adapt_function, adapt_custom_op, adapt_layer, adapt_module, adapt_structured)
+ADAPTERS: tuple[Adapter, ...] = (
+    adapt_op,
+    adapt_pair,
+    adapt_function,
+    adapt_custom_op,
+    adapt_layer,
+    adapt_module,
+    adapt_structured,
+)
 
 
 def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject:

@@ -13,7 +13,7 @@ import torch
 from torch._library.custom_ops import OPDEFS, CustomOpDef
 
 from gradcheck_lab.adapters.engine import Gradients, Walk, as_leaves, entries
-from gradcheck_lab.adapters.placement import overridden, place
+from gradcheck_lab.adapters.placement import call_as_given, overridden, place
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.subject import Recording, Subject, Trace, input_labels
 
@@ -45,6 +45,9 @@ def adapt_custom_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]
         forward=slots.forward,
         target=_importable(value, definition),
         oracle="autograd of the kernel's body",
+        call_reference=lambda reference, given, options: _tensors(
+            call_as_given(reference, len(inputs), slots.parameters, slots.arguments(given, options), options)
+        ),
     )
 
 
@@ -79,11 +82,20 @@ class _Slots:
             flat += [value] if size is None else value
         return tuple(flat)
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(parameter.name for parameter in _parameters(self.operator))[: len(self.sizes)]
+
+    def arguments(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> list[Any]:
+        """The positional arguments, lists of tensors put together again."""
+        values = iter(overridden(self.names, inputs, options))
+        return [next(values) if size is None else [next(values) for _ in range(size)] for size in self.sizes]
+
     def call(self, function: Callable[..., Any], inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         """Run `function` on the arguments that `inputs` and `options` stand for."""
-        values = iter(overridden(self.names, inputs, options))
-        arguments = [next(values) if size is None else [next(values) for _ in range(size)] for size in self.sizes]
-        return function(*arguments, **{name: value for name, value in options.items() if name in self.keywords})
+        return function(
+            *self.arguments(inputs, options), **{name: value for name, value in options.items() if name in self.keywords}
+        )
 
     def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         leaves = as_leaves(inputs)

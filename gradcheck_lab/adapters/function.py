@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.adapters.engine import Alias, Gradients, Walk, as_leaves, entries, reaches
-from gradcheck_lab.adapters.placement import overridden, place
+from gradcheck_lab.adapters.placement import call_as_given, overridden, place
 from gradcheck_lab.case import copy_inputs, is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.naming import input_names
@@ -52,6 +52,9 @@ def adapt_function(value: Any, inputs: tuple[Any, ...], options: dict[str, Any])
         forward=partial(_forward, function, names),
         target=importable(function),
         oracle="autograd of the forward's body",
+        call_reference=lambda reference, given, options: _tensors(
+            call_as_given(reference, len(inputs), names, overridden(names, given, options), options)
+        ),
     )
 
 

@@ -17,10 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradcheck_lab.adapters.gradient_names import ON_TENSORS
+
+SELF = "self"
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One access of an attribute: `name` on the attribute `parent`, as W of `self.W.grad_`; "" on anything else."""
+    """One access of an attribute: `name` on the attribute `parent`, as grad_ on W in `self.W.grad_`.
+
+    `parent` is `SELF` for attributes of the layer itself, and "" where the code does not tell.
+    """
 
     parent: str
     name: str
@@ -36,15 +43,16 @@ class LayerCode:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of all attributes that the class stores."""
-        return frozenset(each.name for each in self.stored)
+        """The attributes that the class stores on its objects, but for those that tensors have where it does not tell."""
+        return frozenset(each.name for each in self.stored
+                         if each.parent == SELF or not (each.parent or each.name in ON_TENSORS))  # fmt: skip
 
 
 def layer_code(layer: Any, forward: str) -> LayerCode:
     """Read the methods of the layer's class and its bases, and functions held on the layer itself."""
     methods = _methods(layer)
     stored = tuple(each for code in methods.values() for each in _stores(code))
-    properties = tuple(Access("", name) for kind in type(layer).__mro__ for name, v in vars(kind).items()
+    properties = tuple(Access(SELF, name) for kind in type(layer).__mro__ for name, v in vars(kind).items()
                        if isinstance(v, property))  # fmt: skip
     saved = {each.name for name in _reached(methods, forward) for each in _stores(methods[name])}
     read = {each for name in _reached(methods, "backward") for each in _attributes(methods[name], "LOAD_ATTR")}
@@ -154,4 +162,12 @@ def _attributes(functions: Iterable[FunctionType], access: str) -> Iterator[Acce
             if instruction.opname == access:
                 yield Access(parent, str(instruction.argval))
             if instruction.opname not in ("CACHE", "NOP"):
-                parent = str(instruction.argval) if instruction.opname == "LOAD_ATTR" else ""
+                parent = _parent(instruction, code)
+
+
+def _parent(instruction: dis.Instruction, code: CodeType) -> str:
+    if instruction.opname == "LOAD_ATTR":
+        return str(instruction.argval)
+    loaded = instruction.argval if "LOAD_FAST" in instruction.opname else None
+    last = loaded[-1] if isinstance(loaded, tuple) else loaded
+    return SELF if code.co_argcount and last == code.co_varnames[0] else ""

@@ -39,6 +39,7 @@ class _Search:
     """What was found so far, by the identity of the array; `lost` looks like a parameter and has no gradient."""
 
     title: str
+    code: LayerCode
     found: dict[Any, Parameter] = field(default_factory=dict)
     lost: dict[Any, Place] = field(default_factory=dict)
     doubtful: list[str] = field(default_factory=list)
@@ -61,7 +62,7 @@ def find_parameters(
     `returned` are the names that its backward returns. With `taken`, only those are looked for. Raises
     `InvalidArgument` where an array looks like a parameter and its gradient cannot be told.
     """
-    search = _Search(title)
+    search = _Search(title, layer_code(layer, forward))
     for place, owner in owners(layer):
         _pair_attributes(search, place, owner, forward if not place.steps else "forward", returned)
     for place, value in arrays(layer):  # W is a better name than params[0], where both are the same array
@@ -160,7 +161,7 @@ def _pair_on_tensors(search: _Search, place: Place, name: str, value: Any, code:
             continue
         likely = looks_like_parameter(name) or name in CONTAINERS or isinstance(tensor, torch.nn.Parameter)
         for attribute in ON_TENSORS:
-            parents = {stored.parent for stored in code.stored if stored.name == attribute}
+            parents = {stored.parent for stored in code.stored + search.code.stored if stored.name == attribute}
             if name in parents or ("" in parents and likely) or attribute in vars(tensor):
                 search.add(at, tensor, [at.attribute(attribute)])
                 found = True

@@ -69,10 +69,9 @@ class _Module:
             return tensors_of(reference(*arguments, *parameters, **options))
         named = dict(zip(self.parameters, parameters, strict=True))
         known = dict(reference.named_parameters())
-        if named.keys() - known.keys():
-            raise InvalidArgument(
-                f"the reference has no parameter {sorted(named.keys() - known.keys())[0]!r}; it has {', '.join(known) or 'none'}"
-            )
+        lacking = [key for key in named if key not in known]
+        if lacking:
+            raise InvalidArgument(f"the reference has no parameter {lacking[0]!r}; it has {', '.join(known) or 'none'}")
         changes = dtype_changes(self.flat, given)
         named |= {key: _copied(value, changes) for key, value in reference.named_buffers()}
         with _kept(reference):

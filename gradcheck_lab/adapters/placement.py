@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -55,6 +55,14 @@ def overridden(names: Sequence[str], inputs: Sequence[Any], options: Mapping[str
         options[name] if name in options and not isinstance(value, torch.Tensor) else value
         for name, value in zip(names, inputs, strict=True)
     )
+
+
+def call_as_given(
+    reference: Callable[..., Any], count: int, names: Sequence[str], arguments: Sequence[Any], options: Mapping[str, Any]
+) -> Any:
+    """Call `reference` as the user called the subject: `count` arguments by position and the options by keyword."""
+    placed = dict(zip(names, arguments, strict=True))
+    return reference(*arguments[:count], **{name: placed.get(name, value) for name, value in options.items()})
 
 
 def _required(parameter: inspect.Parameter) -> bool:

@@ -156,6 +156,6 @@ def _arrays_in(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
 def _may_hold(value: Any) -> bool:
     if isinstance(value, (type, FunctionType, MethodType, ModuleType, torch.Tensor, np.ndarray, str, bytes, int, float)):
         return False
-    if callable(getattr(type(value), "backward", None)):
+    if isinstance(value, torch.nn.Module) or callable(getattr(type(value), "backward", None)):
         return True
     return bool(_FIELDS & attributes(value).keys())

@@ -36,6 +36,7 @@ class AutogradOracle:
 
     def __init__(self, subject: Subject, case: Case, evaluations: dict[str, int]) -> None:
         self.subject, self.case, self.evaluations = subject, case, evaluations
+        self.coarse = 0.0
         self.copies = False  # set where the subject's code writes to what it is given
         self._passes: dict[str, Pass | None] = {}
 
@@ -43,8 +44,20 @@ class AutogradOracle:
         """The float64 (complex128) pass on the inputs as they are."""
         found = self._passes.get("truth")
         if found is None:
-            found = self._passes["truth"] = self.run(torch.float64)
+            found = self._passes["truth"] = self._widest()
         return found
+
+    def _widest(self) -> Pass:
+        """In float64, or in the inputs' own dtype where the forward takes no other: `coarse` is then their rounding."""
+        try:
+            return self.run(torch.float64)
+        except Exception:
+            dtypes = {value.dtype for value in self.case.inputs if is_differentiable(value)}
+            if all(torch.finfo(dtype).bits == 64 for dtype in dtypes):
+                raise
+            found = self.run(None)
+            self.coarse = max(unit_roundoff(dtype) for dtype in dtypes)
+            return replace(found, gradients={key: _wide(value) for key, value in found.gradients.items()})
 
     def assume(self, truth: Pass) -> None:
         """Take a pass that another run already made as the truth."""
@@ -111,6 +124,10 @@ class AutogradOracle:
             except Exception:  # a kernel that does not exist in this dtype is no reference, and no finding
                 self._passes[name] = None
         return self._passes[name]
+
+
+def _wide(value: torch.Tensor | None) -> torch.Tensor | None:
+    return None if value is None else value.to(torch.complex128 if value.is_complex() else torch.float64)
 
 
 def _wanted(inputs: tuple[Any, ...], calls: tuple[Call, ...]) -> dict[Key, torch.Tensor]:

@@ -17,13 +17,15 @@ from typing import Any
 import torch
 from torch._library.custom_ops import OPDEFS
 from torch.autograd.function import _SingleLevelFunction
+from torch.utils import checkpoint
 
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.op import _HandWritten
 from gradcheck_lab.oracles.stand_in import StandIn
 
+_CHECKPOINT = "_checkpoint_without_reentrant_generator"
+_checkpointed = getattr(checkpoint, _CHECKPOINT)
 _OF_CUSTOM_OP = "GeneratedBackwardFor_"
-_NOT_THE_USERS = ("torch", "gradcheck_lab")
 _lock = threading.Lock()
 
 
@@ -78,6 +80,7 @@ def _install() -> None:
         _depth += 1
         if _depth == 1:
             _SingleLevelFunction.apply = classmethod(_apply)  # type: ignore[attr-defined]
+            setattr(checkpoint, _CHECKPOINT, _uncheckpointed)
 
 
 def _uninstall() -> None:
@@ -86,6 +89,15 @@ def _uninstall() -> None:
         _depth -= 1
         if _depth == 0:
             del _SingleLevelFunction.apply  # type: ignore[attr-defined]
+            setattr(checkpoint, _CHECKPOINT, _checkpointed)
+
+
+def _uncheckpointed(*args: Any, **kwargs: Any) -> Iterator[None]:
+    # checkpointing runs its function again in the backward, when the bodies are no longer in their place
+    if _active.get() is None:
+        yield from _checkpointed(*args, **kwargs)
+    else:
+        yield
 
 
 def _apply(cls: Any, *args: Any) -> Any:
@@ -105,7 +117,7 @@ def _body_of(cls: Any) -> Callable[..., Any] | None:
         return lambda op, options, *inputs: op.forward(*inputs, **options)
     if cls.__name__.startswith(_OF_CUSTOM_OP):
         return _custom_op_body(cls.__name__.removeprefix(_OF_CUSTOM_OP))
-    if not issubclass(cls, torch.autograd.Function) or cls.__module__.partition(".")[0] in _NOT_THE_USERS:
+    if not issubclass(cls, torch.autograd.Function) or cls.__module__.partition(".")[0] == "torch":
         return None
     return partial(_run_body, cls)
 

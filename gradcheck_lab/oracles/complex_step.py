@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from gradcheck_lab.case import copy_inputs, is_differentiable
-from gradcheck_lab.oracles.directional import Derivative, Directions, Problem, bounded, quiet, widened
-from gradcheck_lab.oracles.verification import verified
+from gradcheck_lab.oracles.directional import Derivative, Directions, Problem, quiet, widened
+from gradcheck_lab.oracles.verification import bounded, verified
 
 METHOD = "complex step"
 _STEP = 2.0**-80

@@ -17,7 +17,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.case import Case, copy_inputs, is_differentiable, random_like, seed_all
-from gradcheck_lab.oracles.rounding import SimulatedRounding, perturb
 from gradcheck_lab.subject import Subject
 from gradcheck_lab.tolerance import unit_roundoff
 
@@ -151,7 +150,7 @@ class Problem:
         for index in self.differentiable if indices is None else indices:
             value = widened(self.inputs[index].detach())
             drawn = random_like(value, generator)
-            found[index] = drawn * value.abs() if relative else drawn * power_of_two(_rms(value) or 1.0)
+            found[index] = drawn * value.abs() if relative else drawn * power_of_two(rms(value) or 1.0)
         return found
 
 
@@ -187,35 +186,6 @@ def widened(value: torch.Tensor) -> torch.Tensor:
     return value.to(torch.complex128 if value.is_complex() else torch.float64)
 
 
-def bounded(
-    problem: Problem, method: str, directions: Directions, parts: Callable[[tuple[Any, ...]], torch.Tensor]
-) -> Derivative:
-    """Sum an analytic derivative of the groups, `parts(inputs)`, its error seen from runs under simulated rounding.
-
-    What the simulation cannot see is bounded too: the rounding of the outputs, as an operation of several steps inside makes
-    it, and casts to a narrower dtype, by the relative noise of the forward.
-    """
-    found = parts(copy_inputs(problem.inputs))
-    spread = torch.zeros_like(found)
-    for salt in (1, 2):
-        given = copy_inputs(problem.inputs)
-        inputs = tuple(perturb(v, 2.0**-53, salt) if is_differentiable(v) else v for v in given)
-        try:
-            with _Rounding(2.0**-53, salt, long_sums=True):
-                spread = torch.maximum(spread, (parts(inputs) - found).abs())
-        except Exception:  # the simulation does not know every operation
-            continue
-    size, noise = problem.magnitude(), problem.memory.get("noise")
-    total = float(size.sum())
-    relative = float(noise.sum()) / total if noise is not None and total > 0 else 0.0
-    speed = max((_rms(widened(v)) for v in directions.values()), default=0.0)
-    length = max(*scales(problem, directions), 1 / speed if speed else 0.0)
-    error = 4 * float(spread.sum()) + max(2.0**-50, 4 * relative) * float(found.abs().sum())
-    error += 2.0**-49 * float(torch.linalg.vector_norm(size)) / length
-    value = float(found.sum())
-    return Derivative(value, error, method, "", value - error, value + error)
-
-
 def scales(problem: Problem, directions: Directions) -> tuple[float, float, float]:
     """Three lengths along the directions: typical of the elements that move, the least of them, and of whole inputs."""
     typical, least, whole = [], [], []
@@ -223,9 +193,9 @@ def scales(problem: Problem, directions: Directions) -> tuple[float, float, floa
         size, speed = widened(problem.inputs[index].detach()).abs(), widened(direction).abs().to(problem.inputs[index].device)
         moving = (speed > 0) & (size > 0) & torch.isfinite(size)
         if bool((speed > 0).any()):
-            whole.append(_rms(size) / _rms(speed[speed > 0]))
+            whole.append(rms(size) / rms(speed[speed > 0]))
         if bool(moving.any()):
-            typical.append(_rms(size[moving]) / _rms(speed[moving]))
+            typical.append(rms(size[moving]) / rms(speed[moving]))
             least.append(float((size[moving] / speed[moving]).min()))
     largest = max([w for w in whole if w > 0], default=1.0)
     return min(typical, default=largest), min(least, default=largest), largest
@@ -237,13 +207,6 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-class _Rounding(SimulatedRounding):
-    """Simulated rounding that passes by the zeros without storage which forward mode makes."""
-
-    def _round(self, value: torch.Tensor, terms: int) -> torch.Tensor:
-        return value if value._is_zerotensor() else super()._round(value, terms)
 
 
 class _Watch(TorchDispatchMode):
@@ -287,7 +250,7 @@ def _grouped(flat: torch.Tensor) -> torch.Tensor:
     return flat.cpu()
 
 
-def _rms(value: torch.Tensor) -> float:
+def rms(value: torch.Tensor) -> float:
     if not value.numel():
         return 0.0
     found = float(torch.linalg.vector_norm(torch.nan_to_num(value.abs(), 0.0, 0.0, 0.0))) / value.numel() ** 0.5

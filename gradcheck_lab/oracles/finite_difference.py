@@ -80,7 +80,9 @@ def sweep(problem: Problem, directions: Directions) -> Sweep:
     noise = measured_noise(problem)
     typical, least, whole = scales(problem, directions)
     nothing = noise < 0
-    found = Sweep(Limit.unknown(noise), Limit.unknown(noise), Limit.unknown(noise), nothing, nothing, nothing, noise, noise, 0.0)
+    found = Sweep(
+        Limit.unknown(noise), Limit.unknown(noise), Limit.unknown(noise), nothing, nothing, nothing, noise, noise, 0.0
+    )
     limit = 64 * float(noise.sum()) / max(typical, 1.0)
     kinks, confirmed = noise < 0, noise < 0
     for start in _starts(typical, least, whole):

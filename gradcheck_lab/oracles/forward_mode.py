@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from gradcheck_lab.case import copy_inputs, is_differentiable, seed_all
-from gradcheck_lab.oracles.directional import Derivative, Directions, Problem, bounded, quiet
-from gradcheck_lab.oracles.verification import verified
+from gradcheck_lab.oracles.directional import Derivative, Directions, Problem, quiet
+from gradcheck_lab.oracles.verification import bounded, verified
 
 METHOD = "forward mode"
 

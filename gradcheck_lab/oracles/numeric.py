@@ -22,6 +22,11 @@ Method = Callable[[Problem, Directions], Derivative | None]
 Located = tuple[int, complex | float, complex | float, float]
 
 _ROUNDINGS = 16
+_ANALYTIC: tuple[tuple[str, Method], ...] = (
+    (complex_step.METHOD, complex_step.directional),
+    (forward_mode.METHOD, forward_mode.directional),
+)
+_LAST_RESORT: tuple[str, Method] = (finite_difference.METHOD, finite_difference.directional)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +47,41 @@ class NumericOracle:
     to the root mean square of the gradient, by input; `unseen` why directions of an input could not decide.
 
     Raises what the forward raises on the case's inputs.
+
+    >>> from gradcheck_lab import ops
+    >>> from gradcheck_lab.adapters.op import adapt_op
+    >>> a, b = torch.tensor([0.5, 2.0]), torch.tensor([3.0, -1.0])
+    >>> subject = adapt_op(ops.mul, (a, b), {})
+    >>> oracle = NumericOracle(subject, Case((a, b), {}, (torch.ones(2),)), {"forward": 0})
+    >>> oracle.method, oracle.gradient(0).value
+    ('complex step', tensor([ 3., -1.], dtype=torch.float64))
     """
 
     def __init__(self, subject: Subject, case: Case, evaluations: dict[str, int]) -> None:
         self.problem = problem_of(subject, case, evaluations)
         self.sensitivity: dict[int, float] = {}
         self.unseen: dict[int, str] = {}
-        self._directional: Method | None = None
+        self._chosen: tuple[str, Method] | None = None
 
     @property
     def method(self) -> str:
-        """The method that is used, found by trying."""
-        if self._directional is None:
+        """The method that is used: the first that can be trusted on this forward."""
+        return self._choose()[0]
+
+    def _choose(self) -> tuple[str, Method]:
+        if self._chosen is None:
             along = self.problem.random_directions(-3)
-            self._directional = finite_difference.directional
-            for method in (complex_step.directional, forward_mode.directional) if along else ():
+            self._chosen = _LAST_RESORT
+            for name, method in _ANALYTIC if along else ():
                 if method(self.problem, along) is not None:
-                    self._directional = method
+                    self._chosen = name, method
                     break
-        return str(self._directional.__module__).rpartition(".")[2].replace("_", " ")
+        return self._chosen
 
     def derivative(self, directions: Directions) -> Derivative:
         """The derivative of Σ Re⟨grad_output, output⟩ along `directions`, a tensor of the input's shape by input index."""
-        assert self.method
-        assert self._directional is not None
-        found = self._directional(self.problem, directions)
-        if found is None or not math.isfinite(found.value) or not math.isfinite(found.error):
+        found = self._choose()[1](self.problem, directions)
+        if found is None or not math.isfinite(found.value + found.error):
             return finite_difference.directional(self.problem, directions)
         return found
 

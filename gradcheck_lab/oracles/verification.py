@@ -1,13 +1,19 @@
-"""Whether an analytic method of differentiation may be trusted on a forward: central differences have to agree with it."""
+"""Whether an analytic method of differentiation may be trusted on a forward, and how far it may be off.
+
+Central differences have to agree with it; its rounding is seen by simulation (Parker, "Monte Carlo arithmetic", 1997).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
-from gradcheck_lab.oracles.directional import Directions, Problem
+from gradcheck_lab.case import copy_inputs, is_differentiable
+from gradcheck_lab.oracles.directional import Derivative, Directions, Problem, rms, scales, widened
 from gradcheck_lab.oracles.finite_difference import Sweep, sweep
+from gradcheck_lab.oracles.rounding import SimulatedRounding, perturb
 
 Parts = Callable[[Problem, Directions], torch.Tensor | None]
 
@@ -27,6 +33,42 @@ def verified(problem: Problem, method: str, parts: Parts) -> bool:
         problem.memory[key] = found is not None and _agrees(found, _swept(problem, directions))
     trusted: bool = problem.memory[key]
     return trusted
+
+
+def bounded(
+    problem: Problem, method: str, directions: Directions, parts: Callable[[tuple[Any, ...]], torch.Tensor]
+) -> Derivative:
+    """Sum an analytic derivative of the groups, `parts(inputs)`, its error seen from runs under simulated rounding.
+
+    What the simulation cannot see is bounded too: the rounding of the outputs, as an operation of several steps inside makes
+    it, and casts to a narrower dtype, by the relative noise of the forward.
+    """
+    found = parts(copy_inputs(problem.inputs))
+    spread = torch.zeros_like(found)
+    for salt in (1, 2):
+        given = copy_inputs(problem.inputs)
+        inputs = tuple(perturb(v, 2.0**-53, salt) if is_differentiable(v) else v for v in given)
+        try:
+            with _Rounding(2.0**-53, salt, long_sums=True):
+                spread = torch.maximum(spread, (parts(inputs) - found).abs())
+        except Exception:  # the simulation does not know every operation
+            continue
+    size, noise = problem.magnitude(), problem.memory.get("noise")
+    total = float(size.sum())
+    relative = float(noise.sum()) / total if noise is not None and total > 0 else 0.0
+    speed = max((rms(widened(v)) for v in directions.values()), default=0.0)
+    length = max(*scales(problem, directions), 1 / speed if speed else 0.0)
+    error = 4 * float(spread.sum()) + max(2.0**-50, 4 * relative) * float(found.abs().sum())
+    error += 2.0**-49 * float(torch.linalg.vector_norm(size)) / length
+    value = float(found.sum())
+    return Derivative(value, error, method, "", value - error, value + error)
+
+
+class _Rounding(SimulatedRounding):
+    """Simulated rounding that passes by the zeros without storage which forward mode makes."""
+
+    def _round(self, value: torch.Tensor, terms: int) -> torch.Tensor:
+        return value if value._is_zerotensor() else super()._round(value, terms)
 
 
 def _swept(problem: Problem, directions: Directions) -> Sweep:

@@ -80,7 +80,8 @@ class Context:
             manual = recording.backward(tuple(copy_tensor(grad) for grad in grad_outputs))
         except Exception as error:
             return Run(recording.outputs, (), error)
-        return Run(recording.outputs, as_tuple(manual.returned))
+        returned = as_tuple(manual.returned)
+        return Run(recording.outputs, tuple(g.detach() if isinstance(g, torch.Tensor) else g for g in returned))
 
     def run(self, case: Case) -> Run:
         """Forward and backward of the hand-written side on a derived case."""

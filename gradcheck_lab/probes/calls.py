@@ -1,0 +1,189 @@
+"""What the probes of calls share: runs on given tensors, the base call once more, and when two gradients count as equal."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from gradcheck_lab.case import Case, copy_tensor, is_differentiable, seed_all
+from gradcheck_lab.op import as_tuple
+from gradcheck_lab.probes.context import Context, Run
+from gradcheck_lab.subject import Key, Recording
+from gradcheck_lab.tolerance import judge
+
+if TYPE_CHECKING:
+    from gradcheck_lab.examine import Examination
+
+ENGINE_KINDS = frozenset({"function", "custom_op", "module"})
+
+Repetition = Literal["equal", "noise", "accumulates", "nondeterministic", "stochastic", "raises"]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The base call once more: `first` are the base gradients as they were, `again` the second run and `kept` its values."""
+
+    first: tuple[Any, ...]
+    again: Run
+    kept: tuple[Any, ...]
+    how: Repetition
+    without_upstream: bool
+
+
+_last: tuple[weakref.ref[Examination], Repeated] | None = None
+
+
+def repeated(context: Context) -> Repeated:
+    """The base call run a second time; probes of one examination share it."""
+    global _last
+    if _last is None or _last[0]() is not context.base:
+        _last = (weakref.ref(context.base), _repeat(context))
+    return _last[1]
+
+
+def repeatable(context: Context) -> bool:
+    """Whether the base call gives the same gradients again, without which no derived call can be compared with it."""
+    return repeated(context).how in ("equal", "noise")
+
+
+def compared(context: Context) -> list[int]:
+    """The inputs whose gradients mean anything."""
+    constants = context.base.subject.constants
+    return [i for i, value in enumerate(context.case.inputs) if is_differentiable(value) and i not in constants]
+
+
+def snapshot(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Copies of the tensors, dense and apart from any graph."""
+    return tuple(v.detach().to_dense().clone() if isinstance(v, torch.Tensor) else v for v in values)
+
+
+def record_given(context: Context, inputs: Sequence[Any], case: Case) -> Recording | Exception:
+    """Run the forward on these very tensors: what is shared, strided or marked as requiring grad stays so."""
+    seed_all(case.seed)
+    context.base.evaluations["forward"] += 1
+    try:
+        return context.base.subject.record(tuple(inputs), case.options)
+    except Exception as error:
+        return error
+
+
+def backward_given(
+    context: Context, recording: Recording, grad_outputs: Sequence[torch.Tensor | None], seed: int
+) -> tuple[Run, tuple[Any, ...] | None]:
+    """Run a backward, None for an output that nothing used; what it returned and what torch's engine made of it."""
+    seed_all(seed)
+    context.base.evaluations["backward"] += 1
+    upstream: Any = tuple(None if grad is None else copy_tensor(grad) for grad in grad_outputs)
+    try:
+        run = Run(recording.outputs, as_tuple(recording.backward(upstream).returned))
+    except Exception as error:
+        return Run(recording.outputs, (), error), None
+    if recording.engine is None:
+        return run, None
+    try:
+        return run, recording.engine(upstream)
+    except Exception:  # the engine refuses what the raw entries show anyway
+        return run, None
+
+
+def run_given(context: Context, inputs: Sequence[Any], case: Case | None = None) -> Run:
+    """Forward on these very tensors, then backward with the upstream of `case`, the base case by default."""
+    case = case or context.case
+    recording = record_given(context, inputs, case)
+    if isinstance(recording, Exception):
+        return Run(error=recording)
+    return backward_given(context, recording, case.grad_outputs or (), case.seed)[0]
+
+
+def is_zero(value: Any) -> bool:
+    """Whether a gradient is None or zero in every element."""
+    return value is None or (isinstance(value, torch.Tensor) and not bool(value.detach().to_dense().any()))
+
+
+def alike(context: Context, index: int, actual: Any, expected: Any) -> bool:
+    """Whether two gradients of one input are equal up to rounding, None standing for zero."""
+    if actual is None or expected is None:
+        return is_zero(actual) and is_zero(expected)
+    if not isinstance(actual, torch.Tensor) or not isinstance(expected, torch.Tensor):
+        return type(actual) is type(expected)
+    actual, expected = snapshot((actual, expected))
+    if context.same(index, actual, expected):
+        return True
+    key = Key("input", index)
+    return _within_noise(context, actual, expected, lambda found: found.gradients.get(key))
+
+
+def differing(context: Context, actual: Sequence[Any], expected: Sequence[Any]) -> int | None:
+    """The first input whose gradient differs between two runs; None when all are alike."""
+    if len(actual) != len(expected):
+        return next(iter(compared(context)), None)
+    return next((i for i in compared(context) if not alike(context, i, actual[i], expected[i])), None)
+
+
+def outputs_alike(context: Context, actual: Sequence[Any], expected: Sequence[Any]) -> bool:
+    """Whether two forwards gave the same, up to rounding."""
+    if len(actual) != len(expected):
+        return False
+    for k, (mine, theirs) in enumerate(zip(actual, expected, strict=True)):
+        if not is_differentiable(mine) or not is_differentiable(theirs):
+            if isinstance(mine, torch.Tensor) and isinstance(theirs, torch.Tensor) and not torch.equal(mine, theirs):
+                return False
+            continue
+        mine, theirs = snapshot((mine, theirs))
+        if not context.same(0, mine, theirs) and not _within_noise(context, mine, theirs, lambda found, k=k: found.outputs[k]):
+            return False
+    return True
+
+
+def _within_noise(context: Context, actual: torch.Tensor, expected: torch.Tensor, pick: Any) -> bool:
+    """Whether the difference is what rounding does to this call: cancellation and ill-conditioned inputs raise it."""
+    if not context.analytic or actual.shape != expected.shape or not is_differentiable(actual):
+        return False
+    oracle = context.base.oracle
+    truth = pick(oracle.truth())
+    found = [pick(each) for each in oracle.references("simulated", actual.dtype)]
+    if truth is None or not found or any(r is None or r.shape != expected.shape for r in [truth, *found]):
+        return False
+    wide = expected.to(torch.complex128 if expected.is_complex() else torch.float64)
+    noise = [wide + (r.detach() - truth.detach()).to(wide) for r in found]
+    both = torch.isnan(actual) & torch.isnan(expected)
+    clean = actual.masked_fill(both, 0.0)
+    return judge(clean, wide.masked_fill(both, 0.0), actual.dtype, noise, roundings=64).passed
+
+
+def _repeat(context: Context) -> Repeated:
+    first = snapshot(context.gradients)
+    recording = context.record(context.case)
+    if isinstance(recording, Exception):
+        return Repeated(first, Run(error=recording), (), "raises", False)
+    without = recording.fixed_grad_outputs is not None
+    again = context.backward(recording, context.case.grad_outputs or (), context.case.seed)
+    if again.error is not None:
+        return Repeated(first, again, (), "raises", without)
+    kept = snapshot(again.gradients)
+    return Repeated(first, again, kept, _how(context, first, again, kept), without)
+
+
+def _how(context: Context, first: tuple[Any, ...], again: Run, kept: tuple[Any, ...]) -> Repetition:
+    at = differing(context, kept, first)
+    if at is None:
+        equal = all(_identical(kept[i], first[i]) for i in compared(context))
+        return "equal" if equal else "noise"
+    third = context.run(context.case)
+    if third.error is not None or len(third.gradients) != len(kept):
+        return "nondeterministic"
+    before, now, after = first[at], kept[at], snapshot(third.gradients)[at]
+    tensors = all(isinstance(v, torch.Tensor) and v.shape == now.shape for v in (before, now, after))
+    if tensors and alike(context, at, after - now, now - before):
+        return "accumulates"
+    return "nondeterministic" if outputs_alike(context, third.outputs, again.outputs) else "stochastic"
+
+
+def _identical(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
+    return is_zero(a) and is_zero(b)

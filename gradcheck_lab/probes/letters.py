@@ -1,0 +1,115 @@
+"""Which dimensions of a call are the same size by meaning: by the letters of the specs, else by equal sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradcheck_lab.case import is_differentiable
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.probes.derived import resembling
+from gradcheck_lab.specs import Spec, bind
+
+Sizes = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """The letter of every dimension of every input (None: fixed), and each letter's size in the call.
+
+    `batch` is the letter of the first dimension, `leading` the inputs that carry it there, `declared` whether specs gave them.
+    """
+
+    axes: tuple[tuple[str | None, ...], ...]
+    sizes: Sizes
+    declared: bool
+    classes: Mapping[int, str]
+
+    @property
+    def batch(self) -> str | None:
+        return next((letters[0] for letters in self.axes if letters and letters[0] is not None), None)
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        return tuple(i for i, letters in enumerate(self.axes) if letters and letters[0] == self.batch and self.batch is not None)
+
+    def inputs(self, given: Sequence[Any], sizes: Sizes, seed: int, lead: int | None = None) -> tuple[Any, ...]:
+        """Inputs like the given ones with these sizes, those that carry the batch with one more leading dimension `lead`."""
+        generator = torch.Generator().manual_seed(seed)
+        shapes = [
+            tuple(n if letter is None else sizes[letter] for letter, n in zip(letters, value.shape, strict=True))
+            if isinstance(value, torch.Tensor) else ()
+            for letters, value in zip(self.axes, given, strict=True)
+        ]  # fmt: skip
+        made = []
+        for i, value in enumerate(given):
+            if not isinstance(value, torch.Tensor):
+                made.append(value)
+                continue
+            shape = (lead, *shapes[i]) if lead is not None and i in self.leading else shapes[i]
+            made.append(self._value(i, value, shape, sizes, generator))
+        return tuple(made)
+
+    def _value(
+        self, index: int, value: torch.Tensor, shape: tuple[int, ...], sizes: Sizes, generator: torch.Generator
+    ) -> torch.Tensor:
+        if is_differentiable(value) or value.dtype == torch.bool or not value.numel():
+            return resembling(value, shape, generator)
+        low, high = int(value.min()), int(value.max())
+        bound = sizes.get(self.classes.get(index, ""))
+        if low >= 0:
+            high = min(high, bound - 1) if bound is not None else high
+            drawn = torch.randint(min(low, max(high, 0)), max(high, 0) + 1, shape, generator=generator)
+            return drawn.to(value.device, value.dtype)
+        picked = resembling(value, shape, generator)
+        return picked.clamp(max=bound - 1) if bound else picked
+
+
+def letters_of(given: Sequence[Any], specs: Sequence[Spec]) -> Letters:
+    """The letters of a call; where no specs fit, dimensions of one size share a letter and those of size 1 stay as they are."""
+    if len(specs) == len(given) and all(isinstance(v, torch.Tensor) for v in given):
+        try:
+            return _declared(given, specs)
+        except InvalidArgument:  # another signature of the op: its sizes tell
+            pass
+    axes = tuple(
+        tuple(str(n) if n > 1 else None for n in value.shape) if isinstance(value, torch.Tensor) else () for value in given
+    )
+    sizes = {letter: int(letter) for letters in axes for letter in letters if letter is not None}
+    return Letters(axes, sizes, False, _classes(given, axes, sizes))
+
+
+def _declared(given: Sequence[Any], specs: Sequence[Spec]) -> Letters:
+    bound = bind(specs, [v.shape for v in given], [str(i) for i in range(len(given))])
+    axes, sizes, classes = [], {}, {}
+    for i, (spec, value) in enumerate(zip(specs, given, strict=True)):
+        letters: list[str | None] = []
+        extra = value.ndim - sum(not dim.variadic for dim in spec.dims)
+        for dim in spec.dims:
+            width = extra if dim.variadic else 1
+            full = bound[dim.name][len(bound[dim.name]) - width :] if width else ()
+            for k, size in enumerate(full):
+                letter = f"{dim.name}.{width - k}" if dim.variadic else dim.name
+                fixed = dim.size is not None or (dim.broadcast and value.shape[len(letters)] != size)
+                letters.append(None if fixed else letter)
+                if not fixed:
+                    sizes[letter] = size
+        axes.append(tuple(letters))
+        if spec.classes is not None:
+            classes[i] = spec.classes
+    return Letters(tuple(axes), sizes, True, classes)
+
+
+def _classes(given: Sequence[Any], axes: Sequence[Sequence[str | None]], sizes: Sizes) -> dict[int, str]:
+    """For integer inputs, the letter that bounds their values: the tightest dimension of a floating input that holds them."""
+    found = {}
+    floating = {letter for v, letters in zip(given, axes, strict=True) if is_differentiable(v) for letter in letters if letter}
+    for i, value in enumerate(given):
+        if isinstance(value, torch.Tensor) and not is_differentiable(value) and value.dtype != torch.bool and value.numel():
+            fits = [(sizes[letter], letter) for letter in floating - set(axes[i]) if sizes[letter] > int(value.max())]
+            if fits:
+                found[i] = min(fits)[1]
+    return found

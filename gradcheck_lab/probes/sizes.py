@@ -1,0 +1,113 @@
+"""The gradient is right at every size that the forward accepts: not only at the given ones, nor at multiples of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import cycle
+from typing import Any
+
+import torch
+
+from gradcheck_lab.case import is_differentiable
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.derived import Trial, attempt, blank, resembling, shapes_text, wide_inputs
+from gradcheck_lab.probes.letters import Letters, letters_of
+from gradcheck_lab.probes.tails import tail_text
+from gradcheck_lab.report import Finding
+
+_KEPT = frozenset({"missing-broadcast-sum", "outside-subdifferential", "tie-mass"})
+_LOUD = frozenset({"wrong-shape", "missing-broadcast-sum"})
+_CYCLES = ((3, 5, 2, 7), (17, 3, 5, 2), (2, 33, 9, 3), (33, 2, 3, 5), (5, 7, 17, 3), (4, 4, 4, 4), (1, 1, 1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Other inputs, and what is other about them; `outside` where the user's call gave no sign that they are meant."""
+
+    what: str
+    inputs: tuple[Any, ...]
+    outside: bool = False
+    broadcast: bool = False
+    empty: bool = False
+
+
+def sizes(context: Context) -> Iterator[Finding]:
+    """Run the same op at other sizes, ranks and broadcasts; the user's forward is the judge of what is valid."""
+    if not context.analytic:
+        return
+    given = wide_inputs(context)
+    letters = letters_of(given, context.base.subject.specs)
+    reported: set[tuple[str | None, str | None]] = set()
+    for variant in _variants(context, letters, given):
+        trial = attempt(context, blank(context, inputs=variant.inputs, label=variant.what))
+        for problem in () if trial is None else trial.problems:
+            if (problem.op, problem.gradient) not in reported:
+                reported.add((problem.op, problem.gradient))
+                assert trial is not None
+                yield _finding(context, trial, variant, problem)
+
+
+def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
+    seed, names = context.case.seed, list(letters.sizes)
+    batch = letters.batch
+    if batch is not None:
+        small = {name: min(size, 7) for name, size in letters.sizes.items()}
+        yield Variant("batch 1", letters.inputs(given, {**small, batch: 1}, seed))
+        yield Variant("one more leading dimension", letters.inputs(given, small, seed, lead=2), not letters.declared)
+        yield Variant("batch 0", letters.inputs(given, {**small, batch: 0}, seed), empty=True)
+    for sizes in _CYCLES if len(names) > 1 else ((3,), (17,), (33,), (9,), (1,)):
+        chosen = dict(zip(names, cycle(sizes), strict=False))
+        if names and chosen != letters.sizes:
+            yield Variant("other sizes", letters.inputs(given, chosen, seed))
+    yield from _broadcasts(context, letters, given)
+
+
+def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
+    """A column against a row, for two operands of one shape: as declared with `#`, or for an op of the user's own."""
+    specs = context.base.subject.specs
+    operands = [i for i, v in enumerate(given) if is_differentiable(v) and i not in context.base.subject.constants]
+    if len(operands) != 2 or len(given) != 2 or given[0].shape != given[1].shape or not given[0].ndim:
+        return
+    declared = bool(specs) and letters.declared
+    if declared and not all(dim.broadcast and dim.variadic for spec in specs for dim in spec.dims):
+        return
+    elementwise = [tuple(g.shape) for g in context.case.grad_outputs or ()] == [tuple(given[0].shape)]
+    generator = torch.Generator().manual_seed(context.case.seed)
+    column, row = (resembling(v, shape, generator) for v, shape in zip(given, ((3, 1), (5,)), strict=True))
+    outside = not declared and not (elementwise and context.base.subject.kind == "op")
+    yield Variant("a column against a row", (column, row), outside, broadcast=True)
+
+
+def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding) -> Finding:
+    moved = [i for i, v in enumerate(trial.inputs) if isinstance(v, torch.Tensor) and v.shape != context.case.inputs[i].shape]
+    here, there = shapes_text(context, trial.inputs, moved), shapes_text(context, context.case.inputs, moved)
+    condition = f"{variant.what}, {here}" if variant.what != "other sizes" else here
+    raised = problem.cause == "raises"
+    tail = None if raised else tail_text(trial.pair(problem))
+    cause = "size-specialised"
+    if tail is not None:
+        cause = "unwritten-elements"
+    elif problem.cause in _KEPT:
+        cause = problem.cause
+    loud = raised or problem.cause in _LOUD
+    warned = (loud and variant.outside) or (raised and variant.empty) or (variant.broadcast and variant.outside)
+    what = problem.message if raised else f"{problem.message}"
+    return replace(
+        problem,
+        cause=cause,
+        severity="warning" if warned else "error",
+        message=f"{what}, at {condition}",
+        explanation=f"right at {there}, wrong at {here}: {tail or problem.explanation}",
+        suggestion=_suggestion(cause, problem),
+        probe="sizes",
+        case=condition,
+    )
+
+
+def _suggestion(cause: str, problem: Finding) -> str:
+    if cause == "unwritten-elements":
+        return "write the last, partial block too: round the number of blocks up and mask the rest"
+    if cause == "size-specialised" and problem.cause in ("wrong-value", "raises", "non-finite"):
+        return "take sizes and axes from the inputs; count axes from the last one"
+    return problem.suggestion

@@ -1,0 +1,130 @@
+"""The gradient is linear in `grad_output`: it uses all of it, element by element, and that of every output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from gradcheck_lab.case import is_differentiable, random_like
+from gradcheck_lab.isolate import user_traceback
+from gradcheck_lab.probes.calls import alike, compared, is_zero, repeatable, repeated, snapshot
+from gradcheck_lab.probes.context import Context, Run
+from gradcheck_lab.probes.upstream_outputs import each_output
+from gradcheck_lab.probes.upstream_scalar import scalarized
+from gradcheck_lab.report import Finding
+
+_USE = "multiply by grad_output, element by element"
+
+
+def upstream(context: Context) -> Iterator[Finding]:
+    """Give the upstream times -2, zero, another random one and the sum with it; then each output's alone."""
+    grads = context.case.grad_outputs or ()
+    if repeated(context).without_upstream or not repeatable(context):
+        return
+    generator = torch.Generator().manual_seed(context.case.seed + 1)
+    other = tuple(random_like(g, generator) if is_differentiable(g) else g for g in grads)
+    # a power of two leaves every rounding as it was, so that linear means equal
+    words = {
+        "times -2": tuple(-2 * g if is_differentiable(g) else g for g in grads),
+        "zero": tuple(torch.zeros_like(g) for g in grads),
+        "another": other,
+        "the sum of two": tuple(a + b if is_differentiable(a) else a for a, b in zip(grads, other, strict=True)),
+    }
+    runs = {word: context.run(context.vary(grad_outputs=values)) for word, values in words.items()}
+    for word, run in runs.items():
+        if run.error is not None:
+            yield _raised(word, run.error)
+            return
+    explained = set()
+    for index in compared(context):
+        finding = _unused(context, index, runs) or _bent(context, index, runs)
+        if finding is not None:
+            explained.add(index)
+            yield finding
+    yield from scalarized(context, [i for i in compared(context) if i in context.wrong and i not in explained])
+    yield from each_output(context, explained)
+
+
+def _unused(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
+    first, scaled = repeated(context).first[index], runs["times -2"].gradients[index]
+    if is_zero(first) or not isinstance(first, torch.Tensor):
+        return None
+    label = context.label(index)
+    if alike(context, index, scaled, first):
+        message = f"gradient of {label} is unchanged when grad_output is multiplied by -2"
+        return _finding(context, index, "upstream-ignored", message, "backward does not use grad_output", _USE, "times -2")
+    if alike(context, index, scaled, -first):
+        message = f"gradient of {label} only changes its sign when grad_output is multiplied by -2"
+        return _finding(
+            context, index, "upstream-ignored", message, "backward does not use the size of grad_output", _USE, "times -2"
+        )
+    return None
+
+
+def _bent(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
+    first = repeated(context).first[index]
+    scaled, zero, other, summed = (snapshot(run.gradients)[index] for run in runs.values())
+    label, suggestion = context.label(index), "a gradient is a matrix product with grad_output: remove what is not linear in it"
+    if not isinstance(first, torch.Tensor):
+        return None
+    if isinstance(zero, torch.Tensor) and zero.shape == first.shape and bool(((zero != 0) & torch.isfinite(first)).any()):
+        given = "NaN" if bool(torch.isnan(zero).any()) else "not zero"
+        message = f"gradient of {label} is {given} when grad_output is zero"
+        explanation = "backward divides by grad_output" if given == "NaN" else "backward adds a term without grad_output"
+        return _finding(context, index, "not-linear", message, explanation, suggestion, "zero")
+    if not alike(context, index, scaled, -2 * first):
+        message = f"gradient of {label} is not -2 times as large when grad_output is multiplied by -2"
+        return _finding(
+            context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, "times -2"
+        )
+    if not _adds_up(context, index, summed, first, other):
+        message = f"gradient of {label} for the sum of two grad_outputs is not the sum of their gradients"
+        return _finding(
+            context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, "the sum of two"
+        )
+    return None
+
+
+def _adds_up(context: Context, index: int, summed: object, first: torch.Tensor, other: object) -> bool:
+    """Whether b(u + v) is b(u) + b(v), coarsely: what is homogeneous and yet not additive is far from it."""
+    if not isinstance(summed, torch.Tensor) or not isinstance(other, torch.Tensor) or summed.shape != first.shape:
+        return is_zero(summed) and is_zero(other) and is_zero(first)
+    wide = torch.complex128 if first.is_complex() else torch.float64
+    a, b, c = first.to(wide), other.to(wide), summed.to(wide)
+    finite = torch.isfinite(a) & torch.isfinite(b) & torch.isfinite(c)
+    if not bool(finite.any()):
+        return True
+    eps = torch.finfo(first.dtype).eps
+    allowed = max(eps**0.5, 16 * eps) * float((a[finite].abs() + b[finite].abs()).max())
+    allowed += float(torch.finfo(first.dtype).tiny)
+    return float((c - a - b)[finite].abs().max()) <= allowed or alike(context, index, summed, first + other)
+
+
+def _finding(
+    context: Context, index: int, cause: str, message: str, explanation: str, suggestion: str, word: str
+) -> Finding:
+    return Finding(
+        cause,
+        "error",
+        message,
+        gradient=context.name(index),
+        explanation=explanation,
+        suggestion=suggestion,
+        probe="upstream",
+        case=f"grad_output {word}",
+    )
+
+
+def _raised(word: str, error: Exception) -> Finding:
+    first = str(error).strip().splitlines()
+    return Finding(
+        "raises",
+        "error",
+        f"backward raised {type(error).__name__} when grad_output is {word}",
+        explanation=first[0] if first else type(error).__name__,
+        suggestion="look at the backward's traceback below",
+        probe="upstream",
+        case=f"grad_output {word}",
+        traceback=user_traceback(error),
+    )
