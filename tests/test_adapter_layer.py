@@ -13,10 +13,10 @@ import gradcheck_lab as gl
 from gradcheck_lab.adapters.layer import adapt_layer
 from gradcheck_lab.adapters.places import read_place
 from gradcheck_lab.oracles.wrap_numpy import Untraceable
+from tests.layers import naming_styles, torch_layers
 from tests.layers import numpy_images as images
 from tests.layers import numpy_layers as layers
 from tests.layers import numpy_losses as losses
-from tests.layers import torch_layers
 
 Make = Callable[[], tuple[Any, ...]]
 
@@ -357,3 +357,19 @@ def test_bad_call_names_the_fix(name: str) -> None:
 @pytest.mark.parametrize("value", [torch.nn.Linear(3, 2), torch.autograd.Function, lambda x: x, torch.ones(2)])
 def test_other_objects_are_declined(value: Any) -> None:
     assert adapt_layer(value, (tensor(4, 3),), {}) is None
+
+
+FOUND: dict[str, tuple[Make, tuple[str, ...]]] = {
+    "objects-and-numbers": (lambda: (naming_styles.Parameterised, array(4, 3)), ("W.data", "shift")),
+    "grad-in-a-loop": (lambda: (naming_styles.Looped, tensor(4, 3)), ("params[0]", "params[1]")),
+    "module-in-a-module": (lambda: (naming_styles.Outer, tensor(4, 3)), ("inner.weight", "inner.bias")),
+    "initials": (lambda: (naming_styles.Shortened, array(4, 3)), ("weights", "bias")),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_parameters_are_found_by_the_names_that_people_give(name: str) -> None:
+    make, expected = FOUND[name]
+    report = gl.check(*make(), probes=())
+    assert report.verdict == "pass", report
+    assert {gradient.name for gradient in report.gradients} == {"x", *expected}

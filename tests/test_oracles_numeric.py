@@ -108,7 +108,7 @@ def test_the_true_derivative_lies_within_a_small_error(name: str, method: str) -
     assert found is not None
     assert found.flag == ""
     assert abs(found.value - expected) <= found.error + 1e-15 * size
-    assert found.error <= size * (demanded if method == "finite_difference" else 1e-12)
+    assert found.error <= size * (demanded if method == "finite_difference" else 1e-11)
 
 
 def test_complex_step_is_exact_to_rounding() -> None:
@@ -280,7 +280,8 @@ def test_evaluations_do_not_depend_on_the_size(function: Callable[..., Any]) -> 
         oracle, grads = _oracle(function, 2 + 0.1 * torch.rand(n, generator=torch.Generator().manual_seed(0), dtype=F64))
         oracle.check_directions({0: torch.zeros_like(grads[0])}, count=4)
         counts.append(oracle.problem.evaluations["forward"])
-    assert abs(counts[0] - counts[1]) <= 8
+    # one more stage of a sweep, where the errors of many groups add up, and no more than that
+    assert abs(counts[0] - counts[1]) <= 16
     assert max(counts) <= 120
 
 

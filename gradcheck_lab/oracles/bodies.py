@@ -24,7 +24,7 @@ from gradcheck_lab.op import _HandWritten
 from gradcheck_lab.oracles.stand_in import StandIn
 
 _CHECKPOINT = "_checkpoint_without_reentrant_generator"
-_checkpointed = getattr(checkpoint, _CHECKPOINT)
+_checkpointed: Any = getattr(checkpoint, _CHECKPOINT, None)
 _OF_CUSTOM_OP = "GeneratedBackwardFor_"
 _lock = threading.Lock()
 
@@ -80,7 +80,8 @@ def _install() -> None:
         _depth += 1
         if _depth == 1:
             _SingleLevelFunction.apply = classmethod(_apply)  # type: ignore[attr-defined]
-            setattr(checkpoint, _CHECKPOINT, _uncheckpointed)
+            if _checkpointed is not None:
+                setattr(checkpoint, _CHECKPOINT, _uncheckpointed)
 
 
 def _uninstall() -> None:
@@ -89,7 +90,8 @@ def _uninstall() -> None:
         _depth -= 1
         if _depth == 0:
             del _SingleLevelFunction.apply  # type: ignore[attr-defined]
-            setattr(checkpoint, _CHECKPOINT, _checkpointed)
+            if _checkpointed is not None:
+                setattr(checkpoint, _CHECKPOINT, _checkpointed)
 
 
 def _uncheckpointed(*args: Any, **kwargs: Any) -> Iterator[None]:

@@ -88,8 +88,9 @@ class NumpyTracer:
 
             return run
 
+        namespace = globals() | {"_wrapped": torch.compiler.wrap_numpy(_forward)}
         # a code object of its own: dynamo counts recompilations, and remembers refusals, by code object
-        function = types.FunctionType(_outer.__code__.replace(), globals(), "traced_forward")
+        function = types.FunctionType(_outer.__code__.replace(), namespace, "traced_forward")
         return torch.compile(function, backend=backend, fullgraph=True, dynamic=False)
 
 
@@ -126,11 +127,13 @@ def _forward(target: Target, parameters: list[Any], inputs: list[Any], options: 
     return call(target.layer, target.method, inputs, options)
 
 
-_wrapped = torch.compiler.wrap_numpy(_forward)
-
-
 def _outer(target: Any, parameters: Any, inputs: Any, options: Any) -> Any:
     return _wrapped(target, parameters, inputs, options)
+
+
+def _wrapped(target: Any, parameters: Any, inputs: Any, options: Any) -> Any:
+    """Becomes `wrap_numpy(_forward)` with the first trace: that imports torch's compiler, which takes a second."""
+    raise NotImplementedError
 
 
 def _signature(value: Any) -> Any:

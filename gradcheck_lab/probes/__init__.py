@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
+from gradcheck_lab.probes.aliased_inputs import aliased_inputs
 from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.input_layout import input_layout
 from gradcheck_lab.probes.merge import merged
+from gradcheck_lab.probes.needs_input_grad import needs_input_grad
+from gradcheck_lab.probes.second_backward import second_backward
+from gradcheck_lab.probes.state import state
+from gradcheck_lab.probes.upstream import upstream
 from gradcheck_lab.probes.upstream_layout import upstream_layout
 from gradcheck_lab.report import Finding
 
@@ -20,7 +26,13 @@ if TYPE_CHECKING:
 Probe = Callable[[Context], Iterable[Finding]]
 
 PROBES: dict[str, Probe] = {
+    "state": state,
+    "second_backward": second_backward,
+    "upstream": upstream,
     "upstream_layout": upstream_layout,
+    "input_layout": input_layout,
+    "needs_input_grad": needs_input_grad,
+    "aliased_inputs": aliased_inputs,
 }
 ALL: frozenset[str] = frozenset(PROBES)
 

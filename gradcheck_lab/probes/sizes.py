@@ -36,7 +36,7 @@ def sizes(context: Context) -> Iterator[Finding]:
     """Run the same op at other sizes, ranks and broadcasts; the user's forward is the judge of what is valid."""
     if not context.analytic:
         return
-    given = wide_inputs(context)
+    given = wide_inputs(context, widest=True)
     letters = letters_of(given, context.base.subject.specs)
     reported: set[tuple[str | None, str | None]] = set()
     for variant in _variants(context, letters, given):

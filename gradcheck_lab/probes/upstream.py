@@ -75,9 +75,7 @@ def _bent(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
         return _finding(context, index, "not-linear", message, explanation, suggestion, "zero")
     if not alike(context, index, scaled, -2 * first):
         message = f"gradient of {label} is not -2 times as large when grad_output is multiplied by -2"
-        return _finding(
-            context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, "times -2"
-        )
+        return _finding(context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, "times -2")
     if not _adds_up(context, index, summed, first, other):
         message = f"gradient of {label} for the sum of two grad_outputs is not the sum of their gradients"
         return _finding(
@@ -101,9 +99,7 @@ def _adds_up(context: Context, index: int, summed: object, first: torch.Tensor, 
     return float((c - a - b)[finite].abs().max()) <= allowed or alike(context, index, summed, first + other)
 
 
-def _finding(
-    context: Context, index: int, cause: str, message: str, explanation: str, suggestion: str, word: str
-) -> Finding:
+def _finding(context: Context, index: int, cause: str, message: str, explanation: str, suggestion: str, word: str) -> Finding:
     return Finding(
         cause,
         "error",

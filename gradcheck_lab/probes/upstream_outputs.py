@@ -84,7 +84,7 @@ def _misread(context: Context, k: int, missing: Run, gradients: tuple[object, ..
         what,
         gradient=gradient,
         explanation=explanation,
-        suggestion=f"treat a grad_output of None as zero, or leave out ctx.set_materialize_grads(False): {unused} may be unused",
+        suggestion=f"treat a grad_output of None as zero, or drop ctx.set_materialize_grads(False): {unused} may be unused",
         probe="upstream",
         case=f"a loss that uses output {k} only",
         traceback=user_traceback(error) if error is not None else None,

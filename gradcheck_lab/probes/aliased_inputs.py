@@ -1,0 +1,108 @@
+"""One tensor passed in two places receives the sum of what each place would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from gradcheck_lab.isolate import user_traceback
+from gradcheck_lab.probes.calls import (
+    alike,
+    backward_given,
+    compared,
+    is_zero,
+    outputs_alike,
+    record_given,
+    repeatable,
+    snapshot,
+)
+from gradcheck_lab.probes.context import Context, Run
+from gradcheck_lab.report import Finding
+
+
+def aliased_inputs(context: Context) -> Iterator[Finding]:
+    """Call f(x, x) and f(x, x.clone()) where two inputs have one shape and dtype."""
+    if not repeatable(context):
+        return
+    slots = _slots(context)
+    if len(slots) < 2:
+        return
+    inputs = context.case.inputs
+    shared = inputs[slots[0]].detach().clone()
+    clones = [shared.clone() if i in slots else _copy(v) for i, v in enumerate(inputs)]
+    apart, _ = _run(context, clones)
+    if apart is None or apart.error is not None:
+        return
+    together, written = _run(context, [shared if i in slots else _copy(v) for i, v in enumerate(inputs)])
+    # a forward that writes in place means something else when its inputs are one
+    if together is None or written or not outputs_alike(context, together.outputs, apart.outputs):
+        return
+    error = together.error
+    names = " and ".join(context.label(i) for i in slots)
+    if error is not None:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        message = f"backward raises {type(error).__name__} when {names} are the same tensor"
+        yield _finding(context, slots, message, first, error)
+        return
+    wanted, found = _total(apart.gradients, slots), _total(together.gradients, slots)
+    others = [i for i in compared(context) if i not in slots]
+    wrong = next((i for i in others if not alike(context, i, together.gradients[i], apart.gradients[i])), None)
+    if not alike(context, slots[0], found, wanted):
+        explanation = "the sum of their gradients is not that of f(x, x.clone())"
+        if isinstance(wanted, torch.Tensor) and isinstance(found, torch.Tensor) and alike(context, slots[0], 2 * found, wanted):
+            explanation = "it is half of the one for f(x, x.clone()): one of the two terms is lost"
+        yield _finding(context, slots, f"gradient is wrong when {names} are the same tensor", explanation, None)
+    elif wrong is not None:
+        message = f"gradient of {context.label(wrong)} is wrong when {names} are the same tensor"
+        yield _finding(context, [wrong], message, "f(x, x.clone()) gives another one", None)
+
+
+def _slots(context: Context) -> list[int]:
+    """The first inputs of one shape, dtype and device that a caller can pass one tensor for."""
+    inputs = context.case.inputs
+    usual = [i for i in compared(context) if not context.label(i).startswith("parameter")]
+    for k, i in enumerate(usual):
+        alike_ones = [j for j in usual[k:] if _kind(inputs[j]) == _kind(inputs[i])]
+        if len(alike_ones) > 1:
+            return alike_ones
+    return []
+
+
+def _kind(value: torch.Tensor) -> tuple[Any, ...]:
+    return tuple(value.shape), value.dtype, value.device
+
+
+def _copy(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
+
+
+def _run(context: Context, inputs: Sequence[Any]) -> tuple[Run | None, bool]:
+    before = snapshot(inputs)
+    recording = record_given(context, inputs, context.case)
+    if isinstance(recording, Exception):
+        return None, False
+    written = any(not torch.equal(a, b) for a, b in zip(before, inputs, strict=True) if isinstance(a, torch.Tensor))
+    outputs = snapshot(recording.outputs)
+    run, _ = backward_given(context, recording, context.case.grad_outputs or (), context.case.seed)
+    return Run(outputs, snapshot(run.gradients), run.error), written
+
+
+def _total(gradients: Sequence[Any], slots: Sequence[int]) -> Any:
+    parts = [gradients[i] for i in slots if not is_zero(gradients[i])]
+    return sum(parts[1:], parts[0]) if parts else None
+
+
+def _finding(context: Context, slots: Sequence[int], message: str, explanation: str, error: Exception | None) -> Finding:
+    return Finding(
+        "aliased-inputs",
+        "error",
+        message,
+        gradient=context.name(slots[0]),
+        explanation=explanation,
+        suggestion="return one gradient per input, each for its own place, however the inputs are shared",
+        probe="aliased_inputs",
+        case="one tensor in two places",
+        traceback=user_traceback(error) if error is not None else None,
+    )

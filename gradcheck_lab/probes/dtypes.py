@@ -1,0 +1,135 @@
+"""The gradient is right in every dtype that the forward accepts, for the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.case import Case, is_differentiable
+from gradcheck_lab.oracles.autograd import AutogradOracle
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.derived import Trial, attempt, blank
+from gradcheck_lab.report import Finding
+from gradcheck_lab.tolerance import judge, unit_roundoff
+
+_REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+_MOST = 1 << 14
+_MARGIN = 8.0
+
+
+def dtypes(context: Context) -> Iterator[Finding]:
+    """Run the same values in the other dtypes; complex ones only for a note, where the user's call is real."""
+    given = context.case.inputs
+    own = {v.dtype for v in given if is_differentiable(v)}
+    elements = sum(v.numel() for v in given if isinstance(v, torch.Tensor))
+    if not context.analytic or elements > _MOST or len(own) != 1 or context.base.subject.kind == "program":
+        return
+    mine = own.pop()
+    lanes: Sequence[torch.dtype] = _REAL if not mine.is_complex else (torch.complex128, torch.complex64)
+    reported: set[str | None] = set()
+    for dtype in lanes:
+        if dtype == mine:
+            continue
+        for finding in _lane(context, given, mine, dtype):
+            if finding.gradient not in reported:
+                reported.add(finding.gradient)
+                yield finding
+    if not mine.is_complex:
+        yield from _complex(context, given)
+
+
+def _lane(context: Context, given: tuple[Any, ...], mine: torch.dtype, dtype: torch.dtype) -> Iterator[Finding]:
+    inputs = tuple(v.to(dtype) if is_differentiable(v) else v for v in given)
+    trial = attempt(context, blank(context, inputs=inputs, label=_name(dtype)))
+    for problem in () if trial is None else trial.problems:
+        if trial is not None and _counts(trial, problem, mine, dtype):
+            yield _finding(context, trial, problem, mine, dtype)
+
+
+def _counts(trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtype) -> bool:
+    """Whether a problem of a lane says something: no missing kernel, and in 16 bits nothing near the budget."""
+    if problem.cause == "raises":
+        words = f"{problem.message} {problem.explanation}"
+        return "not implemented" not in words and "NotImplemented" not in words and "dtype" in words.lower()
+    pair = trial.pair(problem)
+    if unit_roundoff(dtype) <= unit_roundoff(mine) or torch.finfo(dtype).bits > 16 or pair is None:
+        return True
+    if problem.cause in ("wrong-dtype", "non-finite") or pair[0].dtype != dtype:
+        return True
+    found = judge(pair[0], pair[1], dtype, _references(trial, problem, dtype))
+    return found.budget_used > _MARGIN
+
+
+def _references(trial: Trial, problem: Finding, dtype: torch.dtype) -> list[torch.Tensor]:
+    oracle: AutogradOracle = trial.examination.oracle
+    index = trial.index(problem)
+    assert index is not None
+    passes = [*oracle.references("native", dtype), *oracle.references("simulated", dtype)]
+    found = [grad for each in passes for key, grad in each.gradients.items() if key[:2] == ("input", index)]
+    return [grad.detach() for grad in found if grad is not None]
+
+
+def _finding(context: Context, trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtype) -> Finding:
+    cause = problem.cause if problem.cause in ("wrong-dtype", "low-precision", "overflow") else "value-dependent"
+    suggestion = problem.suggestion
+    if problem.cause == "raises":
+        cause, suggestion = "wrong-dtype", f"make every tensor of the backward in the dtype of {_first(context)}"
+    elif problem.cause == "non-finite":
+        cause, suggestion = "overflow", "compute the intermediate in float32, or use the stable form"
+    elif cause == "value-dependent" and _narrow(trial, problem, dtype):
+        cause, suggestion = "low-precision", f"compute in {_name(dtype)} or wider throughout"
+    return replace(
+        problem,
+        cause=cause,
+        message=f"{problem.message}, in {_name(dtype)}",
+        explanation=f"right in {_name(mine)}, wrong in {_name(dtype)}: {problem.explanation}",
+        suggestion=suggestion,
+        probe="dtypes",
+        case=_name(dtype),
+    )
+
+
+def _narrow(trial: Trial, problem: Finding, dtype: torch.dtype) -> bool:
+    """Whether the gradient is right but for digits: its error is far below it."""
+    pair = trial.pair(problem)
+    if pair is None:
+        return False
+    size = float(torch.linalg.vector_norm(pair[1].to(torch.complex128 if pair[1].is_complex() else torch.float64)))
+    error = float(torch.linalg.vector_norm((pair[0].to(pair[1]) - pair[1])))
+    return 0 < error < 0.02 * size
+
+
+def _complex(context: Context, given: tuple[Any, ...]) -> Iterator[Finding]:
+    generator = torch.Generator().manual_seed(context.case.seed)
+
+    def turned(value: torch.Tensor) -> torch.Tensor:
+        angle = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
+        return torch.polar(value.double().abs() + 0.1, angle)
+
+    inputs = tuple(turned(v) if is_differentiable(v) else v for v in given)
+    case: Case = blank(context, inputs=inputs, label="complex128")
+    trial = attempt(context, case)
+    for problem in () if trial is None else trial.problems:
+        if problem.cause == "raises":
+            continue
+        yield replace(
+            problem,
+            cause="missing-conjugate",
+            severity="note",
+            message=f"{problem.message}, for complex inputs",
+            explanation="the forward accepts complex inputs, and the backward is right for real ones only",
+            suggestion="conjugate the local derivative: g * dy.conj(); or refuse complex inputs in the forward",
+            probe="dtypes",
+            case="complex128",
+        )
+
+
+def _first(context: Context) -> str:
+    return next(context.name(i) for i, v in enumerate(context.case.inputs) if is_differentiable(v))
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,131 @@
+"""The gradient does not depend on how the inputs lie in memory."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from gradcheck_lab.case import is_differentiable, seed_all
+from gradcheck_lab.probes.calls import backward_given, differing, outputs_alike, record_given, repeatable, repeated, snapshot
+from gradcheck_lab.probes.context import Context, Run
+from gradcheck_lab.probes.upstream_layout import sliced, transposed
+from gradcheck_lab.report import Finding
+
+_LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "transposed in memory": transposed,
+    "every second element of a larger tensor, from an offset": sliced,
+}
+
+
+def input_layout(context: Context) -> Iterator[Finding]:
+    """Give the same values transposed, sliced with an offset, and expanded where they repeat; all inputs, then one by one."""
+    if not repeatable(context):
+        return
+    whole = repeated(context)
+    plain = tuple(v.detach().clone() if isinstance(v, torch.Tensor) else v for v in context.case.inputs)
+    base = Run(whole.again.outputs, whole.first)
+    for word, change in _LAYOUTS.items():
+        finding = _tried(context, word, plain, tuple(change(v) if _movable(v) else v for v in plain), base)
+        if finding is not None:
+            yield finding
+            return
+    expanded = tuple(v.narrow(0, 0, 1).expand(v.shape) if _movable(v) and is_differentiable(v) else v for v in plain)
+    if all(_placed_alike(a, b) for a, b in zip(plain, expanded, strict=True)):
+        return
+    contiguous = tuple(v.contiguous() if isinstance(v, torch.Tensor) else v for v in expanded)
+    twin = _run(context, contiguous)
+    if isinstance(twin, Run):
+        finding = _tried(context, "expanded (stride 0)", contiguous, expanded, twin)
+        if finding is not None:
+            yield finding
+
+
+def _movable(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided and value.ndim > 0 and value.numel() > 1
+
+
+def _placed_alike(a: Any, b: Any) -> bool:
+    if not isinstance(a, torch.Tensor):
+        return True
+    return bool(a.stride() == b.stride()) and a.storage_offset() == b.storage_offset()
+
+
+def _tried(context: Context, word: str, plain: Sequence[Any], placed: Sequence[Any], expected: Run) -> Finding | None:
+    """The finding for these inputs in another layout, with the first one that suffices to show it."""
+    moved = [i for i, (a, b) in enumerate(zip(plain, placed, strict=True)) if not _placed_alike(a, b)]
+    problem = _problem(context, placed, expected) if moved else None
+    if problem is None:
+        return None
+    culprit = None
+    for i in moved if len(moved) > 1 else ():
+        alone = _problem(context, [placed[j] if j == i else v for j, v in enumerate(plain)], expected)
+        if alone is not None:
+            culprit, problem = i, alone
+            break
+    if len(moved) == 1:
+        culprit = moved[0]
+    what, gradient = problem
+    where = "the inputs are" if culprit is None else f"{context.label(culprit)} is"
+    name = "the inputs" if culprit is None else context.name(culprit)
+    return Finding(
+        "input-layout",
+        "error",
+        f"{what} when {where} {word}",
+        gradient=gradient,
+        explanation="equal values with other strides give another result",
+        suggestion=f"call .contiguous() on {name} first, or index by strides; .reshape takes any layout and .view does not",
+        probe="input_layout",
+        case=f"{name} {word}",
+    )
+
+
+def _problem(context: Context, inputs: Sequence[Any], expected: Run) -> tuple[str, str | None] | None:
+    run = _run(context, inputs)
+    if run is None:
+        return None
+    if run.error is not None:
+        return f"backward raises {type(run.error).__name__}", None
+    if not outputs_alike(context, run.outputs, expected.outputs):
+        # torch draws masks in the order of memory: another layout is then another call
+        return None if _draws(context, inputs) else ("the output differs", None)
+    at = differing(context, snapshot(run.gradients), expected.gradients)
+    return None if at is None else (f"gradient of {context.label(at)} differs", context.name(at))
+
+
+def _run(context: Context, inputs: Sequence[Any]) -> Run | None:
+    """A run on tensors laid out as given, apart from them; None where the forward refuses."""
+    recording = record_given(context, [_apart(v) for v in inputs], context.case)
+    if isinstance(recording, Exception):
+        return None
+    outputs = snapshot(recording.outputs)
+    run, _ = backward_given(context, recording, context.case.grad_outputs or (), context.case.seed)
+    return Run(outputs, run.gradients, run.error)
+
+
+def _apart(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        return value
+    reach = 1 + sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True)) if value.numel() else 0
+    storage = value.as_strided((reach,), (1,), value.storage_offset()).clone()
+    spare = value.new_zeros(value.storage_offset())
+    return torch.cat([spare, storage]).as_strided(value.shape, value.stride(), value.storage_offset())
+
+
+def _draws(context: Context, inputs: Sequence[Any]) -> bool:
+    """Whether the forward consumes random numbers."""
+    seed_all(context.case.seed)
+    before = _random_state()
+    record_given(context, [_apart(v) for v in inputs], context.case)
+    return _random_state() != before
+
+
+def _random_state() -> tuple[Any, ...]:
+    numpy = sys.modules.get("numpy")
+    tensors = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
+    state = () if numpy is None else numpy.random.get_state()
+    own = [part if isinstance(part, (str, int, float)) else bytes(part) for part in state]
+    return tuple(bytes(each.numpy()) for each in tensors), random.getstate(), own

@@ -1,0 +1,97 @@
+"""The gradient is right in train() and in eval(), and a random forward's backward uses the forward's own draw."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.case import seed_all
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.derived import attempt, blank, wide_inputs
+from gradcheck_lab.report import Finding
+
+
+def modes(context: Context) -> Iterator[Finding]:
+    """Check the other mode of a module or layer that has one, and run a random backward with another seed."""
+    yield from _other_mode(context)
+    yield from _random(context)
+
+
+def _other_mode(context: Context) -> Iterator[Finding]:
+    owner = owner_of(context.base.subject)
+    if owner is None or not context.analytic or not isinstance(getattr(owner, "training", None), bool):
+        return
+    was = owner.training
+    word, other = ("train()", "eval()") if was else ("eval()", "train()")
+    before = {m: m.training for m in owner.modules()} if isinstance(owner, torch.nn.Module) else {}
+    try:
+        _set(owner, not was)
+        trial = attempt(context, blank(context, inputs=wide_inputs(context), label=other))
+    finally:
+        owner.training = was
+        for module, mode in before.items():
+            module.training = mode
+    for problem in () if trial is None else trial.problems:
+        yield replace(
+            problem,
+            cause="mode-mismatch",
+            message=f"{problem.message}, in {other}",
+            explanation=f"right in {word}, wrong in {other}: {problem.explanation}",
+            suggestion="look at the mode in the backward as the forward does",
+            probe="modes",
+            case=other,
+        )
+
+
+def owner_of(subject: Any) -> Any:
+    """The user's module or layer behind a subject; None where it is no object with modes."""
+    holder = getattr(subject.record, "__self__", None)
+    return next((getattr(holder, name) for name in ("module", "layer") if hasattr(holder, name)), None)
+
+
+def _set(owner: Any, training: bool) -> None:
+    switch = getattr(owner, "train" if training else "eval", None)
+    if callable(switch):
+        switch()
+    else:
+        owner.training = training
+
+
+def _random(context: Context) -> Iterator[Finding]:
+    seed_all(context.case.seed)
+    before = _states()
+    recording = context.record(context.case)
+    if isinstance(recording, Exception) or _equal(before, _states()) or context.case.grad_outputs is None:
+        return
+    name = context.base.subject.name
+    yield Finding("stochastic", "note", f"{name} draws random numbers; they were replayed", probe="modes", case="as given")
+    found = context.backward(recording, context.case.grad_outputs, context.case.seed + 1)
+    for i, (mine, wanted) in enumerate(zip(found.gradients, context.gradients, strict=False)):
+        if not context.same(i, mine, wanted):
+            yield Finding(
+                "random-replay",
+                "error",
+                f"gradient of {context.label(i)} is not that of the forward's random draw",
+                gradient=context.name(i),
+                explanation="with other random numbers at hand, the same forward's backward gives another result: it draws anew",
+                suggestion="save the mask, or the generator's state, in the forward and use it in the backward",
+                probe="modes",
+                case="the backward after other random numbers",
+            )
+
+
+def _states() -> tuple[Any, ...]:
+    numpy = sys.modules.get("numpy")
+    drawn = None if numpy is None else numpy.random.get_state()
+    words = None if drawn is None else (drawn[1].tobytes(), drawn[2])
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return torch.get_rng_state(), random.getstate(), words, [state.tolist() for state in cuda]
+
+
+def _equal(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    return torch.equal(a[0], b[0]) and a[1:] == b[1:]

@@ -1,0 +1,81 @@
+"""A wanted gradient is the same whichever other inputs require one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from gradcheck_lab.isolate import user_traceback
+from gradcheck_lab.probes.calls import ENGINE_KINDS, alike, backward_given, compared, record_given, repeatable, repeated
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.report import Finding
+
+_INPUTS = 4
+
+
+def needs_input_grad(context: Context) -> Iterator[Finding]:
+    """Let each input alone require grad, and each one alone be frozen, where the hand-written code can see it."""
+    inputs = compared(context)
+    if context.base.subject.kind not in ENGINE_KINDS or len(inputs) < 2 or not repeatable(context):
+        return
+    patterns = [frozenset({i}) for i in inputs[:_INPUTS]]
+    patterns += [frozenset(inputs) - {i} for i in inputs[:_INPUTS]]
+    for wanted in dict.fromkeys(patterns):
+        finding = _tried(context, wanted, _words(context, wanted, inputs))
+        if finding is not None:
+            yield finding
+            return
+
+
+def _words(context: Context, wanted: frozenset[int], inputs: list[int]) -> str:
+    if len(wanted) == 1:
+        return f"only {context.label(next(iter(wanted)))} requires grad"
+    frozen = next(i for i in inputs if i not in wanted)
+    return f"{context.label(frozen)} requires no grad"
+
+
+def _tried(context: Context, wanted: frozenset[int], words: str) -> Finding | None:
+    given = [
+        v.detach().clone().requires_grad_(i in wanted) if isinstance(v, torch.Tensor) and i in compared(context) else v
+        for i, v in enumerate(context.case.inputs)
+    ]
+    recording = record_given(context, given, context.case)
+    if isinstance(recording, Exception):
+        return None
+    run, engine = backward_given(context, recording, context.case.grad_outputs or (), context.case.seed)
+    error = run.error
+    if isinstance(error, NotImplementedError):  # an honest refusal
+        return None
+    if error is not None:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return _finding(f"backward raises {type(error).__name__} when {words}", None, first, words, error)
+    first_run = repeated(context).first
+    for i in sorted(wanted):
+        if len(run.gradients) == len(first_run) and not _right(context, i, run.gradients, engine):
+            explanation = "it differs from the one that it receives when every input requires grad"
+            label = context.label(i)
+            return _finding(f"gradient of {label} is wrong when {words}", context.name(i), explanation, words, None)
+    return None
+
+
+def _right(context: Context, index: int, gradients: tuple[Any, ...], engine: tuple[Any, ...] | None) -> bool:
+    if alike(context, index, gradients[index], repeated(context).first[index]):
+        return True
+    delivered = context.base.engine
+    return bool(engine and delivered and alike(context, index, engine[index], delivered[index]))
+
+
+def _finding(message: str, gradient: str | None, explanation: str, words: str, error: Exception | None) -> Finding:
+    return Finding(
+        "needs-input-grad",
+        "error",
+        message,
+        gradient=gradient,
+        explanation=explanation,
+        suggestion="decide by ctx.needs_input_grad[i] for input i alone, and save what each wanted gradient needs",
+        probe="needs_input_grad",
+        case=words,
+        traceback=user_traceback(error) if error is not None else None,
+    )

@@ -1,0 +1,127 @@
+"""The gradient follows the forward's options: every flag, number and well-known word, one at a time and in pairs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from gradcheck_lab.case import Case
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.derived import Trial, attempt, blank, wide_inputs
+from gradcheck_lab.report import Finding
+
+_WORDS = (("none", "mean", "sum"), ("constant", "reflect", "replicate", "circular"), ("none", "tanh"), ("zeros", "border"))
+_MOST = 6
+# what these say is how to run, or where: no option of the function that is differentiated
+_NOT_THE_FUNCTION = frozenset("self ctx inplace generator seed device dtype out requires_grad training_step".split())
+
+
+def options(context: Context) -> Iterator[Finding]:
+    """Change each option that the call gave or its forward defaults, as far as the forward accepts it."""
+    if not context.analytic:
+        return
+    given = wide_inputs(context)
+    known = {**_defaults(context), **context.case.options}
+    tried = 0
+    reported: set[str | None] = set()
+    for changes in _changes(context, known):
+        if tried >= _MOST:
+            return
+        tried += 1
+        trial = attempt(context, _with(context, given, changes))
+        for problem in () if trial is None else trial.problems:
+            if problem.gradient not in reported and trial is not None:
+                reported.add(problem.gradient)
+                yield _finding(context, trial, problem, changes, known)
+
+
+def _changes(context: Context, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    placed = {
+        context.name(i): v for i, v in enumerate(context.case.inputs) if isinstance(v, (bool, int, float, str))
+    }  # of an autograd.Function, whose options are inputs
+    every = {name: v for name, v in {**known, **placed}.items() if name not in _NOT_THE_FUNCTION}
+    first = {name: next(iter(others(value)), None) for name, value in every.items()}
+    for name, value in first.items():
+        if value is not None:
+            yield {name: value}
+    changed = [name for name, value in first.items() if value is not None]
+    if len(changed) > 1:
+        yield {name: first[name] for name in changed[:2]}
+    for name, value in every.items():
+        for other in list(others(value))[1:]:
+            yield {name: other}
+
+
+def others(value: Any) -> Iterator[Any]:
+    """Other values of an option of this kind, the most telling first.
+
+    >>> list(others("mean")), list(others(True)), list(others(0.5))
+    (['none', 'sum'], [False], [0.25, 1.5])
+    """
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int):
+        yield from (value + 1, value - 1) if value >= 0 else ((0, 1) if value > -8 else (0,))
+    elif isinstance(value, float):
+        yield from (value / 2, value * 3) if value else (0.25, 1.0)
+    elif isinstance(value, str):
+        words = next((family for family in _WORDS if value in family), ())
+        yield from (word for word in words if word != value)
+
+
+def _with(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) -> Case:
+    names = context.base.subject.names
+    scalars = {n for n, v in zip(names, context.case.inputs, strict=True) if isinstance(v, (bool, int, float, str))}
+    inputs = tuple(changes[n] if n in changes and n in scalars else v for n, v in zip(names, given, strict=True))
+    rest = {name: value for name, value in changes.items() if name not in scalars}
+    label = _words(changes)
+    return blank(context, inputs=inputs, options={**context.case.options, **rest}, label=label)
+
+
+def _defaults(context: Context) -> dict[str, Any]:
+    """The forward's keyword options with their defaults, where its signature can be seen."""
+    subject = context.base.subject
+    function: Any = subject.op.forward if subject.op is not None else None
+    if function is None and subject.kind == "program" and subject.target:
+        module, _, name = subject.target.partition(":")
+        function = getattr(importlib.import_module(module), name, None)
+    try:
+        parameters = list(inspect.signature(function).parameters.values()) if function is not None else []
+    except (TypeError, ValueError):
+        return {}
+    return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in subject.names}
+
+
+def _words(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in changes.items())
+
+
+def _finding(
+    context: Context, trial: Trial, problem: Finding, changes: Mapping[str, Any], known: Mapping[str, Any]
+) -> Finding:
+    names = context.base.subject.names
+    before = {n: known[n] if n in known else context.case.inputs[names.index(n)] for n in changes}
+    index, why = trial.index(problem), problem.explanation
+    if index is not None and problem.cause != "raises" and _unmoved(context, trial, index, before):
+        why = f"it is the same gradient for every {' and '.join(changes)}"
+    many = " and ".join(repr(n) for n in changes)
+    return replace(
+        problem,
+        cause=problem.cause if problem.cause == "missing-broadcast-sum" else "option-specialised",
+        message=f"{problem.message}, with {_words(changes)}",
+        explanation=f"right with {_words(before)}, wrong with {_words(changes)}: {why}",
+        suggestion=f"use {many} in the backward as the forward does",
+        probe="options",
+        case=_words(changes),
+    )
+
+
+def _unmoved(context: Context, trial: Trial, index: int, before: Mapping[str, Any]) -> bool:
+    """Whether the backward, fed the same grad_output with the option as it was, returns the same."""
+    other = context.run(replace(_with(context, trial.inputs, before), grad_outputs=trial.examination.case.grad_outputs))
+    if other.error is not None or index >= len(other.gradients):
+        return False
+    return context.same(index, trial.examination.returned[index], other.gradients[index])

@@ -1,0 +1,106 @@
+"""Every element of a gradient is written: memory that the backward allocates without filling it is filled with poison."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradcheck_lab.case import is_differentiable
+from gradcheck_lab.probes.context import Context, Run
+from gradcheck_lab.report import Finding
+
+_EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided empty_permuted".split())
+_MOST = 1 << 20
+
+
+def poison(context: Context) -> Iterator[Finding]:
+    """Run the backward with NaN, then with a large number, in the place of uninitialised memory."""
+    if sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > _MOST or not context.gradients:
+        return
+    reported: set[int] = set()
+    for value in (float("nan"), 1e30):
+        with poisoned(value) as mode:
+            found = _run(context)
+        if not mode.filled or found.error is not None:
+            return
+        for i, (mine, clean) in enumerate(zip(found.gradients, context.gradients, strict=False)):
+            if i in reported or not is_differentiable(mine) or not is_differentiable(clean) or mine.shape != clean.shape:
+                continue
+            hit = torch.isnan(mine) & ~torch.isnan(clean) if value != value else (mine.abs() > 1e4) & (clean.abs() < 1e4)
+            if bool(hit.any()) and not (context.same(i, mine, clean)):
+                reported.add(i)
+                yield _finding(context, i, hit)
+
+
+class Poison(TorchDispatchMode):
+    """Fills floating tensors that are allocated empty with one value."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler for a mode that is never compiled
+
+    def __init__(self, value: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.value, self.filled = value, 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__ in _EMPTY and is_differentiable(result):
+            self.filled += 1
+            result.fill_(min(self.value, torch.finfo(result.dtype).max / 4) if self.value == self.value else self.value)
+        return result
+
+
+@contextmanager
+def poisoned(value: float) -> Iterator[Poison]:
+    """Within the block, `torch.empty` and its kin, and `numpy.empty`, return memory filled with `value`."""
+    mode = Poison(value)
+    numpy: Any = sys.modules.get("numpy")
+    kept = {name: getattr(numpy, name) for name in ("empty", "empty_like")} if numpy is not None else {}
+
+    def filling(make: Any) -> Any:
+        def made(*args: Any, **kwargs: Any) -> Any:
+            result = make(*args, **kwargs)
+            if result.dtype.kind in "fc":
+                mode.filled += 1
+                result.fill(value)
+            return result
+
+        return made
+
+    for name, make in kept.items():
+        setattr(numpy, name, filling(make))
+    try:
+        with mode:
+            yield mode
+    finally:
+        for name, make in kept.items():
+            setattr(numpy, name, make)
+
+
+def _run(context: Context) -> Run:
+    return context.run(context.case)
+
+
+def _finding(context: Context, index: int, hit: torch.Tensor) -> Finding:
+    first = [int(k) for k in hit.nonzero()[0]] if hit.ndim else []
+    count, total = int(hit.sum()), hit.numel()
+    flat = hit.reshape(-1)
+    tail = f"elements from {first} on" if bool(flat[int(flat.int().argmax()) :].all()) else f"the first at {first}"
+    return Finding(
+        "unwritten-elements",
+        "error",
+        f"gradient of {context.label(index)} is not written in {count} of {total} elements",
+        gradient=context.name(index),
+        explanation=f"they hold whatever was in the memory that the backward allocated with empty: {tail}",
+        suggestion="allocate it with zeros, or write every element",
+        probe="poison",
+        case="uninitialised memory filled with NaN",
+    )

@@ -1,0 +1,149 @@
+"""A backward leaves what forward saved as it was, and the same call gives the same gradient again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from gradcheck_lab.isolate import call_label
+from gradcheck_lab.probes.calls import (
+    Repeated,
+    alike,
+    compared,
+    is_zero,
+    repeatable,
+    repeated,
+    snapshot,
+)
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.report import Finding
+from gradcheck_lab.subject import Recording
+
+_WRITES = frozenset({"mutates-input"})
+
+
+def second_backward(context: Context) -> Iterator[Finding]:
+    """Repeat the whole call, random numbers replayed; then run backward twice on one forward."""
+    whole = repeated(context)
+    if whole.how in ("noise", "nondeterministic", "stochastic"):
+        yield _unrepeatable(context, whole)
+    if not repeatable(context) or any(finding.cause in _WRITES for finding in context.base.findings):
+        return
+    recording = context.record(context.case)
+    if isinstance(recording, Exception):
+        return
+    saved = _saved(recording)
+    before = {name: snapshot((value,))[0] for name, value in saved.items()}
+    grads, seed = context.case.grad_outputs or (), context.case.seed
+    one = context.backward(recording, grads, seed)
+    if one.error is not None:
+        return
+    kept = snapshot(one.gradients)
+    changed = [name for name, value in saved.items() if not _equal(value, before[name])]
+    two = context.backward(recording, grads, seed)
+    if two.error is not None:
+        # state that backward frees is the author's choice; torch's version check is about writes
+        if "modified by an inplace operation" in str(two.error):
+            yield _mutates(changed, "a second backward on the same forward raises", None, str(two.error).splitlines()[0])
+        return
+    again = snapshot(two.gradients)
+    if context.base.subject.kind == "program":  # Variables add up what they receive
+        again = tuple(_minus(b, a) for a, b in zip(kept, again, strict=False))
+    different = [i for i in compared(context) if len(again) == len(kept) and not alike(context, i, again[i], kept[i])]
+    if context.base.subject.kind == "layer":
+        different = [i for i in different if not alike(context, i, _minus(again[i], kept[i]), kept[i])]
+    if different:
+        i = different[0]
+        message = f"gradient of {context.label(i)} differs in a second backward on the same forward"
+        yield _mutates(changed, message, context.name(i), "")
+    elif any(name.startswith("output") for name in changed):
+        yield _mutates(changed, "backward writes to what forward returned", None, "")
+
+
+def _unrepeatable(context: Context, whole: Repeated) -> Finding:
+    if whole.how == "stochastic":
+        return Finding(
+            "stochastic",
+            "note",
+            "the forward gives other outputs for the same inputs and seed",
+            explanation="it draws random numbers from a generator that cannot be replayed, so derived calls were not compared",
+            suggestion="draw from torch's, NumPy's or random's global generator, or pass the noise as an input",
+            probe="second_backward",
+            case="the same call again",
+        )
+    if whole.how == "noise":
+        return Finding(
+            "nondeterministic",
+            "note",
+            "the same call gives gradients that differ by rounding",
+            explanation="sums are taken in another order from call to call, as atomic additions do",
+            suggestion="nothing to do unless runs have to be reproducible bit by bit",
+            probe="second_backward",
+            case="the same call again",
+        )
+    i = next(i for i in compared(context) if not alike(context, i, whole.kept[i], whole.first[i]))
+    return Finding(
+        "nondeterministic",
+        "error",
+        f"gradient of {context.label(i)} differs when the same call is repeated",
+        gradient=context.name(i),
+        explanation="the outputs are equal, the seed is the same, and the difference is more than rounding",
+        suggestion="save the random numbers that forward drew instead of drawing again; write to every element of new buffers",
+        probe="second_backward",
+        case="the same call again",
+    )
+
+
+def _saved(recording: Recording) -> dict[str, torch.Tensor]:
+    """What forward saved, as far as it can be seen: outputs, the calls of a program, and what is on a Function's ctx."""
+    outputs = recording.outputs
+    found = {"output" if len(outputs) == 1 else f"output {k}": value for k, value in enumerate(outputs)}
+    for call in recording.calls:
+        numbers = [f"output {k}" for k in range(len(call.outputs))] if call.several else ["output"]
+        found |= {f"{n} of {call_label(call)}": value for n, value in zip(numbers, call.outputs, strict=True)}
+    for node in _nodes(outputs):
+        try:
+            tensors: Sequence[Any] = getattr(node, "saved_tensors", ())
+        except RuntimeError:  # already freed, or written to
+            tensors = ()
+        found |= {f"saved tensor {k}": value for k, value in enumerate(tensors)}
+        found |= {f"ctx.{name}": value for name, value in getattr(node, "__dict__", {}).items()}
+    return {name: value.detach() for name, value in found.items() if isinstance(value, torch.Tensor)}
+
+
+def _nodes(outputs: Sequence[Any]) -> list[Any]:
+    pending = [value.grad_fn for value in outputs if isinstance(value, torch.Tensor)]
+    seen: list[Any] = []
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in seen:
+            seen.append(node)
+            pending += [before for before, _ in node.next_functions]
+    return seen
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)) if a.dtype.is_floating_point else torch.equal(a, b)
+
+
+def _minus(a: Any, b: Any) -> Any:
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.shape == b.shape:
+        return a - b
+    return a if is_zero(b) else None
+
+
+def _mutates(changed: Sequence[str], message: str, gradient: str | None, error: str) -> Finding:
+    what = changed[0] if changed else ""
+    explanation = f"{what} was changed by the first backward" if what else "the first backward changed what forward had saved"
+    return Finding(
+        "mutates-saved",
+        "error",
+        message,
+        gradient=gradient,
+        explanation=f"{explanation}: {error}" if error else explanation,
+        suggestion=f"compute on a clone of {what or 'what forward saved'}; an operation that ends in _ or out= writes to it",
+        probe="second_backward",
+        case="backward twice on one forward",
+    )

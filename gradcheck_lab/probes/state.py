@@ -1,0 +1,108 @@
+"""Calls do not disturb one another: no state, buffer or sum is carried from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from gradcheck_lab.case import Case, is_differentiable
+from gradcheck_lab.probes.calls import alike, compared, differing, repeatable, repeated, snapshot
+from gradcheck_lab.probes.context import Context, Run
+from gradcheck_lab.report import Finding
+
+
+def state(context: Context) -> Iterator[Finding]:
+    """Call twice and keep the first result; then record two forwards before both backwards."""
+    whole = repeated(context)
+    if whole.how == "accumulates":
+        yield _accumulates(context)
+    if not repeatable(context):
+        return
+    case = _elsewhere(context)
+    second = context.run(case)
+    if second.error is not None:
+        return
+    yield from _reused(context, whole.again.gradients, whole.kept)
+    expected = snapshot(second.gradients)
+    if context.base.subject.kind == "layer":  # an object that keeps its last call, by design
+        return
+    finding = _interleaved(context, case, expected)
+    if finding is not None:
+        yield finding
+
+
+def _elsewhere(context: Context) -> Case:
+    """The case with its floating values turned round: other values, of the same kind."""
+    inputs = context.case.inputs
+    turned = [v.flip(tuple(range(v.ndim))) if is_differentiable(v) else v for v in inputs]
+    if all(torch.equal(a, b) for a, b in zip(inputs, turned, strict=True) if is_differentiable(a)):
+        turned = [v / 2 if is_differentiable(v) else v for v in inputs]
+    return context.vary(inputs=tuple(turned))
+
+
+def _accumulates(context: Context) -> Finding:
+    whole = repeated(context)
+    i = next(i for i in compared(context) if not alike(context, i, whole.kept[i], whole.first[i]))
+    return Finding(
+        "accumulates-across-calls",
+        "error",
+        f"gradient of {context.label(i)} grows by the same amount with every call",
+        gradient=context.name(i),
+        explanation="the second result is the first plus that of the second call: a buffer is not reset",
+        suggestion="start each backward from zeros, or assign where it says +=",
+        probe="state",
+        case="the same call again",
+    )
+
+
+def _reused(context: Context, returned: tuple[Any, ...], kept: tuple[Any, ...]) -> Iterator[Finding]:
+    changed = [i for i in compared(context) if isinstance(kept[i], torch.Tensor) and not _same(returned[i], kept[i])]
+    for i in changed[:1]:
+        yield Finding(
+            "reused-buffer",
+            "error",
+            f"gradient of {context.label(i)} from one call changes when the next call runs",
+            gradient=context.name(i),
+            explanation="backward returns a buffer that it keeps, and writes the next gradient over it",
+            suggestion="return a new tensor, or a clone of the buffer",
+            probe="state",
+            case="two calls, the first result kept",
+        )
+
+
+def _same(now: torch.Tensor, before: torch.Tensor) -> bool:
+    now = snapshot((now,))[0]
+    return now.shape == before.shape and torch.equal(torch.nan_to_num(now), torch.nan_to_num(before))
+
+
+def _interleaved(context: Context, case: Case, expected: tuple[Any, ...]) -> Finding | None:
+    one, two = context.record(context.case), context.record(case)
+    if isinstance(one, Exception) or isinstance(two, Exception):
+        return None
+    pairs = (("first", one, context.case, repeated(context).first), ("second", two, case, expected))
+    for word, recording, given, wanted in pairs:
+        run = context.backward(recording, given.grad_outputs or (), given.seed)
+        finding = _stale(context, word, run, wanted)
+        if finding is not None:
+            return finding
+    return None
+
+
+def _stale(context: Context, word: str, run: Run, wanted: tuple[Any, ...]) -> Finding | None:
+    at = None if run.error is not None else differing(context, snapshot(run.gradients), wanted)
+    if run.error is None and at is None:
+        return None
+    what = "backward" if at is None else f"gradient of {context.label(at)}"
+    outcome = f"raises {type(run.error).__name__}" if at is None else "is wrong"
+    return Finding(
+        "stale-state",
+        "error",
+        f"{what} of the {word} of two calls {outcome} when both forwards run before both backwards",
+        gradient=None if at is None else context.name(at),
+        explanation="each call alone is right: what forward keeps for backward is shared between calls",
+        suggestion="keep it per call (ctx.save_for_backward, or the op's inputs and output), not on a class, module or closure",
+        probe="state",
+        case="two forwards, then both backwards",
+    )

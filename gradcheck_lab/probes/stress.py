@@ -1,0 +1,121 @@
+"""Stress values, row by row: zeros, ties, bounds, large, tiny, constant and saturated rows, in the shape of the user's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradcheck_lab.case import is_differentiable
+from gradcheck_lab.probes.derived import structured
+
+Pattern = Callable[[torch.Tensor], torch.Tensor]
+_TIED = 0.7123  # no bound of any usual clamp, hinge or knot
+
+
+def one_zero(row: torch.Tensor) -> torch.Tensor:
+    row[..., :1] = 0
+    return row
+
+
+def two_zeros(row: torch.Tensor) -> torch.Tensor:
+    row[..., :1] = 0
+    row[..., -1:] = 0
+    return row
+
+
+def all_zero(row: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(row)
+
+
+def whole_numbers(row: torch.Tensor) -> torch.Tensor:
+    cycle = torch.tensor([1.0, -1.0, 0.0, 1.0, 2.0, -2.0, 6.0, -6.0], dtype=row.dtype, device=row.device)
+    return cycle.repeat(row.shape[-1] // 8 + 1)[: row.shape[-1]].expand(row.shape).clone()
+
+
+def all_equal(row: torch.Tensor) -> torch.Tensor:
+    return torch.full_like(row, _TIED)
+
+
+def dominated(row: torch.Tensor) -> torch.Tensor:
+    row[..., :1] = 50.0
+    return row
+
+
+def masked(row: torch.Tensor) -> torch.Tensor:
+    row[..., -1:] = -1e4
+    return row
+
+
+def tiny(row: torch.Tensor) -> torch.Tensor:
+    return row * 1e-8
+
+
+def small(row: torch.Tensor) -> torch.Tensor:
+    return row * 1e-4
+
+
+def hundreds(row: torch.Tensor) -> torch.Tensor:
+    return torch.where(row < 0, -1e2, 1e2) + row
+
+
+def thousands(row: torch.Tensor) -> torch.Tensor:
+    return torch.where(row < 0, -1e3, 1e3) + row
+
+
+@dataclass(frozen=True, slots=True)
+class Stress:
+    """A pattern's words for messages, and its function of rows."""
+
+    words: str
+    pattern: Pattern
+    large: bool = False
+    tied: bool = False
+    near_zero: bool = False
+
+
+ONE_ZERO = Stress("one zero in each row", one_zero, near_zero=True)
+TWO_ZEROS = Stress("two zeros in each row", two_zeros, near_zero=True)
+ALL_ZERO = Stress("all values zero", all_zero, tied=True, near_zero=True)
+WHOLE = Stress("whole numbers: ties and bounds", whole_numbers)
+EQUAL = Stress("all values equal", all_equal, tied=True, near_zero=True)
+DOMINATED = Stress("one entry of 50 that dominates each row", dominated, large=True)
+MASKED = Stress("one entry of -1e4 in each row, as masks leave it", masked, large=True)
+TINY = Stress("values of about 1e-8", tiny, near_zero=True)
+SMALL = Stress("values of about 1e-4", small, near_zero=True)
+HUNDREDS = Stress("values of about ±1e2", hundreds, large=True)
+THOUSANDS = Stress("values of about ±1e3", thousands, large=True)
+
+GROUPS: tuple[tuple[Stress, ...], ...] = (
+    (ONE_ZERO, TWO_ZEROS, ALL_ZERO, WHOLE),
+    (EQUAL,),
+    (SMALL, TINY),
+    (HUNDREDS,),
+    (THOUSANDS,),
+    (DOMINATED, MASKED),
+)
+
+
+def stressed(given: Sequence[Any], group: Sequence[Stress], which: Sequence[int], alternate: bool = False) -> tuple[Any, ...]:
+    """The inputs with the group's patterns in turn on the rows of the inputs `which`; `alternate`: of one input at a time."""
+    made = list(given)
+    for turn, i in enumerate(which):
+        value = given[i]
+        wide = value.detach().clone()
+        rows = wide.reshape(-1, wide.shape[-1]) if wide.ndim > 1 else wide.reshape(1, -1)
+        for r, stress in enumerate(group):
+            step = len(group) * (len(which) if alternate else 1)
+            start = r * len(which) + turn if alternate else r
+            if start < rows.shape[0]:
+                rows[start::step] = stress.pattern(rows[start::step].clone())
+        made[i] = structured(value, rows.reshape(value.shape))
+    return tuple(made)
+
+
+def stressable(value: Any) -> bool:
+    """Whether an input can be given other values: a real floating tensor with elements, no 0/1 mask."""
+    if not is_differentiable(value) or value.is_complex() or not value.numel():
+        return False
+    return value.numel() < 4 or not bool(((value == 0) | (value == 1)).all())

@@ -1,0 +1,166 @@
+"""The gradient is right at the values where formulas break: zeros, ties, bounds, large, tiny, constant and saturated rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.comparison import number, show
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.derived import Trial, attempt, blank, wide_inputs
+from gradcheck_lab.probes.letters import letters_of
+from gradcheck_lab.probes.singular import cause_of
+from gradcheck_lab.probes.stress import EQUAL, GROUPS, Stress, stressable, stressed
+from gradcheck_lab.report import Finding
+from gradcheck_lab.tolerance import unit_roundoff
+
+_ROWS = 8
+
+
+def values(context: Context) -> Iterator[Finding]:
+    """Try stress values on all inputs together and one at a time, several kinds in one call; narrow down where it fails."""
+    if not context.analytic:
+        return
+    given = _roomy(context)
+    constants = context.base.subject.constants
+    which = [i for i, v in enumerate(given) if stressable(v) and i not in constants]
+    if not which:
+        return
+    reported: set[tuple[str | None, str | None, str]] = set()
+    for group in GROUPS:
+        ways = [False, True] if len(which) > 1 and group is GROUPS[0] else [False]
+        for alternate in ways:
+            for finding in _tried(context, given, group, which, alternate):
+                key = (finding.op, finding.gradient, finding.cause)
+                if key not in reported and not _implied(finding, reported):
+                    reported.add(key)
+                    yield finding
+
+
+def _implied(finding: Finding, reported: set[tuple[str | None, str | None, str]]) -> bool:
+    """Whether a vague cause repeats what a finding on the same gradient already explains."""
+    vague = finding.cause in ("value-dependent", "non-finite")
+    return vague and any((op, gradient) == (finding.op, finding.gradient) for op, gradient, _ in reported)
+
+
+def _tried(
+    context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int], alternate: bool
+) -> Iterator[Finding]:
+    trial = _attempt(context, given, group, which, alternate)
+    if trial is None or not (trial.problems or _mass(context, trial, group)):
+        return
+    seen: set[tuple[str | None, str | None]] = set()
+    for stress, inputs in _narrower(group, which):
+        narrow = trial if (stress,) == tuple(group) and inputs == which else _attempt(context, given, (stress,), inputs)
+        if narrow is None:
+            continue
+        for problem in (*narrow.problems, *_mass(context, narrow, (stress,))):
+            if (problem.op, problem.gradient) not in seen:
+                seen.add((problem.op, problem.gradient))
+                yield _finding(context, given, narrow, stress, problem, inputs)
+    if not seen:
+        for problem in trial.problems:
+            yield _finding(context, given, trial, group[0], problem, which)
+
+
+def _narrower(group: Sequence[Stress], which: Sequence[int]) -> Iterator[tuple[Stress, list[int]]]:
+    """One kind of values on one input, then on all of them: the smallest condition first."""
+    for stress in group:
+        if len(which) > 1:
+            for i in which[:4]:
+                yield stress, [i]
+        yield stress, list(which)
+
+
+def _attempt(
+    context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int], alternate: bool = False
+) -> Trial | None:
+    inputs = stressed(given, group, which, alternate)
+    label = "; ".join(stress.words for stress in group)
+    return attempt(context, blank(context, inputs=inputs, label=label))
+
+
+def _roomy(context: Context) -> tuple[Any, ...]:
+    """The inputs with as many rows as there are kinds of values, and no more than that; as given where that cannot be."""
+    given = wide_inputs(context)
+    letters = letters_of(given, context.base.subject.specs)
+    wanted = {name: min(size, _ROWS) for name, size in letters.sizes.items()}
+    batched = letters.batch is not None and any(given[i].ndim > 1 for i in letters.leading)
+    if batched:
+        wanted[str(letters.batch)] = _ROWS
+    if wanted == letters.sizes:
+        return given
+    inputs = letters.inputs(given, wanted, context.case.seed)
+    if attempt(context, blank(context, inputs=inputs)) is not None:
+        return inputs
+    small = sum(v.numel() for v in given if isinstance(v, torch.Tensor)) <= 1 << 14
+    return given if small else ()
+
+
+def _mass(context: Context, trial: Trial, group: Sequence[Stress]) -> tuple[Finding, ...]:
+    """At a tie each share may vary within its interval, but moving all tied values together has one derivative."""
+    notes = [f for f in trial.examination.findings if f.cause == "convention" and not f.op]
+    if tuple(group) != (EQUAL,) or not notes:
+        return ()
+    actual, wanted, size = 0.0, 0.0, 0.0
+    for i, value in enumerate(trial.inputs):
+        pair = trial.pair(replace(notes[0], gradient=context.name(i))) if stressable(value) else None
+        if pair is not None and bool(torch.isfinite(pair[0]).all()):
+            actual, wanted = actual + float(pair[0].double().sum()), wanted + float(pair[1].double().sum())
+            size += float(pair[1].double().abs().sum()) + float(pair[0].double().abs().sum())
+    dtype = next(v.dtype for v in trial.inputs if stressable(v))
+    if abs(actual - wanted) <= 1e3 * unit_roundoff(dtype) * size:
+        return ()
+    gradient = notes[0].gradient
+    message = notes[0].message.split(" differs")[0] + " does not conserve the mass of its ties"
+    why = f"its elements sum to {show(actual)} where the derivative along all of them is {show(wanted)}"
+    fix = "give one of the tied values the whole gradient, or divide it among them by their number"
+    return (Finding("tie-mass", "error", message, gradient, why, fix, measured=abs(actual - wanted)),)
+
+
+def _finding(
+    context: Context, given: tuple[Any, ...], trial: Trial, stress: Stress, problem: Finding, which: Sequence[int]
+) -> Finding:
+    def rerun(scale: float) -> Trial | None:
+        scaled = Stress(f"{stress.words} times {scale}", lambda row: stress.pattern(row) * scale)
+        return _attempt(context, given, (scaled,), which)
+
+    cause, why = cause_of(trial, stress, problem, rerun)
+    names = " and ".join(context.name(i) for i in which)
+    condition = f"{stress.words} in {names}"
+    at = _where(trial, problem)
+    return replace(
+        problem,
+        cause=cause,
+        severity="error",
+        message=f"{problem.message}, with {condition}",
+        explanation=f"right on the values given, wrong with {condition}{at}: {why or problem.explanation}",
+        suggestion=_SUGGESTIONS.get(cause, problem.suggestion),
+        probe="values",
+        case=condition,
+    )
+
+
+def _where(trial: Trial, problem: Finding) -> str:
+    pair, index = trial.pair(problem), trial.index(problem)
+    if pair is None or index is None or not pair[1].numel():
+        return ""
+    actual, truth = pair[0].double(), pair[1].double()
+    error = (actual - truth).abs().nan_to_num(float("inf"), float("inf"))
+    error[~torch.isfinite(truth)] = 0
+    at = tuple(int(k) for k in torch.unravel_index(error.argmax(), error.shape))
+    value = trial.inputs[index][at]
+    return f" (first at {list(at)}, where {trial.examination.subject.names[index]} is {show(number(value))})"
+
+
+_SUGGESTIONS = {
+    "non-finite": "guard the division, logarithm or root there, as the forward does",
+    "overflow": "use a form that is stable for large values: shift by the maximum, or write it with the output",
+    "masked-branch": "replace the argument of the branch that is not selected by a harmless value before the formula",
+    "tie-mass": "give one of the tied values the whole gradient, or divide it among them by their number",
+    "epsilon-mismatch": "use the same epsilon, in the same place, in forward and backward",
+    "value-dependent": "derive the rule again for these values, or treat them as a case of their own",
+}

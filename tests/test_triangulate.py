@@ -1,0 +1,115 @@
+"""Which oracle decides, and what is said where oracles contradict each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+import gradcheck_lab as gl
+
+
+def tensor(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+class PartlyDetached(torch.autograd.Function):
+    """x · x with one factor detached in the forward's body, as some write it; its backward is right."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x * x.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: torch.Tensor) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * x * grad_output
+
+
+class NumpySquare(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return torch.from_numpy(np.square(x.detach().numpy()))
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: torch.Tensor) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * x * grad_output
+
+
+def log_prob_leaf_ctc() -> gl.Op:
+    """torch's CTC loss, whose autograd takes its input for normalised log-probabilities: not the derivative by them."""
+    lengths = (torch.tensor([6]), torch.tensor([2]))
+
+    def forward(log_probs: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.ctc_loss(log_probs, torch.tensor([[1, 2]]), *lengths, reduction="sum")
+
+    def backward(grad_output: torch.Tensor, output: torch.Tensor, log_probs: torch.Tensor) -> tuple[torch.Tensor]:
+        with torch.enable_grad():
+            leaf = log_probs.detach().requires_grad_()
+            (found,) = torch.autograd.grad(forward(leaf), leaf)
+        return (grad_output * found,)
+
+    return gl.Op(forward, backward, name="ctc")
+
+
+def test_detached_forward_is_decided_by_numbers() -> None:
+    report = gl.check(PartlyDetached, tensor(4))
+    assert report.verdict == "pass"
+    assert "the forward detaches a value or leaves torch, and numbers contradict what is left" in report.oracle
+
+
+def test_forward_in_numpy_is_decided_by_numbers() -> None:
+    report = gl.check(NumpySquare, tensor(4))
+    assert report.verdict == "pass"
+    assert report.oracle.startswith("complex step (autograd cannot follow NumpySquare")
+
+
+def test_contradicting_oracles_are_inconclusive_and_say_which_two_agree() -> None:
+    log_probs = torch.log_softmax(tensor(6, 1, 4), -1)
+    report = gl.check(log_prob_leaf_ctc(), log_probs)
+    assert report.verdict == "inconclusive"
+    finding = next(f for f in report.findings if f.cause == "oracle-disagrees")
+    assert finding.explanation == "manual and autograd agree"
+    assert "pass reference=" in report.reasons[0]
+
+
+def test_reference_of_another_function_is_a_forward_mismatch() -> None:
+    report = gl.check(NumpySquare, torch.tensor([1.0, 2.0]).double(), reference=lambda x: x**3)
+    assert report.verdict == "fail"
+    assert [(f.cause, f.message, f.where) for f in report.findings] == [
+        ("forward-mismatch", "output differs from the reference's", "first seen at [1]: forward 4.0, reference 8.0")
+    ]
+
+
+def test_reference_states_what_is_meant() -> None:
+    clipped = gl.Op(torch.round, lambda grad_output, output, x: (grad_output,), name="straight_through")
+    x = tensor(5)
+    assert gl.check(clipped, x).verdict == "fail"
+    assert gl.check(clipped, x, reference=lambda x: x + (torch.round(x) - x).detach()).verdict == "pass"
+
+
+def test_comparison_alone_of_a_function_takes_two_forwards_and_two_backwards() -> None:
+    calls = {"forward": 0, "backward": 0}
+
+    class Counted(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            calls["forward"] += 1
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: torch.Tensor) -> torch.Tensor:
+            calls["backward"] += 1
+            (x,) = ctx.saved_tensors
+            return 2 * x * grad_output
+
+    report = gl.check(Counted, tensor(50), probes=())
+    assert report.verdict == "pass"
+    assert calls["forward"] <= 2
+    assert calls["backward"] <= 2
+    assert report.evaluations["forward"] == calls["forward"]
