@@ -79,8 +79,11 @@ class Examination:
             self.comparisons, self.findings = [], self.findings[:before]
         oracle = None if self.derived else numeric_oracle(self)
         if oracle is not None:
-            entries = {i: g for i, g in enumerate(self.returned) if is_differentiable(self.case.inputs[i])}
+            entries = {i: g for i, g in enumerate(self.returned) if self._compared(i)}
             self._take(compare_numerically(self.subject, self.case.inputs, entries, oracle))
+
+    def _compared(self, index: int) -> bool:
+        return is_differentiable(self.case.inputs[index]) and index not in self.subject.constants
 
     def _compare(self, manual: Manual, truth: Pass) -> None:
         if self.subject.kind == "program":
@@ -122,6 +125,13 @@ class Examination:
 
     def _grad_outputs(self, recording: Recording) -> tuple[torch.Tensor, ...]:
         given, outputs = self.case.grad_outputs, recording.outputs
+        if recording.fixed_grad_outputs is not None:
+            if given is not None and not self.derived:
+                raise InvalidArgument(
+                    f"the backward of {self.subject.name} takes no upstream gradient; leave grad_output out: "
+                    "it is checked with ones"
+                )
+            return recording.fixed_grad_outputs
         if given is None:
             generator = torch.Generator().manual_seed(self.case.seed)
             carries = [is_differentiable(o) and (recording.engine is None or o.requires_grad) for o in outputs]

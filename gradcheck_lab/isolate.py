@@ -45,7 +45,7 @@ def compare_returned(
     expected = {
         i: truth.gradients.get(Key("input", i) if shares is None else Key(role, first, i))
         for i, value in enumerate(case.inputs)
-        if is_differentiable(value)
+        if is_differentiable(value) and i not in subject.constants
     }
     tensors = {n: v for n, v in zip(names, case.inputs, strict=True) if isinstance(v, torch.Tensor)} | dict(outputs)
     references = {names[i]: g for i, g in expected.items() if g is not None}

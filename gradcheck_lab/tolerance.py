@@ -8,8 +8,9 @@ error of reference r, and a slice all elements that share one index of one axis,
     rms(g - g*) <= 3 max_r rms(e_r) + 2u rms(g*) + smallest subnormal                              for every slice
     |alpha| <= 3 max_r |alpha_r| + 2u + 4 max_r rms(e_r) / (rms(g*) sqrt(N)),  alpha = <g - g*, g*> / <g*, g*>
 
-The rounding of terms as large as the result always counts as one e_r: 4u times the rms of the slice, u in 16 bits, where
-sound implementations accumulate in float32 and round once.
+The rounding of terms as large as the result always counts as one e_r: 16u times the rms of the slice, u in 16 bits, where
+sound implementations accumulate in float32 and round once. Sixteen is what an algebraically rewritten formula such as
+y (1 - y) loses; it is still 1e5 times less than a cast to float32 leaves in float64.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def judge(
     1
     """
     if roundings is None:
-        roundings = 1 if torch.finfo(dtype).bits == 16 else 4
+        roundings = 1 if torch.finfo(dtype).bits == 16 else 16
     if truth.is_complex():
         real = torch.view_as_real
         parts = [real(r.resolve_conj()) for r in references]

@@ -14,6 +14,7 @@ from gradcheck_lab.comparison import show
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.isolate import detached
 from gradcheck_lab.op import as_tuple
+from gradcheck_lab.oracles import Untraceable
 from gradcheck_lab.oracles.autograd import Pass
 from gradcheck_lab.oracles.directional import inner, problem_of
 from gradcheck_lab.oracles.guard import Guarded, guard
@@ -43,7 +44,8 @@ def followed(examination: Examination) -> Pass | None:
         raise
     except Exception as error:
         first = (str(error).strip().splitlines() or ["no message"])[0]
-        examination.unfollowed = f"{type(error).__name__}: {first}"
+        known = isinstance(error, Untraceable)
+        examination.unfollowed = first if known else f"{type(error).__name__}: {first}"
         return None
     if not truth.tracked:
         examination.unfollowed = f"no output of {subject.name} depends on an input through torch functions"

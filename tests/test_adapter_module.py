@@ -12,7 +12,8 @@ from torch import nn
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.adapters import adapt
-from gradcheck_lab.oracles.bodies import Untraceable, own_bodies
+from gradcheck_lab.oracles import Untraceable
+from gradcheck_lab.oracles.bodies import own_bodies
 
 
 class Swish(torch.autograd.Function):

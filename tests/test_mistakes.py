@@ -57,9 +57,7 @@ widths = st.lists(st.integers(4, 6), min_size=5, max_size=5)
 @pytest.mark.parametrize("planted", MISTAKES, ids=str)
 @settings(max_examples=10, derandomize=True)
 @given(widths=widths, seed=st.integers(0, 2**32 - 1))
-def test_planted_mistake_is_caught_at_its_input(
-    planted: Planted, dtype: torch.dtype, widths: list[int], seed: int
-) -> None:
+def test_planted_mistake_is_caught_at_its_input(planted: Planted, dtype: torch.dtype, widths: list[int], seed: int) -> None:
     inputs = draw_inputs(planted.sound.signatures[planted.signature], seed, sizes_of(planted, widths), dtype)
     report = gl.check(planted.op, *inputs, options=planted.options, probes=(), seed=seed)
     assert report.verdict == "fail"

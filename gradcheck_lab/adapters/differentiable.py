@@ -13,7 +13,8 @@ from gradcheck_lab.adapters.engine import Walk, as_leaves
 from gradcheck_lab.adapters.structure import tensors_of
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.oracles.bodies import Untraceable, own_bodies
+from gradcheck_lab.oracles import Untraceable
+from gradcheck_lab.oracles.bodies import own_bodies
 from gradcheck_lab.subject import Recording, Trace
 
 Run = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]

@@ -18,7 +18,8 @@ from gradcheck_lab.adapters.numpy_boundary import from_native, like_output, to_n
 from gradcheck_lab.adapters.places import Place, attributes
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.op import as_tuple
-from gradcheck_lab.oracles.wrap_numpy import NumpyTracer, Target, Untraceable, agree, call, fingerprint
+from gradcheck_lab.oracles import Untraceable
+from gradcheck_lab.oracles.wrap_numpy import NumpyTracer, Target, agree, call, fingerprint
 from gradcheck_lab.subject import Manual, Recording, Trace
 
 

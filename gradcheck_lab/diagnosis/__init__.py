@@ -12,11 +12,13 @@ from gradcheck_lab.diagnosis.shapes import misshapen, trapped
 
 FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (misshapen, rescaled, misplaced, imprecise, trapped)
 
+_PATTERNS = (misplaced, trapped)
+
 
 def explain(evidence: Evidence) -> Explanation:
     """The most specific cause that the evidence supports; `wrong-value` when nothing explains it."""
     for family in FAMILIES:
-        found = family(evidence)
+        found = None if evidence.marginal and family in _PATTERNS else family(evidence)
         if found is not None:
             return found
     return Explanation(

@@ -43,6 +43,15 @@ class Evidence:
         """Whether the tensors are small enough to rearrange and compare freely."""
         return max(self.actual.numel(), self.expected.numel()) <= _MOST
 
+    @property
+    def marginal(self) -> bool:
+        """Whether the error is so near to rounding that any pattern in it would be chance."""
+        if self.actual.shape != self.expected.shape or not self.small:
+            return False
+        a, b = self.actual.to(self.expected.dtype), self.expected
+        error, scale = float(torch.linalg.vector_norm(a - b)), float(torch.linalg.vector_norm(b))
+        return error <= 16 * (8 if torch.finfo(self.dtype).bits == 16 else 64) * unit_roundoff(self.dtype) * scale
+
     def fits(self, candidate: torch.Tensor, actual: torch.Tensor | None = None) -> bool:
         """Whether `actual` (what came back, unless given) is `candidate` up to the rounding of a sound implementation."""
         value = self.actual if actual is None else actual

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import torch
 
 
+class Untraceable(Exception):
+    """A forward that an oracle cannot follow; the message says why, and the next oracle is asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A gradient and how far it may be from the truth.

@@ -21,16 +21,13 @@ from torch.utils import checkpoint
 
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.op import _HandWritten
+from gradcheck_lab.oracles import Untraceable
 from gradcheck_lab.oracles.stand_in import StandIn
 
 _CHECKPOINT = "_checkpoint_without_reentrant_generator"
 _checkpointed: Any = getattr(checkpoint, _CHECKPOINT, None)
 _OF_CUSTOM_OP = "GeneratedBackwardFor_"
 _lock = threading.Lock()
-
-
-class Untraceable(Exception):
-    """Autograd has nothing to say about this forward that the hand-written code did not say itself."""
 
 
 @dataclass

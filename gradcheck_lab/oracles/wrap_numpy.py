@@ -18,14 +18,11 @@ from typing import Any, cast
 import torch
 
 from gradcheck_lab.case import is_differentiable
+from gradcheck_lab.oracles import Untraceable
 
 OUTPUT_ATTRIBUTES = ("output", "outputs", "out")
 
 _announced = False
-
-
-class Untraceable(Exception):
-    """A NumPy forward that cannot be followed by autograd; the message says why."""
 
 
 @dataclass

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING
 
 from gradcheck_lab.probes.aliased_inputs import aliased_inputs
 from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.dtypes import dtypes
+from gradcheck_lab.probes.indices import indices
 from gradcheck_lab.probes.input_layout import input_layout
 from gradcheck_lab.probes.merge import merged
+from gradcheck_lab.probes.modes import modes
 from gradcheck_lab.probes.needs_input_grad import needs_input_grad
+from gradcheck_lab.probes.options import options
+from gradcheck_lab.probes.poison import poison
 from gradcheck_lab.probes.second_backward import second_backward
+from gradcheck_lab.probes.sizes import sizes
 from gradcheck_lab.probes.state import state
 from gradcheck_lab.probes.upstream import upstream
 from gradcheck_lab.probes.upstream_layout import upstream_layout
+from gradcheck_lab.probes.values import values
 from gradcheck_lab.report import Finding
 
 if TYPE_CHECKING:
@@ -33,6 +40,13 @@ PROBES: dict[str, Probe] = {
     "input_layout": input_layout,
     "needs_input_grad": needs_input_grad,
     "aliased_inputs": aliased_inputs,
+    "poison": poison,
+    "sizes": sizes,
+    "values": values,
+    "indices": indices,
+    "dtypes": dtypes,
+    "options": options,
+    "modes": modes,
 }
 ALL: frozenset[str] = frozenset(PROBES)
 

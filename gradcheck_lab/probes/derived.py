@@ -56,7 +56,7 @@ def attempt(context: Context, case: Case) -> Trial | None:
     case = replace(case, grad_outputs=None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if not _valid(context, case):
+        if not valid(context, case):
             return None
         try:
             found = context.examine(case)
@@ -160,7 +160,8 @@ def _one_per_row(given: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     return value / value.sum(-1, keepdim=True)
 
 
-def _valid(context: Context, case: Case) -> bool:
+def valid(context: Context, case: Case) -> bool:
+    """Whether an op's own specs and validators let the case through."""
     op = context.base.subject.op
     if op is None:
         return True

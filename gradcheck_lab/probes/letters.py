@@ -10,10 +10,12 @@ import torch
 
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.probes.derived import resembling
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.derived import blank, resembling, valid
 from gradcheck_lab.specs import Spec, bind
 
 Sizes = Mapping[str, int]
+_MOST = 1 << 14  # elements that a derived call may have where it cannot be made smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class Letters:
 
     @property
     def leading(self) -> tuple[int, ...]:
-        return tuple(i for i, letters in enumerate(self.axes) if letters and letters[0] == self.batch and self.batch is not None)
+        return tuple(
+            i for i, letters in enumerate(self.axes) if letters and letters[0] == self.batch and self.batch is not None
+        )
 
     def inputs(self, given: Sequence[Any], sizes: Sizes, seed: int, lead: int | None = None) -> tuple[Any, ...]:
         """Inputs like the given ones with these sizes, those that carry the batch with one more leading dimension `lead`."""
@@ -113,3 +117,18 @@ def _classes(given: Sequence[Any], axes: Sequence[Sequence[str | None]], sizes: 
             if fits:
                 found[i] = min(fits)[1]
     return found
+
+
+def cut_down(context: Context, given: tuple[Any, ...], largest: int, rows: int | None = None) -> tuple[Any, ...]:
+    """The inputs with no dimension over `largest`, and with `rows` rows; as given, or empty when large, where that cannot be."""
+    letters = letters_of(given, context.base.subject.specs)
+    wanted = {name: min(size, largest) for name, size in letters.sizes.items()}
+    if rows is not None and letters.batch is not None and any(given[i].ndim > 1 for i in letters.leading):
+        wanted[letters.batch] = rows
+    if wanted == letters.sizes:
+        return given
+    inputs = letters.inputs(given, wanted, context.case.seed)
+    case = blank(context, inputs=inputs)
+    if valid(context, case) and not isinstance(context.record(case), Exception):
+        return inputs
+    return given if sum(v.numel() for v in given if isinstance(v, torch.Tensor)) <= _MOST else ()

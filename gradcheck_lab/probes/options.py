@@ -11,10 +11,12 @@ from typing import Any
 from gradcheck_lab.case import Case
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import Trial, attempt, blank, wide_inputs
+from gradcheck_lab.probes.letters import cut_down
 from gradcheck_lab.report import Finding
 
 _WORDS = (("none", "mean", "sum"), ("constant", "reflect", "replicate", "circular"), ("none", "tanh"), ("zeros", "border"))
 _MOST = 6
+_LARGEST = 16
 # what these say is how to run, or where: no option of the function that is differentiated
 _NOT_THE_FUNCTION = frozenset("self ctx inplace generator seed device dtype out requires_grad training_step".split())
 
@@ -23,9 +25,9 @@ def options(context: Context) -> Iterator[Finding]:
     """Change each option that the call gave or its forward defaults, as far as the forward accepts it."""
     if not context.analytic:
         return
-    given = wide_inputs(context)
+    given = cut_down(context, wide_inputs(context), _LARGEST)
     known = {**_defaults(context), **context.case.options}
-    tried = 0
+    tried = 0 if given else _MOST
     reported: set[str | None] = set()
     for changes in _changes(context, known):
         if tried >= _MOST:
@@ -99,9 +101,7 @@ def _words(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in changes.items())
 
 
-def _finding(
-    context: Context, trial: Trial, problem: Finding, changes: Mapping[str, Any], known: Mapping[str, Any]
-) -> Finding:
+def _finding(context: Context, trial: Trial, problem: Finding, changes: Mapping[str, Any], known: Mapping[str, Any]) -> Finding:
     names = context.base.subject.names
     before = {n: known[n] if n in known else context.case.inputs[names.index(n)] for n in changes}
     index, why = trial.index(problem), problem.explanation

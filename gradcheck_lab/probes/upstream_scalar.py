@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -12,17 +12,8 @@ from gradcheck_lab.probes.context import Context
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Key
 
-
-def _first_kept(size: int) -> list[float]:
-    return [0.0, *(float((-1) ** k) for k in range(size - 1))]
-
-
-def _sum_kept(size: int) -> list[float]:
-    pairs = [1.0, -1.0] * (size // 2)
-    return pairs if size % 2 == 0 else [*pairs[2:], 1.0, 1.0, -2.0]
-
-
-_TRIES = (("its first element", _first_kept), ("its sum or mean", _sum_kept))
+_VAGUE = frozenset({"wrong-value", "constant-factor", "missing-term"})
+_FIRST, _SUM = "its first element", "its sum or mean"
 
 
 def scalarized(context: Context, suspects: Sequence[int]) -> Iterator[Finding]:
@@ -30,33 +21,56 @@ def scalarized(context: Context, suspects: Sequence[int]) -> Iterator[Finding]:
 
     `suspects` are the inputs whose gradient is wrong on the base case.
     """
+    vague = {f.gradient for f in context.base.findings if f.cause in _VAGUE}
+    left = [i for i in suspects if context.name(i) in vague and not is_zero(repeated(context).first[i])]
     grads = context.case.grad_outputs or ()
-    left = [i for i in suspects if not is_zero(repeated(context).first[i])]
     if not context.analytic or not left or not any(g.numel() > 1 for g in grads):
         return
     blamed: dict[int, str] = {}
-    for word, weights in _TRIES:
-        changed = tuple(g + _moved(g, weights) if is_differentiable(g) else g for g in grads)
-        if all(torch.equal(a, b) for a, b in zip(changed, grads, strict=True)):
-            continue
-        run = context.run(context.vary(grad_outputs=changed))
-        if run.error is not None:
-            return
-        for i in left:
-            if i not in blamed and alike(context, i, run.gradients[i], repeated(context).first[i]):
-                blamed[i] = word
+    for word, axis in ((_FIRST, None), (_SUM, None), (_SUM, 0), (_SUM, -1)):
+        changed = tuple(g + _moved(g, word, axis) if is_differentiable(g) else g for g in grads)
+        if not all(torch.equal(a, b) for a, b in zip(changed, grads, strict=True)):
+            blamed |= {i: word for i in left if i not in blamed and i in _unmoved(context, changed, left)}
+        if len(blamed) == len(left):
+            break
     if blamed:
-        yield from (_finding(context, i, word) for i, word in blamed.items() if i in _right_for_ones(context, blamed))
+        right = _right_for_ones(context, blamed)
+        yield from (_finding(context, i, word) for i, word in blamed.items() if i in right)
 
 
-def _moved(grad: torch.Tensor, weights: Callable[[int], Sequence[float]]) -> torch.Tensor:
-    """A change of `grad` that is an outer product of the weights of every axis longer than one."""
+def _moved(grad: torch.Tensor, word: str, axis: int | None) -> torch.Tensor:
+    """A change of `grad` that leaves the first of every axis, or the sums over `axis` (None: over each), as they are."""
     found = torch.full((), 0.5, dtype=grad.dtype, device=grad.device).expand(grad.shape)
-    for axis, size in enumerate(grad.shape):
+    for k, size in enumerate(grad.shape):
         if size > 1:
-            row = torch.tensor(weights(size), dtype=grad.dtype, device=grad.device)
-            found = found * row.reshape([-1 if k == axis else 1 for k in range(grad.ndim)])
-    return found if grad.numel() > 1 else torch.zeros_like(grad)
+            weights = _kept(word if axis is None or axis % grad.ndim == k else "", size)
+            row = torch.tensor(weights, dtype=grad.dtype, device=grad.device)
+            found = found * row.reshape([-1 if j == k else 1 for j in range(grad.ndim)])
+    return found if grad.numel() > 1 and (axis is None or grad.shape[axis] > 1) else torch.zeros_like(grad)
+
+
+def _kept(word: str, size: int) -> list[float]:
+    if word == _FIRST:
+        return [0.0] + [1.0] * (size - 1)
+    pairs = [1.0, -1.0] * (size // 2)
+    if word == _SUM:
+        return pairs if size % 2 == 0 else [*pairs[2:], 1.0, 1.0, -2.0]
+    return [1.0] * size
+
+
+def _unmoved(context: Context, grads: tuple[torch.Tensor, ...], suspects: Sequence[int]) -> set[int]:
+    """The suspects whose gradient stays as it was for this upstream, and should not."""
+    found = context.examine(context.vary(grad_outputs=grads))
+    if found is None or not found.comparisons:
+        return set()
+    first, truth, before = repeated(context).first, found.oracle.truth(), context.base.oracle.truth()
+    unmoved = set()
+    for i in suspects:
+        now, then = truth.gradients.get(Key("input", i)), before.gradients.get(Key("input", i))
+        moves = now is not None and then is not None and not context.same(i, now.detach(), then.detach())
+        if moves and alike(context, i, found.returned[i], first[i]):
+            unmoved.add(i)
+    return unmoved
 
 
 def _right_for_ones(context: Context, suspects: dict[int, str]) -> set[int]:
@@ -82,7 +96,7 @@ def _finding(context: Context, index: int, word: str) -> Finding:
         f"gradient of {context.label(index)} uses {word} of grad_output in the place of every element",
         gradient=context.name(index),
         explanation="it is right when all elements of grad_output are equal, and else off by the ratio of that number to each"
-        if word == "its first element"
+        if word == _FIRST
         else "it depends on grad_output by one number made of it, as if every element had the same upstream",
         suggestion="multiply by grad_output itself, broadcast as the output is",
         probe="upstream",

@@ -11,7 +11,7 @@ import torch
 from gradcheck_lab.comparison import number, show
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import Trial, attempt, blank, wide_inputs
-from gradcheck_lab.probes.letters import letters_of
+from gradcheck_lab.probes.letters import cut_down
 from gradcheck_lab.probes.singular import cause_of
 from gradcheck_lab.probes.stress import EQUAL, GROUPS, Stress, stressable, stressed
 from gradcheck_lab.report import Finding
@@ -24,7 +24,7 @@ def values(context: Context) -> Iterator[Finding]:
     """Try stress values on all inputs together and one at a time, several kinds in one call; narrow down where it fails."""
     if not context.analytic:
         return
-    given = _roomy(context)
+    given = cut_down(context, wide_inputs(context), _ROWS, rows=_ROWS)
     constants = context.base.subject.constants
     which = [i for i, v in enumerate(given) if stressable(v) and i not in constants]
     if not which:
@@ -81,23 +81,6 @@ def _attempt(
     inputs = stressed(given, group, which, alternate)
     label = "; ".join(stress.words for stress in group)
     return attempt(context, blank(context, inputs=inputs, label=label))
-
-
-def _roomy(context: Context) -> tuple[Any, ...]:
-    """The inputs with as many rows as there are kinds of values, and no more than that; as given where that cannot be."""
-    given = wide_inputs(context)
-    letters = letters_of(given, context.base.subject.specs)
-    wanted = {name: min(size, _ROWS) for name, size in letters.sizes.items()}
-    batched = letters.batch is not None and any(given[i].ndim > 1 for i in letters.leading)
-    if batched:
-        wanted[str(letters.batch)] = _ROWS
-    if wanted == letters.sizes:
-        return given
-    inputs = letters.inputs(given, wanted, context.case.seed)
-    if attempt(context, blank(context, inputs=inputs)) is not None:
-        return inputs
-    small = sum(v.numel() for v in given if isinstance(v, torch.Tensor)) <= 1 << 14
-    return given if small else ()
 
 
 def _mass(context: Context, trial: Trial, group: Sequence[Stress]) -> tuple[Finding, ...]:

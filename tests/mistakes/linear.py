@@ -54,9 +54,7 @@ MISTAKES = (
     Planted("wrong-sign-of-weight", linear, scaled(linear, 1, lambda *inputs: -1), {"weight": "sign"}),
     Planted("wrong-sign-of-bias", linear, scaled(linear, 2, lambda *inputs: -1), {"bias": "sign"}),
     Planted("transposed-weight", linear, transposed_weight_gradient, {"weight": "transposed"}),
-    Planted(
-        "transposed-square-weight", linear, transposed_weight_gradient, {"weight": "transposed"}, sizes={"d_out": "d_in"}
-    ),
+    Planted("transposed-square-weight", linear, transposed_weight_gradient, {"weight": "transposed"}, sizes={"d_out": "d_in"}),
     Planted("weight-not-transposed-back", linear, weight_not_transposed_back, {"x": "wrong-value"}, sizes={"d_out": "d_in"}),
     Planted("unsummed-bias", linear, unsummed_bias, {"bias": "missing-broadcast-sum"}),
     Planted("bias-with-kept-dimension", linear, bias_with_kept_dimension, {"bias": "wrong-shape"}),
@@ -67,7 +65,9 @@ MISTAKES = (
         scaled(linear, 2, lambda x, weight, bias: 1 / x.shape[:-1].numel()),
         {"bias": "constant-factor"},
     ),
-    Planted("swapped", linear, swapped, {"x": "slots-swapped", "weight": "slots-swapped"}, sizes={"d_out": "d_in", "b": "d_in"}),
+    Planted(
+        "swapped", linear, swapped, {"x": "slots-swapped", "weight": "slots-swapped"}, sizes={"d_out": "d_in", "b": "d_in"}
+    ),
     Planted("first-row-only", linear, first_row_only, {"weight": "wrong-value"}),
     Planted("no-weight", linear, changed(linear, 1, lambda grad: None), {"weight": "missing-gradient"}),
     Planted("zero-bias", linear, changed(linear, 2, torch.zeros_like), {"bias": "zero-gradient"}),

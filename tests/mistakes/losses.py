@@ -60,9 +60,7 @@ def swapped(grad_output: Tensor, output: Tensor, prediction: Tensor, target: Ten
 
 MISTAKES = (
     Planted("wrong-sign", softmax_cross_entropy, scaled(softmax_cross_entropy, 0, lambda *i: -1), {"logits": "sign"}),
-    Planted(
-        "forgotten-mean", softmax_cross_entropy, scaled(softmax_cross_entropy, 0, rows_of), {"logits": "constant-factor"}
-    ),
+    Planted("forgotten-mean", softmax_cross_entropy, scaled(softmax_cross_entropy, 0, rows_of), {"logits": "constant-factor"}),
     Planted(
         "mean-of-sum",
         softmax_cross_entropy,

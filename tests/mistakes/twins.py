@@ -116,9 +116,7 @@ def mse_divided_first(
     return grad, -grad
 
 
-def mse_expanded(
-    grad_output: Tensor, output: Tensor, prediction: Tensor, target: Tensor, *, reduction: str = "mean"
-) -> Any:
+def mse_expanded(grad_output: Tensor, output: Tensor, prediction: Tensor, target: Tensor, *, reduction: str = "mean") -> Any:
     factor = 2 * grad_output / divisor_of(prediction, reduction)
     return factor * prediction - factor * target, factor * target - factor * prediction
 
