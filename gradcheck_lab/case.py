@@ -40,12 +40,14 @@ def copy_inputs(inputs: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def copy_tensor(value: torch.Tensor) -> torch.Tensor:
-    """A detached copy that keeps the strides of `value`; the elements of an expanded tensor stay shared."""
+    """A detached copy that lies in memory as `value` does: its strides, gaps and offset; expanded elements stay shared."""
     value = value.detach()
-    if any(stride == 0 and size > 1 for stride, size in zip(value.stride(), value.shape, strict=True)):
-        narrow = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in value.stride())
-        return copy_tensor(value[narrow]).expand(value.shape)
-    return value.clone()
+    if value.layout != torch.strided or not value.numel() or value.is_contiguous():
+        return value.clone()
+    reach = 1 + sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True))
+    storage = value.new_zeros(value.storage_offset() + reach)
+    storage[value.storage_offset() :] = value.as_strided((reach,), (1,), value.storage_offset())
+    return storage.as_strided(value.shape, value.stride(), value.storage_offset())
 
 
 def random_like(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -23,7 +23,9 @@ from gradcheck_lab.tolerance import judge
 
 _COPIED = 1 << 20
 _COARSE = 16
-_ENGINE = tuple(str(Path(__file__).parent / name) for name in ("examine.py", "adapters", "oracles", "op.py", "variable.py"))
+_ENGINE = tuple(
+    str(Path(__file__).parent / name) for name in ("examine.py", "adapters", "oracles", "probes", "op.py", "variable.py")
+)
 
 
 def compare_returned(

@@ -91,6 +91,7 @@ class Subject:
     unless the user's code writes to it. `op` is set where the subject is a single op, whose rule can be run on any values.
     `constants` are the floating inputs, by index, that are no variables of the backward: the targets of a loss.
     `call_reference(reference, inputs, options)` runs the user's `reference=` where flat inputs are not what it takes.
+    `user` is the Function's class or the operator, for what is registered with it besides the backward.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Subject:
     oracle: str = "autograd"
     constants: frozenset[int] = frozenset()
     call_reference: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
+    user: Any = None
 
 
 def input_labels(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -102,6 +102,14 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: gl.check(ops.linear, X, W),
         "linear: it takes 3 inputs and 2 were given",
     ),
+    "too-few-inputs-of-a-loss": (
+        lambda: gl.check(ops.mse_loss, X),
+        "mse_loss: it takes 2 inputs and 1 were given",
+    ),
+    "too-many-inputs-of-a-loss": (
+        lambda: gl.check(ops.softmax_cross_entropy, X, LABELS, X),
+        "softmax_cross_entropy: it takes 2 inputs and 3 were given",
+    ),
     "too-many-inputs": (
         lambda: gl.check(ops.relu, X, W),
         "relu: it takes 1 inputs and 2 were given",

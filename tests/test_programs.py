@@ -104,9 +104,7 @@ def test_wrong_op_among_sound_ones_is_blamed(steps: tuple[Step, ...], data: st.D
         assert gradient.verdict == "pass" or gradient.contaminated_by == "wrong_op", report
 
 
-def reached(
-    steps: Sequence[Step], wrong: dict[int, Op], inputs: tuple[torch.Tensor, ...], seed: int
-) -> bool:
+def reached(steps: Sequence[Step], wrong: dict[int, Op], inputs: tuple[torch.Tensor, ...], seed: int) -> bool:
     """Whether the mistake shows: the first operand of the wrong step gets a gradient other than zero from it."""
     (place,) = wrong
     shares: list[torch.Tensor] = []

@@ -13,9 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
-FENCED = re.compile(
-    r"^(?P<indent> *)```(?P<language>.*)\n(?P<text>(?:.*\n)*?)(?P=indent)``` *$", re.MULTILINE
-)
+FENCED = re.compile(r"^(?P<indent> *)```(?P<language>.*)\n(?P<text>(?:.*\n)*?)(?P=indent)``` *$", re.MULTILINE)
 COMMAND = re.compile(r"^<!-- command: (?P<name>.+) -->\n```bash\n(?P<line>.+)\n```$", re.MULTILINE)
 SECONDS = re.compile(r"\b\d+(?:\.\d+)?(?:e[+-]?\d+)? ?(?:[mµn]?s|seconds?)\b")
 
@@ -92,9 +90,7 @@ def test_document_fences_are_all_seen(path: Path) -> None:
     assert 2 * len(blocks_of(markdown)) == len(re.findall(r"^[ >]*(?:```|~~~)", markdown, re.MULTILINE))
 
 
-@pytest.mark.parametrize(
-    ("name", "extra", "program"), [("demo", "demo", "gradcheck-lab demo"), ("test", "test", "pytest")]
-)
+@pytest.mark.parametrize(("name", "extra", "program"), [("demo", "demo", "gradcheck-lab demo"), ("test", "test", "pytest")])
 def test_readme_command_is_one_line_that_sets_itself_up(name: str, extra: str, program: str) -> None:
     commands = COMMAND.finditer(README.read_text(encoding="utf-8"))
     lines = [found["line"] for found in commands if found["name"] == name]

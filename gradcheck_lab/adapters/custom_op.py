@@ -48,6 +48,7 @@ def adapt_custom_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]
         call_reference=lambda reference, given, options: _tensors(
             call_as_given(reference, len(inputs), slots.parameters, slots.arguments(given, options), options)
         ),
+        user=value,
     )
 
 

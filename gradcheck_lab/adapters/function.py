@@ -55,6 +55,7 @@ def adapt_function(value: Any, inputs: tuple[Any, ...], options: dict[str, Any])
         call_reference=lambda reference, given, options: _tensors(
             call_as_given(reference, len(inputs), names, overridden(names, given, options), options)
         ),
+        user=function,
     )
 
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradcheck_lab.diagnosis.arrangement import misplaced
+from gradcheck_lab.diagnosis.conjugate import unconjugated
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.precision import imprecise
 from gradcheck_lab.diagnosis.scaling import rescaled
 from gradcheck_lab.diagnosis.shapes import misshapen, trapped
 
-FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (misshapen, rescaled, misplaced, imprecise, trapped)
+FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (
+    misshapen,
+    rescaled,
+    unconjugated,
+    misplaced,
+    imprecise,
+    trapped,
+)
 
 _PATTERNS = (misplaced, trapped)
 

@@ -10,8 +10,10 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from gradcheck_lab.probes.aliased_inputs import aliased_inputs
+from gradcheck_lab.probes.calls import repeatable
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.dtypes import dtypes
+from gradcheck_lab.probes.forward_mode import forward_mode
 from gradcheck_lab.probes.indices import indices
 from gradcheck_lab.probes.input_layout import input_layout
 from gradcheck_lab.probes.merge import merged
@@ -19,12 +21,14 @@ from gradcheck_lab.probes.modes import modes
 from gradcheck_lab.probes.needs_input_grad import needs_input_grad
 from gradcheck_lab.probes.options import options
 from gradcheck_lab.probes.poison import poison
+from gradcheck_lab.probes.registration import registration
 from gradcheck_lab.probes.second_backward import second_backward
 from gradcheck_lab.probes.sizes import sizes
 from gradcheck_lab.probes.state import state
 from gradcheck_lab.probes.upstream import upstream
 from gradcheck_lab.probes.upstream_layout import upstream_layout
 from gradcheck_lab.probes.values import values
+from gradcheck_lab.probes.vmap import vmap
 from gradcheck_lab.report import Finding
 
 if TYPE_CHECKING:
@@ -47,7 +51,12 @@ PROBES: dict[str, Probe] = {
     "dtypes": dtypes,
     "options": options,
     "modes": modes,
+    "forward_mode": forward_mode,
+    "vmap": vmap,
+    "registration": registration,
 }
+# these tell whether a call can be repeated at all; no other derived call means anything where it cannot
+_FIRST = ("state", "second_backward", "registration")
 ALL: frozenset[str] = frozenset(PROBES)
 
 
@@ -59,5 +68,8 @@ def run_probes(examination: Examination, names: Collection[str]) -> list[Finding
     if not examination.comparisons or not examination.returned:
         return examination.findings
     context = Context(examination)
-    found = [finding for name, probe in PROBES.items() if name in names for finding in probe(context)]
+    found: list[Finding] = []
+    for name, probe in PROBES.items():
+        if name in names and (name in _FIRST or repeatable(context)):
+            found += probe(context)
     return merged(examination.findings, found)

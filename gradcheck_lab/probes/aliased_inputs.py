@@ -10,15 +10,13 @@ import torch
 from gradcheck_lab.isolate import user_traceback
 from gradcheck_lab.probes.calls import (
     alike,
-    backward_given,
     compared,
     is_zero,
     outputs_alike,
-    record_given,
     repeatable,
-    snapshot,
+    run_given,
 )
-from gradcheck_lab.probes.context import Context, Run
+from gradcheck_lab.probes.context import Context
 from gradcheck_lab.report import Finding
 
 
@@ -32,11 +30,12 @@ def aliased_inputs(context: Context) -> Iterator[Finding]:
     inputs = context.case.inputs
     shared = inputs[slots[0]].detach().clone()
     clones = [shared.clone() if i in slots else _copy(v) for i, v in enumerate(inputs)]
-    apart, _ = _run(context, clones)
+    apart = run_given(context, clones)
     if apart is None or apart.error is not None:
         return
-    together, written = _run(context, [shared if i in slots else _copy(v) for i, v in enumerate(inputs)])
-    # a forward that writes in place means something else when its inputs are one
+    together = run_given(context, [shared if i in slots else _copy(v) for i, v in enumerate(inputs)])
+    # a forward that writes in place gives something else when its inputs are one
+    written = not torch.equal(torch.nan_to_num(shared), torch.nan_to_num(inputs[slots[0]]))
     if together is None or written or not outputs_alike(context, together.outputs, apart.outputs):
         return
     error = together.error
@@ -76,17 +75,6 @@ def _kind(value: torch.Tensor) -> tuple[Any, ...]:
 
 def _copy(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, torch.Tensor) else value
-
-
-def _run(context: Context, inputs: Sequence[Any]) -> tuple[Run | None, bool]:
-    before = snapshot(inputs)
-    recording = record_given(context, inputs, context.case)
-    if isinstance(recording, Exception):
-        return None, False
-    written = any(not torch.equal(a, b) for a, b in zip(before, inputs, strict=True) if isinstance(a, torch.Tensor))
-    outputs = snapshot(recording.outputs)
-    run, _ = backward_given(context, recording, context.case.grad_outputs or (), context.case.seed)
-    return Run(outputs, snapshot(run.gradients), run.error), written
 
 
 def _total(gradients: Sequence[Any], slots: Sequence[int]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +11,10 @@ import torch
 
 from gradcheck_lab.case import Case, copy_tensor, is_differentiable, seed_all
 from gradcheck_lab.op import as_tuple
+from gradcheck_lab.oracles.rounding import perturb
 from gradcheck_lab.probes.context import Context, Run
 from gradcheck_lab.subject import Key, Recording
-from gradcheck_lab.tolerance import judge
+from gradcheck_lab.tolerance import judge, unit_roundoff
 
 if TYPE_CHECKING:
     from gradcheck_lab.examine import Examination
@@ -35,6 +36,7 @@ class Repeated:
 
 
 _last: tuple[weakref.ref[Examination], Repeated] | None = None
+_rounded: tuple[weakref.ref[Examination], list[Run]] | None = None
 
 
 def repeated(context: Context) -> Repeated:
@@ -90,13 +92,24 @@ def backward_given(
         return run, None
 
 
-def run_given(context: Context, inputs: Sequence[Any], case: Case | None = None) -> Run:
-    """Forward on these very tensors, then backward with the upstream of `case`, the base case by default."""
-    case = case or context.case
-    recording = record_given(context, inputs, case)
+def run_kept(context: Context, case: Case) -> Run:
+    """Run a case, with copies of what it gave, which no later call can write to."""
+    recording = context.record(case)
     if isinstance(recording, Exception):
         return Run(error=recording)
-    return backward_given(context, recording, case.grad_outputs or (), case.seed)[0]
+    outputs = snapshot(recording.outputs)
+    run = context.backward(recording, case.grad_outputs or (), case.seed)
+    return Run(outputs, snapshot(run.gradients), run.error)
+
+
+def run_given(context: Context, inputs: Sequence[Any]) -> Run | None:
+    """Forward on these very tensors, then backward with the base upstream; None where the forward refuses them."""
+    recording = record_given(context, inputs, context.case)
+    if isinstance(recording, Exception):
+        return None
+    outputs = snapshot(recording.outputs)
+    run, _ = backward_given(context, recording, context.case.grad_outputs or (), context.case.seed)
+    return Run(outputs, snapshot(run.gradients), run.error)
 
 
 def is_zero(value: Any) -> bool:
@@ -113,8 +126,7 @@ def alike(context: Context, index: int, actual: Any, expected: Any) -> bool:
     actual, expected = snapshot((actual, expected))
     if context.same(index, actual, expected):
         return True
-    key = Key("input", index)
-    return _within_noise(context, actual, expected, lambda found: found.gradients.get(key))
+    return _within_noise(context, actual, expected, lambda run: run.gradients[index])
 
 
 def differing(context: Context, actual: Sequence[Any], expected: Sequence[Any]) -> int | None:
@@ -126,26 +138,22 @@ def differing(context: Context, actual: Sequence[Any], expected: Sequence[Any]) 
 
 def outputs_alike(context: Context, actual: Sequence[Any], expected: Sequence[Any]) -> bool:
     """Whether two forwards gave the same, up to rounding."""
-    if len(actual) != len(expected):
-        return False
-    for k, (mine, theirs) in enumerate(zip(actual, expected, strict=True)):
-        if not is_differentiable(mine) or not is_differentiable(theirs):
-            if isinstance(mine, torch.Tensor) and isinstance(theirs, torch.Tensor) and not torch.equal(mine, theirs):
-                return False
-            continue
-        mine, theirs = snapshot((mine, theirs))
-        if not context.same(0, mine, theirs) and not _within_noise(context, mine, theirs, lambda found, k=k: found.outputs[k]):
-            return False
-    return True
+    return len(actual) == len(expected) and all(_output_alike(context, k, actual[k], expected[k]) for k in range(len(actual)))
 
 
-def _within_noise(context: Context, actual: torch.Tensor, expected: torch.Tensor, pick: Any) -> bool:
+def _output_alike(context: Context, k: int, mine: Any, theirs: Any) -> bool:
+    if not is_differentiable(mine) or not is_differentiable(theirs):
+        both = isinstance(mine, torch.Tensor) and isinstance(theirs, torch.Tensor)
+        return not both or torch.equal(mine, theirs)
+    mine, theirs = snapshot((mine, theirs))
+    return context.same(0, mine, theirs) or _within_noise(context, mine, theirs, lambda run: run.outputs[k])
+
+
+def _within_noise(context: Context, actual: torch.Tensor, expected: torch.Tensor, pick: Callable[[Run], Any]) -> bool:
     """Whether the difference is what rounding does to this call: cancellation and ill-conditioned inputs raise it."""
-    if not context.analytic or actual.shape != expected.shape or not is_differentiable(actual):
+    if actual.shape != expected.shape or not is_differentiable(actual):
         return False
-    oracle = context.base.oracle
-    truth = pick(oracle.truth())
-    found = [pick(each) for each in oracle.references("simulated", actual.dtype)]
+    truth, *found = [pick(each) for each in _perturbed(context, actual.dtype)] or [None]
     if truth is None or not found or any(r is None or r.shape != expected.shape for r in [truth, *found]):
         return False
     wide = expected.to(torch.complex128 if expected.is_complex() else torch.float64)
@@ -155,16 +163,33 @@ def _within_noise(context: Context, actual: torch.Tensor, expected: torch.Tensor
     return judge(clean, wide.masked_fill(both, 0.0), actual.dtype, noise, roundings=64).passed
 
 
+def _perturbed(context: Context, dtype: torch.dtype) -> list[Run]:
+    """A run, and the same under simulated rounding: of the oracle, else of the hand-written side on perturbed inputs."""
+    global _rounded
+    if context.analytic:
+        oracle, keys = context.base.oracle, [Key("input", i) for i in range(len(context.case.inputs))]
+        passes = [oracle.truth(), *oracle.references("simulated", dtype)]
+        return [Run(found.outputs, tuple(found.gradients.get(key) for key in keys)) for found in passes]
+    if _rounded is None or _rounded[0]() is not context.base:
+        inputs, u = context.case.inputs, unit_roundoff(dtype)
+        nudged = [tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in inputs) for salt in (1, 2)]
+        cases = [context.vary(inputs=values) for values in nudged]
+        runs = [run_kept(context, case) for case in (context.case, *cases)]
+        _rounded = (weakref.ref(context.base), [run for run in runs if run.error is None])
+    return _rounded[1]
+
+
 def _repeat(context: Context) -> Repeated:
     first = snapshot(context.gradients)
     recording = context.record(context.case)
     if isinstance(recording, Exception):
         return Repeated(first, Run(error=recording), (), "raises", False)
     without = recording.fixed_grad_outputs is not None
+    outputs = snapshot(recording.outputs)
     again = context.backward(recording, context.case.grad_outputs or (), context.case.seed)
     if again.error is not None:
         return Repeated(first, again, (), "raises", without)
-    kept = snapshot(again.gradients)
+    again, kept = Run(outputs, again.gradients), snapshot(again.gradients)
     return Repeated(first, again, kept, _how(context, first, again, kept), without)
 
 
@@ -173,10 +198,11 @@ def _how(context: Context, first: tuple[Any, ...], again: Run, kept: tuple[Any, 
     if at is None:
         equal = all(_identical(kept[i], first[i]) for i in compared(context))
         return "equal" if equal else "noise"
-    third = context.run(context.case)
-    if third.error is not None or len(third.gradients) != len(kept):
+    # the examination may have run the rule more than once: the increments of two further calls tell
+    third, fourth = run_kept(context, context.case), run_kept(context, context.case)
+    if len(third.gradients) != len(kept) or len(fourth.gradients) != len(kept):
         return "nondeterministic"
-    before, now, after = first[at], kept[at], snapshot(third.gradients)[at]
+    before, now, after = kept[at], third.gradients[at], fourth.gradients[at]
     tensors = all(isinstance(v, torch.Tensor) and v.shape == now.shape for v in (before, now, after))
     if tensors and alike(context, at, after - now, now - before):
         return "accumulates"

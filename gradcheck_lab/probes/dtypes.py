@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from gradcheck_lab.case import Case, is_differentiable, random_like
+from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.oracles.autograd import AutogradOracle
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import Trial, attempt, blank
 from gradcheck_lab.probes.letters import cut_down
 from gradcheck_lab.report import Finding
-from gradcheck_lab.subject import Key
 from gradcheck_lab.tolerance import judge, unit_roundoff
 
 _REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -24,7 +22,7 @@ _MARGIN = 8.0
 
 
 def dtypes(context: Context) -> Iterator[Finding]:
-    """Run the same values in the other dtypes; complex ones only for a note, where the user's call is real."""
+    """Run the same values in the other dtypes; a real call is not tried in complex ones, which few rules are meant for."""
     given = cut_down(context, context.case.inputs, _LARGEST)
     own = {v.dtype for v in given if is_differentiable(v)}
     if not context.analytic or not given or len(own) != 1 or context.base.subject.kind == "program":
@@ -39,13 +37,11 @@ def dtypes(context: Context) -> Iterator[Finding]:
             if finding.gradient not in reported:
                 reported.add(finding.gradient)
                 yield finding
-    if not mine.is_complex:
-        yield from _complex(context, given)
 
 
 def _lane(context: Context, given: tuple[Any, ...], mine: torch.dtype, dtype: torch.dtype) -> Iterator[Finding]:
     inputs = tuple(v.to(dtype) if is_differentiable(v) else v for v in given)
-    trial = attempt(context, blank(context, inputs=inputs, label=_name(dtype)))
+    trial = attempt(context, blank(context, inputs=inputs, label=_name(dtype)), lane=True)
     for problem in () if trial is None else trial.problems:
         if trial is not None and _counts(trial, problem, mine, dtype):
             yield _finding(context, trial, problem, mine, dtype)
@@ -102,56 +98,6 @@ def _narrow(trial: Trial, problem: Finding, dtype: torch.dtype) -> bool:
     size = float(torch.linalg.vector_norm(pair[1].to(torch.complex128 if pair[1].is_complex() else torch.float64)))
     error = float(torch.linalg.vector_norm(pair[0].to(pair[1]) - pair[1]))
     return 0 < error < 0.02 * size
-
-
-def _complex(context: Context, given: tuple[Any, ...]) -> Iterator[Finding]:
-    """One note where the forward accepts complex inputs and the backward does not conjugate."""
-    generator = torch.Generator().manual_seed(context.case.seed)
-
-    def turned(value: torch.Tensor) -> torch.Tensor:
-        angle = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
-        return torch.polar(value.double().abs() + 0.1, angle)
-
-    inputs = tuple(turned(v) if is_differentiable(v) else v for v in given)
-    case = blank(context, inputs=inputs, label="complex128")
-    wrong = _without_conjugate(context, case)
-    if wrong:
-        names = " and ".join(context.label(i) for i in wrong)
-        yield Finding(
-            "missing-conjugate",
-            "note",
-            f"gradient of {names} is wrong for complex inputs",
-            gradient=context.name(wrong[0]),
-            explanation="the forward accepts complex inputs, and the backward is right for real ones only",
-            suggestion="conjugate the local derivative, g * dy.conj(), or refuse complex inputs in the forward",
-            probe="dtypes",
-            case="complex128",
-        )
-
-
-def _without_conjugate(context: Context, case: Case) -> list[int]:
-    """The inputs whose gradient is wrong for complex numbers; empty where the forward does not take them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        recording = context.record(case)
-        if isinstance(recording, Exception) or not all(o.is_complex() for o in recording.outputs):
-            return []
-        generator = torch.Generator().manual_seed(case.seed)
-        grads = tuple(random_like(o, generator) for o in recording.outputs)
-        found = context.backward(recording, grads, case.seed)
-        try:
-            oracle = AutogradOracle(context.base.subject, replace(case, grad_outputs=grads), context.base.evaluations)
-            truth = oracle.truth()
-        except Exception:  # no derivative is defined for complex numbers
-            return []
-    wrong = []
-    for i, mine in enumerate(found.gradients):
-        wanted = truth.gradients.get(Key("input", i))
-        if isinstance(mine, torch.Tensor) and wanted is not None and mine.shape == wanted.shape and i not in context.wrong:
-            error, size = torch.linalg.vector_norm(mine.to(wanted) - wanted), torch.linalg.vector_norm(wanted)
-            if bool(error > 1e-6 * size):
-                wrong.append(i)
-    return wrong
 
 
 def _first(context: Context) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.case import is_differentiable, seed_all
-from gradcheck_lab.probes.calls import backward_given, differing, outputs_alike, record_given, repeatable, repeated, snapshot
+from gradcheck_lab.case import copy_tensor, is_differentiable, seed_all
+from gradcheck_lab.probes.calls import differing, outputs_alike, record_given, repeatable, repeated, run_given
 from gradcheck_lab.probes.context import Context, Run
 from gradcheck_lab.probes.upstream_layout import sliced, transposed
 from gradcheck_lab.report import Finding
@@ -26,22 +26,31 @@ def input_layout(context: Context) -> Iterator[Finding]:
     if not repeatable(context):
         return
     whole = repeated(context)
+    # torch's own kernels may read a module's parameters without strides (batch_norm's backward does): they stay as they are
+    fixed = {i for i in range(len(context.case.inputs)) if _held(context, i)}
     plain = tuple(v.detach().clone() if isinstance(v, torch.Tensor) else v for v in context.case.inputs)
     base = Run(whole.again.outputs, whole.first)
     for word, change in _LAYOUTS.items():
-        finding = _tried(context, word, plain, tuple(change(v) if _movable(v) else v for v in plain), base)
+        finding = _tried(
+            context, word, plain, tuple(change(v) if _movable(v) and i not in fixed else v for i, v in enumerate(plain)), base
+        )
         if finding is not None:
             yield finding
             return
-    expanded = tuple(v.narrow(0, 0, 1).expand(v.shape) if _movable(v) and is_differentiable(v) else v for v in plain)
+    spread = [i for i, v in enumerate(plain) if _movable(v) and is_differentiable(v) and i not in fixed]
+    expanded = tuple(v.narrow(0, 0, 1).expand(v.shape) if i in spread else v for i, v in enumerate(plain))
     if all(_placed_alike(a, b) for a, b in zip(plain, expanded, strict=True)):
         return
     contiguous = tuple(v.contiguous() if isinstance(v, torch.Tensor) else v for v in expanded)
-    twin = _run(context, contiguous)
+    twin = run_given(context, [_apart(v) for v in contiguous])
     if isinstance(twin, Run):
         finding = _tried(context, "expanded (stride 0)", contiguous, expanded, twin)
         if finding is not None:
             yield finding
+
+
+def _held(context: Context, index: int) -> bool:
+    return context.base.subject.kind == "module" and context.label(index).startswith("parameter")
 
 
 def _movable(value: Any) -> bool:
@@ -84,7 +93,7 @@ def _tried(context: Context, word: str, plain: Sequence[Any], placed: Sequence[A
 
 
 def _problem(context: Context, inputs: Sequence[Any], expected: Run) -> tuple[str, str | None] | None:
-    run = _run(context, inputs)
+    run = run_given(context, [_apart(v) for v in inputs])
     if run is None:
         return None
     if run.error is not None:
@@ -92,27 +101,12 @@ def _problem(context: Context, inputs: Sequence[Any], expected: Run) -> tuple[st
     if not outputs_alike(context, run.outputs, expected.outputs):
         # torch draws masks in the order of memory: another layout is then another call
         return None if _draws(context, inputs) else ("the output differs", None)
-    at = differing(context, snapshot(run.gradients), expected.gradients)
+    at = differing(context, run.gradients, expected.gradients)
     return None if at is None else (f"gradient of {context.label(at)} differs", context.name(at))
 
 
-def _run(context: Context, inputs: Sequence[Any]) -> Run | None:
-    """A run on tensors laid out as given, apart from them; None where the forward refuses."""
-    recording = record_given(context, [_apart(v) for v in inputs], context.case)
-    if isinstance(recording, Exception):
-        return None
-    outputs = snapshot(recording.outputs)
-    run, _ = backward_given(context, recording, context.case.grad_outputs or (), context.case.seed)
-    return Run(outputs, run.gradients, run.error)
-
-
 def _apart(value: Any) -> Any:
-    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
-        return value
-    reach = 1 + sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True)) if value.numel() else 0
-    storage = value.as_strided((reach,), (1,), value.storage_offset()).clone()
-    spare = value.new_zeros(value.storage_offset())
-    return torch.cat([spare, storage]).as_strided(value.shape, value.stride(), value.storage_offset())
+    return copy_tensor(value) if isinstance(value, torch.Tensor) else value
 
 
 def _draws(context: Context, inputs: Sequence[Any]) -> bool:

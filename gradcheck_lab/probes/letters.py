@@ -120,10 +120,10 @@ def _classes(given: Sequence[Any], axes: Sequence[Sequence[str | None]], sizes: 
 
 
 def cut_down(context: Context, given: tuple[Any, ...], largest: int, rows: int | None = None) -> tuple[Any, ...]:
-    """The inputs with no dimension over `largest`, and with `rows` rows; as given, or empty when large, where that cannot be."""
+    """The inputs with no dimension over `largest`, and `rows` rows; as given, or empty when large, where that cannot be."""
     letters = letters_of(given, context.base.subject.specs)
     wanted = {name: min(size, largest) for name, size in letters.sizes.items()}
-    if rows is not None and letters.batch is not None and any(given[i].ndim > 1 for i in letters.leading):
+    if rows is not None and letters.batch is not None:
         wanted[letters.batch] = rows
     if wanted == letters.sizes:
         return given

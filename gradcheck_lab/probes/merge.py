@@ -8,6 +8,9 @@ from dataclasses import replace
 from gradcheck_lab.report import Finding
 
 _UNEXPLAINED = frozenset({"wrong-value"})
+# what these do to a gradient may look like a constant or a pattern by chance
+_OVERRULES = frozenset({"upstream-ignored", "not-linear", "accumulates-across-calls", "nondeterministic"})
+_PATTERNS = frozenset({"constant-factor", "permuted", "missing-term", "low-precision"})
 _EXPLAINS = frozenset(
     "upstream-ignored upstream-scalarized not-linear output-gradient-dropped undefined-upstream mutates-saved stale-state "
     "accumulates-across-calls nondeterministic unwritten-elements duplicate-index random-replay missing-conjugate "
@@ -16,6 +19,12 @@ _EXPLAINS = frozenset(
 _CONSEQUENCES = frozenset(
     "value-dependent size-specialised option-specialised low-precision overflow epsilon-mismatch wrong-value".split()
 )
+# these check other code of the user's than the backward: nothing that the backward does wrong makes them a repetition
+_OTHER_CODE = frozenset({"forward_mode", "vmap", "opcheck"})
+
+
+def _explained(finding: Finding, reason: Finding) -> bool:
+    return finding.cause in _UNEXPLAINED or (reason.cause in _OVERRULES and finding.cause in _PATTERNS)
 
 
 def merged(base: Sequence[Finding], probed: Sequence[Finding]) -> list[Finding]:
@@ -30,7 +39,7 @@ def merged(base: Sequence[Finding], probed: Sequence[Finding]) -> list[Finding]:
     found: list[Finding] = []
     for finding in base:
         reason = reasons.get(finding.gradient) or reasons.get(None)
-        if finding.severity == "error" and finding.cause in _UNEXPLAINED and reason is not None:
+        if finding.severity == "error" and reason is not None and _explained(finding, reason):
             used.add(id(reason))
             finding = replace(
                 finding,
@@ -42,6 +51,9 @@ def merged(base: Sequence[Finding], probed: Sequence[Finding]) -> list[Finding]:
         found.append(finding)
     seen = {(f.cause, f.gradient) for f in found}
     for finding in probed:
+        if finding.probe in _OTHER_CODE:
+            found.append(finding)
+            continue
         known = id(finding) in used or (finding.cause, finding.gradient) in seen
         follows = (finding.gradient, finding.op) in wrong and finding.cause in _CONSEQUENCES
         if not known and not follows:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,7 +10,7 @@ import torch
 
 from gradcheck_lab.case import seed_all
 from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import attempt, blank, wide_inputs
+from gradcheck_lab.probes.derived import attempt, blank, random_states, same_states, wide_inputs
 from gradcheck_lab.report import Finding
 
 
@@ -64,9 +62,9 @@ def _set(owner: Any, training: bool) -> None:
 
 def _random(context: Context) -> Iterator[Finding]:
     seed_all(context.case.seed)
-    before = _states()
+    before = random_states()
     recording = context.record(context.case)
-    if isinstance(recording, Exception) or _equal(before, _states()) or context.case.grad_outputs is None:
+    if isinstance(recording, Exception) or same_states(before, random_states()) or context.case.grad_outputs is None:
         return
     name = context.base.subject.name
     yield Finding("stochastic", "note", f"{name} draws random numbers; they were replayed", probe="modes", case="as given")
@@ -78,20 +76,8 @@ def _random(context: Context) -> Iterator[Finding]:
                 "error",
                 f"gradient of {context.label(i)} is not that of the forward's random draw",
                 gradient=context.name(i),
-                explanation="with other random numbers at hand, the same forward's backward gives another result: it draws anew",
+                explanation="the same forward's backward gives another result with other random numbers at hand: it draws anew",
                 suggestion="save the mask, or the generator's state, in the forward and use it in the backward",
                 probe="modes",
                 case="the backward after other random numbers",
             )
-
-
-def _states() -> tuple[Any, ...]:
-    numpy = sys.modules.get("numpy")
-    drawn = None if numpy is None else numpy.random.get_state()
-    words = None if drawn is None else (drawn[1].tobytes(), drawn[2])
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return torch.get_rng_state(), random.getstate(), words, [state.tolist() for state in cuda]
-
-
-def _equal(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-    return torch.equal(a[0], b[0]) and a[1:] == b[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -25,14 +26,13 @@ def options(context: Context) -> Iterator[Finding]:
     """Change each option that the call gave or its forward defaults, as far as the forward accepts it."""
     if not context.analytic:
         return
-    given = cut_down(context, wide_inputs(context), _LARGEST)
     known = {**_defaults(context), **context.case.options}
-    tried = 0 if given else _MOST
     reported: set[str | None] = set()
-    for changes in _changes(context, known):
-        if tried >= _MOST:
+    given: tuple[Any, ...] = ()
+    for changes in itertools.islice(_changes(context, known), _MOST):
+        given = given or cut_down(context, wide_inputs(context), _LARGEST)
+        if not given:
             return
-        tried += 1
         trial = attempt(context, _with(context, given, changes))
         for problem in () if trial is None else trial.problems:
             if problem.gradient not in reported and trial is not None:
@@ -111,6 +111,7 @@ def _finding(context: Context, trial: Trial, problem: Finding, changes: Mapping[
     return replace(
         problem,
         cause=problem.cause if problem.cause == "missing-broadcast-sum" else "option-specialised",
+        severity="error" if problem.cause != "raises" or changes.keys() <= context.case.options.keys() else "note",
         message=f"{problem.message}, with {_words(changes)}",
         explanation=f"right with {_words(before)}, wrong with {_words(changes)}: {why}",
         suggestion=f"use {many} in the backward as the forward does",

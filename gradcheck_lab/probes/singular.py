@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -10,9 +11,10 @@ from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.probes.derived import Trial
 from gradcheck_lab.probes.stress import Stress
 from gradcheck_lab.report import Finding
+from gradcheck_lab.tolerance import unit_roundoff
 
 Rerun = Callable[[float], Trial | None]
-_SCALES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+_SCALES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
 
 def cause_of(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> tuple[str, str]:
@@ -20,25 +22,24 @@ def cause_of(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> tu
     if problem.cause == "raises":
         return "value-dependent", ""
     if problem.cause == "non-finite":
-        if _only_masked(trial, problem):
+        if _only_masked(trial, problem, stress):
             return "masked-branch", "NaN or inf only where the forward did not select the branch, and its derivative is 0"
         if stress.large:
             return "overflow", "the forward is finite there, and the backward overflows"
         return "non-finite", ""
     if problem.cause in ("tie-mass", "missing-broadcast-sum"):
         return problem.cause, ""
+    why = _epsilon(trial, problem, rerun) if stress.near_zero else ""
+    if why:
+        return "epsilon-mismatch", why
     if problem.cause == "outside-subdifferential":
         return ("tie-mass", "") if stress.tied and not _zero(trial, problem) else (problem.cause, "")
     if stress.large and _saturated(trial, problem):
         return "overflow", "an intermediate of the backward overflows or rounds away at these values"
-    if stress.near_zero:
-        why = _epsilon(trial, stress, problem, rerun)
-        if why:
-            return "epsilon-mismatch", why
     return "value-dependent", ""
 
 
-def _only_masked(trial: Trial, problem: Finding) -> bool:
+def _only_masked(trial: Trial, problem: Finding, stress: Stress) -> bool:
     pair, index = trial.pair(problem), trial.index(problem)
     if pair is None or index is None:
         return False
@@ -54,7 +55,7 @@ def _only_masked(trial: Trial, problem: Finding) -> bool:
             if bool((state == state[0]).all()):
                 return True
     values = trial.inputs[index][broken]
-    return bool((values != 0).any())
+    return not stress.large and not stress.tied and bool((values != 0).any())
 
 
 def _saturated(trial: Trial, problem: Finding) -> bool:
@@ -71,36 +72,21 @@ def _zero(trial: Trial, problem: Finding) -> bool:
     return index is not None and is_differentiable(trial.inputs[index]) and not bool(trial.inputs[index].any())
 
 
-def _epsilon(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> str:
-    """Whether the relative error grows as the values shrink, as eps/s does; the sentence, with the eps that fits."""
-    index = trial.index(problem)
-    if index is None:
-        return ""
-    if stress.tied:
-        return "the error is that of an epsilon: rows without spread leave nothing else" if _bounded(trial, problem) else ""
-    scale = float(trial.inputs[index].double().abs().mean()) if is_differentiable(trial.inputs[index]) else 0.0
+def _epsilon(trial: Trial, problem: Finding, rerun: Rerun) -> str:
+    """Whether the relative error grows steadily as the values shrink, as eps/s does; the sentence, with two sizes of it."""
+    dtype = next(v.dtype for v in trial.inputs if is_differentiable(v))
     levels = []
-    for factor in (1e1, 1e2, 1e4):
-        other = rerun(factor)
-        if other is not None:
-            levels.append((scale * factor, _relative(other, problem)))
-    here = _relative(trial, problem)
-    known = [(s, r) for s, r in levels if r is not None]
-    if here is None or len(known) < 2 or not 0 < here < 1e6:
+    for scale in _SCALES:
+        other = rerun(scale)
+        found = None if other is None else _relative(other, problem)
+        if found is not None:
+            levels.append((scale, found))
+    steady = all(small[1] >= 0.9 * large[1] for large, small in itertools.pairwise(levels))
+    between = [r for _, r in levels if 100 * unit_roundoff(dtype) < r < 0.1]
+    if len(levels) < 3 or not steady or not between or levels[-1][1] < 10 * levels[0][1]:
         return ""
-    if all(a[1] >= 0.99 * b[1] for a, b in zip([(scale, here), *known], known, strict=False)) and known[-1][1] < 0.2 * here:
-        s, r = min(known, key=lambda each: abs(each[1] - 0.05))
-        return f"the relative error falls from {here:.1g} to {known[-1][1]:.1g} as the values grow to {known[-1][0]:.1g}"
-    return ""
-
-
-def _bounded(trial: Trial, problem: Finding) -> bool:
-    pair = trial.pair(problem)
-    if pair is None:
-        return False
-    size = float(pair[1].double().abs().amax())
-    error = float((pair[0].double() - pair[1].double()).abs().nan_to_num(0, 0).amax())
-    return size > 1e2 and error < 1e6 * size
+    (large, least), (small, most) = levels[0], levels[-1]
+    return f"the relative error grows from {least:.1g} at values of {large:.0e} to {most:.1g} at {small:.0e}, as eps/s does"
 
 
 def _relative(trial: Trial, problem: Finding) -> float | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import cycle
-from typing import Any
+from itertools import cycle, islice
+from typing import Any, Literal
 
 import torch
 
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import Trial, attempt, blank, resembling, shapes_text, wide_inputs
+from gradcheck_lab.probes.derived import Trial, attempt, blank, repeated_rows, resembling, shapes_text, wide_inputs
 from gradcheck_lab.probes.letters import Letters, letters_of
 from gradcheck_lab.probes.tails import tail_text
 from gradcheck_lab.report import Finding
@@ -38,14 +38,37 @@ def sizes(context: Context) -> Iterator[Finding]:
         return
     given = wide_inputs(context, widest=True)
     letters = letters_of(given, context.base.subject.specs)
-    reported: set[tuple[str | None, str | None]] = set()
-    for variant in _variants(context, letters, given):
+    found: dict[tuple[str | None, str | None], Finding] = {}
+    # a NumPy forward is traced anew for every shape, which takes a second
+    most = 4 if getattr(getattr(context.base.subject.record, "__self__", None), "numpy", False) else None
+    for variant in islice(_variants(context, letters, given), most):
         trial = attempt(context, blank(context, inputs=variant.inputs, label=variant.what))
         for problem in () if trial is None else trial.problems:
-            if (problem.op, problem.gradient) not in reported:
-                reported.add((problem.op, problem.gradient))
-                assert trial is not None
-                yield _finding(context, trial, variant, problem)
+            if trial is None or repeated_rows(trial, problem) or _of_dtype(context, variant, problem):
+                continue
+            finding, key = _finding(context, trial, variant, problem), (problem.op, problem.gradient)
+            known = found.get(key)
+            if known is None or _says_more(finding, known):
+                found[key] = finding
+    yield from found.values()
+
+
+def _of_dtype(context: Context, variant: Variant, problem: Finding) -> bool:
+    """Whether the same sizes are right in the user's own dtype, where it is not a narrow one."""
+    pairs = zip(variant.inputs, context.case.inputs, strict=True)
+    own = tuple(v.to(given.dtype) if isinstance(v, torch.Tensor) else v for v, given in pairs)
+    if all(a is b for a, b in zip(own, variant.inputs, strict=True)):
+        return False
+    if any(is_differentiable(v) and torch.finfo(v.dtype).bits == 16 for v in own):
+        return False
+    trial = attempt(context, blank(context, inputs=own))
+    return trial is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in trial.problems)
+
+
+def _says_more(finding: Finding, known: Finding) -> bool:
+    if finding.severity != known.severity:
+        return finding.severity == "error"
+    return finding.cause == "unwritten-elements" and known.cause == "size-specialised"
 
 
 def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
@@ -55,16 +78,17 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
         small = {name: min(size, 7) for name, size in letters.sizes.items()}
         yield Variant("batch 1", letters.inputs(given, {**small, batch: 1}, seed))
         yield Variant("one more leading dimension", letters.inputs(given, small, seed, lead=2), not letters.declared)
-        yield Variant("batch 0", letters.inputs(given, {**small, batch: 0}, seed), empty=True)
     for sizes in _CYCLES if len(names) > 1 else ((3,), (17,), (33,), (9,), (1,)):
         chosen = dict(zip(names, cycle(sizes), strict=False))
         if names and chosen != letters.sizes:
             yield Variant("other sizes", letters.inputs(given, chosen, seed))
+    if batch is not None:
+        yield Variant("batch 0", letters.inputs(given, {**small, batch: 0}, seed), empty=True)
     yield from _broadcasts(context, letters, given)
 
 
 def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
-    """A column against a row, for two operands of one shape: as declared with `#`, or for an op of the user's own."""
+    """A column against a row, for two operands of one shape: as declared with `#`, else only for a note."""
     specs = context.base.subject.specs
     operands = [i for i, v in enumerate(given) if is_differentiable(v) and i not in context.base.subject.constants]
     if len(operands) != 2 or len(given) != 2 or given[0].shape != given[1].shape or not given[0].ndim:
@@ -72,11 +96,9 @@ def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> I
     declared = bool(specs) and letters.declared
     if declared and not all(dim.broadcast and dim.variadic for spec in specs for dim in spec.dims):
         return
-    elementwise = [tuple(g.shape) for g in context.case.grad_outputs or ()] == [tuple(given[0].shape)]
     generator = torch.Generator().manual_seed(context.case.seed)
     column, row = (resembling(v, shape, generator) for v, shape in zip(given, ((3, 1), (5,)), strict=True))
-    outside = not declared and not (elementwise and context.base.subject.kind == "op")
-    yield Variant("a column against a row", (column, row), outside, broadcast=True)
+    yield Variant("a column against a row", (column, row), not declared, broadcast=True)
 
 
 def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding) -> Finding:
@@ -86,23 +108,28 @@ def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding)
     raised = problem.cause == "raises"
     tail = None if raised else tail_text(trial.pair(problem))
     cause = "size-specialised"
-    if tail is not None:
+    if tail is not None and not variant.broadcast:
         cause = "unwritten-elements"
     elif problem.cause in _KEPT:
         cause = problem.cause
-    loud = raised or problem.cause in _LOUD
-    warned = (loud and variant.outside) or (raised and variant.empty) or (variant.broadcast and variant.outside)
-    what = problem.message if raised else f"{problem.message}"
+    loud = problem.cause in _LOUD or variant.broadcast
     return replace(
         problem,
         cause=cause,
-        severity="warning" if warned else "error",
-        message=f"{what}, at {condition}",
+        severity=_severity(variant, raised, loud),
+        message=f"{problem.message}, at {condition}",
         explanation=f"right at {there}, wrong at {here}: {tail or problem.explanation}",
         suggestion=_suggestion(cause, problem),
         probe="sizes",
         case=condition,
     )
+
+
+def _severity(variant: Variant, raised: bool, loud: bool) -> Literal["error", "warning", "note"]:
+    """A refusal, or a visible failure, on a call that nobody said is meant is a note; wrong numbers are an error."""
+    if raised:
+        return "note" if variant.outside else ("warning" if variant.empty else "error")
+    return "note" if variant.outside and loud else "error"
 
 
 def _suggestion(cause: str, problem: Finding) -> str:

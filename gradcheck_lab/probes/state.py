@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.case import Case, is_differentiable
-from gradcheck_lab.probes.calls import alike, compared, differing, repeatable, repeated, snapshot
+from gradcheck_lab.probes.calls import alike, compared, differing, repeatable, repeated, run_kept, snapshot
 from gradcheck_lab.probes.context import Context, Run
 from gradcheck_lab.report import Finding
 
@@ -21,14 +21,13 @@ def state(context: Context) -> Iterator[Finding]:
     if not repeatable(context):
         return
     case = _elsewhere(context)
-    second = context.run(case)
+    second = run_kept(context, case)
     if second.error is not None:
         return
     yield from _reused(context, whole.again.gradients, whole.kept)
-    expected = snapshot(second.gradients)
     if context.base.subject.kind == "layer":  # an object that keeps its last call, by design
         return
-    finding = _interleaved(context, case, expected)
+    finding = _interleaved(context, case, second.gradients)
     if finding is not None:
         yield finding
 

@@ -1,4 +1,4 @@
-"""Stress values, row by row: zeros, ties, bounds, large, tiny, constant and saturated rows, in the shape of the user's inputs."""
+"""Stress values, row by row: zeros, ties, bounds, large, tiny, constant and saturated rows of the user's inputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def all_zero(row: torch.Tensor) -> torch.Tensor:
 
 def whole_numbers(row: torch.Tensor) -> torch.Tensor:
     cycle = torch.tensor([1.0, -1.0, 0.0, 1.0, 2.0, -2.0, 6.0, -6.0], dtype=row.dtype, device=row.device)
-    return cycle.repeat(row.shape[-1] // 8 + 1)[: row.shape[-1]].expand(row.shape).clone()
+    return cycle.repeat(row.numel() // 8 + 1)[: row.numel()].reshape(row.shape)
 
 
 def all_equal(row: torch.Tensor) -> torch.Tensor:
@@ -89,7 +89,7 @@ HUNDREDS = Stress("values of about ±1e2", hundreds, large=True)
 THOUSANDS = Stress("values of about ±1e3", thousands, large=True)
 
 GROUPS: tuple[tuple[Stress, ...], ...] = (
-    (ONE_ZERO, TWO_ZEROS, ALL_ZERO, WHOLE),
+    (ONE_ZERO, WHOLE, TWO_ZEROS, ALL_ZERO),
     (EQUAL,),
     (SMALL, TINY),
     (HUNDREDS,),
@@ -98,18 +98,20 @@ GROUPS: tuple[tuple[Stress, ...], ...] = (
 )
 
 
-def stressed(given: Sequence[Any], group: Sequence[Stress], which: Sequence[int], alternate: bool = False) -> tuple[Any, ...]:
-    """The inputs with the group's patterns in turn on the rows of the inputs `which`; `alternate`: of one input at a time."""
+def stressed(given: Sequence[Any], group: Sequence[Stress], which: Sequence[int], mixed: bool = False) -> tuple[Any, ...]:
+    """The inputs with the group's patterns in turn on their rows; `mixed`: on all inputs, then on one of them at a time."""
     made = list(given)
-    for turn, i in enumerate(which):
+    alone: list[tuple[Stress, int | None]] = [(stress, i) for stress in group for i in which[:2]]
+    turns: list[tuple[Stress, int | None]] = [(stress, None) for stress in group]
+    if mixed and len(which) > 1:
+        turns = alone if all(stress.large for stress in group) else [pair for k in range(len(group)) for pair in
+                                                                     (turns[k], *alone[2 * k : 2 * k + 2])]  # fmt: skip
+    for i in which:
         value = given[i]
-        wide = value.detach().clone()
-        rows = wide.reshape(-1, wide.shape[-1]) if wide.ndim > 1 else wide.reshape(1, -1)
-        for r, stress in enumerate(group):
-            step = len(group) * (len(which) if alternate else 1)
-            start = r * len(which) + turn if alternate else r
-            if start < rows.shape[0]:
-                rows[start::step] = stress.pattern(rows[start::step].clone())
+        rows = value.detach().clone().reshape(-1, value.shape[-1] if value.ndim > 1 else 1)
+        for start, (stress, only) in enumerate(turns):
+            if start < rows.shape[0] and only in (None, i):
+                rows[start :: len(turns)] = stress.pattern(rows[start :: len(turns)].clone())
         made[i] = structured(value, rows.reshape(value.shape))
     return tuple(made)
 

@@ -8,7 +8,7 @@ import torch
 
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.isolate import user_traceback
-from gradcheck_lab.probes.calls import ENGINE_KINDS, backward_given, compared, differing, is_zero, snapshot
+from gradcheck_lab.probes.calls import ENGINE_KINDS, backward_given, compared, differing, is_zero, run_kept, snapshot
 from gradcheck_lab.probes.context import Context, Run
 from gradcheck_lab.report import Finding
 
@@ -35,7 +35,7 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
                 if context.name(i) in failed and len(gradients) > i and is_zero(gradients[i]):
                     yield _dropped(context, i, k)
         elif context.base.subject.kind in ENGINE_KINDS:
-            gradients = snapshot(context.run(context.vary(grad_outputs=alone)).gradients)
+            gradients = run_kept(context, context.vary(grad_outputs=alone)).gradients
         if gradients and context.base.subject.kind in ENGINE_KINDS:
             missing = _without_others(context, k)
             if missing is not None and (finding := _misread(context, k, missing, gradients)) is not None:

@@ -10,14 +10,15 @@ import torch
 
 from gradcheck_lab.comparison import number, show
 from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import Trial, attempt, blank, wide_inputs
+from gradcheck_lab.probes.derived import Trial, already_wrong, attempt, blank, repeated_rows, wide_inputs
 from gradcheck_lab.probes.letters import cut_down
 from gradcheck_lab.probes.singular import cause_of
 from gradcheck_lab.probes.stress import EQUAL, GROUPS, Stress, stressable, stressed
 from gradcheck_lab.report import Finding
 from gradcheck_lab.tolerance import unit_roundoff
 
-_ROWS = 8
+_ROWS = 12
+_AT_TIES = frozenset({"convention", "outside-subdifferential", "wrong-value", "constant-factor", "zero-gradient"})
 
 
 def values(context: Context) -> Iterator[Finding]:
@@ -30,14 +31,15 @@ def values(context: Context) -> Iterator[Finding]:
     if not which:
         return
     reported: set[tuple[str | None, str | None, str]] = set()
+    excluded: set[tuple[str | None, str | None]] | None = None
     for group in GROUPS:
-        ways = [False, True] if len(which) > 1 and group is GROUPS[0] else [False]
-        for alternate in ways:
-            for finding in _tried(context, given, group, which, alternate):
-                key = (finding.op, finding.gradient, finding.cause)
-                if key not in reported and not _implied(finding, reported):
-                    reported.add(key)
-                    yield finding
+        for finding in _tried(context, given, group, which):
+            if excluded is None:
+                excluded = already_wrong(context, given)
+            key = (finding.op, finding.gradient, finding.cause)
+            if key[:2] not in excluded and key not in reported and not _implied(finding, reported):
+                reported.add(key)
+                yield finding
 
 
 def _implied(finding: Finding, reported: set[tuple[str | None, str | None, str]]) -> bool:
@@ -46,19 +48,20 @@ def _implied(finding: Finding, reported: set[tuple[str | None, str | None, str]]
     return vague and any((op, gradient) == (finding.op, finding.gradient) for op, gradient, _ in reported)
 
 
-def _tried(
-    context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int], alternate: bool
-) -> Iterator[Finding]:
-    trial = _attempt(context, given, group, which, alternate)
+def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int]) -> Iterator[Finding]:
+    trial = _attempt(context, given, group, which, mixed=len(group) > 1)
     if trial is None or not (trial.problems or _mass(context, trial, group)):
         return
     seen: set[tuple[str | None, str | None]] = set()
+    wanted = {(problem.op, problem.gradient) for problem in trial.problems}
     for stress, inputs in _narrower(group, which):
+        if wanted and wanted <= seen:
+            return
         narrow = trial if (stress,) == tuple(group) and inputs == which else _attempt(context, given, (stress,), inputs)
         if narrow is None:
             continue
         for problem in (*narrow.problems, *_mass(context, narrow, (stress,))):
-            if (problem.op, problem.gradient) not in seen:
+            if (problem.op, problem.gradient) not in seen and not repeated_rows(narrow, problem):
                 seen.add((problem.op, problem.gradient))
                 yield _finding(context, given, narrow, stress, problem, inputs)
     if not seen:
@@ -76,29 +79,31 @@ def _narrower(group: Sequence[Stress], which: Sequence[int]) -> Iterator[tuple[S
 
 
 def _attempt(
-    context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int], alternate: bool = False
+    context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int], mixed: bool = False
 ) -> Trial | None:
-    inputs = stressed(given, group, which, alternate)
+    inputs = stressed(given, group, which, mixed)
     label = "; ".join(stress.words for stress in group)
     return attempt(context, blank(context, inputs=inputs, label=label))
 
 
 def _mass(context: Context, trial: Trial, group: Sequence[Stress]) -> tuple[Finding, ...]:
     """At a tie each share may vary within its interval, but moving all tied values together has one derivative."""
-    notes = [f for f in trial.examination.findings if f.cause == "convention" and not f.op]
-    if tuple(group) != (EQUAL,) or not notes:
+    sound = {context.name(i) for i in range(len(trial.inputs)) if i not in context.wrong}
+    doubtful = [f for f in trial.examination.findings if f.gradient in sound and not f.op and f.cause in _AT_TIES]
+    if tuple(group) != (EQUAL,) or not doubtful or trial.problems:
         return ()
+    gradient = str(doubtful[0].gradient)
     actual, wanted, size = 0.0, 0.0, 0.0
     for i, value in enumerate(trial.inputs):
-        pair = trial.pair(replace(notes[0], gradient=context.name(i))) if stressable(value) else None
+        pair = trial.pair(replace(doubtful[0], gradient=context.name(i))) if stressable(value) else None
         if pair is not None and bool(torch.isfinite(pair[0]).all()):
             actual, wanted = actual + float(pair[0].double().sum()), wanted + float(pair[1].double().sum())
             size += float(pair[1].double().abs().sum()) + float(pair[0].double().abs().sum())
     dtype = next(v.dtype for v in trial.inputs if stressable(v))
     if abs(actual - wanted) <= 1e3 * unit_roundoff(dtype) * size:
         return ()
-    gradient = notes[0].gradient
-    message = notes[0].message.split(" differs")[0] + " does not conserve the mass of its ties"
+    label = context.label(context.base.subject.names.index(gradient))
+    message = f"gradient of {label} does not conserve the mass of its ties"
     why = f"its elements sum to {show(actual)} where the derivative along all of them is {show(wanted)}"
     fix = "give one of the tied values the whole gradient, or divide it among them by their number"
     return (Finding("tie-mass", "error", message, gradient, why, fix, measured=abs(actual - wanted)),)
@@ -108,8 +113,7 @@ def _finding(
     context: Context, given: tuple[Any, ...], trial: Trial, stress: Stress, problem: Finding, which: Sequence[int]
 ) -> Finding:
     def rerun(scale: float) -> Trial | None:
-        scaled = Stress(f"{stress.words} times {scale}", lambda row: stress.pattern(row) * scale)
-        return _attempt(context, given, (scaled,), which)
+        return _attempt(context, given, (Stress(f"values of about {scale}", lambda row: row * scale),), which)
 
     cause, why = cause_of(trial, stress, problem, rerun)
     names = " and ".join(context.name(i) for i in which)
@@ -118,7 +122,7 @@ def _finding(
     return replace(
         problem,
         cause=cause,
-        severity="error",
+        severity="note" if "LinAlgError" in problem.message else "error",  # an honest refusal of a singular matrix
         message=f"{problem.message}, with {condition}",
         explanation=f"right on the values given, wrong with {condition}{at}: {why or problem.explanation}",
         suggestion=_SUGGESTIONS.get(cause, problem.suggestion),

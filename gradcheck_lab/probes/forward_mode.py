@@ -1,0 +1,139 @@
+"""The forward-mode rule of a Function is the adjoint of its backward: <g, J v> = <Jᵀ g, v> for every tangent v.
+
+Source: Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3; the rule runs through `torch.autograd.forward_ad`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from gradcheck_lab.isolate import user_traceback
+from gradcheck_lab.probes.calls import repeatable
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.tangents import ALIGNED, Lane, Product, confirmed, lanes, product
+from gradcheck_lab.report import Finding
+
+_ALONE = 4
+
+
+def forward_mode(context: Context) -> Iterator[Finding]:
+    """Run a Function's own `jvp` on random tangents, of all inputs together and of each alone."""
+    function = context.base.subject.user
+    if context.base.subject.kind != "function" or not overrides(function, "jvp") or not repeatable(context):
+        return
+    for lane in lanes(context):
+        findings = _findings(context, lane)
+        yield from findings
+        if findings:
+            return
+
+
+def overrides(function: Any, name: str) -> bool:
+    """Whether a Function's class has its own `name` rather than torch's."""
+    own = getattr(function, name, None)
+    return own is not None and own is not getattr(torch.autograd.Function, name)
+
+
+def _findings(context: Context, lane: Lane) -> list[Finding]:
+    every = list(lane.gradients)
+    wrong, tried = [], "every input has a tangent"
+    try:
+        together = [product(context, lane, every, salt) for salt in (0, ALIGNED)]
+        bad = [each for each in together if confirmed(context, lane, each)]
+        for i in every if len(every) > 1 and bad else every[:_ALONE] if len(every) > 1 else []:
+            tried = f"only {context.label(i)} has a tangent"
+            if confirmed(context, lane, product(context, lane, [i], ALIGNED)):
+                wrong.append([i])
+    except NotImplementedError as error:
+        return [_refused(context, error)]
+    except Exception as error:
+        # in float64 it is our idea: the rule's kernels may take narrow dtypes only
+        return [] if lane.words else [_raised(context, error, tried)]
+    if bad and not wrong:
+        wrong.append(every)
+    return [_explained(context, lane, indices) for indices in wrong]
+
+
+def _explained(context: Context, lane: Lane, indices: list[int]) -> Finding:
+    products = [product(context, lane, indices, salt) for salt in (ALIGNED, 0, 2)]
+    aligned = products[0]
+    cause, explanation, suggestion = _cause(products, sum(lane.gradients[i].numel() for i in indices) > 1)
+    whose = f"a tangent of {context.label(indices[0])}" if len(indices) == 1 else "tangents of all inputs together"
+    return Finding(
+        cause,
+        "error",
+        f"forward-mode rule (jvp) of {context.base.subject.name} is wrong for {whose}{lane.words}",
+        explanation=explanation,
+        suggestion=suggestion,
+        probe="forward_mode",
+        case="a random tangent" + lane.words,
+        measured=abs(aligned.measured - aligned.expected),
+        allowed=aligned.allowed,
+    )
+
+
+def _cause(products: list[Product], several: bool) -> tuple[str, str, str]:
+    first = products[0]
+    if not all(math.isfinite(each.measured) for each in products):
+        return (
+            "non-finite",
+            "it holds NaN or inf, and the gradient is finite",
+            "look at the formula where the input is 0 or large",
+        )
+    if first.expected and not any(each.measured for each in products):
+        return (
+            "zero-gradient",
+            "it is zero, and the gradient is not",
+            "return J v, what the tangents of the inputs make of the outputs",
+        )
+    c = first.measured / first.expected if first.expected else math.nan
+    fits = all(abs(p.measured - c * p.expected) <= max(1.0, abs(c)) * p.allowed for p in products)
+    if fits and abs(c + 1) * abs(first.expected) <= first.allowed:
+        return "sign", "it is exactly -1 times the reference", "negate what jvp returns"
+    for value, words, fix in ((2.0, "exactly 2 times", "divide what jvp returns by 2"), (0.5, "exactly half", "double it")):
+        if fits and abs(c - value) * abs(first.expected) <= first.allowed:
+            return "constant-factor", f"it is {words} the reference", fix
+    if fits and several:
+        number = f"{c:.6g}" if abs(c - 1) > 1e-4 else f"{c:.12g}"
+        return "constant-factor", f"it is {number} times the reference", f"divide what jvp returns by {number}"
+    explanation = f"<g, J v> is {first.measured:.6g} by the rule and {first.expected:.6g} by the gradient, with random g and v"
+    return (
+        "wrong-value",
+        explanation,
+        "write jvp from the forward's formula: J v, the derivative of the outputs along the tangents",
+    )
+
+
+def _raised(context: Context, error: Exception, tried: str) -> Finding:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    none = "INTERNAL ASSERT" in first and "autograd_meta" in first  # all that torch says of a None
+    name = context.base.subject.name
+    what = "returns no tangent for a differentiable output" if none else f"raised {type(error).__name__}"
+    words = "" if tried.startswith("every") else f" when {tried}"
+    return Finding(
+        "missing-gradient" if none else "raises",
+        "error",
+        f"forward-mode rule (jvp) of {name} {what}{words}",
+        explanation="it returned None, or a tensor that is not floating, for it" if none else first,
+        suggestion="return one tangent per output, None only for those marked non-differentiable"
+        if none
+        else "look at the traceback of jvp below",
+        probe="forward_mode",
+        case=tried,
+        traceback=user_traceback(error),
+    )
+
+
+def _refused(context: Context, error: Exception) -> Finding:
+    return Finding(
+        "unsupported",
+        "note",
+        f"forward-mode rule (jvp) of {context.base.subject.name} refuses this call",
+        explanation=(str(error).strip().splitlines() or ["it raises NotImplementedError"])[0],
+        probe="forward_mode",
+        case="a random tangent",
+    )

@@ -1,0 +1,29 @@
+"""What a custom op registers besides its backward agrees with its kernel: the schema, the fake kernel, the autograd key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.report import Finding
+
+
+def registration(context: Context) -> Iterator[Finding]:
+    """Run the tests of `torch.library.opcheck` that need no compiler, each failure a finding with its own message.
+
+    They run the operator themselves, so `evaluations` does not count them.
+    """
+    subject = context.base.subject
+    if subject.kind != "custom_op" or subject.user is None or subject.call_reference is None:
+        return
+    from gradcheck_lab.adapters.operator_checks import opcheck_findings
+
+    found: list[Finding] = []
+
+    def as_called(*arguments: Any, **keywords: Any) -> tuple[()]:
+        found.extend(opcheck_findings(subject.user, arguments, keywords))
+        return ()
+
+    subject.call_reference(as_called, context.case.inputs, context.case.options)
+    yield from found

@@ -1,0 +1,234 @@
+"""The vmap rule of a Function gives what a loop over the batch gives, forward and gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradcheck_lab.case import is_differentiable, seed_all
+from gradcheck_lab.isolate import user_traceback
+from gradcheck_lab.oracles.directional import widened
+from gradcheck_lab.oracles.rounding import perturb
+from gradcheck_lab.probes.calls import compared, repeatable
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.derived import draws_random, structured
+from gradcheck_lab.probes.forward_mode import overrides
+from gradcheck_lab.report import Finding
+from gradcheck_lab.tolerance import judge, unit_roundoff
+
+_FACTORS = (1.0, -0.5, 0.75)
+_ALONE = 4
+_REFUSALS = ("vmap: ", "Batching rule not implemented", "setup_context", "doesn't have storage")
+
+Row = tuple[Any, ...]
+Result = tuple[list[torch.Tensor], dict[int, torch.Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The inputs of each call, along which axis of each input they are stacked (None: not), and what messages call it."""
+
+    rows: tuple[Row, ...]
+    dims: tuple[int | None, ...]
+    words: str
+
+
+def vmap(context: Context) -> Iterator[Finding]:
+    """Map a Function's own `vmap`, or the generated one, over three calls with different values."""
+    function = context.base.subject.user
+    if context.base.subject.kind != "function" or not _has_rule(function) or not repeatable(context):
+        return
+    rows = _rows(context, _jittered)
+    if _looped(context, rows) is None:
+        rows = _rows(context, _scaled)
+    for batch in _batches(context, rows):
+        wanted = _looped(context, batch.rows)
+        if wanted is None:
+            continue
+        if draws_random(context.case.seed):
+            return
+        try:
+            found = _mapped(context, batch)
+        except Exception as error:
+            yield _stopped(context, batch, error)
+            return
+        finding = _difference(context, batch, found, wanted)
+        if finding is not None:
+            yield finding
+            return
+
+
+def _has_rule(function: Any) -> bool:
+    return overrides(function, "vmap") or bool(getattr(function, "generate_vmap_rule", False))
+
+
+def _batches(context: Context, rows: tuple[Row, ...]) -> Iterator[_Batch]:
+    tensors = [isinstance(value, torch.Tensor) for value in rows[0]]
+    yield _Batch(rows, tuple(0 if t else None for t in tensors), "batched along axis 0")
+    last = tuple(v.ndim if isinstance(v, torch.Tensor) else None for v in rows[0])
+    if any(last):
+        yield _Batch(rows, last, "batched along the last axis")
+    for i in compared(context)[:_ALONE] if sum(tensors) > 1 else ():
+        alone = tuple((*rows[0][:i], row[i], *rows[0][i + 1 :]) for row in rows)
+        yield _Batch(alone, tuple(0 if k == i else None for k in range(len(tensors))), f"only {context.label(i)} batched")
+
+
+def _rows(context: Context, change: Any) -> tuple[Row, ...]:
+    wanted = compared(context)
+    return tuple(
+        tuple(change(v, row) if row and i in wanted else v for i, v in enumerate(context.case.inputs))
+        for row in range(len(_FACTORS))
+    )
+
+
+def _jittered(value: torch.Tensor, row: int) -> torch.Tensor:
+    if not value.is_complex() and torch.equal(value, value.round()):
+        return value
+    generator = torch.Generator().manual_seed(row)
+    factor = 1 + 0.2 * (torch.rand(value.shape, generator=generator, dtype=torch.float64) - 0.5)
+    return structured(value, value * factor.to(value.device, value.real.dtype))
+
+
+def _scaled(value: torch.Tensor, row: int) -> torch.Tensor:
+    return structured(value, value * (1 + row / 8))
+
+
+def _looped(context: Context, rows: Sequence[Row]) -> Result | None:
+    """The calls one by one, stacked along a new first axis; None where one is refused or not finite."""
+    try:
+        grads = context.case.grad_outputs or ()
+        results = [_gradients(context, row, [g * f for g in grads]) for row, f in zip(rows, _FACTORS, strict=True)]
+        outputs = [torch.stack(values) for values in zip(*(outputs for outputs, _ in results), strict=True)]
+        gradients = {i: torch.stack([found[i] for _, found in results]) for i in results[0][1]}
+    except Exception:  # these values are our idea
+        return None
+    finite = all(bool(torch.isfinite(v).all()) for v in [*outputs, *gradients.values()])
+    return (outputs, gradients) if finite else None
+
+
+def _mapped(context: Context, batch: _Batch) -> Result:
+    """The calls as one, through `torch.func.vmap`; gradients with the batch first where the input is batched."""
+    given = tuple(
+        value if dim is None else torch.stack([row[i] for row in batch.rows], dim)
+        for i, (value, dim) in enumerate(zip(batch.rows[0], batch.dims, strict=True))
+    )
+    upstream = [torch.stack([grad * factor for factor in _FACTORS]) for grad in context.case.grad_outputs or ()]
+    outputs, gradients = _gradients(context, given, upstream, batch.dims)
+    return outputs, {i: g.movedim(dim, 0) if (dim := batch.dims[i]) is not None else g for i, g in gradients.items()}
+
+
+def _gradients(context: Context, given: Row, upstream: Sequence[torch.Tensor], dims: Sequence[int | None] = ()) -> Result:
+    """Outputs of one call, mapped where `dims` say how, and the gradients of the inputs; zeros where nothing flows."""
+    seed_all(context.case.seed)
+    context.base.evaluations["forward"] += 1
+    context.base.evaluations["backward"] += 1
+    leaves = {i: given[i].detach().clone().requires_grad_() for i in compared(context)}
+    tensors = [i for i, value in enumerate(given) if isinstance(value, torch.Tensor)]
+
+    def call(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        arguments = list(given)
+        for i, value in zip(tensors, values, strict=True):
+            arguments[i] = value
+        result = context.base.subject.user.apply(*arguments)
+        return tuple(v for v in (result if isinstance(result, (tuple, list)) else (result,)) if isinstance(v, torch.Tensor))
+
+    with torch.enable_grad():
+        values = [leaves[i].clone() if i in leaves else given[i].clone() for i in tensors]
+        mapped = torch.func.vmap(call, tuple(dims[i] for i in tensors)) if dims else call
+        outputs = mapped(*values)
+    pairs = [(o, g.to(o)) for o, g in zip(outputs, upstream, strict=True) if o.requires_grad and o.shape == g.shape]
+    found: Sequence[Any] = [None] * len(leaves)
+    if pairs:
+        roots, grads = zip(*pairs, strict=True)
+        found = torch.autograd.grad(roots, list(leaves.values()), grads, allow_unused=True)
+    gradients = {i: torch.zeros_like(v) if g is None else g.detach() for (i, v), g in zip(leaves.items(), found, strict=True)}
+    return [output.detach() for output in outputs], gradients
+
+
+def _difference(context: Context, batch: _Batch, found: Result, wanted: Result) -> Finding | None:
+    several = len(wanted[0]) > 1
+    compare = [
+        (f"output {k}" if several else "output", mine, theirs, False)
+        for k, (mine, theirs) in enumerate(zip(found[0], wanted[0], strict=True))
+    ]
+    compare += [(f"gradient of {context.label(i)}", found[1][i], wanted[1][i], batch.dims[i] is None) for i in wanted[1]]
+    noise: list[Result] | None = None
+    for index, (what, mine, theirs, summed) in enumerate(compare):
+        expected = theirs.sum(0) if summed else theirs
+        if mine.shape != expected.shape:
+            shapes = f"its shape is {tuple(mine.shape)}, and {tuple(expected.shape)} in a loop"
+            return _finding(context, batch, "wrong-shape", what, shapes)
+        if not is_differentiable(expected):
+            if not torch.equal(mine, expected):
+                return _finding(context, batch, "wrong-value", what, "it holds other integers than in a loop")
+            continue
+        if _alike(mine, expected, ()):
+            continue
+        noise = _noise(context, batch) if noise is None else noise
+        others = [[*outputs, *gradients.values()][index] for outputs, gradients in noise]
+        if not _alike(mine, expected, [other.sum(0) if summed else other for other in others]):
+            error = (widened(mine) - widened(expected)).abs()
+            at = tuple(int(k) for k in torch.unravel_index(error.argmax(), error.shape))
+            values = f"at {list(at)} it is {mine[at].item():.6g}, and {expected[at].item():.6g} in a loop"
+            return _finding(context, batch, "wrong-value", what, values, float(error[at]))
+    return None
+
+
+def _alike(mine: torch.Tensor, expected: torch.Tensor, references: Sequence[torch.Tensor]) -> bool:
+    roundings = 64 if torch.finfo(expected.dtype).bits > 16 else 4
+    return judge(mine, widened(expected), expected.dtype, [widened(r) for r in references], roundings=roundings).passed
+
+
+def _noise(context: Context, batch: _Batch) -> list[Result]:
+    """The loop on inputs that differ by rounding: ill-conditioned ones move by more than that."""
+    found = []
+    for salt in (1, 2):
+        rows = [
+            tuple(perturb(v, 2 * unit_roundoff(v.dtype), salt) if is_differentiable(v) else v for v in row)
+            for row in batch.rows
+        ]
+        looped = _looped(context, rows)
+        found += [looped] if looped is not None else []
+    return found
+
+
+def _rule(context: Context) -> str:
+    function = context.base.subject.user
+    generated = not overrides(function, "vmap")
+    return f"generated vmap rule of {function.__name__}" if generated else f"vmap rule of {function.__name__}"
+
+
+def _finding(
+    context: Context, batch: _Batch, cause: str, what: str, explanation: str, measured: float | None = None
+) -> Finding:
+    generated = not overrides(context.base.subject.user, "vmap")
+    return Finding(
+        cause,
+        "error",
+        f"{_rule(context)}: {what} differs from that of a loop, {batch.words}",
+        explanation=explanation,
+        suggestion="keep tensors with save_for_backward and leave the shapes alone, or write vmap by hand"
+        if generated
+        else "move every batched axis (in_dims) to the front first, and return the axis of each output (out_dims)",
+        probe="vmap",
+        case=f"three calls through torch.func.vmap, {batch.words}",
+        measured=measured,
+    )
+
+
+def _stopped(context: Context, batch: _Batch, error: Exception) -> Finding:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    refused = isinstance(error, NotImplementedError) or any(words in first for words in _REFUSALS)
+    return Finding(
+        "unsupported" if refused else "raises",
+        "note" if refused else "error",
+        f"{_rule(context)} {'refuses this call' if refused else f'raised {type(error).__name__}'}, {batch.words}",
+        explanation=first,
+        suggestion="" if refused else "look at the traceback of vmap below",
+        probe="vmap",
+        case=f"three calls through torch.func.vmap, {batch.words}",
+        traceback=None if refused else user_traceback(error),
+    )

@@ -1,0 +1,172 @@
+"""`Report`: it goes through JSON and comes back the same, whatever numbers it holds."""
+
+import dataclasses
+import json
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gradcheck_lab as gl
+from gradcheck_lab import ops
+from gradcheck_lab.op import Op
+from gradcheck_lab.report import SCHEMA, Finding, GradientResult, Report
+
+numbers = st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
+words = st.text(max_size=8)
+indices = st.lists(st.integers(0, 99), max_size=3).map(tuple)
+verdicts = st.sampled_from(["pass", "fail", "inconclusive"])
+gradients = st.builds(
+    GradientResult,
+    name=words,
+    label=words,
+    shape=indices,
+    dtype=words,
+    verdict=verdicts,
+    max_abs_error=st.floats(allow_nan=False),
+    max_rel_error=st.floats(allow_nan=False),
+    worst_index=st.none() | indices,
+    actual=st.none() | numbers,
+    expected=st.none() | numbers,
+    allowed=st.floats(allow_nan=False),
+    budget_used=st.floats(allow_nan=False),
+    wrong_elements=st.integers(0, 9),
+    elements=st.integers(0, 9),
+    op=st.none() | words,
+    contaminated_by=st.none() | words,
+    reason=st.none() | words,
+)
+findings = st.builds(
+    Finding,
+    cause=words,
+    severity=st.sampled_from(["error", "warning", "note"]),
+    message=words,
+    gradient=st.none() | words,
+    where=words,
+    measured=st.none() | st.floats(allow_nan=False),
+    allowed=st.none() | st.floats(allow_nan=False),
+    traceback=st.none() | words,
+)
+reports = st.builds(
+    Report,
+    verdict=verdicts,
+    subject=words,
+    kind=words,
+    gradients=st.lists(gradients, max_size=3).map(tuple),
+    findings=st.lists(findings, max_size=3).map(tuple),
+    oracle=words,
+    sensitivity=st.dictionaries(words, st.none() | st.floats(allow_nan=False), max_size=3),
+    evaluations=st.dictionaries(words, st.integers(0, 9), max_size=2),
+    seconds=st.floats(0, 9),
+    seed=st.integers(0, 2**32),
+    reasons=st.lists(words, max_size=2).map(tuple),
+    environment=st.dictionaries(words, words, max_size=2),
+)
+
+
+def through_json(report: Report) -> Report:
+    return Report.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False)))
+
+
+def the_gradient(**values: Any) -> Report:
+    gradient = GradientResult("x", "input 0 'x'", (2,), "float64", "fail", **values)
+    return Report("fail", "op", "op", (gradient,), (), "autograd in float64")
+
+
+@given(report=reports)
+def test_report_goes_through_json_and_back(report: Report) -> None:
+    assert through_json(report) == report
+
+
+def test_not_a_number_goes_through_json() -> None:
+    report = the_gradient(actual=float("nan"), expected=complex(float("nan"), -float("inf")), max_abs_error=float("inf"))
+    data = report.to_dict()["gradients"][0]
+    assert data["actual"] == {"float": "nan"}
+    assert data["expected"] == {"complex": [{"float": "nan"}, {"float": "-inf"}]}
+    assert data["max_abs_error"] == {"float": "inf"}
+    found = through_json(report).gradients[0]
+    assert str((found.actual, found.expected)) == str((report.gradients[0].actual, report.gradients[0].expected))
+
+
+def test_negative_zero_keeps_its_sign() -> None:
+    assert str(through_json(the_gradient(actual=-0.0)).gradients[0].actual) == "-0.0"
+
+
+@pytest.mark.parametrize("key", ["float", "complex"])
+def test_gradient_named_as_a_tag_goes_through_json(key: str) -> None:
+    report = dataclasses.replace(the_gradient(), sensitivity={key: 0.5}, environment={key: "1"})
+    assert through_json(report) == report
+
+
+def test_report_of_a_failing_check_goes_through_json_with_its_text() -> None:
+    wrong = Op(torch.exp, lambda grad_output, output, x: (grad_output * output / (x - x),), name="wrong")
+    report = gl.check(wrong, torch.tensor([[1.0, -2.0]]), probes=())
+    assert report.gradients[0].worst_index == (0, 0)
+    assert through_json(report) == report
+    assert str(through_json(report)) == str(report)
+
+
+def test_report_of_a_complex_check_goes_through_json() -> None:
+    forgot_conj = Op(lambda x: x * x, lambda grad_output, output, x: (2 * x * grad_output,), name="forgot_conj")
+    report = gl.check(forgot_conj, torch.tensor([1 + 2j, 3 - 1j]), probes=())
+    assert report.verdict == "fail"
+    assert isinstance(report.gradients[0].actual, complex)
+    assert through_json(report) == report
+
+
+def test_report_is_pickled() -> None:
+    report = gl.check(ops.relu, torch.tensor([1.0, -2.0]), probes=())
+    assert pickle.loads(pickle.dumps(report)) == report
+    error = gl.GradientMismatch(report)
+    assert pickle.loads(pickle.dumps(error)).report == report
+
+
+def test_report_names_its_schema() -> None:
+    assert gl.check(ops.relu, torch.ones(2), probes=()).to_dict()["schema"] == SCHEMA
+
+
+@pytest.mark.parametrize("schema", [0, SCHEMA + 1, None])
+def test_report_of_another_schema_is_refused(schema: Any) -> None:
+    data = the_gradient().to_dict() | {"schema": schema}
+    with pytest.raises(gl.InvalidArgument) as error:
+        Report.from_dict(data)
+    assert str(error.value) == (
+        f"the report has schema {schema!r} and this version reads schema {SCHEMA}; make it again with this version"
+    )
+
+
+@pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
+def test_anything_but_a_pass_raises(verdict: Any) -> None:
+    report = dataclasses.replace(the_gradient(), verdict=verdict)
+    with pytest.raises(gl.GradientMismatch) as error:
+        report.raise_if_failed()
+    assert error.value.report is report
+
+
+def test_pass_does_not_raise() -> None:
+    dataclasses.replace(the_gradient(), verdict="pass").raise_if_failed()
+
+
+def test_report_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        the_gradient().verdict = "pass"  # type: ignore[misc]
+
+
+def test_allowed_cause_is_a_note_and_passes() -> None:
+    surrogate = Op(torch.sign, lambda grad_output, output, x: (grad_output,), name="straight_through")
+    x = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    report = gl.check(surrogate, x, probes=())
+    assert report.verdict == "fail"
+    (cause,) = {finding.cause for finding in report.findings}
+    accepted = gl.check(surrogate, x, probes=(), allow={cause})
+    assert accepted.verdict == "pass"
+    assert {finding.severity for finding in accepted.findings} == {"note"}
+    assert [gradient.settled_by for gradient in accepted.gradients] == ["allow"]
+
+
+def test_another_cause_is_not_allowed_along() -> None:
+    wrong = Op(torch.exp, lambda grad_output, output, x: (-grad_output * output,), name="wrong")
+    assert gl.check(wrong, torch.tensor([1.0, -2.0]), probes=(), allow={"zero-gradient"}).verdict == "fail"

@@ -1,0 +1,129 @@
+"""Strategies: what they draw fits the op, covers what is promised, and shrinks."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import Phase, find, given, settings
+
+from gradcheck_lab import ops
+from gradcheck_lab.case import Case
+from gradcheck_lab.op import Op
+from gradcheck_lab.ops import add, linear, matmul, mse_loss, relu, softmax_cross_entropy
+from gradcheck_lab.specs import integers, mask, one_hot, positive, real
+from gradcheck_lab.strategies import LAYOUTS, PROFILES, calls
+
+EVERY = tuple(op for family in ops.FAMILIES.values() for op in family)
+broadcast = Op(lambda a, b: a + b, name="broadcast", specs=(real("#n 3"), real("#n 3")))
+kinds = Op(
+    lambda *tensors: tensors[0],
+    name="kinds",
+    specs=(positive("n"), one_hot("n c"), integers("n", low=2, high=4), mask("n c")),
+)
+
+
+@pytest.mark.parametrize("op", [*EVERY, broadcast, kinds], ids=lambda op: op.name)
+def test_drawn_call_fits_its_op(op: Op) -> None:
+    @settings(max_examples=60)
+    @given(calls(op, dtypes=(torch.float64, torch.float16)))
+    def fits(case: Case) -> None:
+        op.validate(case.inputs, dict(case.options))
+        floating = [value for value in case.inputs if value.is_floating_point()]
+        assert len({value.dtype for value in floating}) == 1
+        assert all(bool(torch.isfinite(value).all()) for value in floating)
+        assert all(max(value.shape, default=0) <= 5 for value in case.inputs)
+
+    fits()
+
+
+def shapes(case: Case) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(value.shape) for value in case.inputs)
+
+
+def column_against_vector(column: tuple[int, ...], vector: tuple[int, ...]) -> bool:
+    return len(column) == 2 and len(vector) == 1 and column[1] == 1 and column[0] > 1 and vector[0] > 1
+
+
+def transposed(value: torch.Tensor) -> bool:
+    return not value.is_contiguous() and value.permute(*reversed(range(value.ndim))).is_contiguous()
+
+
+REACHED: dict[str, tuple[Op, Callable[[Case], bool]]] = {
+    "empty": (linear, lambda case: 0 in case.inputs[0].shape),
+    "no-outputs": (linear, lambda case: shapes(case)[2] == (0,) and case.inputs[0].numel() > 0),
+    "size-1": (linear, lambda case: 1 in case.inputs[1].shape),
+    "odd-size": (linear, lambda case: 5 in case.inputs[1].shape),
+    "no-batch": (linear, lambda case: case.inputs[0].ndim == 1),
+    "three-leading-dimensions": (linear, lambda case: case.inputs[0].ndim == 4),
+    "0-d": (relu, lambda case: case.inputs[0].ndim == 0),
+    "scalar-against-more": (add, lambda case: shapes(case)[0] == () and case.inputs[1].ndim > 0),
+    "column-against-rank-1": (add, lambda case: column_against_vector(*shapes(case))),
+    "rank-1-against-column": (add, lambda case: column_against_vector(*shapes(case)[::-1])),
+    "stretched-batch": (matmul, lambda case: shapes(case)[0][:-2] != shapes(case)[1][:-2]),
+    "one-to-broadcast": (broadcast, lambda case: shapes(case)[0][0] == 1 < shapes(case)[1][0]),
+    "soft-targets": (softmax_cross_entropy, lambda case: case.inputs[1].is_floating_point()),
+    "labels": (softmax_cross_entropy, lambda case: not case.inputs[1].is_floating_point()),
+    "vectors": (mse_loss, lambda case: case.inputs[0].ndim == 1),
+    "zeros": (relu, lambda case: 0 < case.inputs[0].count_nonzero() < case.inputs[0].numel()),
+    "ties": (relu, lambda case: case.inputs[0].numel() > 3 and len(case.inputs[0].abs().unique()) == 2),
+    "large": (relu, lambda case: bool((case.inputs[0].abs() > 1e3).any())),
+    "tiny": (relu, lambda case: bool(((case.inputs[0] != 0) & (case.inputs[0].abs() < 1e-6)).any())),
+    "transposed": (relu, lambda case: transposed(case.inputs[0])),
+    "sliced": (relu, lambda case: case.inputs[0].storage_offset() > 0),
+    "sum": (mse_loss, lambda case: case.options == {"reduction": "sum"}),
+    "batchmean": (mse_loss, lambda case: case.options == {"reduction": "batchmean"}),
+    "none": (softmax_cross_entropy, lambda case: case.options == {"reduction": "none"}),
+}
+
+
+@cache
+def drawn(op: Op) -> list[Case]:
+    cases: list[Case] = []
+
+    @settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
+    @given(calls(op))
+    def collect(case: Case) -> None:
+        cases.append(case)
+
+    collect()
+    return cases
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_kind_of_call_is_drawn(name: str) -> None:
+    op, wanted = REACHED[name]
+    assert any(wanted(case) for case in drawn(op))
+
+
+def test_options_that_an_op_refuses_are_not_drawn() -> None:
+    assert {case.options["reduction"] for case in drawn(softmax_cross_entropy)} == {"none", "mean", "sum"}
+
+
+def test_drawn_call_is_labelled_and_seeded() -> None:
+    assert {case.label for case in drawn(linear)} == {"drawn"}
+    assert len({case.seed for case in drawn(linear)}) > 50
+
+
+def test_failing_call_shrinks_to_a_small_ordinary_one() -> None:
+    found = find(calls(linear), lambda case: case.inputs[0].numel() > 0, settings=settings(derandomize=True, database=None))
+    assert found.inputs[0].numel() == 1
+    assert all(value.is_contiguous() for value in found.inputs)
+    assert found.seed == 0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 0, 3)], ids=str)
+def test_layout_keeps_the_values(layout: str, shape: tuple[int, ...]) -> None:
+    value = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(LAYOUTS[layout](value), value)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_profile_stays_within_the_dtype(profile: str, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    value = torch.randn(100, generator=generator).to(dtype)
+    shaped = PROFILES[profile](value, generator)
+    assert shaped.dtype == dtype
+    assert bool(torch.isfinite(shaped * shaped).all())
