@@ -123,6 +123,9 @@ class Op:
             if known is not None and option not in known:
                 accepted = f"it accepts {', '.join(known)}" if known else "it accepts none"
                 raise InvalidArgument(f"{self.name} has no option {option!r}; {accepted}")
+        counts = {len(signature) for signature in self.signatures}
+        if counts and len(inputs) not in counts:
+            raise InvalidArgument(f"{self.name}: it takes {min(counts)} inputs and {len(inputs)} were given")
         for check in self._validators:
             check(*inputs, **options)
         problems: list[str] = []

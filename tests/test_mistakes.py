@@ -16,9 +16,8 @@ from gradcheck_lab.report import Finding, Report
 from gradcheck_lab.strategies import calls
 from tests.mistakes import Planted, Twin, broadcasting, changed, copy_of, linear, losses, relu, scaled
 from tests.mistakes.twins import OPS, TWINS
-from tests.sound import assert_passes_over_calls
+from tests.sound import DTYPES, assert_passes_over_calls
 
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 MAIN = (ops.linear, ops.relu, ops.softmax_cross_entropy, ops.mse_loss)
 MISTAKES = [*linear.MISTAKES, *relu.MISTAKES, *losses.MISTAKES, *broadcasting.MISTAKES]
 
@@ -254,12 +253,12 @@ def test_weights_that_do_not_sum_to_one_show_a_forgotten_sum(seed: int, total: f
 
 @pytest.mark.parametrize("twin", TWINS, ids=str)
 def test_sound_twin_passes(twin: Twin) -> None:
-    assert_passes_over_calls(twin.op, DTYPES, max_examples=80)
+    assert_passes_over_calls(twin.op, max_examples=25)
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_sound_op_of_a_user_passes(op: Op) -> None:
-    assert_passes_over_calls(op, DTYPES, max_examples=50)
+    assert_passes_over_calls(op, max_examples=15)
 
 
 def test_zeros_and_none_are_the_same_where_nothing_depends_on_an_input() -> None:

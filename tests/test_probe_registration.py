@@ -66,20 +66,21 @@ def test_overload_passes() -> None:
 
 
 def test_wrong_fake_kernel_is_found() -> None:
-    report = gl.check(wrong_fake, [X, Y], probes=PROBE)
+    report = gl.check(wrong_fake, [X, Y], 0.5, probes=PROBE)
     assert [(f.cause, f.severity, f.message, f.explanation) for f in report.findings] == [
         (
             "forward-mismatch",
             "error",
             "opcheck's test_faketensor failed for gcl_registration::wrong_fake",
-            "",
+            "When comparing the output of gcl_registration.wrong_fake.default on FakeTensor and concrete Tensors, found "
+            "mismatched tensor metadata: Shapes torch.Size([4, 3]) and torch.Size([4]) are not equal!",
         )
     ]
     assert report.verdict == "fail"
 
 
 def test_missing_fake_kernel_is_a_warning() -> None:
-    report = gl.check(without_fake, [X, Y], probes=PROBE)
+    report = gl.check(without_fake, [X, Y], 0.5, probes=PROBE)
     assert [(f.cause, f.severity, f.message, f.explanation) for f in report.findings] == [
         (
             "unsupported",

@@ -111,7 +111,7 @@ class AutogradOracle:
         if name not in self._passes:
             case, rounding = self.case, None
             if simulate is not None:
-                u = unit_roundoff(simulate)
+                u = 4 * unit_roundoff(simulate)  # two samples stand for every sound order of operations
                 rounding = SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16)
                 assert case.grad_outputs is not None
                 case = replace(

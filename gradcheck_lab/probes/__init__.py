@@ -63,9 +63,9 @@ ALL: frozenset[str] = frozenset(PROBES)
 def run_probes(examination: Examination, names: Collection[str]) -> list[Finding]:
     """Run the named probes in the registry's order and merge what they find with what the comparison found.
 
-    None is run where the examination ended early.
+    None is run where the examination ended early, or where the oracles contradict each other.
     """
-    if not examination.comparisons or not examination.returned:
+    if not examination.comparisons or not examination.returned or examination.reasons:
         return examination.findings
     context = Context(examination)
     found: list[Finding] = []

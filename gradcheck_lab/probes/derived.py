@@ -17,7 +17,7 @@ from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.kinks import Ramps
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Key
-from gradcheck_lab.tolerance import judge
+from gradcheck_lab.tolerance import judge, unit_roundoff
 
 if TYPE_CHECKING:
     from gradcheck_lab.examine import Examination
@@ -245,7 +245,29 @@ def _marginal(examination: Examination, finding: Finding) -> bool:
     result = next(
         (c.result for c in examination.comparisons if (c.result.name, c.result.op) == (finding.gradient, finding.op)), None
     )
-    return result is not None and 0 < result.budget_used < _MARGIN
+    if result is None:
+        return False
+    return 0 < result.budget_used < _MARGIN or _amplified(examination, finding)
+
+
+def _amplified(examination: Examination, finding: Finding) -> bool:
+    """Whether the error is what large values make of rounding: a product of two values of size X is off by u X²."""
+    names, inputs = examination.subject.names, examination.case.inputs
+    if finding.gradient not in names or finding.op:
+        return False
+    index = names.index(finding.gradient)
+    actual, truth = examination.returned[index] if index < len(examination.returned) else None, _truth(examination, index)
+    if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape or not truth.numel():
+        return False
+    sizes = [float(v.abs().max()) for v in inputs if is_differentiable(v) and v.numel()]
+    largest = max([1.0, *sizes])
+    if largest < 10 or not bool(torch.isfinite(actual).all()):
+        return False
+    upstream = [g for g in examination.case.grad_outputs or () if g.numel()]
+    # where the truth cancels, its terms are as large as the upstream
+    scale = max([float(truth.abs().max()), *(float(g.abs().max()) / max(1, g.numel()) for g in upstream)])
+    error = float((actual.to(truth) - truth).abs().max())
+    return error <= 64 * unit_roundoff(actual.dtype) * largest**2 * scale
 
 
 def _excused(examination: Examination, finding: Finding, ramps: Ramps) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from gradcheck_lab.isolate import user_traceback
-from gradcheck_lab.probes.calls import repeatable
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.tangents import ALIGNED, Lane, Product, confirmed, lanes, product
 from gradcheck_lab.report import Finding
@@ -23,7 +22,7 @@ _ALONE = 4
 def forward_mode(context: Context) -> Iterator[Finding]:
     """Run a Function's own `jvp` on random tangents, of all inputs together and of each alone."""
     function = context.base.subject.user
-    if context.base.subject.kind != "function" or not overrides(function, "jvp") or not repeatable(context):
+    if context.base.subject.kind != "function" or not overrides(function, "jvp"):
         return
     for lane in lanes(context):
         findings = _findings(context, lane)

@@ -16,7 +16,8 @@ from gradcheck_lab.probes.letters import Letters, letters_of
 from gradcheck_lab.probes.tails import tail_text
 from gradcheck_lab.report import Finding
 
-_KEPT = frozenset({"missing-broadcast-sum", "outside-subdifferential", "tie-mass"})
+_KEPT = frozenset({"missing-broadcast-sum"})
+_AT_TIES = frozenset({"outside-subdifferential", "tie-mass"})
 _LOUD = frozenset({"wrong-shape", "missing-broadcast-sum"})
 _CYCLES = ((3, 5, 2, 7), (17, 3, 5, 2), (2, 33, 9, 3), (33, 2, 3, 5), (5, 7, 17, 3), (4, 4, 4, 4), (1, 1, 1, 1))
 
@@ -44,13 +45,47 @@ def sizes(context: Context) -> Iterator[Finding]:
     for variant in islice(_variants(context, letters, given), most):
         trial = attempt(context, blank(context, inputs=variant.inputs, label=variant.what))
         for problem in () if trial is None else trial.problems:
-            if trial is None or repeated_rows(trial, problem) or _of_dtype(context, variant, problem):
+            if trial is None or problem.cause in _AT_TIES or repeated_rows(trial, problem) or _tied(context, trial, problem):
+                continue
+            if _of_dtype(context, variant, problem):
                 continue
             finding, key = _finding(context, trial, variant, problem), (problem.op, problem.gradient)
+            if _redrawn(context, letters, given, key):
+                finding = _by_value(finding)
             known = found.get(key)
             if known is None or _says_more(finding, known):
                 found[key] = finding
     yield from found.values()
+
+
+def _tied(context: Context, trial: Trial, problem: Finding) -> bool:
+    """Whether a problem goes when repeated values are told apart: then ties show it, not sizes."""
+    index = trial.index(problem)
+    value = trial.inputs[index] if index is not None else None
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.unique().numel() == value.numel():
+        return False
+    generator = torch.Generator().manual_seed(context.case.seed)
+    noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
+    apart = tuple(v + 1e-3 * noise if i == index else v for i, v in enumerate(trial.inputs))
+    again = attempt(context, blank(context, inputs=apart))
+    return again is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in again.problems)
+
+
+def _redrawn(context: Context, letters: Letters, given: tuple[Any, ...], key: tuple[str | None, str | None]) -> bool:
+    """Whether other values of the sizes given show the problem too, so that sizes are not what it is about."""
+    trial = attempt(context, blank(context, inputs=letters.inputs(given, letters.sizes, context.case.seed + 1)))
+    return trial is not None and any((f.op, f.gradient) == key for f in trial.problems)
+
+
+def _by_value(finding: Finding) -> Finding:
+    if finding.cause not in ("size-specialised", "unwritten-elements"):
+        return finding
+    return replace(
+        finding,
+        cause="value-dependent",
+        explanation="other random values of the same sizes show it too: it was right on the given ones by chance",
+        suggestion="look for a condition on values, and check with values of either sign and of any order",
+    )
 
 
 def _of_dtype(context: Context, variant: Variant, problem: Finding) -> bool:
@@ -116,7 +151,7 @@ def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding)
     return replace(
         problem,
         cause=cause,
-        severity=_severity(variant, raised, loud),
+        severity=_severity(variant, raised, loud, bool(context.base.subject.specs)),
         message=f"{problem.message}, at {condition}",
         explanation=f"right at {there}, wrong at {here}: {tail or problem.explanation}",
         suggestion=_suggestion(cause, problem),
@@ -125,10 +160,10 @@ def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding)
     )
 
 
-def _severity(variant: Variant, raised: bool, loud: bool) -> Literal["error", "warning", "note"]:
+def _severity(variant: Variant, raised: bool, loud: bool, declared: bool) -> Literal["error", "warning", "note"]:
     """A refusal, or a visible failure, on a call that nobody said is meant is a note; wrong numbers are an error."""
     if raised:
-        return "note" if variant.outside else ("warning" if variant.empty else "error")
+        return "note" if variant.outside else ("error" if declared and not variant.empty else "warning")
     return "note" if variant.outside and loud else "error"
 
 

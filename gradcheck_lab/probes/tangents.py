@@ -47,7 +47,7 @@ class Product:
 
 
 def lanes(context: Context) -> Iterator[Lane]:
-    """The inputs as they are; then in float64, where they are narrower and the oracle took that: rounding hides nothing there."""
+    """The inputs as they are; then in float64, where they are narrower and the oracle took that, and rounding hides nothing."""
     case, wide = context.case, None
     roundoff = max(unit_roundoff(case.inputs[i].dtype) for i in compared(context))
     found: list[Any] = list(context.gradients)

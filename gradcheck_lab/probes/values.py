@@ -25,7 +25,7 @@ def values(context: Context) -> Iterator[Finding]:
     """Try stress values on all inputs together and one at a time, several kinds in one call; narrow down where it fails."""
     if not context.analytic:
         return
-    given = cut_down(context, wide_inputs(context), _ROWS, rows=_ROWS)
+    given = cut_down(context, wide_inputs(context, widest=True), _ROWS, rows=_ROWS)
     constants = context.base.subject.constants
     which = [i for i, v in enumerate(given) if stressable(v) and i not in constants]
     if not which:
