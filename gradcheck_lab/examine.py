@@ -276,7 +276,7 @@ class Examination:
         findings = [finding for c in compared for finding in c.findings if finding.severity == "error"]
         narrow = any(torch.finfo(v.dtype).bits == 16 for v in self.case.inputs if is_differentiable(v))
         # float32 inside is all that 16-bit inputs ask for
-        designed = {"low-precision"} if narrow else set()
+        designed = {"wrong-dtype", "low-precision"} if narrow else {"wrong-dtype"}
         fresh = [finding for finding in findings if finding.gradient not in known and finding.cause not in designed]
         self.findings += [replace(f, message=f"{f.message}, in float64", case="in float64") for f in fresh]
         wrong = {finding.gradient for finding in fresh}

@@ -23,6 +23,7 @@ from gradcheck_lab.tolerance import judge
 
 _COPIED = 1 << 20
 _COARSE = 16
+_JUMP = 1e-2
 _ENGINE = tuple(
     str(Path(__file__).parent / name) for name in ("examine.py", "adapters", "oracles", "probes", "op.py", "variable.py")
 )
@@ -83,7 +84,9 @@ def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Calla
         if level == "native" and torch.finfo(dtype).bits == 64:
             return []
         found = [each.gradients.get(key) for each in oracle.references(level, dtype)]
-        return [value.detach() for value in found if value is not None]
+        truth = oracle.truth().gradients.get(key)
+        tensors = [value.detach() for value in found if value is not None]
+        return tensors if level == "native" or truth is None else [_without_jumps(t, truth.detach()) for t in tensors]
 
     return references
 
@@ -143,6 +146,16 @@ def call_label(call: Call) -> str:
 def _upstream(truth: Pass, call: int, output: int, like: Any) -> torch.Tensor:
     grad = truth.gradients.get(Key("value", call, output))
     return torch.zeros_like(like) if grad is None else grad
+
+
+def _without_jumps(reference: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """A simulated reference, but for the few elements that a perturbation moved across a kink: those say nothing of rounding."""
+    if not truth.numel() or reference.shape != truth.shape:
+        return reference
+    size = torch.maximum(truth.abs(), truth.abs().square().mean().sqrt())
+    jumped = (reference - truth).abs() > _JUMP * size
+    few = int(jumped.sum()) * 2 < int((truth != 0).sum())
+    return torch.where(jumped, truth, reference) if few else reference
 
 
 def forward_mismatch(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle) -> Finding | None:

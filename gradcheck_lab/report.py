@@ -110,7 +110,7 @@ class Report:
                 f"the report has schema {data.get('schema')!r} and this version reads schema {SCHEMA}; "
                 "make it again with this version"
             )
-        values = {key: _decode(value) for key, value in data.items()}
+        values = {key: value if key == "environment" else _decode(value) for key, value in data.items()}
         values["gradients"] = tuple(_build(GradientResult, row) for row in values["gradients"])
         values["findings"] = tuple(_build(Finding, row) for row in values["findings"])
         values["reasons"] = tuple(values["reasons"])
@@ -156,9 +156,9 @@ def _encode(value: Any) -> Any:
 
 def _decode(value: Any) -> Any:
     if isinstance(value, dict):
-        if value.keys() == {"float"}:
+        if value.keys() == {"float"} and isinstance(value["float"], str):
             return float(value["float"])
-        if value.keys() == {"complex"}:
+        if value.keys() == {"complex"} and isinstance(value["complex"], list):
             return complex(*(_decode(part) for part in value["complex"]))
         return {key: _decode(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -73,7 +73,7 @@ def inputs_of(seed: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tens
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(steps=programs(), seed=st.integers(0, 2**32 - 1))
 def test_random_program_passes_at_every_intermediate_and_parameter(
     dtype: torch.dtype, steps: tuple[Step, ...], seed: int
@@ -85,7 +85,7 @@ def test_random_program_passes_at_every_intermediate_and_parameter(
     assert len(compared) == 3 + sum(number in read for number in range(1, len(steps) + 1))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(steps=programs(), data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_wrong_op_among_sound_ones_is_blamed(steps: tuple[Step, ...], data: st.DataObject, seed: int) -> None:
     place = data.draw(st.integers(0, len(steps) - 1), label="wrong step")

@@ -25,7 +25,7 @@ kinds = Op(
 
 @pytest.mark.parametrize("op", [*EVERY, broadcast, kinds], ids=lambda op: op.name)
 def test_drawn_call_fits_its_op(op: Op) -> None:
-    @settings(max_examples=60)
+    @settings(max_examples=30)
     @given(calls(op, dtypes=(torch.float64, torch.float16)))
     def fits(case: Case) -> None:
         op.validate(case.inputs, dict(case.options))
@@ -81,7 +81,7 @@ REACHED: dict[str, tuple[Op, Callable[[Case], bool]]] = {
 def drawn(op: Op) -> list[Case]:
     cases: list[Case] = []
 
-    @settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
+    @settings(max_examples=200, derandomize=True, database=None, phases=[Phase.generate])
     @given(calls(op))
     def collect(case: Case) -> None:
         cases.append(case)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from itertools import product
 
 import pytest
 import torch
@@ -273,28 +272,23 @@ def peak():
     return kilobytes / 1024
 
 torch.set_num_threads(1)
-shape, dtype, wrong = eval(sys.argv[1])
+shape = eval(sys.argv[1])
 generator = torch.Generator().manual_seed(0)
 truth = torch.rand(shape, generator=generator, dtype=torch.float64) + 1
 references = [torch.empty_like(truth).copy_(truth).mul_(1 + 1e-9) for _ in range(2)]
-actual = torch.empty(shape, dtype=dtype).copy_(truth)
-if wrong:
-    actual.neg_()
-judge(actual[:2], truth[:2], dtype, [r[:2] for r in references])
+actual = -truth
+judge(actual[:2], truth[:2], torch.float64, [r[:2] for r in references])
 before = peak()
-found = judge(actual, truth, dtype, references)
-assert found.elements == truth.numel() and found.passed != wrong
+found = judge(actual, truth, torch.float64, references)
+assert found.wrong_elements == truth.numel(), found
 print(peak() - before)
 """
 
-LARGE = [(4_000_000,), (2000, 2000), (4, 1_000_000), (1_000_000, 2, 2)]
+LARGE = [(4_000_000,), (2000, 2000), (1_000_000, 2, 2)]
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype", "wrong"), [*product(LARGE, ["torch.float64"], [True]), (LARGE[1], "torch.float32", False)]
-)
-def test_large_gradient_is_judged_in_little_memory(shape: tuple[int, ...], dtype: str, wrong: bool) -> None:
-    argument = f"({shape}, {dtype}, {wrong})"
-    done = subprocess.run([sys.executable, "-c", PEAK, argument], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("shape", LARGE, ids=str)
+def test_large_gradient_is_judged_in_little_memory(shape: tuple[int, ...]) -> None:
+    done = subprocess.run([sys.executable, "-c", PEAK, str(shape)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) <= 64

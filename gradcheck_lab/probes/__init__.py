@@ -56,7 +56,7 @@ PROBES: dict[str, Probe] = {
     "registration": registration,
 }
 # these tell whether a call can be repeated at all; no other derived call means anything where it cannot
-_FIRST = ("state", "second_backward", "registration")
+_FIRST = ("state", "second_backward", "poison", "registration")
 ALL: frozenset[str] = frozenset(PROBES)
 
 
