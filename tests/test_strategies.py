@@ -81,7 +81,7 @@ REACHED: dict[str, tuple[Op, Callable[[Case], bool]]] = {
 def drawn(op: Op) -> list[Case]:
     cases: list[Case] = []
 
-    @settings(max_examples=200, derandomize=True, database=None, phases=[Phase.generate])
+    @settings(max_examples=400, derandomize=True, database=None, phases=[Phase.generate])
     @given(calls(op))
     def collect(case: Case) -> None:
         cases.append(case)

@@ -29,9 +29,9 @@ def linear_backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """dx = g W,  dW = gᵀ x,  db = Σ g over the batch."""
     d_out, d_in = weight.shape
-    g = grad_output.reshape(-1, d_out) if grad_output.numel() else grad_output.new_zeros(0, d_out)
-    rows = x.reshape(-1, d_in) if x.numel() else x.new_zeros(g.shape[0], d_in)
-    return grad_output @ weight, g.T @ rows, g.sum(0)
+    batch = x.shape[:-1].numel()
+    g = grad_output.reshape(batch, d_out)
+    return grad_output @ weight, g.T @ x.reshape(batch, d_in), g.sum(0)
 
 
 @op(real("*#b m k"), real("*#b k n"))
