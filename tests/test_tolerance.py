@@ -272,23 +272,21 @@ def peak():
     return kilobytes / 1024
 
 torch.set_num_threads(1)
-shape = eval(sys.argv[1])
-generator = torch.Generator().manual_seed(0)
-truth = torch.rand(shape, generator=generator, dtype=torch.float64) + 1
-references = [torch.empty_like(truth).copy_(truth).mul_(1 + 1e-9) for _ in range(2)]
+truth = torch.rand(4_000_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 1
+references = [truth * (1 + 1e-9), truth * (1 - 1e-9)]
 actual = -truth
 judge(actual[:2], truth[:2], torch.float64, [r[:2] for r in references])
-before = peak()
-found = judge(actual, truth, torch.float64, references)
-assert found.wrong_elements == truth.numel(), found
-print(peak() - before)
+for shape in [(4_000_000,), (2000, 2000), (1_000_000, 2, 2), (4, 1_000_000)]:
+    before = peak()
+    found = judge(actual.view(shape), truth.view(shape), torch.float64, [r.view(shape) for r in references])
+    assert found.wrong_elements == truth.numel(), found
+    print(shape, round(peak() - before))
 """
 
-LARGE = [(4_000_000,), (2000, 2000), (1_000_000, 2, 2)]
 
-
-@pytest.mark.parametrize("shape", LARGE, ids=str)
-def test_large_gradient_is_judged_in_little_memory(shape: tuple[int, ...]) -> None:
-    done = subprocess.run([sys.executable, "-c", PEAK, str(shape)], capture_output=True, text=True, check=False)
+def test_large_gradient_is_judged_in_little_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) <= 64
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4
+    assert not [line for line in lines if int(line.split()[-1]) > 64], done.stdout

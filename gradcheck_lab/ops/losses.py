@@ -24,7 +24,7 @@ def softmax_cross_entropy(logits: torch.Tensor, target: torch.Tensor, *, reducti
     >>> softmax_cross_entropy(torch.tensor([[1e4, -1e4]]), torch.tensor([1]))
     tensor(20000.)
     """
-    log_p = logits - torch.logsumexp(logits, -1, keepdim=True)
+    log_p = torch.log_softmax(logits, -1)
     if target.is_floating_point():
         rows = -(target * log_p).sum(-1)
     else:
@@ -74,7 +74,7 @@ def softmax_cross_entropy_backward(
 ) -> tuple[torch.Tensor, Grad]:
     """dlogits = g (softmax(logits) Σ t - t), dtarget = -g log softmax(logits); g is divided by the rows for "mean"."""
     g = _per_row(grad_output, logits.shape[:-1], reduction).unsqueeze(-1)
-    log_p = logits - torch.logsumexp(logits, -1, keepdim=True)
+    log_p = torch.log_softmax(logits, -1)
     if target.is_floating_point():
         return g * (log_p.exp() * target.sum(-1, keepdim=True) - target), -g * log_p
     one = torch.ones((), dtype=logits.dtype, device=logits.device).expand(*target.shape, 1)
