@@ -373,3 +373,43 @@ def test_parameters_are_found_by_the_names_that_people_give(name: str) -> None:
     report = gl.check(*make(), probes=())
     assert report.verdict == "pass", report
     assert {gradient.name for gradient in report.gradients} == {"x", *expected}
+
+
+class Chain:
+    """Two layers that share one array; `keeps` says where else the gradients are: nowhere, in lists, summed at the top."""
+
+    def __init__(self, keeps: str, forgets: bool) -> None:
+        shared = array(3, 3)
+        self.layers = [layers.Affine(shared, array(3)), layers.Affine(shared, array(3, seed=1))]
+        self.keeps, self.forgets = keeps, forgets
+        if keeps == "lists":
+            self.params, self.grads = [layer.W for layer in self.layers], [np.zeros_like(shared) for _ in self.layers]
+        if keeps == "top":
+            self.W, self.dW = shared, np.zeros_like(shared)
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, dout: Any) -> Any:
+        for layer in reversed(self.layers):
+            dout = layer.backward(dout)
+        if self.forgets:
+            self.layers[1].dW = np.zeros_like(self.layers[1].dW)
+        if self.keeps == "lists":
+            self.grads = [layer.dW.copy() for layer in self.layers]
+        if self.keeps == "top":
+            self.dW = self.layers[0].dW + self.layers[1].dW
+        return dout
+
+
+@pytest.mark.parametrize("keeps", ["nowhere", "lists", "top"])
+@pytest.mark.parametrize("forgets", [False, True])
+def test_gradient_of_an_array_in_two_layers_is_their_sum(keeps: str, forgets: bool) -> None:
+    report = gl.check(Chain(keeps, forgets), array(4, 3), probes=())
+    assert {gradient.name for gradient in report.gradients if gradient.verdict == "fail"} == (
+        {report.gradients[1].name} if forgets else set()
+    )
+    assert report.verdict == ("fail" if forgets else "pass")
+    assert len(report.gradients) == 4

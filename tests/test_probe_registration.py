@@ -109,3 +109,37 @@ def test_other_kinds_do_not_import_opcheck() -> None:
         "assert not [name for name in sys.modules if name.startswith(heavy)]\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@custom_op("gcl_registration::numpy_backward", mutates_args=())
+def numpy_backward(x: Tensor) -> Tensor:
+    return x * 2
+
+
+numpy_backward.register_fake(torch.empty_like)
+numpy_backward.register_autograd(lambda ctx, grad_output: torch.from_numpy(grad_output.numpy() * 2))
+
+
+def test_right_backward_that_cannot_be_traced_is_a_warning() -> None:
+    report = gl.check(numpy_backward, X, probes=PROBE)
+    assert report.verdict == "pass"
+    assert [(finding.cause, finding.severity, finding.message) for finding in report.findings] == [
+        ("unsupported", "warning", "opcheck's test_aot_dispatch_dynamic failed for gcl_registration::numpy_backward")
+    ]
+
+
+@custom_op("gcl_registration::noisy", mutates_args=())
+def noisy(x: Tensor) -> tuple[Tensor, Tensor]:
+    mask = torch.rand_like(x) > 0.5
+    return x * mask, mask.to(x.dtype)
+
+
+noisy.register_fake(lambda x: (torch.empty_like(x), torch.empty_like(x)))
+noisy.register_autograd(
+    lambda ctx, grad_output, _: grad_output * ctx.saved_tensors[0],
+    setup_context=lambda ctx, inputs, output: ctx.save_for_backward(output[1]),
+)
+
+
+def test_kernel_that_draws_random_numbers_is_not_traced() -> None:
+    assert findings(noisy, X, probes=PROBE) == []

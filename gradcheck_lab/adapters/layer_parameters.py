@@ -17,21 +17,53 @@ from gradcheck_lab.adapters.gradient_names import (
     partners,
 )
 from gradcheck_lab.adapters.layer_code import LayerCode, layer_code
-from gradcheck_lab.adapters.places import Place, arrays, attributes, entries, is_array, is_number, owners, read_place
+from gradcheck_lab.adapters.places import Place, Step, arrays, attributes, entries, is_array, is_number, owners, read_place
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.naming import input_names
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """One place that holds a trained array, and where its gradient may be: the first of `gradients` that holds something."""
+
+    place: Place
+    gradients: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
-    """A trained array and where its gradient is after the backward: the first of `gradients` that holds something, or
-    entry `returned` of what the backward returns."""
+    """A trained array and where its gradient is after the backward: where `held` says, or entry `returned` of what the
+    backward returns."""
 
     name: str
     place: Place
     value: Any
-    gradients: tuple[Place, ...] = ()
+    held: tuple[Held, ...] = ()
     returned: int | None = None
+
+    @property
+    def gradients(self) -> tuple[Place, ...]:
+        """Every place where a gradient of it may be."""
+        return tuple(place for held in self.held for place in held.gradients)
+
+    def gradient(self, layer: Any) -> Any:
+        """Its gradient on `layer`, None where there is none.
+
+        Of one array in several sublayers it is the sum of theirs. What an object keeps for the layers inside it, and a second
+        name of the same object for it, stand for these.
+        """
+        taken: list[tuple[tuple[Step, ...], str]] = []
+        parts: list[Any] = []
+        for held in sorted(self.held, key=lambda held: len(held.place.holder[0])):
+            owner, container = held.place.holder
+            if any(owner[: len(o)] == o and (len(o) < len(owner) or c != container) for o, c in taken):
+                continue
+            part = next((found for place in held.gradients if (found := place.find(layer)) is not None), None)
+            if part is not None:
+                taken.append((owner, container))
+                if not any(part is other for other in parts):
+                    parts.append(part)
+        return None if not parts else parts[0] if len(parts) == 1 else sum(parts[1:], parts[0])
 
 
 @dataclass
@@ -48,10 +80,11 @@ class _Search:
         key = id(value) if is_array(value) else str(place)
         known = self.found.get(key)
         if known is None:
-            self.found[key] = Parameter(str(place), place, value, tuple(gradients), returned)
+            self.found[key] = Parameter(str(place), place, value, (Held(place, tuple(gradients)),), returned)
             return
         better = place if place.last.attribute and not known.place.last.attribute else known.place
-        self.found[key] = replace(known, name=str(better), place=better, gradients=(*known.gradients, *gradients))
+        held = (*known.held, Held(place, tuple(gradients)))
+        self.found[key] = replace(known, name=str(better), place=better, held=held)
 
 
 def find_parameters(
@@ -88,7 +121,7 @@ def named_parameters(layer: Any, title: str, grads: Mapping[str, str], automatic
         if not (is_array(value) or is_number(value)):
             kind = "has no" if value is None else f"holds a {type(value).__name__} in"
             raise InvalidArgument(f"{title} {kind} {name!r}; {_holds(layer)}")
-        found[name] = Parameter(name, place, value, (at,))
+        found[name] = Parameter(name, place, value, (Held(place, (at,)),))
     return tuple(found.values())
 
 

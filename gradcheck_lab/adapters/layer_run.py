@@ -15,7 +15,7 @@ from gradcheck_lab.adapters.layer_code import LayerCode
 from gradcheck_lab.adapters.layer_copy import copy_with, slots
 from gradcheck_lab.adapters.layer_parameters import Parameter
 from gradcheck_lab.adapters.numpy_boundary import from_native, like_output, to_native
-from gradcheck_lab.adapters.places import Place, attributes
+from gradcheck_lab.adapters.places import attributes
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles import Untraceable
@@ -150,7 +150,7 @@ class LayerRun:
             spread = dict(zip(slots, of_inputs, strict=False))
             of_inputs = [spread.get(i) for i in range(len(self.names))]
         of_parameters = [
-            entries[p.returned] if p.returned is not None and p.returned < len(entries) else _first(layer, p.gradients)
+            entries[p.returned] if p.returned is not None and p.returned < len(entries) else p.gradient(layer)
             for p in self.parameters
         ]
         likes = [*inputs[: len(self.names)], *[None] * (len(of_inputs) - len(self.names)), *inputs[len(self.names) :]]
@@ -164,7 +164,3 @@ class LayerRun:
         if isinstance(value, torch.Tensor):
             return next((vars(value)[name] for name in ON_TENSORS if name in vars(value)), None)
         return None
-
-
-def _first(layer: Any, places: Sequence[Place]) -> Any:
-    return next((found for place in places if (found := place.find(layer)) is not None), None)

@@ -49,6 +49,13 @@ class Place:
         """What holds it, on `root` or on a copy of it."""
         return Place(self.steps[:-1]).get(root)
 
+    @property
+    def holder(self) -> tuple[tuple[Step, ...], str]:
+        """The object that it belongs to, as a path, and that object's container, or "" for an attribute by itself."""
+        attribute = max(k for k, step in enumerate(self.steps) if step.attribute)
+        inside = attribute < len(self.steps) - 1
+        return self.steps[:attribute], str(self.steps[attribute].key) if inside else ""
+
     def get(self, root: Any) -> Any:
         """What is there; raises what a wrong path raises."""
         for step in self.steps:

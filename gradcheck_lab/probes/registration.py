@@ -10,7 +10,7 @@ from gradcheck_lab.report import Finding
 
 
 def registration(context: Context) -> Iterator[Finding]:
-    """Run the tests of `torch.library.opcheck` that need no compiler, each failure a finding with its own message.
+    """Run the tests of `torch.library.opcheck`, each failure a finding with its own message.
 
     They run the operator themselves, so `evaluations` does not count them.
     """
