@@ -16,7 +16,7 @@ from gradcheck_lab.report import Finding, GradientResult
 from gradcheck_lab.subject import Subject
 from gradcheck_lab.tolerance import Judgement
 
-_SMALL = 64
+_SMALL = 8
 _WHOLE = 256
 _USEFUL = 1e-4
 
@@ -116,14 +116,14 @@ def _along_directions(
         blank = torch.zeros(slot.shape, dtype=torch.float64, device=slot.device)
         return compare_gradient(slot, actual, blank, lambda level: [], lambda a, e: Evidence(slot.name, a, e, slot.dtype))
     disagreements = oracle.check_directions({index: gradient})
+    if gradient.numel() <= _WHOLE and (disagreements or index in oracle.unseen):
+        return _elementwise(slot, index, actual, oracle, subject, inputs)
     if not disagreements:
         result = _passed(slot, gradient)
         if index in oracle.unseen:
             reason = f"{oracle.unseen[index]}, so {slot.label} was not judged there; pass reference="
             return Comparison(replace(result, verdict="inconclusive", reason=reason))
         return Comparison(result, sensitivity=oracle.sensitivity.get(index))
-    if gradient.numel() <= _WHOLE:
-        return _elementwise(slot, index, actual, oracle, subject, inputs)
     return _located(slot, index, gradient, oracle)
 
 

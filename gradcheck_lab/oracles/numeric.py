@@ -103,7 +103,7 @@ class NumericOracle:
         shaped = value.reshape(self.problem.inputs[index].shape)
         return Estimate(shaped, 0.0, self.method, absolute_error=worst)
 
-    def check_directions(self, manual: Mapping[int, torch.Tensor], count: int = 8) -> list[Disagreement]:
+    def check_directions(self, manual: Mapping[int, torch.Tensor], count: int = 3) -> list[Disagreement]:
         """Hold hand-written gradients, by input index, against `count` random signed directions of each input.
 
         An error in one element of n shows when it is larger than the allowance over the element's share of the direction:
