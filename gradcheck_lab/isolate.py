@@ -53,6 +53,7 @@ def compare_returned(
     }
     tensors = {n: v for n, v in zip(names, case.inputs, strict=True) if isinstance(v, torch.Tensor)} | dict(outputs)
     references = {names[i]: g for i, g in expected.items() if g is not None}
+    options = {n: v for n, v in zip(names, case.inputs, strict=True) if not isinstance(v, torch.Tensor)} | dict(case.options)
     subgradients = Subgradients(oracle)
     compared = []
     for i, true in expected.items():
@@ -63,7 +64,10 @@ def compare_returned(
             slot = replace(slot, slack=_COARSE * oracle.coarse * float(true.square().mean().sqrt() if true.numel() else 0.0))
 
         def evidence(actual: torch.Tensor, wanted: torch.Tensor, slot: Slot = slot) -> Evidence:
-            return Evidence(slot.name, actual.detach(), wanted, slot.dtype, tensors, references, case.grad_outputs or ())
+            upstream = case.grad_outputs or ()
+            return Evidence(
+                slot.name, actual.detach(), wanted, slot.dtype, tensors, references, upstream, slot.slack, options=options
+            )
 
         compared.append(
             compare_gradient(

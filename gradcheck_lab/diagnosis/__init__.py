@@ -10,17 +10,19 @@ from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.precision import imprecise
 from gradcheck_lab.diagnosis.scaling import rescaled
 from gradcheck_lab.diagnosis.shapes import misshapen, trapped
+from gradcheck_lab.diagnosis.terms import incomplete
 
 FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (
     misshapen,
     rescaled,
     unconjugated,
     misplaced,
+    incomplete,
     imprecise,
     trapped,
 )
 
-_PATTERNS = (misplaced, trapped)
+_PATTERNS = (misplaced, incomplete, trapped)
 
 
 def explain(evidence: Evidence) -> Explanation:

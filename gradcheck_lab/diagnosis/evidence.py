@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -22,11 +24,20 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
+class Path:
+    """What one use of a tensor sends back to it; `name` says which use."""
+
+    name: str
+    gradient: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """One wrong gradient: what came back, the reference, and the tensors of the call by name.
 
     `tensors` maps names of inputs, outputs and upstream gradients to the tensors; `references` the names of the other
-    inputs to their reference gradients. `precision` is how far the reference itself may be off in an element.
+    inputs to their reference gradients. `precision` is how far the reference itself may be off in an element. `options` are
+    the call's other arguments by name; `paths` gives what each use of the tensor in the forward sends back.
     """
 
     name: str
@@ -37,11 +48,39 @@ class Evidence:
     references: Mapping[str, torch.Tensor] = field(default_factory=dict)
     upstream: tuple[torch.Tensor, ...] = ()
     precision: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    paths: Callable[[], tuple[Path, ...]] = tuple
 
     @property
     def small(self) -> bool:
         """Whether the tensors are small enough to rearrange and compare freely."""
         return max(self.actual.numel(), self.expected.numel()) <= _MOST
+
+    @property
+    def real(self) -> bool:
+        """Whether the gradient has the right shape, is finite and real, and small enough to look into."""
+        if self.actual.shape != self.expected.shape or self.actual.is_complex() or self.expected.is_complex():
+            return False
+        return 0 < self.actual.numel() <= _MOST and bool(
+            torch.isfinite(self.actual).all() & torch.isfinite(self.expected).all()
+        )
+
+    @property
+    def rounding(self) -> float:
+        """What a sound implementation may lose, relative to the size of a gradient."""
+        return (8 if torch.finfo(self.dtype).bits == 16 else 64) * unit_roundoff(self.dtype)
+
+    @property
+    def noise(self) -> float:
+        """What rounding alone may leave of the difference between gradient and reference, as a norm."""
+        size = torch.linalg.vector_norm(self.actual.double()) + torch.linalg.vector_norm(self.expected.double())
+        return self.rounding * float(size) + 4 * self.precision * math.sqrt(self.actual.numel())
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The options that are plain numbers, by name."""
+        plain = {k: v for k, v in self.options.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+        return {name: float(value) for name, value in plain.items()}
 
     @property
     def marginal(self) -> bool:
@@ -50,7 +89,7 @@ class Evidence:
             return False
         a, b = self.actual.to(self.expected.dtype), self.expected
         error, scale = float(torch.linalg.vector_norm(a - b)), float(torch.linalg.vector_norm(b))
-        return error <= 16 * (8 if torch.finfo(self.dtype).bits == 16 else 64) * unit_roundoff(self.dtype) * scale
+        return error <= 16 * self.rounding * scale
 
     def fits(self, candidate: torch.Tensor, actual: torch.Tensor | None = None) -> bool:
         """Whether `actual` (what came back, unless given) is `candidate` up to the rounding of a sound implementation."""
@@ -61,9 +100,8 @@ class Evidence:
         a, b = value.to(wide), candidate.to(wide)
         scale = float(torch.linalg.vector_norm(b))
         error = float(torch.linalg.vector_norm(a - b))
-        growth = 8 if torch.finfo(self.dtype).bits == 16 else 64
         slack = 4 * self.precision * value.numel() ** 0.5
-        return scale > 0 and error <= growth * unit_roundoff(self.dtype) * scale + slack
+        return scale > 0 and error <= self.rounding * scale + slack
 
 
 def axes_text(axes: tuple[int, ...]) -> str:

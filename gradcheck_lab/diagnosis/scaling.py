@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 
+from gradcheck_lab.diagnosis.constants import named_constant, tolerance_of
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
-from gradcheck_lab.tolerance import unit_roundoff
+
+_NEAR = 1e-3
 
 
 def rescaled(evidence: Evidence) -> Explanation | None:
@@ -32,53 +33,29 @@ def rescaled(evidence: Evidence) -> Explanation | None:
     c = float(factor.real)
     if not evidence.fits(reference * c, flat) or abs(c - 1) < 1e-12:
         return None
-    if abs(c + 1) <= 64 * unit_roundoff(evidence.dtype):
+    if abs(c + 1) <= tolerance_of(evidence) / 4:
         return Explanation("sign", "it is exactly -1 times the reference", f"negate the gradient of {evidence.name!r}")
-    return _constant(evidence, c)
+    return constant_factor(evidence, c)
 
 
-def _constant(evidence: Evidence, c: float) -> Explanation:
-    tolerance = 256 * unit_roundoff(evidence.dtype)
-    for value, what, why, fix in _constants(evidence):
-        for sign, word in ((1.0, ""), (-1.0, "minus ")):
-            if abs(c - sign * value) <= tolerance * abs(value):
-                negate = " and negate it" if sign < 0 else ""
-                sentence = f"it is {word}{what} the reference" + (f", and {why}" if why else "")
-                return Explanation("constant-factor", sentence, f"{fix}{negate}")
-    sentence = f"it is {c:.6g} times the reference"
-    return Explanation("constant-factor", sentence, f"divide it by {c:.6g}: a factor is missing or misplaced")
+def constant_factor(evidence: Evidence, c: float, where: str = "") -> Explanation:
+    """The explanation of a gradient that is c times the reference, `where` it is so (" in row 2", with its blank)."""
+    found = named_constant(evidence, c)
+    if found is not None:
+        _, what, why, fix = found
+        sentence = f"it is {what} the reference{where}" + (f", and {why}" if why else "")
+        return Explanation("constant-factor", sentence, f"{fix}{where}")
+    number = times(c)
+    sentence = f"it is {number} times the reference{where}"
+    return Explanation("constant-factor", sentence, f"divide it by {number}{where}: a factor is missing or misplaced")
 
 
-def _constants(evidence: Evidence) -> Iterator[tuple[float, str, str, str]]:
-    """Constants that mistakes leave behind, the commonest first: value, what to call it, why, and the fix."""
-    yield 2.0, "exactly 2 times", "", "divide it by 2"
-    yield 0.5, "exactly half", "", "multiply it by 2"
-    for n, where in _sizes(evidence):
-        yield n, f"{n} times", f"{n} is {where}: a mean was not applied", f"divide it by {n}"
-        yield 1 / n, f"1/{n} of", f"{n} is {where}: a mean was applied twice, or to a sum", f"multiply it by {n}"
-    for n, where in _sizes(evidence):
-        why = f"{n} is {where}"
-        yield 2 * n, f"2 * {n} times", why, f"divide it by {2 * n}"
-        yield 2 / n, f"2/{n} of", why, f"multiply it by {n}/2"
-        yield n / 2, f"{n}/2 times", why, f"multiply it by 2/{n}"
-        yield n**0.5, f"sqrt({n}) times", why, f"divide it by sqrt({n})"
-        yield n**-0.5, f"1/sqrt({n}) times", why, f"multiply it by sqrt({n})"
-        if n > 2:
-            yield (n - 1) / n, f"({n} - 1)/{n} times", why, f"multiply it by {n}/({n} - 1)"
-            yield n / (n - 1), f"{n}/({n} - 1) times", why, f"multiply it by ({n} - 1)/{n}"
-
-
-def _sizes(evidence: Evidence) -> Iterator[tuple[int, str]]:
-    seen = {1, 2}
-    for name, tensor in evidence.tensors.items():
-        for axis, n in enumerate(tensor.shape):
-            if n not in seen:
-                seen.add(n)
-                yield n, f"the size of axis {axis} of {name!r}" if axis else f"the batch size (axis 0 of {name!r})"
-    for name, tensor in evidence.tensors.items():
-        if tensor.numel() not in seen and tensor.numel():
-            seen.add(tensor.numel())
-            yield tensor.numel(), f"the number of elements of {name!r}"
+def times(c: float) -> str:
+    """A factor to six digits; near 1, by how much it is off: `(1 + 2.5e-09)`."""
+    off = c - 1
+    if 0 < abs(off) < _NEAR:
+        return f"(1 {'+' if off > 0 else '-'} {abs(off):.2g})"
+    return f"{c:.6g}"
 
 
 def _sample(value: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,139 @@
+"""Constants that mistakes leave behind: sizes, their roots, squares and products, counts of valid rows, options of the call."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import torch
+
+from gradcheck_lab.diagnosis.evidence import Evidence
+from gradcheck_lab.tolerance import unit_roundoff
+
+Constant = tuple[float, str, str, str]
+_LABELS_LOST = (-100, -1, 255)
+
+
+def tolerance_of(evidence: Evidence) -> float:
+    """How far, relatively, a factor that was read off the gradient may be from the constant that it is."""
+    if torch.finfo(evidence.dtype).bits == 16:
+        return 2 * unit_roundoff(evidence.dtype)
+    return 256 * unit_roundoff(evidence.dtype)
+
+
+def named_constant(evidence: Evidence, c: float) -> Constant | None:
+    """The commonest constant of the call that `c` is up to its sign: value, what to call it, why, and how to undo it."""
+    tolerance = tolerance_of(evidence)
+    for constant in constants(evidence):
+        for sign in (1.0, -1.0):
+            if abs(c - sign * constant[0]) <= tolerance * abs(constant[0]):
+                value, what, why, fix = constant
+                return (value, what, why, fix) if sign > 0 else (-value, f"minus {what}", why, f"{fix} and negate it")
+    return None
+
+
+def constants(evidence: Evidence) -> Iterator[Constant]:
+    """Constants that mistakes leave behind, the commonest first: value, what to call it, why, and the fix."""
+    yield 2.0, "exactly 2 times", "", "divide it by 2"
+    yield 0.5, "exactly half", "", "multiply it by 2"
+    for n, where in _sizes(evidence):
+        yield n, f"{n} times", f"{n} is {where}: a mean was not applied", f"divide it by {n}"
+        yield 1 / n, f"1/{n} of", f"{n} is {where}: a mean was applied twice, or to a sum", f"multiply it by {n}"
+    if torch.finfo(evidence.dtype).bits == 16:
+        return  # so few digits fit any longer list
+    yield from _counts(evidence)
+    for name, value in evidence.numbers.items():
+        yield from _of_option(name, value)
+    for n, where in _sizes(evidence):
+        yield from _of_size(n, f"{n} is {where}")
+    yield from _products(evidence)
+
+
+def _of_size(n: int, why: str) -> Iterator[Constant]:
+    yield 2 * n, f"2 * {n} times", why, f"divide it by {2 * n}"
+    yield 2 / n, f"2/{n} of", why, f"multiply it by {n}/2"
+    yield n / 2, f"{n}/2 times", why, f"multiply it by 2/{n}"
+    yield n**0.5, f"sqrt({n}) times", why, f"divide it by sqrt({n})"
+    yield n**-0.5, f"1/sqrt({n}) times", why, f"multiply it by sqrt({n})"
+    yield n**2, f"{n}^2 times", why, f"divide it by {n**2}"
+    yield n**-2, f"1/{n}^2 of", why, f"multiply it by {n**2}"
+    if n > 2:
+        yield (n - 1) / n, f"({n} - 1)/{n} times", why, f"multiply it by {n}/({n} - 1)"
+        yield n / (n - 1), f"{n}/({n} - 1) times", why, f"multiply it by ({n} - 1)/{n}"
+        yield n - 1, f"{n} - 1 times", why, f"divide it by {n} - 1"
+        yield 1 / (n - 1), f"1/({n} - 1) of", why, f"multiply it by {n} - 1"
+
+
+def _of_option(name: str, value: float) -> Iterator[Constant]:
+    shown = f"{value:g}"
+    for each, formula in (
+        (value, name),
+        (1 - value, f"(1 - {name})"),
+        (1 + value, f"(1 + {name})"),
+        (value - 1, f"({name} - 1)"),
+        (value * value, f"{name}^2"),
+        (math.sqrt(abs(value)), f"sqrt({name})"),
+    ):
+        if math.isfinite(each) and abs(each) > 1e-12 and abs(each) not in (1.0, 2.0):
+            why = f"{name} is {shown}"
+            yield each, f"{formula} times", why, f"divide it by {formula}"
+            yield 1 / each, f"1/{formula} times", why, f"multiply it by {formula}"
+
+
+def _counts(evidence: Evidence) -> Iterator[Constant]:
+    """How many rows are valid against how many there are: labels that are ignored, masks, weights."""
+    for name, tensor in evidence.tensors.items():
+        total = tensor.numel()
+        for count, what in _valid(evidence, name, tensor):
+            if 0 < count < total and (count != round(count) or total > 1):
+                shown = f"{count:g}"
+                why = f"{shown} is {what}, and {total} is the number of all of them"
+                yield count / total, f"{shown}/{total} times", why, f"multiply it by {total}/{shown}"
+                yield total / count, f"{total}/{shown} times", why, f"multiply it by {shown}/{total}"
+            if count > 0 and count != total:
+                why = f"{shown if 0 < count < total else f'{count:g}'} is {what}"
+                yield count, f"{count:g} times", why, f"divide it by {count:g}"
+                yield 1 / count, f"1/{count:g} of", why, f"multiply it by {count:g}"
+
+
+def _valid(evidence: Evidence, name: str, tensor: torch.Tensor) -> Iterator[tuple[float, str]]:
+    if tensor.dtype == torch.bool:
+        yield float(tensor.sum()), f"how often {name!r} is True"
+        yield float((~tensor).sum()), f"how often {name!r} is False"
+    elif not tensor.is_floating_point() and not tensor.is_complex():
+        options = {int(v): f"{k} = {int(v)}" for k, v in evidence.numbers.items() if v == round(v)}
+        for value in (*options, *(v for v in _LABELS_LOST if v not in options)):
+            if bool((tensor == value).any()):
+                yield float((tensor != value).sum()), f"how often {name!r} is not {options.get(value, value)}"
+    elif tensor.is_floating_point() and tensor.ndim and bool((tensor >= 0).all()):
+        total = float(tensor.double().sum())
+        if math.isfinite(total):
+            yield total, f"the sum of {name!r}"
+
+
+def _sizes(evidence: Evidence) -> Iterator[tuple[int, str]]:
+    seen = {1, 2}
+    for name, tensor in evidence.tensors.items():
+        for axis, n in enumerate(tensor.shape):
+            if n not in seen and n:
+                seen.add(n)
+                yield n, f"the size of axis {axis} of {name!r}" if axis else f"the batch size (axis 0 of {name!r})"
+    for name, tensor in evidence.tensors.items():
+        if tensor.numel() not in seen and tensor.numel():
+            seen.add(tensor.numel())
+            yield tensor.numel(), f"the number of elements of {name!r}"
+
+
+def _products(evidence: Evidence) -> Iterator[Constant]:
+    """Products of some axes of one tensor, such as batch and classes, that no size already is."""
+    seen: set[int] = {1, 2, *(n for n, _ in _sizes(evidence))}
+    for name, tensor in evidence.tensors.items():
+        for axes in itertools.combinations(range(tensor.ndim), 2):
+            n = tensor.shape[axes[0]] * tensor.shape[axes[1]]
+            if n in seen or not n:
+                continue
+            seen.add(n)
+            why = f"{n} is the product of axes {axes[0]} and {axes[1]} of {name!r}"
+            yield n, f"{n} times", f"{why}: a mean was not applied", f"divide it by {n}"
+            yield 1 / n, f"1/{n} of", f"{why}: a mean was applied twice, or to a sum", f"multiply it by {n}"

@@ -1,0 +1,180 @@
+"""What a gradient lacks is one recognisable term: a skip connection, an inner product per row, norm statistics, one row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from gradcheck_lab.diagnosis.candidates import Term, axis_sets, factors, per, terms
+from gradcheck_lab.diagnosis.constants import constants, tolerance_of
+from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+
+_LARGEST = 1 << 18
+# a fit has to be one that chance gives in less than one of 10^9 calls
+_DIGITS = 9.0
+
+
+def incomplete(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that differs from the reference by one term of the call's tensors; None when it does not."""
+    if not evidence.real or not 6 <= evidence.actual.numel() <= _LARGEST:
+        return None
+    residual = Residual(evidence)
+    if not residual.certain(1):
+        return None
+    return _single(evidence, residual) or _per_group(evidence, residual) or _rank_one(evidence, residual)
+
+
+class Residual:
+    """Reference minus gradient, and how surely a fit of it is no chance."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.value = evidence.expected.double() - evidence.actual.double()
+        self.size = float(torch.linalg.vector_norm(self.value))
+        self.noise = evidence.noise
+        # in a minority of the elements it is a matter of position
+        self.dense = float((self.value.abs() > 4 * self.noise / self.value.numel() ** 0.5).double().mean()) > 0.75
+
+    def explained(self, fit: torch.Tensor) -> bool:
+        """Whether nothing but rounding is left of the residual beside `fit`."""
+        return float(torch.linalg.vector_norm(self.value - fit)) <= self.noise
+
+    def certain(self, coefficients: int) -> bool:
+        """Whether a fit with that many coefficients would mean anything: the rest of the elements are all predicted."""
+        left = self.value.numel() - coefficients
+        if not 0 < self.noise < self.size or left < max(4, coefficients / 2):
+            return False
+        return left * math.log10(self.size / self.noise) >= _DIGITS + left * math.log10(3)
+
+
+def _single(evidence: Evidence, residual: Residual) -> Explanation | None:
+    for term in terms(evidence):
+        square = float(term.value.square().sum())
+        if square == 0.0 or not math.isfinite(square):
+            continue
+        coefficient = float((term.value * residual.value).sum()) / square
+        if not residual.explained(coefficient * term.value):
+            continue
+        precision = residual.noise / residual.size
+        formula = signed(evidence, coefficient, term, precision)
+        why = ": what a skip connection passes on" if term.name == "grad_output" and abs(coefficient - 1) < 1e-3 else ""
+        return Explanation(
+            "missing-term",
+            f"the term {formula} is missing{why}",
+            f"add {formula} to the gradient of {evidence.name!r}",
+        )
+    return None
+
+
+def signed(evidence: Evidence, coefficient: float, term: Term, precision: float) -> str:
+    """`-output * sum(...)`, `1/5 * x`: the term with its coefficient, by name where it has one."""
+    sign, size = ("-" if coefficient < 0 else ""), abs(coefficient)
+    close = max(tolerance_of(evidence), 4 * precision)
+    if abs(size - 1) <= close:
+        return f"{sign}{term.name}"
+    for value, what, _, _ in constants(evidence):
+        if abs(size - value) <= close * abs(value):
+            word = {2.0: "2", 0.5: "1/2"}.get(value, what.removesuffix(" times").removesuffix(" of"))
+            return f"{sign}{word} * {term.name}"
+    return f"{sign}{size:.6g} * {term.name}"
+
+
+def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
+    """One or two numbers per row or normalised group: a constant, a multiple of a tensor, or both (norm statistics)."""
+    if not residual.dense:
+        return None
+    shape = evidence.actual.shape
+    same = [t for t in factors(evidence) if t.value.shape == shape]
+    for axes in axis_sets(shape):
+        group = torch.Size(shape[axis] for axis in axes).numel()
+        groups = residual.value.numel() // group
+        for count, basis, text in _bases(axes, shape, same):
+            if group <= count + 1 - (count == 1) or not residual.certain(count * groups):
+                continue
+            if not residual.explained(_projected(residual.value, basis, axes)):
+                continue
+            if _in_span(evidence.expected.double(), basis, axes, residual) or _in_span(
+                evidence.actual.double(), basis, axes, residual
+            ):
+                continue  # every gradient of this rule lies there: it says nothing
+            return Explanation(
+                "missing-term",
+                f"what is missing is {text} {per(axes, shape)}{_gist(count, text)}",
+                f"derive the terms of the gradient of {evidence.name!r} that go through what is computed {per(axes, shape)}",
+            )
+    return None
+
+
+def _gist(count: int, text: str) -> str:
+    if count == 2:
+        return ": the terms of the mean and of the variance or norm"
+    if text == "a constant":
+        return ": the term of a mean, a maximum or another statistic"
+    return ": the term of a variance, norm or another statistic"
+
+
+def _bases(axes: tuple[int, ...], shape: torch.Size, same: list[Term]) -> Iterator[tuple[int, list[torch.Tensor], str]]:
+    yield 1, [torch.ones(shape, dtype=torch.float64)], "a constant"
+    for t in same:
+        centred = t.value - t.value.mean(axes, keepdim=True)
+        yield 1, [t.value], f"a multiple of {t.name}"
+        yield 1, [centred], f"a multiple of {t.name} minus its mean"
+    for t in same:
+        centred = t.value - t.value.mean(axes, keepdim=True)
+        yield 2, [torch.ones_like(centred), centred], f"a constant plus a multiple of {t.name}"
+
+
+def _projected(value: torch.Tensor, basis: list[torch.Tensor], axes: tuple[int, ...]) -> torch.Tensor:
+    """The part of `value` in the span of an orthogonal basis, group by group."""
+    fit = torch.zeros_like(value)
+    for each in basis:
+        each = each.to(value)
+        square = each.square().sum(axes, keepdim=True)
+        dot = (each * value).sum(axes, keepdim=True)
+        fit = fit + each * torch.where(square > 0, dot / square.clamp(min=1e-300), 0)
+    return fit
+
+
+def _in_span(value: torch.Tensor, basis: list[torch.Tensor], axes: tuple[int, ...], residual: Residual) -> bool:
+    return float(torch.linalg.vector_norm(value - _projected(value, basis, axes))) <= 8 * residual.noise
+
+
+def _rank_one(evidence: Evidence, residual: Residual) -> Explanation | None:
+    """One outer product, as where one row of the batch was left out of a sum over it."""
+    if residual.value.ndim != 2 or min(residual.value.shape) < 3 or not residual.dense:
+        return None
+    rows, columns = residual.value.shape
+    if rows * columns > _LARGEST // 8 or not residual.certain(rows + columns - 1):
+        return None
+    left, sizes, right = torch.linalg.svd(residual.value, full_matrices=False)
+    if float(torch.linalg.vector_norm(sizes[1:])) > residual.noise:
+        return None
+    if any(_rank(g.double(), residual.noise) < 2 for g in (evidence.expected, evidence.actual)):
+        return None
+    u, v = _source(evidence, left[:, 0]), _source(evidence, right[0])
+    named = f": {u} times {v}, left out of the sum or counted twice" if u and v else ""
+    return Explanation(
+        "missing-term",
+        f"what is missing is one outer product (rank 1){named}",
+        f"sum the gradient of {evidence.name!r} over every row, the first and the last too",
+    )
+
+
+def _rank(value: torch.Tensor, noise: float) -> int:
+    return int((torch.linalg.svdvals(value) > 8 * noise).sum())
+
+
+def _source(evidence: Evidence, direction: torch.Tensor) -> str:
+    """Which row of a tensor of the call points in that direction; empty where none does."""
+    named = {name: t for name, t in evidence.tensors.items() if t.is_floating_point()}
+    named |= {f"grad_output{'' if len(evidence.upstream) == 1 else f' {k}'}": g for k, g in enumerate(evidence.upstream)}
+    for name, tensor in named.items():
+        if tensor.ndim < 2 or tensor.shape[-1] != direction.numel():
+            continue
+        rows = tensor.detach().double().reshape(-1, tensor.shape[-1])
+        cosine = (rows @ direction).abs() / torch.linalg.vector_norm(rows, dim=1).clamp(min=1e-300)
+        best = int(cosine.argmax())
+        if float(cosine[best]) > 1 - 1e-6:
+            return f"row {best} of {name}"
+    return ""
