@@ -18,7 +18,7 @@ from gradcheck_lab.causes import CAUSES
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examine import Examination
 from gradcheck_lab.op import as_tuple
-from gradcheck_lab.probes import ALL, run_probes
+from gradcheck_lab.probes import ALL, Probe, run_probes
 from gradcheck_lab.report import Finding, GradientResult, Report, Verdict
 from gradcheck_lab.subject import Subject, Trace
 
@@ -30,7 +30,7 @@ def check(
     reference: Any = None,
     grad_output: torch.Tensor | Sequence[torch.Tensor] | None = None,
     order: int = 1,
-    probes: Collection[str] = ALL,
+    probes: Collection[str | Probe] = ALL,
     allow: Collection[str] = (),
     seed: int = 0,
 ) -> Report:
@@ -39,7 +39,8 @@ def check(
     `op` is a `gl.Op` or a function that calls ops; `inputs` are its tensors, of any shape and floating dtype that its
     forward takes; `options` go to the forward by keyword. `reference` is the same function in torch, used as the oracle in
     the forward's place. `grad_output` has the output's shape (one per output, as a tuple, for several); it is drawn
-    at random when left out. `probes=()` compares only. `allow` names causes that are downgraded to notes.
+    at random when left out. `probes=()` compares only; besides names it takes functions of a
+    `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are downgraded to notes.
     The inputs, their `.grad` and the global generators are left as they were.
 
     Returns a `Report`. Raises `InvalidArgument` for a call that cannot mean anything.
@@ -63,7 +64,9 @@ def check(
     with preserved_randomness(seed):
         case = Case(subject.inputs, keywords, given, seed)
         thorough = bool(probes) or probes is ALL
-        examination = Examination(subject, case, evaluations, thorough=thorough, has_reference=reference is not None)
+        examination = Examination(
+            subject, case, evaluations, thorough=thorough, has_reference=reference is not None, order=order
+        )
         examination.run()
         examination.findings = run_probes(examination, probes)
     report = _report(examination, allow, seed, time.perf_counter() - started)
@@ -85,15 +88,13 @@ def assert_gradients(op: Any, *inputs: Any, **arguments: Any) -> Report:
     return report
 
 
-def _refuse(op: Any, inputs: tuple[Any, ...], order: int, probes: Collection[str], allow: Collection[str]) -> None:
+def _refuse(op: Any, inputs: tuple[Any, ...], order: int, probes: Collection[str | Probe], allow: Collection[str]) -> None:
     if not inputs:
         name = str(getattr(op, "name", None) or getattr(op, "__name__", type(op).__name__))
         raise InvalidArgument(f"{name} was given no inputs; pass its tensors: gl.check({name}, x, ...)")
     if order not in (1, 2):
         raise InvalidArgument(f"order is {order!r}; pass 1 or 2")
-    if order == 2:
-        raise InvalidArgument("order=2 is not available yet; pass order=1 and check the second derivative apart")
-    _refuse_names("probes", probes, ALL)
+    _refuse_names("probes", probes if isinstance(probes, str) else [p for p in probes if not callable(p)], ALL)
     _refuse_names("allow", allow, CAUSES)
 
 

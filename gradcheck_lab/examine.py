@@ -47,6 +47,7 @@ class Examination:
     reasons: list[str] = field(default_factory=list)
     recording: Recording | None = None
     thorough: bool = True
+    order: int = 1
     several: bool = False
     handed_out: tuple[Any, ...] = ()
     outputs: tuple[Any, ...] = ()

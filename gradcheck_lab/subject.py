@@ -92,6 +92,8 @@ class Subject:
     `constants` are the floating inputs, by index, that are no variables of the backward: the targets of a loss.
     `call_reference(reference, inputs, options)` runs the user's `reference=` where flat inputs are not what it takes.
     `user` is the Function's class or the operator, for what is registered with it besides the backward.
+    `connected(inputs, options)` runs the forward as users run it, on tensors that autograd tracks, whose graph then holds
+    the hand-written backward; None where torch's engine does not call that.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Subject:
     constants: frozenset[int] = frozenset()
     call_reference: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     user: Any = None
+    connected: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
 
 
 def input_labels(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ def adapt_custom_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]
             call_as_given(reference, len(inputs), slots.parameters, slots.arguments(given, options), options)
         ),
         user=value,
+        connected=lambda given, options: _tensors(slots.call(operator, given, options)),
     )
 
 

@@ -44,6 +44,11 @@ class Differentiable:
         walk = Walk(outputs, leaves, lambda call, returned: call(), tuple)
         return Recording(tuple(o.detach() for o in outputs), not isinstance(output, torch.Tensor), walk.backward)
 
+    def connected(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[torch.Tensor, ...]:
+        """Run it on tensors that autograd tracks, through the hand-written Functions inside."""
+        with self._widened(inputs):
+            return self._tensors(self._run(inputs, options))
+
     def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         """Run it with the forward bodies of the Functions inside; raises `Untraceable` where there are none."""
         if not self.plain:

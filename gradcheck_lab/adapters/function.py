@@ -56,6 +56,7 @@ def adapt_function(value: Any, inputs: tuple[Any, ...], options: dict[str, Any])
             call_as_given(reference, len(inputs), names, overridden(names, given, options), options)
         ),
         user=function,
+        connected=partial(_connected, function, names),
     )
 
 
@@ -185,6 +186,15 @@ def _trace(
         result = function.forward(ctx, *arguments)
     outputs = result if isinstance(result, (tuple, list)) else (result,)
     return Trace(_tensors(ctx.finish(tuple(outputs))))
+
+
+def _connected(
+    function: FunctionClass, names: tuple[str, ...], inputs: tuple[Any, ...], options: Mapping[str, Any]
+) -> tuple[Any, ...]:
+    arguments = overridden(names, inputs, options)
+    if _mentions(function, "mark_dirty"):  # no leaf may be written to
+        arguments = tuple(value.clone() if isinstance(value, torch.Tensor) else value for value in arguments)
+    return _tensors(function.apply(*arguments))
 
 
 def _forward(

@@ -41,6 +41,7 @@ def adapt_module(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -
         forward=module.forward,
         oracle="autograd of the Functions' bodies",
         call_reference=module.call_reference,
+        connected=module.connected,
     )
 
 
@@ -100,6 +101,10 @@ class _Module:
     def trace(self, given: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         with _kept(self.module):
             return self.inner.trace(given, options, substitute)
+
+    def connected(self, given: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        with _kept(self.module):
+            return self.inner.connected(given, options)
 
     def forward(self, given: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         with _kept(self.module):

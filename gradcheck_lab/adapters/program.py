@@ -56,7 +56,7 @@ def _call(node: Node) -> Call:
 class _Tracer(TorchFunctionMode):
     """Runs op calls under autograd; each input passes through an alias, whose gradient is that call's own share."""
 
-    substitute: frozenset[int] = frozenset()
+    substitute: frozenset[int] | None = frozenset()
     calls: list[Call] = field(default_factory=list)
     inside: bool = False
 
@@ -70,7 +70,8 @@ class _Tracer(TorchFunctionMode):
         )
         self.inside, token = True, active_recorder.set(None)
         try:
-            forward = op.as_function() if len(self.calls) in self.substitute else op.forward
+            written = self.substitute is None or len(self.calls) in self.substitute
+            forward = op.as_function() if written else op.forward
             output = forward(*aliases, **options)
         finally:
             self.inside = False
@@ -89,9 +90,12 @@ class _Tracer(TorchFunctionMode):
 
 
 def trace_program(
-    program: Program, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int] = frozenset()
+    program: Program, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int] | None = frozenset()
 ) -> Trace:
-    """Run the program on tensors that autograd tracks; the calls numbered in `substitute` keep their hand-written backward."""
+    """Run the program on tensors that autograd tracks.
+
+    The calls numbered in `substitute`, all of them for None, keep their hand-written backward.
+    """
     tracer = _Tracer(substitute)
     token = active_recorder.set(tracer)
     try:

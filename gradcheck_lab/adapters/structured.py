@@ -53,6 +53,7 @@ def adapt_structured(value: Any, inputs: tuple[Any, ...], options: dict[str, Any
         record=either.record,
         trace=either.trace,
         forward=either.forward,
+        connected=either.connected,
         target=importable(value),
         call_reference=lambda reference, given, options: tensors_of(reference(*laid.rebuild(given), **options)),
     )
@@ -81,6 +82,11 @@ class _Either:
         if self.is_program:
             return trace_program(self.run, inputs, options, substitute)
         return self.function.trace(inputs, options, substitute)
+
+    def connected(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        if self.is_program:
+            return trace_program(self.run, inputs, options, None).outputs
+        return self.function.connected(inputs, options)
 
     def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         return as_tuple(self.run(inputs, options)) if self.is_program else self.function.forward(inputs, options)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gradcheck_lab.probes.aliased_inputs import aliased_inputs
 from gradcheck_lab.probes.calls import repeatable
 from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.double_backward import double_backward
 from gradcheck_lab.probes.dtypes import dtypes
 from gradcheck_lab.probes.forward_mode import forward_mode
 from gradcheck_lab.probes.indices import indices
@@ -24,7 +25,7 @@ from gradcheck_lab.probes.poison import poison
 from gradcheck_lab.probes.registration import registration
 from gradcheck_lab.probes.second_backward import second_backward
 from gradcheck_lab.probes.sizes import sizes
-from gradcheck_lab.probes.state import state
+from gradcheck_lab.probes.state import overwritten, state
 from gradcheck_lab.probes.upstream import upstream
 from gradcheck_lab.probes.upstream_layout import upstream_layout
 from gradcheck_lab.probes.values import values
@@ -54,22 +55,31 @@ PROBES: dict[str, Probe] = {
     "forward_mode": forward_mode,
     "vmap": vmap,
     "registration": registration,
+    "double_backward": double_backward,
 }
 # these tell whether a call can be repeated at all; no other derived call means anything where it cannot
 _FIRST = ("state", "second_backward", "poison", "registration")
 ALL: frozenset[str] = frozenset(PROBES)
 
 
-def run_probes(examination: Examination, names: Collection[str]) -> list[Finding]:
-    """Run the named probes in the registry's order and merge what they find with what the comparison found.
+def run_probes(examination: Examination, names: Collection[str | Probe]) -> list[Finding]:
+    """Run the named probes in the registry's order, then the user's own; merge what they and the comparison found.
 
-    None is run where the examination ended early, or where the oracles contradict each other.
+    None is run where the examination ended early, or where the oracles contradict each other. Second order is compared
+    under any names where it is what was asked for.
     """
     if not examination.comparisons or not examination.returned or examination.reasons:
         return examination.findings
     context = Context(examination)
     found: list[Finding] = []
+    asked: Collection[str | Probe] = {*names, "double_backward"} if examination.order == 2 else names
     for name, probe in PROBES.items():
-        if name in names and (name in _FIRST or repeatable(context)):
+        if name in asked and (name in _FIRST or repeatable(context)):
             found += probe(context)
+    for own in (probe for probe in names if callable(probe)):
+        found += own(context)
+    if "state" in names:
+        found += overwritten(context)
+    if examination.order == 2 and not repeatable(context):
+        examination.reasons.append("the second derivative was not compared: the call does not give the same when repeated")
     return merged(examination.findings, found)

@@ -13,14 +13,14 @@ from torch.nn import functional as F
 class Swish(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, beta: float = 1.0) -> Tensor:
-        gate = torch.sigmoid(beta * x)
-        ctx.save_for_backward(x, gate)
+        ctx.save_for_backward(x)
         ctx.beta = beta
-        return x * gate
+        return x * torch.sigmoid(beta * x)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Any:
-        x, gate = ctx.saved_tensors
+        (x,) = ctx.saved_tensors
+        gate = torch.sigmoid(ctx.beta * x)
         return grad_output * (gate + ctx.beta * x * gate * (1 - gate)), None
 
 

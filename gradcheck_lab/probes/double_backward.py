@@ -1,0 +1,276 @@
+"""A backward that torch can differentiate again gives the right second derivative, or says that it has none.
+
+`torch.autograd.grad(..., create_graph=True)` differentiates what the hand-written backward computes. A tensor that forward
+computed and saved, a `detach`, `.data`, `no_grad` or NumPy in backward cut it off from the inputs, and the second derivative is
+then wrong or zero, in silence. Source: PyTorch, "Double Backward with Custom Functions".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradcheck_lab.case import Case, is_differentiable, random_like, seed_all
+from gradcheck_lab.comparison import Comparison
+from gradcheck_lab.oracles.directional import Directions, widened
+from gradcheck_lab.oracles.guard import Guarded, guard
+from gradcheck_lab.oracles.second_order import (
+    Forward,
+    Graph,
+    SecondOrderOracle,
+    Values,
+    differentiated,
+    problem_of_gradients,
+    wide,
+)
+from gradcheck_lab.probes.calls import compared
+from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.derived import draws_random
+from gradcheck_lab.probes.second_order_rows import Row, close, moved, row_of, smooth_between
+from gradcheck_lab.probes.second_order_words import missing, raised, refused, wrong, wrong_by_numbers
+from gradcheck_lab.report import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why a backward could not be differentiated again: what it raised, None where it is marked `once_differentiable`."""
+
+    error: Exception | None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The hand-written backward differentiated twice at one case, and the same for the oracle, where there is one."""
+
+    case: Case
+    graph: Graph
+    values: Values
+    oracle: SecondOrderOracle | None = None
+    words: str = "as given"
+
+
+def double_backward(context: Context) -> Iterator[Finding]:
+    """Hold the second derivatives against the oracle's, along one random direction of the gradients."""
+    base = context.base
+    if context.wrong or any(finding.severity == "error" for finding in base.findings):
+        return  # a wrong gradient has a wrong derivative
+    forward = _forward(context)
+    if forward is None:
+        _leave_open(context, f"torch's engine does not call the backward of {base.subject.name}; write it as a Function")
+    elif base.order == 2 or _claims_it(context):
+        yield from _Search(context, forward, compared(context)).findings()
+
+
+def _claims_it(context: Context) -> bool:
+    """Whether users can come upon the second derivative without asking for it: torch's engine runs this backward."""
+    subject = context.base.subject
+    return subject.kind in ("function", "custom_op", "module") and (subject.user is not None or context.analytic)
+
+
+def _forward(context: Context) -> Forward | None:
+    subject, options = context.base.subject, context.case.options
+    if subject.op is not None:
+        function = subject.op.as_function()
+
+        def run(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+            output = function(*inputs, **options)
+            return tuple(output) if isinstance(output, (tuple, list)) else (output,)
+
+        return run
+    connected = subject.connected
+    return None if connected is None else lambda inputs: connected(inputs, options)
+
+
+def _leave_open(context: Context, why: str) -> None:
+    if context.base.order == 2:
+        context.base.reasons.append(f"the second derivative was not compared: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    context: Context
+    forward: Forward
+    wanted: list[int]
+
+    def findings(self) -> Iterator[Finding]:
+        context = self.context
+        generator = torch.Generator().manual_seed((context.case.seed * 1_000_003 + 131) % 2**63)
+        directions = {i: random_like(context.case.inputs[i], generator) for i in self.wanted}
+        point = self._given(directions)
+        if isinstance(point, Stopped):
+            yield from self._stopped(point)
+        elif not point.graph.tracked:
+            if any(g is not None and bool(g.any()) for g in point.graph.gradients.values()):
+                yield missing(context, point.graph)
+        elif point.oracle is None:
+            yield from self._by_numbers(point, directions)
+        else:
+            yield from self._by_oracle(point, point.oracle, directions)
+
+    def _given(self, directions: Directions) -> Point | Stopped:
+        """The case as given, in float64 where both sides take that: rounding hides nothing there."""
+        case = self.context.case
+        narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in case.inputs)
+        if narrow and not self.context.base.oracle.coarse:
+            found = self._at(wide(case), directions, "in float64")
+            if isinstance(found, Point) and not draws_random(case.seed) and self._matches(found):
+                return found
+            if isinstance(found, Stopped) and found.error is None:
+                return found
+        return self._at(case, directions, "as given")
+
+    def _at(self, case: Case, directions: Directions, words: str) -> Point | Stopped:
+        base = self.context.base
+        seed_all(case.seed)
+        base.evaluations["forward"] += 1
+        base.evaluations["backward"] += 1
+        try:
+            graph = differentiated(self.forward, case.inputs, case.grad_outputs or (), self.wanted)
+            if graph.refused:
+                return Stopped(None)
+            base.evaluations["backward"] += bool(graph.tracked)
+            values = graph.along(directions)
+        except Exception as error:
+            return Stopped(error)
+        if not self.context.analytic or not graph.tracked:
+            return Point(case, graph, values, None, words)
+        oracle = SecondOrderOracle(base.subject, case, self.wanted, directions, base.evaluations, bool(base.oracle.coarse))
+        try:
+            oracle.truth()
+        except Exception:  # autograd has the first derivative of this forward only
+            return Point(case, graph, values, None, words)
+        return Point(case, graph, values, oracle, words)
+
+    def _matches(self, point: Point) -> bool:
+        """Whether the first-order gradients are those of the oracle; at a kink either may take another one."""
+        expected = self.context.gradients if point.oracle is None else point.oracle.graph().gradients
+        upstream = point.case.grad_outputs or ()
+        return close([(point.graph.gradients[i], expected[i]) for i in self.wanted], upstream)
+
+    def _stopped(self, found: Stopped) -> Iterator[Finding]:
+        context = self.context
+        if found.error is not None and not self._runs_once():
+            _leave_open(context, "the backward does not run outside the call as given")
+            return
+        finding = refused(context, found.error) or raised(context, found.error)
+        if finding.cause == "unsupported":
+            _leave_open(context, finding.explanation)
+        yield finding
+
+    def _runs_once(self) -> bool:
+        """Whether the same call runs where nothing is to be differentiated again: then it is that which was refused."""
+        case, base = self.context.case, self.context.base
+        seed_all(case.seed)
+        base.evaluations["forward"] += 1
+        base.evaluations["backward"] += 1
+        try:
+            differentiated(self.forward, case.inputs, case.grad_outputs or (), self.wanted, create_graph=False)
+        except Exception:
+            return False
+        return True
+
+    def _by_oracle(self, point: Point, oracle: SecondOrderOracle, directions: Directions) -> Iterator[Finding]:
+        matched = self._matches(point)
+        rows = self._rows(point, oracle)
+        bad = [row for row in rows if row.wrong]
+        if bad or not matched:
+            bad, oracle, point = self._confirmed(bad if matched else [], point, directions)
+        open_ = any(row.comparison.result.verdict == "inconclusive" for row in rows)
+        if bad or self.context.base.order == 2:
+            guarded = self._guarded(oracle)
+            if guarded is not None and not guarded.agrees:
+                _leave_open(self.context, "autograd and numbers contradict each other; pass reference=")
+                return
+        self._keep([row.comparison for row in rows], {row.variable for row in bad})
+        if not matched and not bad and open_:
+            _leave_open(self.context, "the gradient itself is not defined at these inputs")
+        for row in bad:
+            yield wrong(self.context, row, self._gradients_of(row, point, oracle, directions), point.graph, point.words)
+
+    def _rows(self, point: Point, oracle: SecondOrderOracle) -> list[Row]:
+        truth = oracle.truth()
+        variables = [j for j in point.graph.variables if j in truth]
+        return [row_of(self.context, self.wanted, j, point.graph.variables[j], point.values[j], oracle) for j in variables]
+
+    def _confirmed(self, bad: list[Row], point: Point, directions: Directions) -> tuple[list[Row], SecondOrderOracle, Point]:
+        """What is wrong beside these inputs too, where nothing kinks; or wrong here, where the gradient is smooth."""
+        oracle = point.oracle
+        assert oracle is not None
+        tried = False
+        for inputs in moved(point.case):
+            beside = self._at(Case(inputs, point.case.options, point.case.grad_outputs, point.case.seed), directions, "beside")
+            if isinstance(beside, Stopped) or beside.oracle is None or not self._matches(beside):
+                continue
+            tried = True
+            again = [row for row in self._rows(beside, beside.oracle) if row.wrong]
+            both = [row for row in bad if row.variable in {other.variable for other in again}]
+            if both:
+                return both, oracle, point
+            if again:
+                near = Point(beside.case, beside.graph, beside.values, beside.oracle, "at random inputs close by")
+                return again, beside.oracle, near
+            break
+        if bad and (not tried or smooth_between(oracle, point.case)):
+            return bad, oracle, point
+        return [], oracle, point
+
+    def _guarded(self, oracle: SecondOrderOracle) -> Guarded | None:
+        if oracle.coarse:
+            return None
+        try:
+            case, evaluations = wide(oracle.case), self.context.base.evaluations
+            problem = problem_of_gradients(oracle.forward, case, self.wanted, oracle.directions, evaluations, 0)
+            return guard(problem, _filled(oracle.graph(), oracle.truth()))
+        except Exception:  # the forward cannot be moved about
+            return None
+
+    def _by_numbers(self, point: Point, directions: Directions) -> Iterator[Finding]:
+        """Without an oracle of second order: numbers differentiate the first-order gradients, which are known to be right."""
+        base = self.context.base
+        try:
+            problem = problem_of_gradients(self.forward, point.case, self.wanted, directions, base.evaluations, 1)
+            values = _filled(point.graph, point.values)
+            found = guard(problem, values)
+        except Exception as error:
+            _leave_open(self.context, f"it could not be evaluated beside the inputs ({type(error).__name__})")
+            return
+        if found.agrees:
+            if found.reason:
+                _leave_open(self.context, found.reason)
+            return
+        if not self.context.analytic or self._matches(point):
+            for j, value in values.items():
+                alone = guard(problem, {j: value})
+                if not alone.agrees:
+                    yield wrong_by_numbers(self.context, self.wanted, j, alone, point.values[j], point.graph)
+                    return
+            yield wrong_by_numbers(self.context, self.wanted, None, found, None, point.graph)
+
+    def _keep(self, comparisons: list[Comparison], wrong: set[int]) -> None:
+        """With `order=2` the second derivatives are gradients of the report as well."""
+        if self.context.base.order == 2:
+            self.context.base.comparisons += comparisons
+
+    def _gradients_of(self, row: Row, point: Point, oracle: SecondOrderOracle, directions: Directions) -> list[int]:
+        """Whose gradient it is that has this wrong derivative."""
+        if len(self.wanted) == 1:
+            return self.wanted
+        found = []
+        for i in self.wanted:
+            only = {i: directions[i]}
+            self.context.base.evaluations["backward"] += 1
+            mine, theirs = point.graph.along(only)[row.variable], oracle.graph().along(only)[row.variable]
+            if not close([(mine, theirs)], ()):
+                found.append(i)
+        return found or self.wanted
+
+
+def _filled(graph: Graph, values: Values) -> dict[int, torch.Tensor]:
+    found = {}
+    for j, variable in graph.variables.items():
+        value = values.get(j)
+        found[j] = torch.zeros_like(widened(variable.detach())) if value is None else widened(value)
+    return found
