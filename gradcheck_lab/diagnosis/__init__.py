@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 from gradcheck_lab.diagnosis.arrangement import misplaced
 from gradcheck_lab.diagnosis.conjugate import unconjugated
+from gradcheck_lab.diagnosis.epsilons import epsilon
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.factors import distorted
+from gradcheck_lab.diagnosis.positions import partial
 from gradcheck_lab.diagnosis.precision import imprecise
 from gradcheck_lab.diagnosis.scaling import rescaled
 from gradcheck_lab.diagnosis.shapes import misshapen, trapped
@@ -17,12 +20,15 @@ FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (
     rescaled,
     unconjugated,
     misplaced,
+    epsilon,
     incomplete,
+    distorted,
     imprecise,
+    partial,
     trapped,
 )
 
-_PATTERNS = (misplaced, incomplete, trapped)
+_PATTERNS = (misplaced, epsilon, incomplete, distorted, partial, trapped)
 
 
 def explain(evidence: Evidence) -> Explanation:

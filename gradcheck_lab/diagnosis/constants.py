@@ -12,6 +12,7 @@ from gradcheck_lab.diagnosis.evidence import Evidence
 from gradcheck_lab.tolerance import unit_roundoff
 
 Constant = tuple[float, str, str, str]
+_SMALL = 10
 _LABELS_LOST = (-100, -1, 255)
 
 
@@ -25,7 +26,9 @@ def tolerance_of(evidence: Evidence) -> float:
 def named_constant(evidence: Evidence, c: float) -> Constant | None:
     """The commonest constant of the call that `c` is up to its sign: value, what to call it, why, and how to undo it."""
     tolerance = tolerance_of(evidence)
-    for constant in constants(evidence):
+    # a small whole number is half of some size by chance
+    simple = any(abs(each - round(each)) <= tolerance * each and each < _SMALL for each in (abs(c), 1 / abs(c) if c else 0.0))
+    for constant in constants(evidence, simple):
         for sign in (1.0, -1.0):
             if abs(c - sign * constant[0]) <= tolerance * abs(constant[0]):
                 value, what, why, fix = constant
@@ -33,15 +36,18 @@ def named_constant(evidence: Evidence, c: float) -> Constant | None:
     return None
 
 
-def constants(evidence: Evidence) -> Iterator[Constant]:
-    """Constants that mistakes leave behind, the commonest first: value, what to call it, why, and the fix."""
+def constants(evidence: Evidence, simple: bool = False) -> Iterator[Constant]:
+    """Constants that mistakes leave behind, the commonest first: value, what to call it, why, and the fix.
+
+    `simple` ends the list after 2, 1/2 and the sizes, as does a dtype whose few digits would fit any longer one.
+    """
     yield 2.0, "exactly 2 times", "", "divide it by 2"
     yield 0.5, "exactly half", "", "multiply it by 2"
     for n, where in _sizes(evidence):
         yield n, f"{n} times", f"{n} is {where}: a mean was not applied", f"divide it by {n}"
         yield 1 / n, f"1/{n} of", f"{n} is {where}: a mean was applied twice, or to a sum", f"multiply it by {n}"
-    if torch.finfo(evidence.dtype).bits == 16:
-        return  # so few digits fit any longer list
+    if torch.finfo(evidence.dtype).bits == 16 or simple:
+        return
     yield from _counts(evidence)
     for name, value in evidence.numbers.items():
         yield from _of_option(name, value)
@@ -61,8 +67,6 @@ def _of_size(n: int, why: str) -> Iterator[Constant]:
     if n > 2:
         yield (n - 1) / n, f"({n} - 1)/{n} times", why, f"multiply it by {n}/({n} - 1)"
         yield n / (n - 1), f"{n}/({n} - 1) times", why, f"multiply it by ({n} - 1)/{n}"
-        yield n - 1, f"{n} - 1 times", why, f"divide it by {n} - 1"
-        yield 1 / (n - 1), f"1/({n} - 1) of", why, f"multiply it by {n} - 1"
 
 
 def _of_option(name: str, value: float) -> Iterator[Constant]:

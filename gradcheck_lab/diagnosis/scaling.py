@@ -39,15 +39,15 @@ def rescaled(evidence: Evidence) -> Explanation | None:
 
 
 def constant_factor(evidence: Evidence, c: float, where: str = "") -> Explanation:
-    """The explanation of a gradient that is c times the reference, `where` it is so (" in row 2", with its blank)."""
+    """The explanation of a gradient that is c times the reference, `where` it is so (" in row 2 alone")."""
     found = named_constant(evidence, c)
     if found is not None:
         _, what, why, fix = found
         sentence = f"it is {what} the reference{where}" + (f", and {why}" if why else "")
-        return Explanation("constant-factor", sentence, f"{fix}{where}")
-    number = times(c)
+        return Explanation("constant-factor", sentence, f"{fix}{' there' if where else ''}")
+    number, there = times(c), " there" if where else ""
     sentence = f"it is {number} times the reference{where}"
-    return Explanation("constant-factor", sentence, f"divide it by {number}{where}: a factor is missing or misplaced")
+    return Explanation("constant-factor", sentence, f"divide it by {number}{there}: a factor is missing or misplaced")
 
 
 def times(c: float) -> str:

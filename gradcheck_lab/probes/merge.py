@@ -7,10 +7,13 @@ from dataclasses import replace
 
 from gradcheck_lab.report import Finding
 
-_UNEXPLAINED = frozenset({"wrong-value"})
-# what these do to a gradient may look like a constant or a pattern by chance
-_OVERRULES = frozenset({"upstream-ignored", "not-linear", "accumulates-across-calls", "nondeterministic"})
-_PATTERNS = frozenset({"constant-factor", "permuted", "missing-term", "low-precision"})
+_UNEXPLAINED = frozenset({"wrong-value", "value-dependent"})
+# what these do to a gradient may look like a constant, a term or a pattern
+_OVERRULES = frozenset(
+    "upstream-ignored upstream-scalarized not-linear output-gradient-dropped mutates-saved stale-state "
+    "accumulates-across-calls nondeterministic random-replay".split()
+)
+_PATTERNS = frozenset({"constant-factor", "permuted", "missing-term", "low-precision", "epsilon-mismatch"})
 _EXPLAINS = frozenset(
     "upstream-ignored upstream-scalarized not-linear output-gradient-dropped undefined-upstream mutates-saved stale-state "
     "accumulates-across-calls nondeterministic unwritten-elements duplicate-index random-replay missing-conjugate "

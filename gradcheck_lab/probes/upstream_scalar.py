@@ -12,7 +12,7 @@ from gradcheck_lab.probes.context import Context
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Key
 
-_VAGUE = frozenset({"wrong-value", "constant-factor", "missing-term"})
+_VAGUE = frozenset({"wrong-value", "constant-factor", "missing-term", "value-dependent"})
 _FIRST, _SUM = "its first element", "its sum or mean"
 
 

@@ -1,0 +1,117 @@
+"""An epsilon that only one of forward and backward has: the relative error is eps/s or eps/s^2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from gradcheck_lab.diagnosis.candidates import Term, axis_sets, factors, per
+from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.factors import as_groups, fitted
+from gradcheck_lab.diagnosis.terms import Residual
+
+_SMALL = 0.1
+
+
+def epsilon(evidence: Evidence) -> Explanation | None:
+    """Explain a relative error that is eps/s or eps/s^2, with s an input, its norm or its spread; None when it is not."""
+    if not evidence.real or evidence.actual.numel() < 6:
+        return None
+    residual = Residual(evidence)
+    if not residual.certain(1) or residual.size > _SMALL * float(torch.linalg.vector_norm(evidence.expected.double())):
+        return None
+    return _elementwise(evidence, residual) or _per_group(evidence, residual)
+
+
+def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
+    actual, expected = evidence.actual.double(), evidence.expected.double()
+    for t in factors(evidence):
+        try:
+            value = t.value.expand(actual.shape).abs()
+        except RuntimeError:
+            continue
+        if not bool((value > 0).all()) or float(value.max()) < 1.5 * float(value.min()):
+            continue
+        for power, shown in ((1.0, t.name), (2.0, f"{t.name}^2"), (0.5, f"sqrt({t.name})")):
+            for base in (actual, expected):
+                c = fitted(evidence, residual.value, base / value**power, residual.noise)
+                if c is not None and abs(c) < 1e-2 * float((value**power).median()):
+                    return _found(abs(c), f"|{t.name}|" if power == 1 else shown)
+    return None
+
+
+def _found(size: float, scale: str, where: str = "") -> Explanation:
+    return Explanation(
+        "epsilon-mismatch",
+        f"the relative error is {size:.2g}/{scale}{where}: an epsilon that only one of forward and backward has",
+        "use the same epsilon, in the same place, in forward and backward",
+    )
+
+
+def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
+    """Rows of A - B become k A - k^3 B where 1/k^2 = 1 + d/(v + eps), with B along x: k is read off, and the line in v."""
+    shape, expected = evidence.actual.shape, evidence.expected.double()
+    given = factors(evidence)
+    for axes in axis_sets(shape):
+        groups = expected.numel() // torch.Size(shape[axis] for axis in axes).numel()
+        if groups < 4 or expected.numel() // groups < 3:
+            continue
+        along: list[torch.Tensor | None] = [None]
+        for t in given:
+            along += [t.value - t.value.mean(axes, keepdim=True), t.value] if t.value.shape == shape else []
+        for x in along:
+            share = _share(residual, expected, x, axes) if residual.certain(groups if x is None else 2 * groups) else None
+            if share is None or float(share.abs().max()) > _SMALL or not bool((share != 0).all()):
+                continue
+            for name, scale in _scales(given, share, axes, shape):
+                for power in (2, 1):
+                    size = _line(scale**power, 1 / ((1 - share) ** -power - 1), residual)
+                    if size is not None:
+                        return _found(size, f"{name}^2" if power == 2 else name, f" {per(axes, shape)}")
+    return None
+
+
+def _scales(
+    given: list[Term], like: torch.Tensor, axes: tuple[int, ...], shape: torch.Size
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """What rules divide each group by: its spread, its norm, a tensor that holds one number per group."""
+    for t in given:
+        if t.value.shape == shape:
+            centred = t.value - t.value.mean(axes, keepdim=True)
+            yield f"std({t.name})", centred.square().mean(axes, keepdim=True).sqrt()
+            yield f"norm({t.name})", t.value.square().sum(axes, keepdim=True).sqrt()
+        one = as_groups(t.value, like)
+        if one is not None:
+            yield t.name, one.abs()
+
+
+def _share(residual: Residual, expected: torch.Tensor, x: torch.Tensor | None, axes: tuple[int, ...]) -> torch.Tensor | None:
+    """How much of the reference itself the residual holds, per group, beside a multiple of x; None when that is not all."""
+    rest, base = _without(residual.value, x, axes), _without(expected, x, axes)
+    square = base.square().sum(axes, keepdim=True)
+    if not bool((square > 1e-12 * expected.square().sum(axes, keepdim=True)).all()):
+        return None
+    share = (rest * base).sum(axes, keepdim=True) / square
+    left = float(torch.linalg.vector_norm(rest - share * base))
+    return share if left <= residual.noise and residual.noise < 1e-2 * residual.size else None
+
+
+def _without(value: torch.Tensor, x: torch.Tensor | None, axes: tuple[int, ...]) -> torch.Tensor:
+    if x is None:
+        return value
+    norm = x.square().sum(axes, keepdim=True)
+    return value - x * torch.where(norm > 0, (value * x).sum(axes, keepdim=True) / norm.clamp(min=1e-300), 0)
+
+
+def _line(x: torch.Tensor, y: torch.Tensor, residual: Residual) -> float | None:
+    """1/slope of the line y = a x + b, where the points lie on one that passes nearly through the origin; else None."""
+    x, y = x.reshape(-1), y.reshape(-1)
+    if not bool(torch.isfinite(y).all()) or float(x.max()) < 1.2 * float(x.min()):
+        return None
+    basis = torch.stack([x / y, 1 / y], 1)  # relative to each y
+    solution = torch.linalg.lstsq(basis, torch.ones_like(x).unsqueeze(1)).solution.reshape(-1)
+    left = float((basis @ solution - 1).abs().max())
+    slope, offset = float(solution[0]), float(solution[1])
+    near_origin = slope != 0 and abs(offset) < 0.1 * abs(slope) * float(x.min())
+    return 1 / abs(slope) if near_origin and left <= max(1e-6, 64 * residual.noise / residual.size) else None

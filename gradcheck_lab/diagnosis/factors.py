@@ -1,0 +1,183 @@
+"""Factors that vary: a tensor of the call in every element, a number per row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from gradcheck_lab.diagnosis.candidates import axis_sets, factors, per, upstreams
+from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.terms import Residual
+from gradcheck_lab.tolerance import unit_roundoff
+
+_POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0)
+_EPSILONS = (1e-3, 1e-5, 1e-6, 1e-8, 1e-12)
+
+
+def distorted(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is the reference times a tensor of the call or a number per row; None when it is not."""
+    if not evidence.real or evidence.actual.numel() < 6:
+        return None
+    residual = Residual(evidence)
+    if not residual.certain(1):
+        return None
+    return _elementwise(evidence, residual) or _per_group(evidence, residual)
+
+
+def fitted(evidence: Evidence, target: torch.Tensor, basis: torch.Tensor, noise: float) -> float | None:
+    """The coefficient with which `basis` is `target` up to rounding."""
+    square = float(basis.square().sum())
+    if not math.isfinite(square) or square == 0.0:
+        return None
+    coefficient = float((basis * target).sum()) / square
+    left = float(torch.linalg.vector_norm(target - coefficient * basis))
+    return coefficient if left <= noise else None
+
+
+def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
+    actual, expected = evidence.actual.double(), evidence.expected.double()
+    for t in (*factors(evidence), *upstreams(evidence)):
+        try:
+            value = t.value.expand(actual.shape)
+        except RuntimeError:
+            continue
+        if not bool(value.diff(dim=-1).any() if value.ndim else False) and t.value.numel() < 2:
+            continue
+        for power in _POWERS:
+            if (power < 0 and bool((value == 0).any())) or (power % 1 and bool((value <= 0).any())):
+                continue
+            c = fitted(evidence, actual, expected * value**power, evidence.noise)
+            if c is None or abs(c) < unit_roundoff(evidence.dtype):
+                continue
+            shown = _power(t.name, abs(power))
+            number = "" if abs(c - 1) < 4 * residual.noise / residual.size else f"{c:.6g} * "
+            what = f"{number}{shown} times" if power > 0 else f"{number}1/{shown} of"
+            undo = "divide" if power > 0 else "multiply"
+            return Explanation(
+                "wrong-value",
+                f"in every element it is {what} the reference: a factor of the local derivative is wrong",
+                f"{undo} the gradient of {evidence.name!r} by {shown}, or derive the local derivative again",
+            )
+    return None
+
+
+def _power(name: str, power: float) -> str:
+    if power == 1:
+        return name
+    return f"sqrt({name})" if power == 0.5 else f"{name}^{power:g}"
+
+
+def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
+    actual, expected = evidence.actual.double(), evidence.expected.double()
+    for axes in axis_sets(actual.shape):
+        square = expected.square().sum(axes, keepdim=True)
+        if square.numel() == 1 or not bool((square > 0).all()):
+            continue
+        ratio = (actual * expected).sum(axes, keepdim=True) / square
+        told = int((expected != 0).sum()) - ratio.numel()
+        if told < max(4, ratio.numel() / 2) or not residual.certain(ratio.numel()):
+            continue
+        if float(torch.linalg.vector_norm(actual - ratio * expected)) > evidence.noise:
+            continue
+        if ratio.numel() == 2 or _two_valued(ratio):
+            return None  # where it is wrong says more
+        return _named_ratio(evidence, ratio, axes)
+    return None
+
+
+def _two_valued(ratio: torch.Tensor) -> bool:
+    """Whether some groups are right and all others are the same multiple."""
+    off = ratio[(ratio - 1).abs() > 1e-6]
+    if not 0 < off.numel() < ratio.numel():
+        return False
+    return bool(((off - off[0]).abs() <= 1e-6 * off[0].abs()).all())
+
+
+def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...]) -> Explanation:
+    where = per(axes, evidence.actual.shape)
+    hits = _hits(evidence, ratio)
+    if hits is not None:
+        name, index, count = hits
+        return Explanation(
+            "duplicate-index",
+            f"the slices that {name!r} hits k times have 1/k of the reference; slice {index} is hit {count} times",
+            "add what repeated indices send, as index_add and index_put(accumulate=True) do, instead of averaging it",
+        )
+    for g in upstreams(evidence):
+        value = as_groups(g.value, ratio)
+        if value is not None and bool((value != 0).all()) and _constant(ratio * value, evidence):
+            kept = float((ratio * value).reshape(-1)[0])
+            return Explanation(
+                "upstream-scalarized",
+                f"{where}, slice i is {kept:.6g}/g[i] times the reference: one number stands for all of {g.name}",
+                f"multiply by {g.name} element by element",
+            )
+    for name, value in _statistics(evidence, ratio, axes):
+        for power in (1.0, -1.0, 2.0, -2.0):
+            if bool((value > 0).all()) and _constant(ratio * value**-power, evidence):
+                shown = _power(name, abs(power))
+                what = f"{shown} times" if power > 0 else f"1/{shown} of"
+                c = float((ratio * value**-power).reshape(-1)[0])
+                number = "" if abs(c - 1) < 1e-6 else f"{c:.6g} * "
+                return Explanation(
+                    "constant-factor",
+                    f"it is {number}{what} the reference, {name} taken {where}",
+                    f"{'divide' if power > 0 else 'multiply'} it by {shown}",
+                )
+    shown = ", ".join(f"{float(v):.4g}" for v in ratio.reshape(-1)[:4])
+    more = ", ..." if ratio.numel() > 4 else ""
+    return Explanation(
+        "constant-factor",
+        f"{where} it is a number times the reference, another one each: {shown}{more}",
+        f"look at the factor that is computed {where}",
+    )
+
+
+def _constant(value: torch.Tensor, evidence: Evidence) -> bool:
+    tolerance = max(1e-9, 64 * evidence.rounding) if torch.finfo(evidence.dtype).bits > 16 else 0.02
+    middle = value.mean()
+    return bool(torch.isfinite(middle)) and bool(((value - middle).abs() <= tolerance * middle.abs()).all())
+
+
+def as_groups(value: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor | None:
+    """One number per group in the shape of `ratio`; None where `value` holds another number of them."""
+    kept = tuple(n for n in ratio.shape if n != 1)
+    if tuple(n for n in value.shape if n != 1) != kept or value.numel() != ratio.numel():
+        return None
+    return value.reshape(ratio.shape)
+
+
+def _hits(evidence: Evidence, ratio: torch.Tensor) -> tuple[str, int, int] | None:
+    for name, index in evidence.tensors.items():
+        if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool or not index.numel():
+            continue
+        hits = torch.bincount(index.reshape(-1).clamp(min=0).long(), minlength=ratio.numel()).double()
+        if hits.numel() == ratio.numel() and float(hits.max()) > 1:
+            hit = hits > 0
+            if _constant(ratio.reshape(-1)[hit] * hits[hit], evidence):
+                return name, int(hits.argmax()), int(hits.max())
+    return None
+
+
+def _statistics(evidence: Evidence, like: torch.Tensor, axes: tuple[int, ...]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Numbers per group that rules divide by: tensors that hold one per group, norms, spreads, sums."""
+    shape = evidence.actual.shape
+    for t in factors(evidence):
+        one = as_groups(t.value, like)
+        if one is not None:
+            yield t.name, one.abs()
+        if t.value.shape != shape:
+            continue
+        centred = t.value - t.value.mean(axes, keepdim=True)
+        n = t.value.numel() // like.numel()
+        variance = centred.square().mean(axes, keepdim=True)
+        yield f"std({t.name})", variance.sqrt()
+        for value in sorted({*_EPSILONS, *evidence.numbers.values()}):
+            if 0 < value < 0.1:
+                yield f"sqrt(var({t.name}) + {value:g})", (variance + value).sqrt()
+        yield f"std({t.name}, unbiased)", (centred.square().sum(axes, keepdim=True) / max(1, n - 1)).sqrt()
+        yield f"norm({t.name})", t.value.square().sum(axes, keepdim=True).sqrt()
+        yield f"sum({t.name})", t.value.sum(axes, keepdim=True)
+        yield f"max({t.name})", t.value.abs().amax(axes, keepdim=True)

@@ -1,0 +1,99 @@
+"""Some elements wrong and the others right: where exactly, what they hold there, and which condition tells them apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from gradcheck_lab.diagnosis.conditions import Condition, marks, places, repetitions, values
+from gradcheck_lab.diagnosis.constants import tolerance_of
+from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.scaling import constant_factor
+
+# how seldom elements at random would lie so: the further down the list a condition stands, the more it has to tell
+_SELDOM = 50.0
+
+
+def partial(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is right but in elements that one condition tells apart; None when none does."""
+    if not evidence.real or evidence.actual.numel() < 6:
+        return None
+    actual, expected = evidence.actual.double(), evidence.expected.double()
+    error = (actual - expected).abs()
+    scale = expected.abs() + float(expected.square().mean().sqrt())
+    tight = evidence.rounding * scale + 4 * evidence.precision
+    # zero where zero is right tells nothing: a gradient that is wrong wherever it is not zero is just wrong
+    told = (actual != 0) | (expected != 0)
+    wrong, right = (error > 8 * tight) & told, (error <= tight) & told
+    count, others = int(wrong.sum()), int(right.sum())
+    if count < 2 or others < 2 or count + others < int(told.sum()):
+        return None
+    ways = math.lgamma(count + others + 1) - math.lgamma(count + 1) - math.lgamma(others + 1)
+    for rank, condition in enumerate(_conditions(evidence, wrong, right), 1):
+        if ways < math.log(_SELDOM * rank):
+            return None
+        if torch.equal(condition.mask & (wrong | right), wrong):
+            return _explained(evidence, condition, actual[wrong], expected[wrong])
+    return None
+
+
+def _conditions(evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor) -> Iterator[Condition]:
+    yield from repetitions(evidence)
+    yield from marks(evidence)
+    yield from places(wrong)
+    yield from values(evidence, wrong, right)
+
+
+def _explained(evidence: Evidence, condition: Condition, actual: torch.Tensor, expected: torch.Tensor) -> Explanation:
+    zero = not bool(actual.any())
+    needless = not bool(expected.any())
+    what = "it is zero there" if zero else "it should be zero there" if needless else ""
+    words, name = condition.words, evidence.name
+    if condition.kind == "tail" and (zero or _same(actual)):
+        filled = "and there they are zero" if zero else f"and there all are {float(actual[0]):.6g}"
+        return Explanation(
+            "unwritten-elements",
+            f"only the elements {words} are wrong, {filled}",
+            f"write every element of the gradient of {name!r}, the last block too",
+        )
+    c = _factor(evidence, actual, expected)
+    if c is not None and condition.kind in ("tail", "place", "value"):
+        return _multiple(evidence, c, words)
+    sentence = f"it is wrong exactly {words}, and right everywhere else" + (f": {what}" if what else "")
+    if condition.kind == "repeated":
+        fix = "add what repeated indices send, as index_add and index_put(accumulate=True) do"
+        return Explanation("duplicate-index", sentence, fix)
+    if condition.kind == "tied":
+        fix = "give one of the tied values the whole gradient, or divide it among them by their number"
+        return Explanation("tie-mass", sentence, fix)
+    if condition.kind == "option":
+        return Explanation("option-specialised", sentence, f"treat the elements {words} as the forward does")
+    if condition.kind == "value":
+        fix = f"derive the rule again for the elements {words}, or treat them as a case of their own"
+        return Explanation("value-dependent", sentence, fix)
+    return Explanation("wrong-value", sentence, f"look at the index or loop that writes the elements {words}")
+
+
+def _multiple(evidence: Evidence, c: float, words: str) -> Explanation:
+    where = f" {words}, and right everywhere else"
+    if abs(c + 1) <= tolerance_of(evidence):
+        return Explanation(
+            "sign", f"it is exactly -1 times the reference{where}", f"negate the gradient of {evidence.name!r} {words}"
+        )
+    return constant_factor(evidence, c, where)
+
+
+def _factor(evidence: Evidence, actual: torch.Tensor, expected: torch.Tensor) -> float | None:
+    """The number that the wrong part is of the reference; None where it is none, or nothing tells."""
+    square = float(expected.square().sum())
+    if square == 0.0 or not bool(actual.any()):
+        return None
+    c = float((actual * expected).sum()) / square
+    return c if evidence.fits(c * expected, actual) else None
+
+
+def _same(value: torch.Tensor) -> bool:
+    """Whether one number stands in every wrong element, as a fill leaves it."""
+    return value.numel() > 2 and bool((value == value[0]).all())
