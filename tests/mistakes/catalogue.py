@@ -1,0 +1,46 @@
+"""Every planted mistake in one table: rows of a cause, a wrong subject, its sound twin and one ordinary call."""
+
+from typing import Any
+
+from tests.mistakes import (
+    calls,
+    catalogue_calls,
+    catalogue_conditions,
+    catalogue_finite,
+    catalogue_layouts,
+    catalogue_modes,
+    catalogue_shapes,
+    catalogue_state,
+    catalogue_structure,
+    catalogue_terms,
+    catalogue_upstream,
+    catalogue_values,
+    values,
+)
+from tests.mistakes.registry import Mistake
+
+_FAMILIES = (
+    catalogue_structure,
+    catalogue_shapes,
+    catalogue_finite,
+    catalogue_upstream,
+    catalogue_layouts,
+    catalogue_state,
+    catalogue_modes,
+    catalogue_values,
+    catalogue_terms,
+    catalogue_calls,
+    catalogue_conditions,
+)
+
+
+def _shared(row: Any) -> Mistake:
+    """A row of the probes' own tests, whose `make` returns both subjects and the call."""
+    _, _, inputs, options = row.make()
+    return Mistake(f"probed-{row.name}", row.cause, lambda: row.make()[0], lambda: row.make()[1], inputs, options)
+
+
+ROWS: tuple[Mistake, ...] = (
+    *(row for family in _FAMILIES for row in family.ROWS),
+    *(_shared(row) for row in (*values.ROWS, *calls.MISTAKES)),
+)
