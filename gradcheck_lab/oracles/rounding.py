@@ -66,8 +66,8 @@ class SimulatedRounding(TorchDispatchMode):
         return 1
 
     def _round(self, value: torch.Tensor, terms: int) -> torch.Tensor:
-        if not (value.is_floating_point() or value.is_complex()) or value.requires_grad:
-            return value
+        if not (value.is_floating_point() or value.is_complex()) or value.requires_grad or value._is_zerotensor():
+            return value  # a zero tensor has no memory that could be read
         growth = max(1.0, math.sqrt(terms) / 3)
         return perturb(value, self.u * growth, self.salt)
 

@@ -8,20 +8,17 @@ then wrong or zero, in silence. Source: PyTorch, "Double Backward with Custom Fu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from gradcheck_lab.case import Case, is_differentiable, random_like, seed_all
-from gradcheck_lab.comparison import Comparison
-from gradcheck_lab.oracles.directional import Directions, widened
+from gradcheck_lab.oracles.directional import Directions
 from gradcheck_lab.oracles.guard import Guarded, guard
 from gradcheck_lab.oracles.second_order import (
     Forward,
-    Graph,
     SecondOrderOracle,
-    Values,
     differentiated,
     problem_of_gradients,
     wide,
@@ -29,27 +26,10 @@ from gradcheck_lab.oracles.second_order import (
 from gradcheck_lab.probes.calls import compared
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import draws_random
-from gradcheck_lab.probes.second_order_rows import Row, close, moved, row_of, smooth_between
+from gradcheck_lab.probes.second_order_points import Point, Points, Stopped, filled
+from gradcheck_lab.probes.second_order_rows import Row, close, moved, smooth_between
 from gradcheck_lab.probes.second_order_words import missing, raised, refused, wrong, wrong_by_numbers
 from gradcheck_lab.report import Finding
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Why a backward could not be differentiated again: what it raised, None where it is marked `once_differentiable`."""
-
-    error: Exception | None
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """The hand-written backward differentiated twice at one case, and the same for the oracle, where there is one."""
-
-    case: Case
-    graph: Graph
-    values: Values
-    oracle: SecondOrderOracle | None = None
-    words: str = "as given"
 
 
 def double_backward(context: Context) -> Iterator[Finding]:
@@ -61,7 +41,7 @@ def double_backward(context: Context) -> Iterator[Finding]:
     if forward is None:
         _leave_open(context, f"torch's engine does not call the backward of {base.subject.name}; write it as a Function")
     elif base.order == 2 or _claims_it(context):
-        yield from _Search(context, forward, compared(context)).findings()
+        yield from _Search(context, Points(context, forward, compared(context))).findings()
 
 
 def _claims_it(context: Context) -> bool:
@@ -92,8 +72,11 @@ def _leave_open(context: Context, why: str) -> None:
 @dataclass(frozen=True, slots=True)
 class _Search:
     context: Context
-    forward: Forward
-    wanted: list[int]
+    points: Points
+
+    @property
+    def wanted(self) -> list[int]:
+        return self.points.wanted
 
     def findings(self) -> Iterator[Finding]:
         context = self.context
@@ -115,40 +98,12 @@ class _Search:
         case = self.context.case
         narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in case.inputs)
         if narrow and not self.context.base.oracle.coarse:
-            found = self._at(wide(case), directions, "in float64")
-            if isinstance(found, Point) and not draws_random(case.seed) and self._matches(found):
+            found = self.points.at(wide(case), directions, "in float64")
+            if isinstance(found, Point) and not draws_random(case.seed) and self.points.matches(found):
                 return found
             if isinstance(found, Stopped) and found.error is None:
                 return found
-        return self._at(case, directions, "as given")
-
-    def _at(self, case: Case, directions: Directions, words: str) -> Point | Stopped:
-        base = self.context.base
-        seed_all(case.seed)
-        base.evaluations["forward"] += 1
-        base.evaluations["backward"] += 1
-        try:
-            graph = differentiated(self.forward, case.inputs, case.grad_outputs or (), self.wanted)
-            if graph.refused:
-                return Stopped(None)
-            base.evaluations["backward"] += bool(graph.tracked)
-            values = graph.along(directions)
-        except Exception as error:
-            return Stopped(error)
-        if not self.context.analytic or not graph.tracked:
-            return Point(case, graph, values, None, words)
-        oracle = SecondOrderOracle(base.subject, case, self.wanted, directions, base.evaluations, bool(base.oracle.coarse))
-        try:
-            oracle.truth()
-        except Exception:  # autograd has the first derivative of this forward only
-            return Point(case, graph, values, None, words)
-        return Point(case, graph, values, oracle, words)
-
-    def _matches(self, point: Point) -> bool:
-        """Whether the first-order gradients are those of the oracle; at a kink either may take another one."""
-        expected = self.context.gradients if point.oracle is None else point.oracle.graph().gradients
-        upstream = point.case.grad_outputs or ()
-        return close([(point.graph.gradients[i], expected[i]) for i in self.wanted], upstream)
+        return self.points.at(case, directions, "as given")
 
     def _stopped(self, found: Stopped) -> Iterator[Finding]:
         context = self.context
@@ -167,14 +122,14 @@ class _Search:
         base.evaluations["forward"] += 1
         base.evaluations["backward"] += 1
         try:
-            differentiated(self.forward, case.inputs, case.grad_outputs or (), self.wanted, create_graph=False)
+            differentiated(self.points.forward, case.inputs, case.grad_outputs or (), self.wanted, create_graph=False)
         except Exception:
             return False
         return True
 
     def _by_oracle(self, point: Point, oracle: SecondOrderOracle, directions: Directions) -> Iterator[Finding]:
-        matched = self._matches(point)
-        rows = self._rows(point, oracle)
+        matched = self.points.matches(point)
+        rows = self.points.rows(point, oracle)
         bad = [row for row in rows if row.wrong]
         if bad or not matched:
             bad, oracle, point = self._confirmed(bad if matched else [], point, directions)
@@ -184,16 +139,11 @@ class _Search:
             if guarded is not None and not guarded.agrees:
                 _leave_open(self.context, "autograd and numbers contradict each other; pass reference=")
                 return
-        self._keep([row.comparison for row in rows], {row.variable for row in bad})
+        self._keep(rows, {row.variable for row in bad})
         if not matched and not bad and open_:
             _leave_open(self.context, "the gradient itself is not defined at these inputs")
         for row in bad:
             yield wrong(self.context, row, self._gradients_of(row, point, oracle, directions), point.graph, point.words)
-
-    def _rows(self, point: Point, oracle: SecondOrderOracle) -> list[Row]:
-        truth = oracle.truth()
-        variables = [j for j in point.graph.variables if j in truth]
-        return [row_of(self.context, self.wanted, j, point.graph.variables[j], point.values[j], oracle) for j in variables]
 
     def _confirmed(self, bad: list[Row], point: Point, directions: Directions) -> tuple[list[Row], SecondOrderOracle, Point]:
         """What is wrong beside these inputs too, where nothing kinks; or wrong here, where the gradient is smooth."""
@@ -201,17 +151,18 @@ class _Search:
         assert oracle is not None
         tried = False
         for inputs in moved(point.case):
-            beside = self._at(Case(inputs, point.case.options, point.case.grad_outputs, point.case.seed), directions, "beside")
-            if isinstance(beside, Stopped) or beside.oracle is None or not self._matches(beside):
+            beside = self.points.at(
+                Case(inputs, point.case.options, point.case.grad_outputs, point.case.seed), directions, "beside"
+            )
+            if isinstance(beside, Stopped) or beside.oracle is None or not self.points.matches(beside):
                 continue
             tried = True
-            again = [row for row in self._rows(beside, beside.oracle) if row.wrong]
+            again = [row for row in self.points.rows(beside, beside.oracle) if row.wrong]
             both = [row for row in bad if row.variable in {other.variable for other in again}]
             if both:
                 return both, oracle, point
             if again:
-                near = Point(beside.case, beside.graph, beside.values, beside.oracle, "at random inputs close by")
-                return again, beside.oracle, near
+                return again, beside.oracle, beside
             break
         if bad and (not tried or smooth_between(oracle, point.case)):
             return bad, oracle, point
@@ -223,7 +174,7 @@ class _Search:
         try:
             case, evaluations = wide(oracle.case), self.context.base.evaluations
             problem = problem_of_gradients(oracle.forward, case, self.wanted, oracle.directions, evaluations, 0)
-            return guard(problem, _filled(oracle.graph(), oracle.truth()))
+            return guard(problem, filled(oracle.graph(), oracle.truth()))
         except Exception:  # the forward cannot be moved about
             return None
 
@@ -231,8 +182,8 @@ class _Search:
         """Without an oracle of second order: numbers differentiate the first-order gradients, which are known to be right."""
         base = self.context.base
         try:
-            problem = problem_of_gradients(self.forward, point.case, self.wanted, directions, base.evaluations, 1)
-            values = _filled(point.graph, point.values)
+            problem = problem_of_gradients(self.points.forward, point.case, self.wanted, directions, base.evaluations, 1)
+            values = filled(point.graph, point.values)
             found = guard(problem, values)
         except Exception as error:
             _leave_open(self.context, f"it could not be evaluated beside the inputs ({type(error).__name__})")
@@ -241,7 +192,7 @@ class _Search:
             if found.reason:
                 _leave_open(self.context, found.reason)
             return
-        if not self.context.analytic or self._matches(point):
+        if not self.context.analytic or self.points.matches(point):
             for j, value in values.items():
                 alone = guard(problem, {j: value})
                 if not alone.agrees:
@@ -249,10 +200,15 @@ class _Search:
                     return
             yield wrong_by_numbers(self.context, self.wanted, None, found, None, point.graph)
 
-    def _keep(self, comparisons: list[Comparison], wrong: set[int]) -> None:
-        """With `order=2` the second derivatives are gradients of the report as well."""
-        if self.context.base.order == 2:
-            self.context.base.comparisons += comparisons
+    def _keep(self, rows: list[Row], wrong: set[int]) -> None:
+        """With `order=2` the second derivatives are gradients of the report as well; at a kink what differs is no mistake."""
+        if self.context.base.order == 1:
+            return
+        for row in rows:
+            result = row.comparison.result
+            if row.wrong and row.variable not in wrong:
+                result = replace(result, verdict="pass", settled_by="subgradient")
+            self.context.base.comparisons.append(replace(row.comparison, result=result))
 
     def _gradients_of(self, row: Row, point: Point, oracle: SecondOrderOracle, directions: Directions) -> list[int]:
         """Whose gradient it is that has this wrong derivative."""
@@ -266,11 +222,3 @@ class _Search:
             if not close([(mine, theirs)], ()):
                 found.append(i)
         return found or self.wanted
-
-
-def _filled(graph: Graph, values: Values) -> dict[int, torch.Tensor]:
-    found = {}
-    for j, variable in graph.variables.items():
-        value = values.get(j)
-        found[j] = torch.zeros_like(widened(variable.detach())) if value is None else widened(value)
-    return found
