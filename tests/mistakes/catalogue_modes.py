@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
 import gradcheck_lab as gl
-from tests.mistakes.registry import Table, array, normal
+from tests.mistakes.registry import Table, normal
 
 # mypy: disable-error-code="override"
 
