@@ -21,7 +21,7 @@ from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
 from gradcheck_lab.oracles.draws import generator_states, replayed
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Call, Manual, Recording, Subject
-from gradcheck_lab.triangulate import followed, numeric_oracle, watched
+from gradcheck_lab.triangulate import disconnected, followed, numeric_oracle, watched
 
 _CHEAP = 1 << 16
 
@@ -80,6 +80,8 @@ class Examination:
             self.comparisons, self.findings = [], self.findings[:before]
         differentiated = self.subject.kind in ("program", "function", "module") and self.subject.user is None
         if differentiated and all(gradient is None for gradient in self.returned):
+            finding = None if self.derived else disconnected(self)
+            self.findings += [finding] if finding is not None else []
             return  # there is no path from any input to the output: nothing to compare
         oracle = None if self.derived else numeric_oracle(self)
         if oracle is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles import Untraceable
 from gradcheck_lab.oracles.autograd import Pass
 from gradcheck_lab.oracles.directional import inner, problem_of
+from gradcheck_lab.oracles.finite_difference import directional
 from gradcheck_lab.oracles.guard import Guarded, guard
 from gradcheck_lab.oracles.numeric import NumericOracle
 from gradcheck_lab.report import Finding
@@ -69,6 +71,28 @@ def numeric_oracle(examination: Examination) -> NumericOracle | None:
         return None
     examination.oracle_name = f"{method} (autograd cannot follow {subject.name}: {why})"
     return oracle
+
+
+def disconnected(examination: Examination) -> Finding | None:
+    """The finding that an output moves with the inputs and autograd has no path between them; None where nothing moves."""
+    subject = examination.subject
+    seed_all(examination.case.seed)
+    try:
+        problem = problem_of(subject, examination.case, examination.evaluations)
+        found = directional(problem, problem.random_directions(-7))
+    except Exception:  # it cannot be evaluated: nothing is known
+        return None
+    if found.flag or not math.isfinite(found.value + found.error) or abs(found.value) <= 10 * found.error:
+        return None
+    return Finding(
+        "disconnected",
+        "error",
+        f"no output of {subject.name} has a path to an input: its gradients are None",
+        explanation=f"the output moves with the inputs, by {show(found.value)} along a random direction, and has no grad_fn",
+        suggestion="look for detach, .data, .item(), .numpy() or no_grad in the forward, or wrap it in an autograd.Function",
+        measured=abs(found.value),
+        allowed=found.error,
+    )
 
 
 def watched(examination: Examination, manual: Manual, truth: Pass) -> bool:

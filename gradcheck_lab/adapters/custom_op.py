@@ -65,6 +65,11 @@ def placed_call(
     return operator, placed, {name: option for name, option in options.items() if name in only}
 
 
+def defaults_of(value: Any) -> dict[str, Any]:
+    """The default of every argument of an operator that has one, by name."""
+    return {a.name: a.default_value for a in _operator(value)._schema.arguments if a.has_default_value()}
+
+
 @dataclass(frozen=True, slots=True)
 class _Slots:
     """An operator, its Python definition where it has one, and how its arguments lie in the flat inputs.

@@ -53,6 +53,17 @@ class _Module:
         self.flat = (*laid.leaves, *parameters.values())
         self.inner = Differentiable(type(module).__name__, self.run, self.flat, len(laid.leaves))
         self.writes: Writes = []
+        self.live = False
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Within the block, calls leave on the module what they leave there, and find what the last one left."""
+        with _kept(self.module):
+            self.live = True
+            try:
+                yield
+            finally:
+                self.live = False
 
     def run(self, given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         changes, count = dtype_changes(self.flat, given), len(self.laid.leaves)
@@ -87,11 +98,13 @@ class _Module:
 
     def record(self, given: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         self.writes = []
-        with _kept(self.module):
+        with nullcontext() if self.live else _kept(self.module):
             recording = _recorded(self.inner, given, options)
             after = _attributes(self.module)
 
         def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Any:
+            if self.live:
+                return recording.backward(grad_outputs)
             with _kept(self.module):
                 _put(after)  # a hand-written backward may read what its forward left on the module
                 return recording.backward(grad_outputs)

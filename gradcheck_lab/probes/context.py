@@ -91,12 +91,17 @@ class Context:
         assert case.grad_outputs is not None
         return self.backward(recording, case.grad_outputs, case.seed)
 
-    def examine(self, case: Case) -> Examination | None:
+    def examine(self, case: Case, numeric: bool = False) -> Examination | None:
         """Examine a derived case against the oracle; None where the forward or the oracle does not take it."""
         from gradcheck_lab.examine import Examination
 
         found = Examination(
-            self.base.subject, case, self.base.evaluations, thorough=False, has_reference=self.base.has_reference, derived=True
+            self.base.subject,
+            case,
+            self.base.evaluations,
+            thorough=False,
+            has_reference=self.base.has_reference,
+            derived=not numeric,
         )
         try:
             found.run()

@@ -57,10 +57,11 @@ class Trial:
         return actual.detach(), truth
 
 
-def attempt(context: Context, case: Case, lane: bool = False) -> Trial | None:
+def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = False) -> Trial | None:
     """Examine a derived case; None where the forward does not take it, or gives values that are not finite.
 
-    `lane` is set where the case differs in its dtype, which then is what the problems are about.
+    `lane` is set where the case differs in its dtype, which then is what the problems are about; with `numeric` numbers decide
+    where autograd cannot, at a price that only a single call is worth.
     """
     case = replace(case, grad_outputs=None)
     with warnings.catch_warnings():
@@ -68,7 +69,7 @@ def attempt(context: Context, case: Case, lane: bool = False) -> Trial | None:
         if not valid(context, case):
             return None
         try:
-            found = context.examine(case)
+            found = context.examine(case, numeric)
             fresh = _fresh(context, found, lane) if found is not None else ()
         except Exception:  # the call is our idea: where the oracle cannot follow it, it shows nothing
             return None
@@ -188,7 +189,7 @@ def structured(given: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
             return _one_per_row(given, value)
     elif low >= 0:
         value = value.abs()
-    if given.ndim >= 2 and given.shape[-1] == given.shape[-2] > 1 and value.shape[-1] == value.shape[-2]:
+    if min(given.ndim, value.ndim) >= 2 and given.shape[-1] == given.shape[-2] > 1 and value.shape[-1] == value.shape[-2]:
         if torch.equal(given, given.mT):
             return (value + value.mT) / 2
         for keep in (torch.tril, torch.triu):
@@ -264,8 +265,9 @@ def _amplified(examination: Examination, finding: Finding) -> bool:
     if largest < 10 or not bool(torch.isfinite(actual).all()):
         return False
     upstream = [g for g in examination.case.grad_outputs or () if g.numel()]
-    # where the truth cancels, its terms are as large as the upstream
-    scale = max([float(truth.abs().max()), *(float(g.abs().max()) / max(1, g.numel()) for g in upstream)])
+    # where the truth cancels, its terms are as large as the upstream; in float64 that hides nothing
+    share = [1 if actual.dtype == torch.float64 else g.numel() for g in upstream]
+    scale = max([float(truth.abs().max()), *(float(g.abs().max()) / n for g, n in zip(upstream, share, strict=True))])
     error = float((actual.to(truth) - truth).abs().max())
     return error <= 64 * unit_roundoff(actual.dtype) * largest**2 * scale
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.case import Case, is_differentiable, random_like, seed_all
+from gradcheck_lab.case import is_differentiable, random_like, seed_all
 from gradcheck_lab.oracles.directional import Directions
 from gradcheck_lab.oracles.guard import Guarded, guard
 from gradcheck_lab.oracles.second_order import (
@@ -137,7 +137,7 @@ class _Search:
         if bad or self.context.base.order == 2:
             guarded = self._guarded(oracle)
             if guarded is not None and not guarded.agrees:
-                _leave_open(self.context, "autograd and numbers contradict each other; pass reference=")
+                yield from self._by_numbers(point, directions)  # the forward detaches what only the second order needs
                 return
         self._keep(rows, {row.variable for row in bad})
         if not matched and not bad and open_:
@@ -151,9 +151,7 @@ class _Search:
         assert oracle is not None
         tried = False
         for inputs in moved(point.case):
-            beside = self.points.at(
-                Case(inputs, point.case.options, point.case.grad_outputs, point.case.seed), directions, "beside"
-            )
+            beside = self.points.at(replace(point.case, inputs=inputs), directions, "at random inputs close by")
             if isinstance(beside, Stopped) or beside.oracle is None or not self.points.matches(beside):
                 continue
             tried = True

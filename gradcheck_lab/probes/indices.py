@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -13,6 +13,7 @@ from gradcheck_lab.probes.letters import cut_down
 from gradcheck_lab.report import Finding
 
 _LARGEST = 16
+_UNASKED = "-1, the last one"
 
 
 def indices(context: Context) -> Iterator[Finding]:
@@ -22,7 +23,7 @@ def indices(context: Context) -> Iterator[Finding]:
     given = cut_down(context, wide_inputs(context), _LARGEST)
     which = [i for i, value in enumerate(given) if holds_integers(value)]
     reported: set[str | None] = set()
-    for words, change in (("repeated", _repeated), ("all equal", _equal), ("at the bounds of their range", _bounds)):
+    for words, change in _CHANGES.items():
         inputs = tuple(change(v) if i in which else v for i, v in enumerate(given))
         names = " and ".join(context.name(i) for i in which)
         condition = f"the indices in {names} {words}"
@@ -51,6 +52,22 @@ def _bounds(value: torch.Tensor) -> torch.Tensor:
     return flat.reshape(value.shape)
 
 
+def _from_the_end(value: torch.Tensor) -> torch.Tensor:
+    """Every second one counted from the end; as it is where some already are, or none may be."""
+    if int(value.min()) < 0 or value.dtype == torch.uint8:
+        return value
+    flat = torch.where(torch.arange(value.numel(), device=value.device) % 2 == 0, -1, value.reshape(-1))
+    return flat.reshape(value.shape).to(value.dtype)
+
+
+_CHANGES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "repeated": _repeated,
+    "all equal": _equal,
+    "at the bounds of their range": _bounds,
+    _UNASKED: _from_the_end,
+}
+
+
 def _finding(trial: Trial, problem: Finding, condition: str) -> Finding:
     shares = None if problem.cause == "raises" else repeated_rows(trial, problem)
     if shares:
@@ -58,9 +75,11 @@ def _finding(trial: Trial, problem: Finding, condition: str) -> Finding:
         fix = "add instead of writing: index_add_, scatter_add_, index_put_(accumulate=True) or np.add.at"
     else:
         cause, why, fix = "value-dependent", problem.explanation, "derive the rule again for these indices"
+    honest = problem.cause == "raises" and condition.endswith(_UNASKED)  # nobody said that it is meant
     return replace(
         problem,
         cause=cause,
+        severity="note" if honest else problem.severity,
         message=f"{problem.message}, with {condition}",
         explanation=f"right on the indices given, wrong with {condition}: {why}",
         suggestion=fix,

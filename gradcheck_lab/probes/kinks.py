@@ -45,6 +45,13 @@ class Ramps:
                 return False
         return False
 
+    def kinked(self, index: int, truth: torch.Tensor) -> bool:
+        """Whether the gradient nearby differs from that at the point, in any element, however near."""
+        nearby = [g for sample in self._run(3) if (g := sample.get(Key("input", index))) is not None]
+        stack = torch.stack([*nearby, truth]).nan_to_num(0, 0, 0)
+        low, high = stack.amin(0), stack.amax(0)
+        return bool((high - low > 1e-2 * torch.maximum(low.abs(), high.abs())).any())
+
     def _run(self, most: int) -> list[dict[Key, torch.Tensor | None]]:
         oracle = self.examination.oracle
         tensors = [v for v in oracle.case.inputs if is_differentiable(v) and not v.is_complex()]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -39,6 +39,36 @@ class Letters:
         return tuple(
             i for i, letters in enumerate(self.axes) if letters and letters[0] == self.batch and self.batch is not None
         )
+
+    def untied(self, given: Sequence[Any]) -> Iterator[Letters]:
+        """Where sizes were only equal: a letter's occurrences in two parts, by input or by axis, which need not be one size.
+
+        The second part of letter `n` is called `n'`, and is as large as `n` was. Rows that labels and inputs of another rank
+        share stay tied: a forward may take other numbers of them by accident.
+        """
+        if self.declared:
+            return
+        alike = len({v.ndim for v in given if isinstance(v, torch.Tensor)}) == 1 and all(map(is_differentiable, given))
+        for letter in self.sizes:
+            places = [(i, k) for i, letters in enumerate(self.axes) for k, other in enumerate(letters) if other == letter]
+            rows = [p for p in places if p[1] == 0]
+            if not alike and len(rows) > 1:
+                continue
+            seen: set[frozenset[tuple[int, int]]] = {frozenset(), frozenset(places)}
+            by_input = [frozenset(p for p in places if p[0] == i) for i in dict.fromkeys(i for i, _ in places)]
+            ends = {p: p[1] - len(self.axes[p[0]]) for p in places}
+            by_axis = [frozenset(p for p in places if ends[p] == end) for end in dict.fromkeys(ends.values())]
+            for part in (*by_axis, *by_input, *(frozenset({p}) for p in places)):
+                if part not in seen:
+                    seen |= {part, frozenset(places) - part}
+                    yield self._split(letter, part)
+
+    def _split(self, letter: str, part: frozenset[tuple[int, int]]) -> Letters:
+        other = f"{letter}'"
+        axes = tuple(
+            tuple(other if (i, k) in part else name for k, name in enumerate(letters)) for i, letters in enumerate(self.axes)
+        )
+        return replace(self, axes=axes, sizes={**self.sizes, other: self.sizes[letter]})
 
     def inputs(self, given: Sequence[Any], sizes: Sizes, seed: int, lead: int | None = None) -> tuple[Any, ...]:
         """Inputs like the given ones with these sizes, those that carry the batch with one more leading dimension `lead`."""

@@ -17,17 +17,31 @@ _PATTERNS = frozenset({"constant-factor", "permuted", "missing-term", "low-preci
 _EXPLAINS = frozenset(
     "upstream-ignored upstream-scalarized not-linear output-gradient-dropped undefined-upstream mutates-saved stale-state "
     "accumulates-across-calls nondeterministic unwritten-elements duplicate-index random-replay missing-conjugate "
-    "mode-mismatch option-specialised".split()
+    "mode-mismatch option-specialised masked-branch".split()
 )
 _CONSEQUENCES = frozenset(
     "value-dependent size-specialised option-specialised low-precision overflow epsilon-mismatch wrong-value".split()
 )
+# what one mistake looks like to the probes of other promises: findings on the same gradient that say no more
+_LOOKS_LIKE: dict[str, frozenset[str]] = {
+    "unwritten-elements": frozenset(
+        "stale-state not-linear input-layout upstream-layout nondeterministic accumulates-across-calls mutates-saved "
+        "reused-buffer value-dependent size-specialised".split()
+    ),
+    "random-replay": frozenset("not-linear input-layout upstream-layout nondeterministic mutates-saved stale-state".split()),
+    "stale-state": frozenset("value-dependent overflow non-finite masked-branch outside-subdifferential".split()),
+    "mutates-saved": frozenset({"stale-state"}),
+    "reused-buffer": frozenset("not-linear input-layout upstream-layout stale-state".split()),
+    "epsilon-mismatch": frozenset({"tie-mass", "value-dependent", "low-precision"}),
+    "low-precision": frozenset({"value-dependent", "size-specialised"}),
+}
 # these check other code of the user's than the backward: nothing that the backward does wrong makes them a repetition
 _OTHER_CODE = frozenset({"forward_mode", "vmap", "opcheck"})
 
 
 def _explained(finding: Finding, reason: Finding) -> bool:
-    return finding.cause in _UNEXPLAINED or (reason.cause in _OVERRULES and finding.cause in _PATTERNS)
+    masked = finding.cause == "non-finite" and reason.cause == "masked-branch"
+    return masked or finding.cause in _UNEXPLAINED or (reason.cause in _OVERRULES and finding.cause in _PATTERNS)
 
 
 def merged(base: Sequence[Finding], probed: Sequence[Finding]) -> list[Finding]:
@@ -62,4 +76,10 @@ def merged(base: Sequence[Finding], probed: Sequence[Finding]) -> list[Finding]:
         if not known and not follows:
             seen.add((finding.cause, finding.gradient))
             found.append(finding)
-    return found
+    return [finding for finding in found if not _repeats(finding, found)]
+
+
+def _repeats(finding: Finding, found: Sequence[Finding]) -> bool:
+    """Whether another error on the same gradient is the mistake of which this finding is a view."""
+    same = (f for f in found if f.severity == "error" and (f.gradient, f.op) == (finding.gradient, finding.op))
+    return any(finding.cause in _LOOKS_LIKE.get(other.cause, ()) for other in same if other is not finding)

@@ -22,14 +22,14 @@ def modes(context: Context) -> Iterator[Finding]:
 
 def _other_mode(context: Context) -> Iterator[Finding]:
     owner = owner_of(context.base.subject)
-    if owner is None or not context.analytic or not isinstance(getattr(owner, "training", None), bool):
+    if owner is None or not isinstance(getattr(owner, "training", None), bool):
         return
     was = owner.training
     word, other = ("train()", "eval()") if was else ("eval()", "train()")
     before = {m: m.training for m in owner.modules()} if isinstance(owner, torch.nn.Module) else {}
     try:
         _set(owner, not was)
-        trial = attempt(context, blank(context, inputs=wide_inputs(context), label=other))
+        trial = attempt(context, blank(context, inputs=wide_inputs(context), label=other), numeric=not context.analytic)
     finally:
         owner.training = was
         for module, mode in before.items():

@@ -6,10 +6,14 @@ import importlib
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
+from gradcheck_lab.adapters import adapt
+from gradcheck_lab.adapters.custom_op import defaults_of
 from gradcheck_lab.case import Case
+from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import Trial, attempt, blank, wide_inputs
 from gradcheck_lab.probes.letters import cut_down
@@ -33,11 +37,29 @@ def options(context: Context) -> Iterator[Finding]:
         given = given or cut_down(context, wide_inputs(context), _LARGEST)
         if not given:
             return
-        trial = attempt(context, _with(context, given, changes))
+        where = _placed(context, given, changes)
+        trial = None if where is None else attempt(where, _with(where, where.case.inputs, changes))
         for problem in () if trial is None else trial.problems:
-            if problem.gradient not in reported and trial is not None:
+            if problem.gradient not in reported and trial is not None and where is not None:
                 reported.add(problem.gradient)
-                yield _finding(context, trial, problem, changes, known)
+                asked = changes.keys() <= {*context.base.subject.names, *context.case.options}
+                yield _finding(where, trial, problem, changes, known, asked)
+
+
+def _placed(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) -> Context | None:
+    """The context of a change, with `given` for its inputs.
+
+    Of a Function or operator, whose options are inputs, one that the call left at its default is placed among them.
+    """
+    subject, base = context.base.subject, copy(context.base)
+    if subject.user is not None and not changes.keys() <= {*subject.names, *context.case.options}:
+        try:
+            base.subject = adapt(subject.user, given, dict(changes))
+        except InvalidArgument:  # it lies behind an argument without a default
+            return None
+        given = base.subject.inputs
+    base.case = replace(context.case, inputs=given)
+    return Context(base)
 
 
 def _changes(context: Context, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -65,6 +87,8 @@ def others(value: Any) -> Iterator[Any]:
     """
     if isinstance(value, bool):
         yield not value
+    elif isinstance(value, int) and value > 8:  # a window or block larger than the call
+        yield from (2, value + 1, 1)
     elif isinstance(value, int):
         yield from (value + 1, value - 1) if value >= 0 else ((0, 1) if value > -8 else (0,))
     elif isinstance(value, float):
@@ -87,6 +111,10 @@ def _defaults(context: Context) -> dict[str, Any]:
     """The forward's keyword options with their defaults, where its signature can be seen."""
     subject = context.base.subject
     function: Any = subject.op.forward if subject.op is not None else None
+    if subject.kind == "custom_op" and subject.user is not None:
+        return {name: default for name, default in defaults_of(subject.user).items() if name not in subject.names}
+    if subject.kind == "function" and subject.user is not None:
+        function = getattr(subject.user, "forward", None)
     if function is None and subject.kind == "program" and subject.target:
         module, _, name = subject.target.partition(":")
         function = getattr(importlib.import_module(module), name, None)
@@ -101,7 +129,9 @@ def _words(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in changes.items())
 
 
-def _finding(context: Context, trial: Trial, problem: Finding, changes: Mapping[str, Any], known: Mapping[str, Any]) -> Finding:
+def _finding(
+    context: Context, trial: Trial, problem: Finding, changes: Mapping[str, Any], known: Mapping[str, Any], asked: bool
+) -> Finding:
     names = context.base.subject.names
     before = {n: known[n] if n in known else context.case.inputs[names.index(n)] for n in changes}
     index, why = trial.index(problem), problem.explanation
@@ -111,13 +141,20 @@ def _finding(context: Context, trial: Trial, problem: Finding, changes: Mapping[
     return replace(
         problem,
         cause=problem.cause if problem.cause == "missing-broadcast-sum" else "option-specialised",
-        severity="error" if problem.cause != "raises" or changes.keys() <= context.case.options.keys() else "note",
+        severity="note" if _refused(problem, asked) else "error",
         message=f"{problem.message}, with {_words(changes)}",
         explanation=f"right with {_words(before)}, wrong with {_words(changes)}: {why}",
         suggestion=f"use {many} in the backward as the forward does",
         probe="options",
         case=_words(changes),
     )
+
+
+def _refused(problem: Finding, asked: bool) -> bool:
+    """Whether a backward says that it does not take an option that the call did not give; falling over it is a mistake."""
+    refusals = ("NotImplementedError", "ValueError", "InvalidArgument", "AssertionError", "TypeError", "KeyError")
+    refuses = problem.cause == "raises" and any(word in problem.message for word in refusals)
+    return not asked and (refuses or problem.cause == "gradient-count")
 
 
 def _unmoved(context: Context, trial: Trial, index: int, before: Mapping[str, Any]) -> bool:

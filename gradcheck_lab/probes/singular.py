@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.probes.derived import Trial
+from gradcheck_lab.probes.kinks import Ramps
 from gradcheck_lab.probes.stress import Stress
 from gradcheck_lab.report import Finding
+from gradcheck_lab.subject import Key
 from gradcheck_lab.tolerance import unit_roundoff
 
+if TYPE_CHECKING:
+    from gradcheck_lab.examine import Examination
+
 Rerun = Callable[[float], Trial | None]
+UNSELECTED = "NaN or inf only where the forward did not select the branch, and its derivative is 0"
 _SCALES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
 
@@ -22,8 +30,8 @@ def cause_of(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> tu
     if problem.cause == "raises":
         return "value-dependent", ""
     if problem.cause == "non-finite":
-        if _only_masked(trial, problem, stress):
-            return "masked-branch", "NaN or inf only where the forward did not select the branch, and its derivative is 0"
+        if _only_masked(trial, problem):
+            return "masked-branch", UNSELECTED
         if stress.large:
             return "overflow", "the forward is finite there, and the backward overflows"
         return "non-finite", ""
@@ -34,12 +42,14 @@ def cause_of(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> tu
         return "epsilon-mismatch", why
     if problem.cause == "outside-subdifferential":
         return ("tie-mass", "") if stress.tied and not _zero(trial, problem) else (problem.cause, "")
+    if stress.tied and not _zero(trial, problem) and _at_a_kink(trial, problem):
+        return "tie-mass", "what each of the tied values gets adds up to more, or less, than the whole gradient"
     if stress.large and _saturated(trial, problem):
         return "overflow", "an intermediate of the backward overflows or rounds away at these values"
     return "value-dependent", ""
 
 
-def _only_masked(trial: Trial, problem: Finding, stress: Stress) -> bool:
+def _only_masked(trial: Trial, problem: Finding) -> bool:
     pair, index = trial.pair(problem), trial.index(problem)
     if pair is None or index is None:
         return False
@@ -54,8 +64,29 @@ def _only_masked(trial: Trial, problem: Finding, stress: Stress) -> bool:
                 continue
             if bool((state == state[0]).all()):
                 return True
-    values = trial.inputs[index][broken]
-    return not stress.large and not stress.tied and bool((values != 0).any())
+    return flat_there(trial.examination, index, broken)
+
+
+def flat_there(examination: Examination, index: int, where: torch.Tensor) -> bool:
+    """Whether the derivative is 0 not only at those elements of an input but on one side of them: nothing is selected there."""
+    oracle, value = examination.oracle, examination.case.inputs[index]
+    for sign in (1, -1):
+        moved = value.detach().double() + sign * 1e-3 * where * value.detach().double().abs().clamp(min=1e-3)
+        inputs = tuple(moved if i == index else v for i, v in enumerate(oracle.case.inputs))
+        try:
+            found = oracle.run(torch.float64, case=replace(oracle.case, inputs=inputs)).gradients.get(Key("input", index))
+        except Exception:  # outside the domain on this side
+            continue
+        if found is None or not bool(found[where].any()):
+            return True
+    return False
+
+
+def _at_a_kink(trial: Trial, problem: Finding) -> bool:
+    pair, index = trial.pair(problem), trial.index(problem)
+    if pair is None or index is None or pair[1].is_complex():
+        return False
+    return Ramps(trial.examination).kinked(index, pair[1])
 
 
 def _saturated(trial: Trial, problem: Finding) -> bool:

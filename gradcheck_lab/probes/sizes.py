@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
@@ -19,6 +20,8 @@ from gradcheck_lab.report import Finding
 _KEPT = frozenset({"missing-broadcast-sum"})
 _AT_TIES = frozenset({"outside-subdifferential", "tie-mass"})
 _LOUD = frozenset({"wrong-shape", "missing-broadcast-sum"})
+_LONG, _MOST = 1030, 1 << 13
+_SPLITS, _ACCEPTED = 8, 4
 _CYCLES = ((3, 5, 2, 7), (17, 3, 5, 2), (2, 33, 9, 3), (33, 2, 3, 5), (5, 7, 17, 3), (4, 4, 4, 4), (1, 1, 1, 1))
 
 
@@ -120,6 +123,35 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
     if batch is not None:
         yield Variant("batch 0", letters.inputs(given, {**small, batch: 0}, seed), empty=True)
     yield from _broadcasts(context, letters, given)
+    yield from _long(letters, given, seed)
+    yield from _untied(context, letters, given)
+
+
+def _long(letters: Letters, given: tuple[Any, ...], seed: int) -> Iterator[Variant]:
+    """One dimension longer than any block that a kernel works in, the others short."""
+    for letter in list(letters.sizes)[-2:]:
+        chosen = {name: min(size, 3) for name, size in letters.sizes.items()} | {letter: _LONG}
+        shapes = [[chosen[name] if name else n for name, n in zip(axes, v.shape, strict=True)]
+                  for axes, v in zip(letters.axes, given, strict=True) if isinstance(v, torch.Tensor)]  # fmt: skip
+        if all(axes.count(letter) < 2 for axes in letters.axes) and sum(math.prod(shape) for shape in shapes) <= _MOST:
+            yield Variant("other sizes", letters.inputs(given, chosen, seed))
+
+
+def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
+    """Sizes that are equal in the call and need not be: queries against keys, heads in groups, a matrix that is not square."""
+    seed, found = context.case.seed, 0
+    for split in islice(letters.untied(given), _SPLITS):
+        one = next(name for name in split.sizes if name not in letters.sizes)
+        other = one.removesuffix("'")
+        for small, large in ((one, other), (other, one)):
+            chosen = {name: min(size, 4) for name, size in split.sizes.items()} | {small: 3, large: 6}
+            inputs = split.inputs(given, chosen, seed)
+            if isinstance(context.record(blank(context, inputs=inputs)), Exception):
+                continue
+            found += 1
+            yield Variant("other sizes", inputs, outside=True)
+        if found >= _ACCEPTED:
+            return
 
 
 def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:

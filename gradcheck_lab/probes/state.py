@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from gradcheck_lab.case import Case, is_differentiable
 from gradcheck_lab.probes.calls import alike, compared, differing, repeatable, repeated, run_kept, snapshot
 from gradcheck_lab.probes.context import Context, Run
+from gradcheck_lab.probes.derived import attempt, blank
 from gradcheck_lab.report import Finding
 
 
@@ -25,9 +27,15 @@ def state(context: Context) -> Iterator[Finding]:
     if second.error is not None:
         return
     yield from _reused(context, whole.again.gradients, whole.kept)
+    stale = _repeats_the_first(context, case, second.gradients)
+    if stale is not None:
+        yield stale
+        return
     if context.base.subject.kind == "layer":  # an object that keeps its last call, by design
         return
-    finding = _interleaved(context, case, second.gradients)
+    alive = getattr(getattr(context.base.subject.record, "__self__", None), "alive", nullcontext)
+    with alive():
+        finding = _interleaved(context, case, second.gradients)
     if finding is not None:
         yield finding
 
@@ -69,6 +77,36 @@ def _reused(context: Context, returned: tuple[Any, ...], kept: tuple[Any, ...]) 
             probe="state",
             case="two calls, the first result kept",
         )
+
+
+def _repeats_the_first(context: Context, case: Case, second: tuple[Any, ...]) -> Finding | None:
+    """Whether another call gets the gradient of the first, which for it is wrong: something is kept by shape or forever."""
+    first = repeated(context).first
+    kept = [i for i in compared(context) if i not in context.wrong and isinstance(first[i], torch.Tensor)]
+    kept = [i for i in kept if _same(second[i], first[i]) and bool(first[i].any())] if len(second) == len(first) else []
+    if not kept or not context.analytic:
+        return None
+    trial = attempt(context, blank(context, inputs=case.inputs))
+    wrong = {problem.gradient for problem in trial.problems} if trial is not None else set()
+    at = next((i for i in kept if context.name(i) in wrong), None)
+    if at is None:
+        return None
+    return Finding(
+        "stale-state",
+        "error",
+        f"gradient of {context.label(at)} of a second call, with other values, is that of the first",
+        gradient=context.name(at),
+        explanation="the first call is right: what forward kept then is used again for every call of its shape",
+        suggestion="keep it per call (ctx.save_for_backward, or the op's inputs and output), not in a cache",
+        probe="state",
+        case="a second call with other values",
+    )
+
+
+def overwritten(context: Context) -> Iterator[Finding]:
+    """After every other call: whether the gradients that the first one returned are still what they were."""
+    if repeatable(context):
+        yield from _reused(context, context.gradients, repeated(context).first)
 
 
 def _same(now: torch.Tensor, before: torch.Tensor) -> bool:

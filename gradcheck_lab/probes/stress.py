@@ -49,6 +49,20 @@ def masked(row: torch.Tensor) -> torch.Tensor:
     return row
 
 
+def spread(row: torch.Tensor) -> torch.Tensor:
+    place = torch.linspace(-30, 30, max(row.shape[-1], 2), dtype=torch.float64)[: row.shape[-1]]
+    return row + place.roll(1).to(row)
+
+
+def some_ties(row: torch.Tensor) -> torch.Tensor:
+    # not as many at the top as at the bottom, so that what is wrong at both does not cancel
+    if row.shape[-1] < 5:
+        return all_equal(row)
+    row[..., :2] = row.amax() + 1
+    row[..., -3:] = row.amin() - 1
+    return row
+
+
 def tiny(row: torch.Tensor) -> torch.Tensor:
     return row * 1e-8
 
@@ -59,6 +73,15 @@ def small(row: torch.Tensor) -> torch.Tensor:
 
 def hundreds(row: torch.Tensor) -> torch.Tensor:
     return torch.where(row < 0, -1e2, 1e2) + row
+
+
+def negated(row: torch.Tensor) -> torch.Tensor:
+    return -row
+
+
+def told_apart(row: torch.Tensor) -> torch.Tensor:
+    noise = torch.rand(row.shape, generator=torch.Generator().manual_seed(row.numel()), dtype=torch.float64) - 0.5
+    return row + 0.6 * noise.to(row) * row.abs().clamp(min=1)
 
 
 def thousands(row: torch.Tensor) -> torch.Tensor:
@@ -74,6 +97,7 @@ class Stress:
     large: bool = False
     tied: bool = False
     near_zero: bool = False
+    free: bool = False  # whatever range or sign the given values have
 
 
 ONE_ZERO = Stress("one zero in each row", one_zero, near_zero=True)
@@ -83,18 +107,23 @@ WHOLE = Stress("whole numbers: ties and bounds", whole_numbers)
 EQUAL = Stress("all values equal", all_equal, tied=True, near_zero=True)
 DOMINATED = Stress("one entry of 50 that dominates each row", dominated, large=True)
 MASKED = Stress("one entry of -1e4 in each row, as masks leave it", masked, large=True)
+SPREAD = Stress("values from -30 to 30 in each row", spread, large=True)
+TIES = Stress("two equal largest and three equal smallest values in each row", some_ties, tied=True)
 TINY = Stress("values of about 1e-8", tiny, near_zero=True)
 SMALL = Stress("values of about 1e-4", small, near_zero=True)
 HUNDREDS = Stress("values of about ±1e2", hundreds, large=True)
 THOUSANDS = Stress("values of about ±1e3", thousands, large=True)
+NEGATED = Stress("values of the other sign", negated, free=True)
+TOLD_APART = Stress("values that are not all the same", told_apart, free=True)
 
 GROUPS: tuple[tuple[Stress, ...], ...] = (
     (ONE_ZERO, WHOLE, TWO_ZEROS, ALL_ZERO),
     (EQUAL,),
+    (TIES,),
     (SMALL, TINY),
     (HUNDREDS,),
     (THOUSANDS,),
-    (DOMINATED, MASKED),
+    (DOMINATED, MASKED, SPREAD),
 )
 
 
@@ -112,8 +141,20 @@ def stressed(given: Sequence[Any], group: Sequence[Stress], which: Sequence[int]
         for start, (stress, only) in enumerate(turns):
             if start < rows.shape[0] and only in (None, i):
                 rows[start :: len(turns)] = stress.pattern(rows[start :: len(turns)].clone())
-        made[i] = structured(value, rows.reshape(value.shape))
+        shaped = rows.reshape(value.shape)
+        made[i] = shaped if all(stress.free for stress in group) else structured(value, shaped)
     return tuple(made)
+
+
+def unlike(value: torch.Tensor) -> Stress | None:
+    """The values that an input does not show: the other sign where all are positive, several where all are equal."""
+    if value.numel() < 2:
+        return None
+    low, high = float(value.min()), float(value.max())
+    if low == high:
+        return TOLD_APART
+    rows = value.double().sum(-1) if value.ndim else value
+    return NEGATED if low > 0 and not bool(((rows - 1).abs() < 1e-3).all()) else None
 
 
 def stressable(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -14,11 +14,15 @@ from gradcheck_lab.probes.upstream_outputs import each_output
 from gradcheck_lab.probes.upstream_scalar import scalarized
 from gradcheck_lab.report import Finding
 
+_CUT = 0.05
+_PLAIN = "a gradient is a matrix product with grad_output: remove what is not linear in it"
 _USE = "multiply by grad_output, element by element"
 
 
 def upstream(context: Context) -> Iterator[Finding]:
-    """Give the upstream times -2, zero, another random one and the sum with it; then each output's alone."""
+    """Give the upstream times -2, zero, another random one and the sum with it, very large and very small; then each
+    output's alone.
+    """
     grads = context.case.grad_outputs or ()
     if repeated(context).without_upstream or not repeatable(context):
         return
@@ -31,6 +35,8 @@ def upstream(context: Context) -> Iterator[Finding]:
         "another": other,
         "the sum of two": tuple(a + b if is_differentiable(a) else a for a, b in zip(grads, other, strict=True)),
     }
+    scales = _scales(grads)
+    words |= {word: tuple(c * g if is_differentiable(g) else g for g in grads) for word, c in scales.items()}
     runs = {word: run_kept(context, context.vary(grad_outputs=values)) for word, values in words.items()}
     for word, run in runs.items():
         if run.error is not None:
@@ -38,7 +44,7 @@ def upstream(context: Context) -> Iterator[Finding]:
             return
     explained = set()
     for index in compared(context):
-        finding = _unused(context, index, runs) or _bent(context, index, runs)
+        finding = _unused(context, index, runs) or _bent(context, index, runs) or _cut(context, index, runs, scales)
         if finding is not None:
             explained.add(index)
             yield finding
@@ -64,8 +70,8 @@ def _unused(context: Context, index: int, runs: dict[str, Run]) -> Finding | Non
 
 def _bent(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
     first = repeated(context).first[index]
-    scaled, zero, other, summed = (run.gradients[index] for run in runs.values())
-    label, suggestion = context.label(index), "a gradient is a matrix product with grad_output: remove what is not linear in it"
+    scaled, zero, other, summed = (run.gradients[index] for run in list(runs.values())[:4])
+    label, suggestion = context.label(index), _PLAIN
     if not isinstance(first, torch.Tensor):
         return None
     if isinstance(zero, torch.Tensor) and zero.shape == first.shape and bool(((zero != 0) & torch.isfinite(first)).any()):
@@ -81,6 +87,28 @@ def _bent(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
         return _finding(
             context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, "the sum of two"
         )
+    return None
+
+
+def _scales(grads: Sequence[torch.Tensor]) -> dict[str, float]:
+    """Very large and very small factors, powers of two that leave roundings as they were; none for 16 bits."""
+    bits = min((torch.finfo(g.dtype).bits for g in grads if is_differentiable(g)), default=16)
+    exponent = {64: 30, 32: 10}.get(bits, 0)
+    return {f"times 2**{k}": 2.0**k for k in (exponent, -exponent)} if exponent else {}
+
+
+def _cut(context: Context, index: int, runs: dict[str, Run], scales: dict[str, float]) -> Finding | None:
+    """Whether elements are cut off or dropped where the upstream is very large or very small."""
+    first = repeated(context).first[index]
+    for word, c in scales.items():
+        found = runs[word].gradients[index]
+        if not isinstance(found, torch.Tensor) or not isinstance(first, torch.Tensor) or found.shape != first.shape:
+            continue
+        error = torch.nan_to_num(found / c - first)
+        if float(torch.linalg.vector_norm(error)) > _CUT * float(torch.linalg.vector_norm(torch.nan_to_num(first))):
+            message = f"gradient of {context.label(index)} does not grow with grad_output when that is"
+            explanation = "backward clips, flushes or rounds what is very large or very small"
+            return _finding(context, index, "not-linear", f"{message} {word}", explanation, _PLAIN, word)
     return None
 
 

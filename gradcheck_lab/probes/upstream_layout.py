@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from gradcheck_lab.probes.calls import alike
+from gradcheck_lab.probes.calls import alike, repeated
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.report import Finding
 
@@ -21,14 +21,13 @@ def upstream_layout(context: Context) -> Iterator[Finding]:
     layouts = [
         ("transposed", grads, tuple(transposed(g) for g in grads)),
         ("sliced with an offset", grads, tuple(sliced(g) for g in grads)),
+        ("channels_last", grads, tuple(channels_last(g) for g in grads)),
         ("expanded (stride 0, as .sum() sends)", ones, expanded),
     ]
     for word, plain, strided in layouts:
-        if all(
-            a.stride() == b.stride() and a.storage_offset() == b.storage_offset() for a, b in zip(plain, strided, strict=True)
-        ):
+        if all(_placed_alike(a, b) for a, b in zip(plain, strided, strict=True)):
             continue
-        expected = context.gradients if plain is grads else context.run(context.vary(grad_outputs=plain)).gradients
+        expected = repeated(context).first if plain is grads else context.run(context.vary(grad_outputs=plain)).gradients
         found = context.run(context.vary(grad_outputs=strided))
         if found.error is not None and not expected:
             continue
@@ -45,6 +44,11 @@ def transposed(value: torch.Tensor) -> torch.Tensor:
     """The same values with the axes reversed in memory."""
     order = list(range(value.ndim))[::-1]
     return value.permute(order).contiguous().permute(order)
+
+
+def channels_last(value: torch.Tensor) -> torch.Tensor:
+    """The same values with the second axis last in memory, as channels_last keeps images."""
+    return value if value.ndim < 4 else value.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def sliced(value: torch.Tensor) -> torch.Tensor:

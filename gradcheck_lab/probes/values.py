@@ -8,16 +8,20 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.comparison import number, show
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import Trial, already_wrong, attempt, blank, repeated_rows, wide_inputs
+from gradcheck_lab.probes.kinks import Ramps
 from gradcheck_lab.probes.letters import cut_down
-from gradcheck_lab.probes.singular import cause_of
-from gradcheck_lab.probes.stress import EQUAL, GROUPS, Stress, stressable, stressed
+from gradcheck_lab.probes.singular import UNSELECTED, cause_of, flat_there
+from gradcheck_lab.probes.stress import EQUAL, GROUPS, TIES, Stress, stressable, stressed, unlike
 from gradcheck_lab.report import Finding
+from gradcheck_lab.subject import Key
 from gradcheck_lab.tolerance import unit_roundoff
 
 _ROWS = 12
+_OWN = 4
 _AT_TIES = frozenset({"convention", "outside-subdifferential", "wrong-value", "constant-factor", "zero-gradient"})
 
 
@@ -25,21 +29,42 @@ def values(context: Context) -> Iterator[Finding]:
     """Try stress values on all inputs together and one at a time, several kinds in one call; narrow down where it fails."""
     if not context.analytic:
         return
-    given = cut_down(context, wide_inputs(context, widest=True), _ROWS, rows=_ROWS)
+    yield from _masked(context)
+    wide = wide_inputs(context, widest=True)
+    given = cut_down(context, wide, _ROWS, rows=_ROWS)
     constants = context.base.subject.constants
     which = [i for i, v in enumerate(given) if stressable(v) and i not in constants]
-    if not which:
-        return
     reported: set[tuple[str | None, str | None, str]] = set()
     excluded: set[tuple[str | None, str | None]] | None = None
-    for group in GROUPS:
-        for finding in _tried(context, given, group, which):
+    as_called = cut_down(context, wide, _ROWS)
+    others = [i for i, v in enumerate(as_called) if is_differentiable(v) and not v.is_complex() and i not in constants]
+    own = [(as_called, (stress,), [i]) for i in others if (stress := unlike(as_called[i])) is not None]
+    general = [(given, group, which) for group in GROUPS if which]
+    for inputs, group, changed in (*general, *own[:_OWN]):
+        for finding in _tried(context, inputs, group, changed):
             if excluded is None:
                 excluded = already_wrong(context, given)
             key = (finding.op, finding.gradient, finding.cause)
             if key[:2] not in excluded and key not in reported and not _implied(finding, reported):
                 reported.add(key)
                 yield finding
+
+
+def _masked(context: Context) -> Iterator[Finding]:
+    """NaN or inf on the call as given, where the forward did not select the branch that it comes from."""
+    base = context.base
+    for finding in base.findings:
+        names = base.subject.names
+        if finding.cause != "non-finite" or finding.op or finding.gradient not in names:
+            continue
+        index = names.index(finding.gradient)
+        actual, truth = base.returned[index], base.oracle.truth().gradients.get(Key("input", index))
+        if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape:
+            continue
+        broken = ~torch.isfinite(actual.detach()) & torch.isfinite(truth)
+        if bool(broken.any()) and not bool(truth[broken].any()) and flat_there(base, index, broken):
+            fix = _SUGGESTIONS["masked-branch"]
+            yield replace(finding, cause="masked-branch", explanation=UNSELECTED, suggestion=fix, probe="values")
 
 
 def _implied(finding: Finding, reported: set[tuple[str | None, str | None, str]]) -> bool:
@@ -60,13 +85,29 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
         narrow = trial if (stress,) == tuple(group) and inputs == which else _attempt(context, given, (stress,), inputs)
         if narrow is None:
             continue
+        if stress.free and narrow.problems and not _steady(narrow):
+            continue
         for problem in (*narrow.problems, *_mass(context, narrow, (stress,))):
             if (problem.op, problem.gradient) not in seen and not repeated_rows(narrow, problem):
                 seen.add((problem.op, problem.gradient))
                 yield _finding(context, given, narrow, stress, problem, inputs)
-    if not seen:
+    if not seen and not any(stress.free for stress in group):
         for problem in trial.problems:
             yield _finding(context, given, trial, group[0], problem, which)
+
+
+def _steady(trial: Trial) -> bool:
+    """Whether the derivative is the same just beside the values; outside its domain a forward may be finite and chaotic."""
+    oracle = trial.examination.oracle
+    beside = tuple(v.detach() * (1 + 1e-9) if is_differentiable(v) else v for v in oracle.case.inputs)
+    moved = oracle.run(torch.float64, case=replace(oracle.case, inputs=beside)).gradients
+    for key, here in oracle.truth().gradients.items():
+        there = moved.get(key)
+        if here is None or there is None:
+            continue
+        if not float(torch.linalg.vector_norm(there - here)) <= 1e-3 * float(torch.linalg.vector_norm(here)):
+            return False
+    return True
 
 
 def _narrower(group: Sequence[Stress], which: Sequence[int]) -> Iterator[tuple[Stress, list[int]]]:
@@ -90,17 +131,18 @@ def _mass(context: Context, trial: Trial, group: Sequence[Stress]) -> tuple[Find
     """At a tie each share may vary within its interval, but moving all tied values together has one derivative."""
     sound = {context.name(i) for i in range(len(trial.inputs)) if i not in context.wrong}
     doubtful = [f for f in trial.examination.findings if f.gradient in sound and not f.op and f.cause in _AT_TIES]
-    if tuple(group) != (EQUAL,) or not doubtful or trial.problems:
+    if tuple(group) not in ((EQUAL,), (TIES,)) or not doubtful or trial.problems:
         return ()
-    gradient = str(doubtful[0].gradient)
+    gradient, ramps, kinked = str(doubtful[0].gradient), Ramps(trial.examination), False
     actual, wanted, size = 0.0, 0.0, 0.0
     for i, value in enumerate(trial.inputs):
         pair = trial.pair(replace(doubtful[0], gradient=context.name(i))) if stressable(value) else None
         if pair is not None and bool(torch.isfinite(pair[0]).all()):
+            kinked = kinked or (not pair[1].is_complex() and ramps.kinked(i, pair[1]))
             actual, wanted = actual + float(pair[0].double().sum()), wanted + float(pair[1].double().sum())
             size += float(pair[1].double().abs().sum()) + float(pair[0].double().abs().sum())
     dtype = next(v.dtype for v in trial.inputs if stressable(v))
-    if abs(actual - wanted) <= 1e3 * unit_roundoff(dtype) * size:
+    if not kinked or abs(actual - wanted) <= 1e3 * unit_roundoff(dtype) * size:
         return ()
     label = context.label(context.base.subject.names.index(gradient))
     message = f"gradient of {label} does not conserve the mass of its ties"
