@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from gradcheck_lab.adapters.op import adapt_op
 from gradcheck_lab.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, number
-from gradcheck_lab.diagnosis import Evidence
+from gradcheck_lab.diagnosis import Evidence, PartialGradient
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
 from gradcheck_lab.oracles.subgradient import Subgradients
@@ -63,10 +64,21 @@ def compare_returned(
         if oracle.coarse and true is not None:
             slot = replace(slot, slack=_COARSE * oracle.coarse * float(true.square().mean().sqrt() if true.numel() else 0.0))
 
-        def evidence(actual: torch.Tensor, wanted: torch.Tensor, slot: Slot = slot) -> Evidence:
-            upstream = case.grad_outputs or ()
+        def evidence(actual: torch.Tensor, wanted: torch.Tensor, slot: Slot = slot, i: int = i) -> Evidence:
+            upstream, assigned = case.grad_outputs or (), subject.kind == "layer"
+            paths = partial(_paths, oracle, i)
             return Evidence(
-                slot.name, actual.detach(), wanted, slot.dtype, tensors, references, upstream, slot.slack, options=options
+                slot.name,
+                actual.detach(),
+                wanted,
+                slot.dtype,
+                tensors,
+                references,
+                upstream,
+                slot.slack,
+                options,
+                paths,
+                assigned,
             )
 
         compared.append(
@@ -80,6 +92,15 @@ def compare_returned(
             )
         )
     return compared
+
+
+def _paths(oracle: AutogradOracle, index: int) -> list[PartialGradient]:
+    if sum(v.numel() for v in oracle.case.inputs if isinstance(v, torch.Tensor)) > _COPIED:
+        return []
+    try:
+        return oracle.paths(index)
+    except Exception:  # an explanation more is not worth a crash
+        return []
 
 
 def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Callable[[str], list[torch.Tensor]]:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from gradcheck_lab.diagnosis.arrangement import misplaced
 from gradcheck_lab.diagnosis.conjugate import unconjugated
 from gradcheck_lab.diagnosis.epsilons import epsilon
-from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, PartialGradient
 from gradcheck_lab.diagnosis.factors import distorted
+from gradcheck_lab.diagnosis.fan_out import overwritten
 from gradcheck_lab.diagnosis.positions import partial
 from gradcheck_lab.diagnosis.precision import imprecise
 from gradcheck_lab.diagnosis.scaling import rescaled
@@ -25,10 +26,11 @@ FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (
     distorted,
     imprecise,
     partial,
+    overwritten,
     trapped,
 )
 
-_PATTERNS = (misplaced, epsilon, incomplete, distorted, partial, trapped)
+_PATTERNS = (misplaced, epsilon, incomplete, distorted, partial, overwritten, trapped)
 
 
 def explain(evidence: Evidence) -> Explanation:
@@ -44,4 +46,4 @@ def explain(evidence: Evidence) -> Explanation:
     )
 
 
-__all__ = ["FAMILIES", "Evidence", "Explanation", "explain"]
+__all__ = ["FAMILIES", "Evidence", "Explanation", "PartialGradient", "explain"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,11 +24,18 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
-    """What one use of a tensor sends back to it; `name` says which use."""
+class PartialGradient:
+    """What the gradient would be if some uses of a value that is used several times sent nothing back.
 
-    name: str
+    `kept` and `lost` say which uses arrive and which do not, `value` whose they are ("it": the tensor's own); `assigned` is
+    set where it looks like = for +=: the use that backward reaches last arrives alone, or all uses are of one kind.
+    """
+
+    kept: str
     gradient: torch.Tensor
+    lost: str
+    value: str = "it"
+    assigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,8 @@ class Evidence:
 
     `tensors` maps names of inputs, outputs and upstream gradients to the tensors; `references` the names of the other
     inputs to their reference gradients. `precision` is how far the reference itself may be off in an element. `options` are
-    the call's other arguments by name; `paths` gives what each use of the tensor in the forward sends back.
+    the call's other arguments by name; `paths` runs the oracle's backward without some uses of a value. `assigned` is set
+    where the hand-written side keeps gradients in buffers: in layers, programs and notebooks.
     """
 
     name: str
@@ -49,7 +57,8 @@ class Evidence:
     upstream: tuple[torch.Tensor, ...] = ()
     precision: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
-    paths: Callable[[], tuple[Path, ...]] = tuple
+    paths: Callable[[], Iterable[PartialGradient]] = tuple
+    assigned: bool = False
 
     @property
     def small(self) -> bool:

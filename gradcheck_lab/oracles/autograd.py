@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.case import Case, copy_inputs, is_differentiable, seed_all
+from gradcheck_lab.diagnosis.evidence import PartialGradient
 from gradcheck_lab.oracles import Estimate
 from gradcheck_lab.oracles.rounding import SimulatedRounding, perturb
 from gradcheck_lab.subject import Call, Key, Subject
@@ -106,6 +107,26 @@ class AutogradOracle:
                 grads = torch.autograd.grad(roots, list(wanted.values()), upstream, allow_unused=True)
         found = dict(zip(wanted, grads, strict=True))
         return Pass(inputs, tuple(everything), trace.outputs, found, trace.calls, bool(roots))
+
+    def paths(self, index: int) -> list[PartialGradient]:
+        """The gradients of an input with some uses left out of a value that is used several times, in float64."""
+        from gradcheck_lab.oracles.paths import incomplete_gradients
+
+        case = self.case
+        assert case.grad_outputs is not None
+        assert self.subject.trace is not None
+        wide = torch.float64 if not self.coarse else None
+        inputs = tuple(_leaf(value, wide) for value in copy_inputs(case.inputs))
+        seed_all(case.seed)
+        self.evaluations["forward"] += 1
+        with torch.enable_grad():
+            outputs = self.subject.trace(inputs, case.options, frozenset()).outputs
+            pairs = [
+                (o, g.to(o)) for o, g in zip(outputs, case.grad_outputs, strict=True)
+                if isinstance(o, torch.Tensor) and o.requires_grad
+            ]  # fmt: skip
+            roots, upstream = [o for o, _ in pairs], [g for _, g in pairs]
+            return list(incomplete_gradients(roots, upstream, inputs[index])) if pairs else []
 
     def _try(self, name: str, dtype: torch.dtype | None, simulate: torch.dtype | None = None, salt: int = 0) -> Pass | None:
         if name not in self._passes:
