@@ -10,6 +10,8 @@ from gradcheck_lab.diagnosis.constants import named_constant, tolerance_of
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 
 _NEAR = 1e-3
+# of the error may be left beside the factor: near 1, rounding fits any
+_MOST = 0.25
 
 
 def rescaled(evidence: Evidence) -> Explanation | None:
@@ -32,6 +34,9 @@ def rescaled(evidence: Evidence) -> Explanation | None:
         return None
     c = float(factor.real)
     if not evidence.fits(reference * c, flat) or abs(c - 1) < 1e-12:
+        return None
+    left, whole = torch.linalg.vector_norm(flat - c * reference), torch.linalg.vector_norm(flat - reference)
+    if float(left) > _MOST * float(whole):
         return None
     if abs(c + 1) <= tolerance_of(evidence) / 4:
         return Explanation("sign", "it is exactly -1 times the reference", f"negate the gradient of {evidence.name!r}")
