@@ -8,7 +8,7 @@ for the price of a gradient, whatever the size.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -148,17 +148,25 @@ class SecondOrderOracle:
             self._truth = {j: None if value is None else widened(value) for j, value in found.items()}
         return self._truth
 
+    def alone(self, index: int) -> SecondOrderOracle:
+        """The same for the gradient of one input, in the graph that is already there."""
+        found = replace(self, directions={index: self.directions[index]})
+        found._graph = self.graph()
+        return found
+
+    def rounded(self, dtype: torch.dtype) -> list[Values]:
+        """What simulated rounding in `dtype` makes of the derivatives."""
+        found = [self._try(f"simulated {dtype} {salt}", dtype, salt) for salt in (1, 2)]
+        return [values for values in found if values is not None]
+
     def references(self, variable: int, dtype: torch.dtype) -> Callable[[str], list[torch.Tensor]]:
         """What a sound double backward in `dtype` could have given for a variable, by level, as `compare_gradient` takes it."""
 
         def found(level: str) -> list[torch.Tensor]:
             narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in self.case.inputs)
-            if level == "native":
-                values = [self._try("native", None, 0)] if narrow else []
-            else:
-                values = [self._try(f"simulated {dtype} {salt}", dtype, salt) for salt in (1, 2)]
-            tensors = [value[variable] for value in values if value is not None]
-            return [widened(value) for value in tensors if value is not None]
+            native = [self._try("native", None, 0)] if narrow and level == "native" else []
+            passes = self.rounded(dtype) if level == "simulated" else [values for values in native if values is not None]
+            return [widened(value) for values in passes if (value := values[variable]) is not None]
 
         return found
 

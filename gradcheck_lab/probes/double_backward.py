@@ -15,7 +15,7 @@ import torch
 
 from gradcheck_lab.case import is_differentiable, random_like, seed_all
 from gradcheck_lab.oracles.directional import Directions
-from gradcheck_lab.oracles.guard import Guarded, guard
+from gradcheck_lab.oracles.guard import guard
 from gradcheck_lab.oracles.second_order import (
     Forward,
     SecondOrderOracle,
@@ -27,7 +27,7 @@ from gradcheck_lab.probes.calls import compared
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import draws_random
 from gradcheck_lab.probes.second_order_points import Point, Points, Stopped, filled
-from gradcheck_lab.probes.second_order_rows import Row, close, moved, smooth_between
+from gradcheck_lab.probes.second_order_rows import Row, moved, row_of, smooth_between, within_noise
 from gradcheck_lab.probes.second_order_words import missing, raised, refused, wrong, wrong_by_numbers
 from gradcheck_lab.report import Finding
 
@@ -82,6 +82,8 @@ class _Search:
         context = self.context
         generator = torch.Generator().manual_seed((context.case.seed * 1_000_003 + 131) % 2**63)
         directions = {i: random_like(context.case.inputs[i], generator) for i in self.wanted}
+        if not any(direction.numel() for direction in directions.values()):
+            return
         point = self._given(directions)
         if isinstance(point, Stopped):
             yield from self._stopped(point)
@@ -134,16 +136,14 @@ class _Search:
         if bad or not matched:
             bad, oracle, point = self._confirmed(bad if matched else [], point, directions)
         open_ = any(row.comparison.result.verdict == "inconclusive" for row in rows)
-        if bad or self.context.base.order == 2:
-            guarded = self._guarded(oracle)
-            if guarded is not None and not guarded.agrees:
-                yield from self._by_numbers(point, directions)  # the forward detaches what only the second order needs
-                return
+        if (bad or self.context.base.order == 2) and self._contradicted(oracle):
+            yield from self._by_numbers(point, directions)  # the forward detaches what only the second order needs
+            return
         self._keep(rows, {row.variable for row in bad})
         if not matched and not bad and open_:
             _leave_open(self.context, "the gradient itself is not defined at these inputs")
         for row in bad:
-            yield wrong(self.context, row, self._gradients_of(row, point, oracle, directions), point.graph, point.words)
+            yield wrong(self.context, row, self._alone(row, point, oracle), point.graph, point.words)
 
     def _confirmed(self, bad: list[Row], point: Point, directions: Directions) -> tuple[list[Row], SecondOrderOracle, Point]:
         """What is wrong beside these inputs too, where nothing kinks; or wrong here, where the gradient is smooth."""
@@ -166,15 +166,18 @@ class _Search:
             return bad, oracle, point
         return [], oracle, point
 
-    def _guarded(self, oracle: SecondOrderOracle) -> Guarded | None:
+    def _contradicted(self, oracle: SecondOrderOracle) -> bool:
+        """Whether numeric derivatives of the oracle's own gradients are not what it says."""
         if oracle.coarse:
-            return None
+            return False
         try:
             case, evaluations = wide(oracle.case), self.context.base.evaluations
             problem = problem_of_gradients(oracle.forward, case, self.wanted, oracle.directions, evaluations, 0)
-            return guard(problem, filled(oracle.graph(), oracle.truth()))
+            values = filled(oracle.graph(), oracle.truth())
+            found = guard(problem, values)
         except Exception:  # the forward cannot be moved about
-            return None
+            return False
+        return not found.agrees and not within_noise(found, values, oracle.rounded(torch.float64))
 
     def _by_numbers(self, point: Point, directions: Directions) -> Iterator[Finding]:
         """Without an oracle of second order: numbers differentiate the first-order gradients, which are known to be right."""
@@ -190,10 +193,13 @@ class _Search:
             if found.reason:
                 _leave_open(self.context, found.reason)
             return
+        noise = list(self.points.rounded(point, directions))
+        if within_noise(found, values, noise):
+            return
         if not self.context.analytic or self.points.matches(point):
             for j, value in values.items():
                 alone = guard(problem, {j: value})
-                if not alone.agrees:
+                if not alone.agrees and not within_noise(alone, {j: value}, noise):
                     yield wrong_by_numbers(self.context, self.wanted, j, alone, point.values[j], point.graph)
                     return
             yield wrong_by_numbers(self.context, self.wanted, None, found, None, point.graph)
@@ -208,15 +214,16 @@ class _Search:
                 result = replace(result, verdict="pass", settled_by="subgradient")
             self.context.base.comparisons.append(replace(row.comparison, result=result))
 
-    def _gradients_of(self, row: Row, point: Point, oracle: SecondOrderOracle, directions: Directions) -> list[int]:
-        """Whose gradient it is that has this wrong derivative."""
+    def _alone(self, row: Row, point: Point, oracle: SecondOrderOracle) -> dict[int, Row]:
+        """The same derivative of one gradient at a time: those that are wrong, by input."""
         if len(self.wanted) == 1:
-            return self.wanted
-        found = []
+            return {self.wanted[0]: row}
+        found, j = {}, row.variable
         for i in self.wanted:
-            only = {i: directions[i]}
+            alone = oracle.alone(i)
             self.context.base.evaluations["backward"] += 1
-            mine, theirs = point.graph.along(only)[row.variable], oracle.graph().along(only)[row.variable]
-            if not close([(mine, theirs)], ()):
-                found.append(i)
-        return found or self.wanted
+            mine = point.graph.along(alone.directions)[j]
+            one = row_of(self.context, [i], j, point.graph.variables[j], mine, alone, list)
+            if one.wrong:
+                found[i] = one
+        return found or dict.fromkeys(self.wanted, row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,8 @@ import torch
 from gradcheck_lab.case import Case, is_differentiable
 from gradcheck_lab.comparison import Comparison, Slot, result_of, settle
 from gradcheck_lab.isolate import _without_jumps
-from gradcheck_lab.oracles.directional import rms, widened
+from gradcheck_lab.oracles.directional import inner, rms, widened
+from gradcheck_lab.oracles.guard import Guarded
 from gradcheck_lab.oracles.second_order import Graph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import structured
@@ -103,6 +104,16 @@ def _gross(judged: Judgement, actual: torch.Tensor, expected: torch.Tensor, dtyp
     mine, theirs = widened(actual[at]), expected[at]
     share = min(0.05, 64 * math.sqrt(unit_roundoff(dtype)))
     return float((mine - theirs).abs()) > share * max(float(mine.abs()), float(theirs.abs()))
+
+
+def within_noise(found: Guarded, values: Mapping[int, torch.Tensor], rounded: Sequence[Values]) -> bool:
+    """Whether a directional derivative is off by what rounding does to the analytic one, as where terms cancel."""
+    noise = [0.0]
+    for other in rounded:
+        pairs = [(other.get(j), value, (found.directions or {}).get(j)) for j, value in values.items()]
+        known = [(widened(a) - b, along) for a, b, along in pairs if a is not None and along is not None]
+        noise.append(sum(inner(off.abs(), along.abs()) for off, along in known))
+    return abs(found.measured - found.expected) <= found.error + 3 * max(value for value in noise if math.isfinite(value))
 
 
 def close(pairs: Sequence[tuple[Any, Any]], upstream: Sequence[Any]) -> bool:

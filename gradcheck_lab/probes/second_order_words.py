@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -34,15 +34,16 @@ def severity(context: Context) -> Literal["error", "warning"]:
     return "error" if context.base.order == 2 else "warning"
 
 
-def wrong(context: Context, row: Row, gradients: Sequence[int], graph: Graph, case: str) -> Finding:
-    """The finding for one compared derivative; `gradients` are the inputs whose gradient has it."""
-    names = " and ".join(derivative_name(context, [i], row.variable) for i in gradients)
-    what = f"second derivatives {names} are" if len(gradients) > 1 else f"second derivative {names} is"
-    result, variable = row.comparison.result, variable_name(context, row.variable)
-    if row.zero:
+def wrong(context: Context, row: Row, alone: Mapping[int, Row], graph: Graph, case: str) -> Finding:
+    """The finding for one compared derivative; `alone` are the gradients that have it, by input."""
+    names = " and ".join(derivative_name(context, [i], row.variable) for i in alone)
+    what = f"second derivatives {names} are" if len(alone) > 1 else f"second derivative {names} is"
+    first, variable = next(iter(alone.values())), variable_name(context, row.variable)
+    result, judged = first.comparison.result, first.judgement
+    if all(one.zero for one in alone.values()):
         message, explanation = f"{what} silently zero", _cut_off(variable)
     else:
-        message = f"{what} wrong in {row.judgement.wrong_elements} of {row.judgement.elements} elements"
+        message = f"{what} wrong in {judged.wrong_elements} of {judged.elements} elements"
         explanation = f"part of what backward computes does not lead back to {variable!r}, or is differentiated wrongly"
         inner = _inner(context, graph)
         if inner:
@@ -51,7 +52,7 @@ def wrong(context: Context, row: Row, gradients: Sequence[int], graph: Graph, ca
         "double-backward",
         severity(context),
         message,
-        gradient=result.name,
+        gradient=row.comparison.result.name,
         explanation=explanation,
         suggestion=_suggestion(context),
         probe="double_backward",
