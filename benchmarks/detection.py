@@ -1,0 +1,91 @@
+"""How many planted mistakes are caught, under which name, and how many sound twins are flagged, by which method.
+
+Runs the catalogue of the tests and the rows beside this file, on which no probe was made, through `gl.check`,
+`torch.autograd.gradcheck`, its fast mode, and `.sum().backward()` with `allclose`. Run it as `python benchmarks/detection.py`;
+`--only beyond` leaves the catalogue out. What this project misses, misnames or flags is listed by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from benchmarks import detection_cases_algebra, detection_cases_losses, detection_cases_networks
+from benchmarks.detection_methods import METHODS, asked
+from tests.mistakes.catalogue import ROWS as CATALOGUE
+from tests.mistakes.registry import Mistake
+
+BEYOND = (*detection_cases_networks.ROWS, *detection_cases_algebra.ROWS, *detection_cases_losses.ROWS)
+GROUPS: dict[str, Sequence[Mistake]] = {"catalogue": CATALOGUE, "beyond": BEYOND}
+
+
+@dataclass
+class Score:
+    """What a method did on a group of rows."""
+
+    caught: int = 0
+    named: int = 0
+    alarms: int = 0
+    seconds: float = 0.0
+    missed: list[str] = field(default_factory=list)
+    misnamed: list[str] = field(default_factory=list)
+    flagged: list[str] = field(default_factory=list)
+
+
+def score(method: str, rows: Sequence[Mistake]) -> Score:
+    """Ask a method about every row and its twin."""
+    result = Score()
+    for row in rows:
+        wrong, sound = asked(METHODS[method], row, row.wrong), asked(METHODS[method], row, row.sound)
+        result.seconds += wrong.seconds + sound.seconds
+        result.caught += wrong.objects
+        result.alarms += sound.objects
+        if not wrong.objects:
+            result.missed.append(str(row))
+        elif wrong.says in row.cause.split("|"):
+            result.named += 1
+        else:
+            result.misnamed.append(f"{row}: {wrong.says}")
+        if sound.objects:
+            result.flagged.append(f"{row}: {sound.says}")
+    return result
+
+
+def main() -> None:
+    """Print the table, and the names of what this project got wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=sorted(GROUPS), help="one group of rows")
+    arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
+    print(f"torch {torch.__version__}, Python {platform.python_version()}, {torch.get_num_threads()} threads, CPU\n")
+    print(f"{'rows':12}{'method':16}{'mistakes':>9}{'caught':>8}{'right cause':>13}{'false alarms':>14}{'seconds':>9}")
+    ours: dict[str, Score] = {}
+    for group, rows in GROUPS.items():
+        if arguments.only not in (None, group):
+            continue
+        for method in METHODS:
+            found = score(method, rows)
+            named = str(found.named) if method == "gl.check" else "-"
+            print(
+                f"{group:12}{method:16}{len(rows):>9}{found.caught:>8}{named:>13}{found.alarms:>14}{found.seconds:>9.1f}",
+                flush=True,
+            )
+            if method == "gl.check":
+                ours[group] = found
+    for group, found in ours.items():
+        for title, names in (("missed", found.missed), ("other cause", found.misnamed), ("false alarm", found.flagged)):
+            for name in names:
+                print(f"{group}, {title}: {name}")
+
+
+if __name__ == "__main__":
+    main()
