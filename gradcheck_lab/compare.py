@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,10 @@ import torch
 
 from gradcheck_lab.check import environment, verdict_of
 from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, result_of, wrong_finding
-from gradcheck_lab.diagnosis import Evidence, explain
+from gradcheck_lab.diagnosis import Evidence, PartialGradient, explain
+from gradcheck_lab.diagnosis.fan_out import overwritten
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.notebook import Graph, incomplete_gradients
 from gradcheck_lab.report import Report
 from gradcheck_lab.tolerance import judge, unit_roundoff
 
@@ -177,13 +179,19 @@ def _compare(
         )
         return Comparison(replace(result_of(slot, found, manual, expected, "inconclusive"), reason=reason))
     result = result_of(slot, found, manual, expected, "fail")
-    explanation = explain(_evidence(slot, references, tensors)(manual.detach(), expected))
+    evidence = _evidence(slot, references, tensors)(manual.detach(), expected)
+    # here the uses of a tensor are the user's own lines, so that a lost one says most
+    explanation = overwritten(evidence) or explain(evidence)
     return Comparison(result, (wrong_finding(slot, result, found, explanation, manual),))
 
 
 def _evidence(slot: Slot, references: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> Any:
+    def paths() -> Iterable[PartialGradient]:
+        own = tensors.get(slot.name)
+        return () if own is None else incomplete_gradients(Graph(tensors), own)
+
     def evidence(actual: torch.Tensor, expected: torch.Tensor) -> Evidence:
-        return Evidence(slot.name, actual, expected, slot.dtype, tensors, references)
+        return Evidence(slot.name, actual, expected, slot.dtype, tensors, references, paths=paths, assigned=True)
 
     return evidence
 
