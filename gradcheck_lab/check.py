@@ -41,7 +41,8 @@ def check(
     the forward's place. `grad_output` has the output's shape (one per output, as a tuple, for several); it is drawn
     at random when left out. `probes=()` compares only; besides names it takes functions of a
     `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are downgraded to notes.
-    The inputs, their `.grad` and the global generators are left as they were.
+    With `order=2` the backward's own derivatives have to be right as well; with `order=1` a second derivative that is silently
+    wrong is a warning. The inputs, their `.grad` and the global generators are left as they were.
 
     Returns a `Report`. Raises `InvalidArgument` for a call that cannot mean anything.
     Source of the error budget: `gradcheck_lab.tolerance`.
@@ -160,7 +161,7 @@ def _report(examination: Examination, allow: Collection[str], seed: int, seconds
         evaluations=dict(examination.evaluations),
         seconds=seconds,
         seed=seed,
-        reproduce=_reproduce(subject, case, seed),
+        reproduce=_reproduce(subject, case, seed, examination.order),
         reasons=tuple(reasons),
         environment=environment(),
     )
@@ -187,12 +188,13 @@ def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> Gradient
     return gradient
 
 
-def _reproduce(subject: Subject, case: Case, seed: int) -> str:
+def _reproduce(subject: Subject, case: Case, seed: int, order: int) -> str:
     shapes = ", ".join(
         f"{n}: {str(v.dtype).removeprefix('torch.')}{list(v.shape)}" if isinstance(v, torch.Tensor) else f"{n}: {v!r}"
         for n, v in zip(subject.names, case.inputs, strict=True)
     )
-    return f"gl.check({subject.name}, ..., seed={seed}) with {shapes}"
+    asked = f"order={order}, " if order > 1 else ""
+    return f"gl.check({subject.name}, ..., {asked}seed={seed}) with {shapes}"
 
 
 def environment() -> dict[str, str]:

@@ -204,6 +204,15 @@ def test_sound_second_derivative_is_not_flagged(name: str, dtype: torch.dtype) -
         assert "fail" not in second_order(report)
 
 
+def test_root_that_is_nan_only_when_differentiated_again_is_found() -> None:
+    rooted = unary(lambda x: x.clamp(min=0) ** 2, lambda g, y, x: 2 * g * y.sqrt())
+    x = torch.tensor([[-1.0, 2.0], [3.0, -0.5]], dtype=torch.float64)
+    (finding,) = gl.check(rooted, x, order=2, probes=()).findings
+    assert finding.message == "second derivative d grad_x / d x is not finite in 2 of 4 elements"
+    sound = unary(lambda x: x.clamp(min=0) ** 2, lambda g, y, x: 2 * g * x.clamp(min=0))
+    assert gl.check(sound, x, order=2, probes=()).verdict == "pass"
+
+
 class Refusing(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -394,8 +403,9 @@ def test_message_names_the_derivative() -> None:
     assert lines[0] == "product: second derivative d grad_x / d y is silently zero"
     assert lines[1].startswith("  worst at [")
     assert "backward" in lines[1]
-    assert lines[2:4] == [
+    assert lines[2:5] == [
         "  cause: double-backward - what backward computes does not lead back to 'y': an intermediate that forward saved, "
         "detach, .data, no_grad or NumPy cuts it off",
         "  fix: write backward in torch functions of grad_output, output and the inputs",
+        "  reproduce: gl.check(product, ..., order=2, seed=0) with x: float64[2, 2], y: float64[2, 2]",
     ]

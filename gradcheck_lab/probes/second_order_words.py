@@ -42,6 +42,9 @@ def wrong(context: Context, row: Row, alone: Mapping[int, Row], graph: Graph, ca
     result, judged = first.comparison.result, first.judgement
     if all(one.zero for one in alone.values()):
         message, explanation = f"{what} silently zero", _cut_off(variable)
+    elif judged.rule == "finite":
+        message = f"{what} not finite in {judged.wrong_elements} of {judged.elements} elements"
+        explanation = "backward computes a root, quotient or logarithm whose own derivative is infinite there"
     else:
         message = f"{what} wrong in {judged.wrong_elements} of {judged.elements} elements"
         explanation = f"part of what backward computes does not lead back to {variable!r}, or is differentiated wrongly"
