@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ import torch
 from gradcheck_lab.adapters.op import adapt_op
 from gradcheck_lab.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, number
-from gradcheck_lab.diagnosis import Evidence, PartialGradient
+from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
+from gradcheck_lab.oracles.reruns import Reruns
 from gradcheck_lab.oracles.subgradient import Subgradients
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Call, Key, Subject
@@ -65,20 +65,21 @@ def compare_returned(
             slot = replace(slot, slack=_COARSE * oracle.coarse * float(true.square().mean().sqrt() if true.numel() else 0.0))
 
         def evidence(actual: torch.Tensor, wanted: torch.Tensor, slot: Slot = slot, i: int = i) -> Evidence:
-            upstream, assigned = case.grad_outputs or (), subject.kind == "layer"
-            paths = partial(_paths, oracle, i)
+            reruns = Reruns(oracle, i)
             return Evidence(
-                slot.name,
-                actual.detach(),
-                wanted,
-                slot.dtype,
-                tensors,
-                references,
-                upstream,
-                slot.slack,
-                options,
-                paths,
-                assigned,
+                name=slot.name,
+                actual=actual.detach(),
+                expected=wanted,
+                dtype=slot.dtype,
+                tensors=tensors,
+                references=references,
+                upstream=case.grad_outputs or (),
+                precision=slot.slack,
+                options=options,
+                assigned=subject.kind == "layer",
+                paths=reruns.paths,
+                unreduced=reruns.unreduced,
+                conjugated=reruns.conjugated,
             )
 
         compared.append(
@@ -88,19 +89,10 @@ def compare_returned(
                 true,
                 references_of(oracle, key, value.dtype),
                 evidence,
-                lambda key=key: subgradients.interval(key),  # type: ignore[misc]
+                lambda thorough, key=key: subgradients.interval(key, thorough),  # type: ignore[misc]
             )
         )
     return compared
-
-
-def _paths(oracle: AutogradOracle, index: int) -> list[PartialGradient]:
-    if sum(v.numel() for v in oracle.case.inputs if isinstance(v, torch.Tensor)) > _COPIED:
-        return []
-    try:
-        return oracle.paths(index)
-    except Exception:  # an explanation more is not worth a crash
-        return []
 
 
 def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Callable[[str], list[torch.Tensor]]:

@@ -10,6 +10,7 @@ from gradcheck_lab.diagnosis.epsilons import epsilon
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, PartialGradient
 from gradcheck_lab.diagnosis.factors import distorted
 from gradcheck_lab.diagnosis.fan_out import overwritten
+from gradcheck_lab.diagnosis.overlaps import overlapped
 from gradcheck_lab.diagnosis.positions import partial
 from gradcheck_lab.diagnosis.precision import imprecise
 from gradcheck_lab.diagnosis.scaling import rescaled
@@ -26,11 +27,12 @@ FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (
     distorted,
     imprecise,
     partial,
+    overlapped,
     overwritten,
     trapped,
 )
 
-_PATTERNS = (misplaced, epsilon, incomplete, distorted, partial, overwritten, trapped)
+_PATTERNS = (misplaced, epsilon, incomplete, distorted, overlapped, partial, overwritten, trapped)
 
 
 def explain(evidence: Evidence) -> Explanation:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 
+import torch
+
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 
 
@@ -11,7 +13,14 @@ def misplaced(evidence: Evidence) -> Explanation | None:
     """Explain a gradient that holds the reference's numbers elsewhere; None when it does not."""
     if not evidence.small or evidence.actual.numel() < 2:
         return None
-    return _swapped(evidence) or _transposed(evidence) or _wrong_axis(evidence) or _permuted(evidence)
+    return (
+        _swapped(evidence)
+        or _expanded(evidence)
+        or _transposed(evidence)
+        or _wrong_axis(evidence)
+        or _permuted(evidence)
+        or _unreduced(evidence)
+    )
 
 
 def _swapped(evidence: Evidence) -> Explanation | None:
@@ -62,11 +71,51 @@ def _permuted(evidence: Evidence) -> Explanation | None:
 def _wrong_axis(evidence: Evidence) -> Explanation | None:
     for grad_output in evidence.upstream:
         for axis in range(grad_output.ndim if grad_output.ndim > 1 else 0):
-            candidate = grad_output.double().sum(axis)
+            candidate = grad_output.to(evidence.expected.dtype).sum(axis)
             if candidate.shape == evidence.actual.shape and evidence.fits(candidate):
                 return Explanation(
                     "wrong-axis",
                     f"it equals grad_output reduced over axis {axis}, and the reference does not",
                     f"reduce over another axis than {axis}",
                 )
+    return None
+
+
+def _expanded(evidence: Evidence) -> Explanation | None:
+    """A reduction's gradient is constant along the reduced axis: along another one, that was restored."""
+    mine, wanted = _constant_axes(evidence.actual), _constant_axes(evidence.expected)
+    if len(mine) != 1 or len(wanted) != 1 or mine == wanted:
+        return None
+    (got,), (right,) = mine, wanted
+    if not evidence.fits(evidence.expected.transpose(got, right)):
+        return None
+    return Explanation(
+        "wrong-axis",
+        f"it repeats along axis {got}, and the reference along axis {right}: the reduced axis was restored elsewhere",
+        f"restore it with unsqueeze({right}) in the place of unsqueeze({got})",
+    )
+
+
+def _constant_axes(value: torch.Tensor) -> tuple[int, ...]:
+    axes = [axis for axis in range(value.ndim) if value.shape[axis] > 1]
+    return tuple(axis for axis in axes if bool((value.narrow(axis, 0, 1) == value).all()))
+
+
+def _unreduced(evidence: Evidence) -> Explanation | None:
+    """The sum over another axis, of the gradient before the broadcast was summed; only where that has the same shape."""
+    shape = tuple(evidence.expected.shape)
+    outputs = [t for name, t in evidence.tensors.items() if name.startswith("output") and t.ndim == len(shape) + 1]
+    choices = [
+        axis for t in outputs[:1] for axis in range(t.ndim) if (*t.shape[:axis], *t.shape[axis + 1 :]) == shape
+    ]  # fmt: skip
+    whole = evidence.unreduced() if len(choices) > 1 else None
+    for axis in choices if whole is not None else ():
+        assert whole is not None
+        candidate = whole.sum(axis)
+        if evidence.fits(candidate) and not evidence.fits(candidate, evidence.expected):
+            return Explanation(
+                "wrong-axis",
+                f"it is the right product, summed over axis {axis}: the wrong one",
+                f"reduce over another axis than {axis}",
+            )
     return None

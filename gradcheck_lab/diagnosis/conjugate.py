@@ -1,4 +1,4 @@
-"""Complex gradients of the right size and the wrong phase: a conjugate is missing."""
+"""Complex gradients with a local derivative that was not conjugated."""
 
 from __future__ import annotations
 
@@ -6,14 +6,28 @@ from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 
 
 def unconjugated(evidence: Evidence) -> Explanation | None:
-    """Explain a complex gradient whose every element has the reference's modulus and another phase; None otherwise."""
+    """Explain a complex gradient that lacks a conjugate, in every element or before a sum over them; None otherwise."""
     actual, expected = evidence.actual, evidence.expected
-    if not (actual.is_complex() and expected.is_complex()) or not evidence.fits(expected.abs(), actual.abs()):
+    if not (actual.is_complex() and expected.is_complex()) or actual.shape != expected.shape:
         return None
+    if not evidence.fits(expected.abs(), actual.abs()):
+        return _transposed_only(evidence)
     flipped = evidence.fits(expected.conj().resolve_conj())
     what = "its imaginary part has the other sign" if flipped else "its modulus is right and its phase is not"
     return Explanation(
         "missing-conjugate",
         f"{what}: a conjugate is missing",
         f"multiply grad_output by the conjugate of the local derivative of {evidence.name!r}, with .conj()",
+    )
+
+
+def _transposed_only(evidence: Evidence) -> Explanation | None:
+    """J^T g in the place of J^H g, which sums hide: the moduli differ too."""
+    found = evidence.conjugated()
+    if found is None or not evidence.fits(found):
+        return None
+    return Explanation(
+        "missing-conjugate",
+        "it is J^T g, and the gradient is J^H g: a conjugate is missing",
+        f"conjugate what grad_output is multiplied by in the gradient of {evidence.name!r}: .mH for .mT, .conj()",
     )

@@ -94,7 +94,7 @@ def _share(residual: Residual, expected: torch.Tensor, x: torch.Tensor | None, a
         return None
     share = (rest * base).sum(axes, keepdim=True) / square
     left = float(torch.linalg.vector_norm(rest - share * base))
-    return share if left <= residual.noise and residual.noise < 1e-2 * residual.size else None
+    return share if left <= residual.noise and residual.noise < 0.05 * residual.size else None
 
 
 def _without(value: torch.Tensor, x: torch.Tensor | None, axes: tuple[int, ...]) -> torch.Tensor:
@@ -114,4 +114,4 @@ def _line(x: torch.Tensor, y: torch.Tensor, residual: Residual) -> float | None:
     left = float((basis @ solution - 1).abs().max())
     slope, offset = float(solution[0]), float(solution[1])
     near_origin = slope != 0 and abs(offset) < 0.1 * abs(slope) * float(x.min())
-    return 1 / abs(slope) if near_origin and left <= max(1e-6, 64 * residual.noise / residual.size) else None
+    return 1 / abs(slope) if near_origin and left <= max(1e-6, min(0.02, residual.noise / residual.size)) else None

@@ -38,14 +38,19 @@ class PartialGradient:
     assigned: bool = False
 
 
+def nothing() -> None:
+    """What a callable says that has nothing to say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One wrong gradient: what came back, the reference, and the tensors of the call by name.
 
     `tensors` maps names of inputs, outputs and upstream gradients to the tensors; `references` the names of the other
     inputs to their reference gradients. `precision` is how far the reference itself may be off in an element. `options` are
-    the call's other arguments by name; `paths` runs the oracle's backward without some uses of a value. `assigned` is set
-    where the hand-written side keeps gradients in buffers: in layers, programs and notebooks.
+    the call's other arguments by name. `assigned` is set where the hand-written side keeps gradients in buffers: in layers,
+    programs and notebooks. The callables run the oracle once more: `paths` without some uses of a value, `unreduced` with the
+    input broadcast before the call, `conjugated` for J^T g in the place of J^H g.
     """
 
     name: str
@@ -57,8 +62,10 @@ class Evidence:
     upstream: tuple[torch.Tensor, ...] = ()
     precision: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
-    paths: Callable[[], Iterable[PartialGradient]] = tuple
     assigned: bool = False
+    paths: Callable[[], Iterable[PartialGradient]] = tuple
+    unreduced: Callable[[], torch.Tensor | None] = nothing
+    conjugated: Callable[[], torch.Tensor | None] = nothing
 
     @property
     def small(self) -> bool:

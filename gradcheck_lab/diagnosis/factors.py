@@ -13,6 +13,7 @@ from gradcheck_lab.diagnosis.terms import Residual
 from gradcheck_lab.tolerance import unit_roundoff
 
 _POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0)
+_MOST = 0.1
 _EPSILONS = (1e-3, 1e-5, 1e-6, 1e-8, 1e-12)
 
 
@@ -38,6 +39,9 @@ def fitted(evidence: Evidence, target: torch.Tensor, basis: torch.Tensor, noise:
 
 def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
     actual, expected = evidence.actual.double(), evidence.expected.double()
+    constant = float((actual * expected).sum()) / max(float(expected.square().sum()), 1e-300)
+    # a tensor that hardly varies fits by rounding what a number fits
+    noise = min(evidence.noise, _MOST * float(torch.linalg.vector_norm(actual - constant * expected)))
     for t in (*factors(evidence), *upstreams(evidence)):
         try:
             value = t.value.expand(actual.shape)
@@ -48,7 +52,7 @@ def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
         for power in _POWERS:
             if (power < 0 and bool((value == 0).any())) or (power % 1 and bool((value <= 0).any())):
                 continue
-            c = fitted(evidence, actual, expected * value**power, evidence.noise)
+            c = fitted(evidence, actual, expected * value**power, noise)
             if c is None or abs(c) < unit_roundoff(evidence.dtype):
                 continue
             shown = _power(t.name, abs(power))
@@ -107,7 +111,7 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
         )
     for g in upstreams(evidence):
         value = as_groups(g.value, ratio)
-        if value is not None and bool((value != 0).all()) and _constant(ratio * value, evidence):
+        if value is not None and bool((value != 0).all()) and _constant(ratio * value, evidence, ratio):
             kept = float((ratio * value).reshape(-1)[0])
             return Explanation(
                 "upstream-scalarized",
@@ -116,7 +120,7 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
             )
     for name, value in _statistics(evidence, ratio, axes):
         for power in (1.0, -1.0, 2.0, -2.0):
-            if bool((value > 0).all()) and _constant(ratio * value**-power, evidence):
+            if bool((value > 0).all()) and _constant(ratio * value**-power, evidence, ratio):
                 shown = _power(name, abs(power))
                 what = f"{shown} times" if power > 0 else f"1/{shown} of"
                 c = float((ratio * value**-power).reshape(-1)[0])
@@ -135,10 +139,17 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
     )
 
 
-def _constant(value: torch.Tensor, evidence: Evidence) -> bool:
+def _constant(value: torch.Tensor, evidence: Evidence, ratio: torch.Tensor | None = None) -> bool:
+    """Whether all are one number up to rounding, and `ratio`, of which they were made, clearly is not."""
+    if ratio is not None and _spread(value) > 0.1 * _spread(ratio):
+        return False
     tolerance = max(1e-9, 64 * evidence.rounding) if torch.finfo(evidence.dtype).bits > 16 else 0.02
     middle = value.mean()
     return bool(torch.isfinite(middle)) and bool(((value - middle).abs() <= tolerance * middle.abs()).all())
+
+
+def _spread(value: torch.Tensor) -> float:
+    return float((value - value.mean()).abs().max() / value.mean().abs().clamp(min=1e-300))
 
 
 def as_groups(value: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor | None:
