@@ -86,21 +86,34 @@ def test_dropout_that_saves_its_mask_passes() -> None:
     assert not [finding for finding in report.findings if finding.severity == "error"], report
 
 
-def test_layers_that_keep_their_last_call_or_add_to_their_gradients_pass() -> None:
-    class Scale:
-        def __init__(self) -> None:
-            self.W, self.dW = np.arange(1.0, 4.0), np.zeros(3)
+class AddingUp:
+    """A layer that keeps its last call and adds to its gradient."""
 
-        def forward(self, x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-            self.x = x
-            return x * self.W
+    def __init__(self) -> None:
+        self.W, self.dW = np.arange(1.0, 4.0), np.zeros(3)
 
-        def backward(self, dout: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-            self.dW += (dout * self.x).sum(axis=0)
-            return dout * self.W
+    def forward(self, x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        self.x = x
+        return x * self.W
 
-    report = gl.check(Scale(), normal(4, 3).numpy(), probes=PROBES)
-    assert report.verdict == "pass", report
+    def backward(self, dout: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        self.dW += (dout * self.x).sum(axis=0)
+        return dout * self.W
+
+
+class Resettable(AddingUp):
+    def zero_grad(self) -> None:
+        self.dW[:] = 0
+
+
+def test_layer_that_adds_to_its_gradients_passes_where_it_can_reset_them() -> None:
+    assert gl.check(Resettable(), normal(4, 3).numpy(), probes=PROBES).verdict == "pass"
+    report = gl.check(AddingUp(), normal(4, 3).numpy(), probes=PROBES)
+    assert report.verdict == "fail"
+    (finding,) = report.findings
+    assert (finding.cause, finding.gradient) == ("accumulates-across-calls", "W")
+    assert finding.message == "gradient of parameter 'W' grows by the same amount with every call"
+    assert finding.suggestion == "assign where it says +=, or give the layer a zero_grad() that its users call"
 
 
 def test_backward_that_frees_what_it_saved_passes() -> None:

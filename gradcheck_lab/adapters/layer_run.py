@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +16,14 @@ from gradcheck_lab.adapters.layer_code import LayerCode
 from gradcheck_lab.adapters.layer_copy import copy_with, slots
 from gradcheck_lab.adapters.layer_parameters import Parameter
 from gradcheck_lab.adapters.numpy_boundary import from_native, like_output, to_native
-from gradcheck_lab.adapters.places import attributes
+from gradcheck_lab.adapters.places import attributes, is_array, owners
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles import Untraceable
 from gradcheck_lab.oracles.wrap_numpy import NumpyTracer, Target, agree, call, fingerprint
 from gradcheck_lab.subject import Manual, Recording, Trace
+
+_RESETS = re.compile(r"(zero|clear|reset|clean|init)\w*grad|grad\w*(zero|clear|reset)|^(reset|zero|clear)$", re.IGNORECASE)
 
 
 @dataclass
@@ -89,6 +92,15 @@ class LayerRun:
             self._refused = error
             raise
         return Trace(outputs)
+
+    def adds_up(self, index: int) -> bool:
+        """Whether a gradient that grows with every backward is meant to: as torch's own does, or with a way to reset it."""
+        if index < len(self.names):
+            return False
+        places = self.parameters[index - len(self.names)].gradients
+        if any(is_array(place.owner(self.layer)) for place in places if place.find(self.layer) is not None):
+            return True
+        return any(_RESETS.search(name) for _, owner in owners(self.layer) for name in dir(owner))
 
     def _traced(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         count = len(self.names)

@@ -17,7 +17,7 @@ from gradcheck_lab.oracles.autograd import AutogradOracle
 from gradcheck_lab.subject import Key
 
 _RADIUS = 1e-6
-_SAMPLES = 4
+_ALONE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,15 @@ class Subgradients:
 
     def __init__(self, oracle: AutogradOracle) -> None:
         self.oracle = oracle
-        self._samples: dict[float, list[dict[Key, torch.Tensor | None]]] = {}
+        self._samples: dict[tuple[float, _Move], dict[Key, torch.Tensor | None]] = {}
 
-    def interval(self, key: Key) -> Interval | None:
-        """The interval for the gradient at `key`; None where the forward cannot be run beside the case, or is complex."""
-        wide, narrow = self._bounds(key, _RADIUS), self._bounds(key, _RADIUS / 64)
+    def interval(self, key: Key, thorough: bool = False) -> Interval | None:
+        """The interval for the gradient at `key`; None where the forward cannot be run beside the case, or is complex.
+
+        From two points on opposite sides, or with `thorough` from more: where several kinks meet in one element, a convention
+        takes the same side of all of them, as moving one input alone does, or any.
+        """
+        wide, narrow = self._bounds(key, _RADIUS, _OPPOSITE), self._bounds(key, _RADIUS / 64, self._moves(thorough))
         if wide is None or narrow is None:
             return None
         width, closer = wide[1] - wide[0], narrow[1] - narrow[0]
@@ -51,8 +55,16 @@ class Subgradients:
         kink = (closer > 0.25 * width) & (closer > 1e-9 * scale) & (closer > 0)
         return Interval(narrow[0], narrow[1], kink)
 
-    def _bounds(self, key: Key, radius: float) -> tuple[torch.Tensor, torch.Tensor] | None:
-        found = [sample.get(key) for sample in self._sample(radius)]
+    def _moves(self, thorough: bool) -> tuple[_Move, ...]:
+        if not thorough:
+            return _OPPOSITE
+        moving = [i for i, v in enumerate(self.oracle.case.inputs) if is_differentiable(v) and not v.is_complex()]
+        # of two inputs, moving one up is moving the other down
+        alone = [_Move(sign, alone=i) for i in moving[: min(_ALONE, len(moving) - 1)] for sign in (1, -1)]
+        return (*_OPPOSITE, *alone, _Move(1, mixed=True), _Move(-1, mixed=True))
+
+    def _bounds(self, key: Key, radius: float, moves: tuple[_Move, ...]) -> tuple[torch.Tensor, torch.Tensor] | None:
+        found = [self._sample(radius, move).get(key) for move in moves]
         tensors = [value for value in found if value is not None and not value.is_complex()]
         if not tensors:
             return None
@@ -61,27 +73,37 @@ class Subgradients:
             stack = torch.nan_to_num(stack, 0.0, 0.0, 0.0)
         return stack.amin(0), stack.amax(0)
 
-    def _sample(self, radius: float) -> list[dict[Key, torch.Tensor | None]]:
-        if radius not in self._samples:
-            generator = torch.Generator().manual_seed(self.oracle.case.seed + 1)
-            signs = [1.0, -1.0] + [0.0] * (_SAMPLES - 2)
-            samples = []
-            for sign in signs:
-                inputs = tuple(_beside(v, radius, sign, generator) for v in self.oracle.case.inputs)
-                try:
-                    moved = replace(self.oracle.case, inputs=inputs)
-                    samples.append(self.oracle.run(torch.float64, case=moved).gradients)
-                except Exception:  # outside the domain on this side: nothing to learn from there
-                    continue
-            self._samples[radius] = samples
-        return self._samples[radius]
+    def _sample(self, radius: float, move: _Move) -> dict[Key, torch.Tensor | None]:
+        if (radius, move) not in self._samples:
+            generator = torch.Generator().manual_seed(self.oracle.case.seed + 1 + move.mixed)
+            given = self.oracle.case.inputs
+            inputs = tuple(_beside(v, radius, move, generator) if move.alone in (None, i) else v for i, v in enumerate(given))
+            try:
+                moved = replace(self.oracle.case, inputs=inputs)
+                self._samples[radius, move] = self.oracle.run(torch.float64, case=moved).gradients
+            except Exception:  # outside the domain on this side: nothing to learn from there
+                self._samples[radius, move] = {}
+        return self._samples[radius, move]
 
 
-def _beside(value: Any, radius: float, sign: float, generator: torch.Generator) -> Any:
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A small step of the inputs or of one `alone`: up, down, or `mixed`, some elements up and the others down."""
+
+    sign: int
+    mixed: bool = False
+    alone: int | None = None
+
+
+_OPPOSITE = (_Move(1), _Move(-1))
+
+
+def _beside(value: Any, radius: float, move: _Move, generator: torch.Generator) -> Any:
     if not is_differentiable(value) or value.is_complex():
         return value
     wide = value.detach().double()
+    # opposite moves draw the same lengths: what is equal here is apart there, and the other way round on the other side
     step = torch.rand(wide.shape, generator=generator, dtype=torch.float64) + 0.5
     coins = torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1
-    step = step * (sign or coins)
+    step = move.sign * (step * coins if move.mixed else step)
     return wide + radius * wide.abs().clamp(min=1e-2).clamp(max=1e2) * step.to(wide.device)

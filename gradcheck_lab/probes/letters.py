@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from gradcheck_lab.probes.derived import blank, resembling, valid
 from gradcheck_lab.specs import Spec, bind
 
 Sizes = Mapping[str, int]
+_PARTS = 8
 _MOST = 1 << 14  # elements that a derived call may have where it cannot be made smaller
 
 
@@ -39,6 +41,28 @@ class Letters:
         return tuple(
             i for i, letters in enumerate(self.axes) if letters and letters[0] == self.batch and self.batch is not None
         )
+
+    @property
+    def multiples(self) -> dict[str, tuple[str, int]]:
+        """Letters whose size is a small multiple of another's at the same axis of another input whose other axes are the same.
+
+        No broadcasting allows that: the forward splits one of them into parts, as the gates of a cell.
+        """
+        found: dict[str, tuple[str, int]] = {}
+        if self.declared:
+            return found
+        for one, other in itertools.permutations([letters for letters in self.axes if len(letters) > 1], 2):
+            differ = [(a, b) for a, b in zip(one, other, strict=False) if a != b] if len(one) == len(other) else []
+            if len(differ) == 1 and None not in differ[0]:
+                large, small = (str(letter) for letter in differ[0])
+                times, rest = divmod(self.sizes[large], self.sizes[small])
+                if rest == 0 and 2 <= times <= _PARTS:
+                    found[large] = small, times
+        return found
+
+    def related(self, sizes: Sizes) -> dict[str, int]:
+        """Sizes in which the multiples are kept."""
+        return {**sizes, **{large: times * sizes[small] for large, (small, times) in self.multiples.items()}}
 
     def untied(self, given: Sequence[Any]) -> Iterator[Letters]:
         """Where sizes were only equal: a letter's occurrences in two parts, by input or by axis, which need not be one size.
@@ -73,6 +97,7 @@ class Letters:
     def inputs(self, given: Sequence[Any], sizes: Sizes, seed: int, lead: int | None = None) -> tuple[Any, ...]:
         """Inputs like the given ones with these sizes, those that carry the batch with one more leading dimension `lead`."""
         generator = torch.Generator().manual_seed(seed)
+        sizes = self.related(sizes)
         shapes = [
             tuple(n if letter is None else sizes[letter] for letter, n in zip(letters, value.shape, strict=True))
             if isinstance(value, torch.Tensor) else ()

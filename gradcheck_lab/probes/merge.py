@@ -41,7 +41,8 @@ _OTHER_CODE = frozenset({"forward_mode", "vmap", "opcheck"})
 
 def _explained(finding: Finding, reason: Finding) -> bool:
     masked = finding.cause == "non-finite" and reason.cause == "masked-branch"
-    return masked or finding.cause in _UNEXPLAINED or (reason.cause in _OVERRULES and finding.cause in _PATTERNS)
+    dropped = finding.cause in ("zero-gradient", "missing-gradient") and reason.cause == "output-gradient-dropped"
+    return masked or dropped or finding.cause in _UNEXPLAINED or (reason.cause in _OVERRULES and finding.cause in _PATTERNS)
 
 
 def merged(base: Sequence[Finding], probed: Sequence[Finding]) -> list[Finding]:

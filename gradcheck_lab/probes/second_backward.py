@@ -53,13 +53,29 @@ def second_backward(context: Context) -> Iterator[Finding]:
         again = tuple(_minus(b, a) for a, b in zip(kept, again, strict=False))
     different = [i for i in compared(context) if len(again) == len(kept) and not alike(context, i, again[i], kept[i])]
     if context.base.subject.kind == "layer":
-        different = [i for i in different if not alike(context, i, _minus(again[i], kept[i]), kept[i])]
+        grown = [i for i in different if alike(context, i, _minus(again[i], kept[i]), kept[i])]
+        different = [i for i in different if i not in grown]
+        meant = getattr(getattr(context.base.subject.record, "__self__", None), "adds_up", lambda index: True)
+        yield from (_grows(context, i) for i in grown if not meant(i))
     if different:
         i = different[0]
         message = f"gradient of {context.label(i)} differs in a second backward on the same forward"
         yield _mutates(changed, message, context.name(i), "")
     elif any(name.startswith("output") for name in changed):
         yield _mutates(changed, "backward writes to what forward returned", None, "")
+
+
+def _grows(context: Context, i: int) -> Finding:
+    return Finding(
+        "accumulates-across-calls",
+        "error",
+        f"gradient of {context.label(i)} grows by the same amount with every call",
+        gradient=context.name(i),
+        explanation="the second result is the first plus that of the second call, and nothing on the layer resets it",
+        suggestion="assign where it says +=, or give the layer a zero_grad() that its users call",
+        probe="second_backward",
+        case="backward once more",
+    )
 
 
 def _unrepeatable(context: Context, whole: Repeated) -> Finding:

@@ -30,7 +30,7 @@ def cause_of(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> tu
     if problem.cause == "raises":
         return "value-dependent", ""
     if problem.cause == "non-finite":
-        if _only_masked(trial, problem):
+        if _only_masked(trial, problem, flat=not stress.large):
             return "masked-branch", UNSELECTED
         if stress.large:
             return "overflow", "the forward is finite there, and the backward overflows"
@@ -49,7 +49,7 @@ def cause_of(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> tu
     return "value-dependent", ""
 
 
-def _only_masked(trial: Trial, problem: Finding) -> bool:
+def _only_masked(trial: Trial, problem: Finding, flat: bool) -> bool:
     pair, index = trial.pair(problem), trial.index(problem)
     if pair is None or index is None:
         return False
@@ -64,7 +64,7 @@ def _only_masked(trial: Trial, problem: Finding) -> bool:
                 continue
             if bool((state == state[0]).all()):
                 return True
-    return flat_there(trial.examination, index, broken)
+    return flat and flat_there(trial.examination, index, broken)
 
 
 def flat_there(examination: Examination, index: int, where: torch.Tensor) -> bool:

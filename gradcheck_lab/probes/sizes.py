@@ -47,6 +47,8 @@ def sizes(context: Context) -> Iterator[Finding]:
     most = 4 if getattr(getattr(context.base.subject.record, "__self__", None), "numpy", False) else None
     for variant in islice(_variants(context, letters, given), most):
         trial = attempt(context, blank(context, inputs=variant.inputs, label=variant.what))
+        if trial is not None and trial.problems and not letters.declared and not variant.broadcast:
+            trial = trial if follows(context, trial) else None  # accepted by accident, as by broadcasting 1 against 2
         for problem in () if trial is None else trial.problems:
             if trial is None or problem.cause in _AT_TIES or repeated_rows(trial, problem) or _tied(context, trial, problem):
                 continue
@@ -59,6 +61,16 @@ def sizes(context: Context) -> Iterator[Finding]:
             if known is None or _says_more(finding, known):
                 found[key] = finding
     yield from found.values()
+
+
+def follows(context: Context, trial: Trial) -> bool:
+    """Whether an output that has the shape of an input on the user's call has so here too."""
+    given, outputs, now = context.case.inputs, context.case.grad_outputs or (), trial.examination.case.grad_outputs or ()
+    for before, after in zip(outputs, now, strict=False):
+        alike = [i for i, v in enumerate(given) if isinstance(v, torch.Tensor) and v.ndim and v.shape == before.shape]
+        if alike and all(trial.inputs[i].shape != after.shape for i in alike):
+            return False
+    return True
 
 
 def _tied(context: Context, trial: Trial, problem: Finding) -> bool:

@@ -57,14 +57,18 @@ def _unused(context: Context, index: int, runs: dict[str, Run]) -> Finding | Non
     if is_zero(first) or not isinstance(first, torch.Tensor) or not isinstance(scaled, torch.Tensor):
         return None
     label = context.label(index)
+    other = runs["another"].gradients[index]
+    if not isinstance(other, torch.Tensor):
+        return None
+    if context.same(index, scaled, -first) and context.same(index, other.abs(), first.abs()):
+        message = f"gradient of {label} only changes its sign when grad_output is multiplied by -2"
+        explanation = "backward does not use the size of grad_output"
+        return _finding(context, index, "upstream-ignored", message, explanation, _USE, "times -2")
+    if not context.same(index, other, first):
+        return None  # it uses it, if only its direction
     if context.same(index, scaled, first):
         message = f"gradient of {label} is unchanged when grad_output is multiplied by -2"
         return _finding(context, index, "upstream-ignored", message, "backward does not use grad_output", _USE, "times -2")
-    if context.same(index, scaled, -first):
-        message = f"gradient of {label} only changes its sign when grad_output is multiplied by -2"
-        return _finding(
-            context, index, "upstream-ignored", message, "backward does not use the size of grad_output", _USE, "times -2"
-        )
     return None
 
 

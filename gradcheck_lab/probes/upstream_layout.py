@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from gradcheck_lab.probes.calls import alike, repeated
+from gradcheck_lab.probes.calls import alike, repeated, run_kept
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.report import Finding
 
@@ -27,8 +27,8 @@ def upstream_layout(context: Context) -> Iterator[Finding]:
     for word, plain, strided in layouts:
         if all(_placed_alike(a, b) for a, b in zip(plain, strided, strict=True)):
             continue
-        expected = repeated(context).first if plain is grads else context.run(context.vary(grad_outputs=plain)).gradients
-        found = context.run(context.vary(grad_outputs=strided))
+        expected = repeated(context).first if plain is grads else run_kept(context, context.vary(grad_outputs=plain)).gradients
+        found = run_kept(context, context.vary(grad_outputs=strided))
         if found.error is not None and not expected:
             continue
         if found.error is not None:

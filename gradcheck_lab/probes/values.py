@@ -85,7 +85,7 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
         narrow = trial if (stress,) == tuple(group) and inputs == which else _attempt(context, given, (stress,), inputs)
         if narrow is None:
             continue
-        if stress.free and narrow.problems and not _steady(narrow):
+        if narrow.problems and not _steady(narrow):
             continue
         for problem in (*narrow.problems, *_mass(context, narrow, (stress,))):
             if (problem.op, problem.gradient) not in seen and not repeated_rows(narrow, problem):
