@@ -182,7 +182,8 @@ def _compare(
     evidence = _evidence(slot, references, tensors)(manual.detach(), expected)
     # here the uses of a tensor are the user's own lines, so that a lost one says most
     explanation = overwritten(evidence) or explain(evidence)
-    return Comparison(result, (wrong_finding(slot, result, found, explanation, manual),))
+    each = (explanation, *explanation.also)
+    return Comparison(result, tuple(wrong_finding(slot, result, found, e, manual) for e in each))
 
 
 def _evidence(slot: Slot, references: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> Any:

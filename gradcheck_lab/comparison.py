@@ -114,7 +114,8 @@ def _numbers(
         return Comparison(replace(result_of(slot, found, actual, expected, "inconclusive"), reason=reason), tuple(findings))
     result = replace(result_of(slot, found, actual, expected, "pass" if found.passed else "fail"), settled_by=level)
     if not found.passed:
-        findings.append(wrong_finding(slot, result, found, explain(evidence(actual, expected)), actual))
+        explanation = explain(evidence(actual, expected))
+        findings += [wrong_finding(slot, result, found, each, actual) for each in (explanation, *explanation.also)]
     return Comparison(result, tuple(findings), found.sensitivity)
 
 

@@ -192,3 +192,38 @@ def test_narrow_dtype_gets_a_cause_of_the_list(n: int, d: int, seed: int, dtype:
     found = explain(formula.evidence(n, d, seed, dtype))
     assert found.cause in CAUSES
     assert found.cause in {formula.cause, "wrong-value", "constant-factor", "low-precision", "missing-term"}
+
+
+@some
+@given(**sizes, row=st.integers(0, 3))
+def test_two_mistakes_in_two_places_are_both_told(n: int, d: int, seed: int, row: int) -> None:
+    expected = normal(n, d, seed=seed)
+    actual = expected.clone()
+    actual[row] *= -1
+    actual[:, -1:] = 0
+    found = explain(evidence_of(actual, expected, {"x": normal(n, d, seed=seed + 1)}))
+    told = {each.cause: each.sentence for each in (found, *found.also)}
+    assert told == {
+        "sign": f"it is exactly -1 times the reference in row {row}",
+        "unwritten-elements": f"the elements from {d - 1} on along axis 1 are wrong, and there they are zero",
+    }
+
+
+@some
+@given(n=st.integers(3, 8), seed=st.integers(0, 2**32 - 1), factor=st.sampled_from([-1.0, 2.0, 0.25, 1.37]))
+def test_factor_beside_a_transposition_is_told(n: int, seed: int, factor: float) -> None:
+    expected = normal(n, n, seed=seed)
+    found = explain(evidence_of(factor * expected.T, expected))
+    assert found.cause == "transposed"
+    assert [each.cause for each in found.also] == ["sign" if factor == -1 else "constant-factor"]
+
+
+def test_every_mistake_in_one_gradient_is_a_finding() -> None:
+    def backward(g: Any, y: Any, x: Any) -> Any:
+        grad = 2 * g * x
+        grad[1] *= -1
+        grad[:, 5:] = 0
+        return (grad,)
+
+    report = gl.check(gl.Op(lambda x: x * x, backward, name="square"), normal(6, 7, seed=0), probes=())
+    assert {finding.cause for finding in report.findings} == {"sign", "unwritten-elements"}

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import torch
 
+from gradcheck_lab.diagnosis.constants import tolerance_of
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.scaling import constant_factor
+
+_FEW = 6
 
 
 def misplaced(evidence: Evidence) -> Explanation | None:
@@ -39,10 +44,37 @@ def _transposed(evidence: Evidence) -> Explanation | None:
     if not 2 <= expected.ndim <= 5:
         return None
     for order in itertools.permutations(range(expected.ndim)):
-        if order != tuple(range(expected.ndim)) and evidence.fits(expected.permute(order)):
+        c = _multiple(evidence, expected.permute(order)) if order != tuple(range(expected.ndim)) else None
+        if c is not None:
             axes = "" if expected.ndim == 2 else f" (axes in the order {order})"
-            return Explanation("transposed", f"it is the transposed reference{axes}", "transpose it back")
+            found = Explanation("transposed", f"it is the transposed reference{axes}", "transpose it back")
+            return _and_a_factor(evidence, found, c)
     return None
+
+
+def _multiple(evidence: Evidence, candidate: torch.Tensor) -> float | None:
+    """The number that the gradient is of a rearranged reference; None where it is none, or not even of its shape."""
+    actual = evidence.actual
+    if candidate.shape != actual.shape or candidate.is_complex() or actual.is_complex():
+        return 1.0 if evidence.fits(candidate) else None
+    if actual.numel() < _FEW:
+        return 1.0 if evidence.fits(candidate) else None
+    square = float(candidate.double().square().sum())
+    c = float((actual.double() * candidate.double()).sum()) / square if square > 0 else 0.0
+    if c == 0.0 or not evidence.fits(c * candidate.double()):
+        return None
+    return 1.0 if evidence.fits(candidate) else c
+
+
+def _and_a_factor(evidence: Evidence, found: Explanation, c: float) -> Explanation:
+    """The rearrangement, with the factor as a mistake of its own."""
+    if c == 1.0:
+        return found
+    if abs(c + 1) <= tolerance_of(evidence):
+        second = Explanation("sign", "beside that it has the other sign", f"negate the gradient of {evidence.name!r}")
+    else:
+        second = constant_factor(evidence, c, ", beside that")
+    return replace(found, also=(second,))
 
 
 def _permuted(evidence: Evidence) -> Explanation | None:
@@ -50,8 +82,10 @@ def _permuted(evidence: Evidence) -> Explanation | None:
     for axis in range(expected.ndim):
         if expected.shape[axis] < 2:
             continue
-        if evidence.fits(expected.flip(axis)):
-            return Explanation("permuted", f"it is the reference reversed along axis {axis}", f"flip it along axis {axis}")
+        c = _multiple(evidence, expected.flip(axis))
+        if c is not None:
+            found = Explanation("permuted", f"it is the reference reversed along axis {axis}", f"flip it along axis {axis}")
+            return _and_a_factor(evidence, found, c)
         for shift in range(1, min(expected.shape[axis], 33)):
             if evidence.fits(expected.roll(shift, axis)):
                 return Explanation(

@@ -16,11 +16,12 @@ _MOST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A cause of the fixed list, the sentence that says why, and what to do."""
+    """A cause of the fixed list, the sentence that says why, and what to do; `also` are further mistakes beside it."""
 
     cause: str
     sentence: str
     suggestion: str
+    also: tuple[Explanation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import torch
 
@@ -14,6 +15,7 @@ from gradcheck_lab.diagnosis.scaling import constant_factor
 
 # how seldom elements at random would lie so: the further down the list a condition stands, the more it has to tell
 _SELDOM = 50.0
+_ELSE = ", and right everywhere else"
 
 
 def partial(evidence: Evidence) -> Explanation | None:
@@ -27,16 +29,43 @@ def partial(evidence: Evidence) -> Explanation | None:
     # zero where zero is right tells nothing: a gradient that is wrong wherever it is not zero is just wrong
     told = (actual != 0) | (expected != 0)
     wrong, right = (error > 8 * tight) & told, (error <= tight) & told
-    count, others = int(wrong.sum()), int(right.sum())
-    if count < 2 or others < 2 or count + others < int(told.sum()):
+    if int(wrong.sum()) < 2 or int(right.sum()) < 2 or int((wrong | right).sum()) < int(told.sum()):
         return None
+    found = _separated(evidence, wrong, right, _conditions(evidence, wrong, right))
+    return found if found is not None else _several(evidence, wrong, right)
+
+
+def _separated(
+    evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor, conditions: Iterable[Condition]
+) -> Explanation | None:
+    """The first condition that holds in the wrong elements and in none of the right ones, where that is no chance."""
+    count, others = int(wrong.sum()), int(right.sum())
     ways = math.lgamma(count + others + 1) - math.lgamma(count + 1) - math.lgamma(others + 1)
-    for rank, condition in enumerate(_conditions(evidence, wrong, right), 1):
+    for rank, condition in enumerate(conditions, 1):
         if ways < math.log(_SELDOM * rank):
             return None
         if torch.equal(condition.mask & (wrong | right), wrong):
-            return _explained(evidence, condition, actual[wrong], expected[wrong])
+            return _explained(evidence, condition, evidence.actual.double()[wrong], evidence.expected.double()[wrong])
     return None
+
+
+def _several(evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor) -> Explanation | None:
+    """Two mistakes in two places: the wrong elements that are zero or have the other sign, and the rest, each on its own."""
+    actual, expected = evidence.actual.double(), evidence.expected.double()
+    tight = evidence.rounding * (expected.abs() + float(expected.square().mean().sqrt()))
+    for part in ((actual == 0) & wrong, ((actual + expected).abs() <= tight) & wrong):
+        rest = wrong & ~part
+        if int(part.sum()) < 2 or int(rest.sum()) < 2:
+            continue
+        # where one mistake is, nothing says whether the other would have been; values would fit too easily
+        first, second = (_separated(evidence, each, right, places(each)) for each in (part, rest))
+        if first is not None and second is not None:
+            return replace(_beside_another(first), also=(_beside_another(second),))
+    return None
+
+
+def _beside_another(found: Explanation) -> Explanation:
+    return replace(found, sentence=found.sentence.replace(_ELSE, "").replace("only the elements", "the elements"))
 
 
 def _conditions(evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor) -> Iterator[Condition]:
@@ -61,7 +90,7 @@ def _explained(evidence: Evidence, condition: Condition, actual: torch.Tensor, e
     c = _factor(evidence, actual, expected)
     if c is not None and condition.kind in ("tail", "place", "value"):
         return _multiple(evidence, c, words)
-    sentence = f"it is wrong exactly {words}, and right everywhere else" + (f": {what}" if what else "")
+    sentence = f"it is wrong exactly {words}{_ELSE}" + (f": {what}" if what else "")
     if condition.kind == "repeated":
         fix = "add what repeated indices send, as index_add and index_put(accumulate=True) do"
         return Explanation("duplicate-index", sentence, fix)
@@ -77,7 +106,7 @@ def _explained(evidence: Evidence, condition: Condition, actual: torch.Tensor, e
 
 
 def _multiple(evidence: Evidence, c: float, words: str) -> Explanation:
-    where = f" {words}, and right everywhere else"
+    where = f" {words}{_ELSE}"
     if abs(c + 1) <= tolerance_of(evidence):
         return Explanation(
             "sign", f"it is exactly -1 times the reference{where}", f"negate the gradient of {evidence.name!r} {words}"

@@ -7,7 +7,6 @@ WRONG: dict[str, str] = {
     "nondeterministic-probed-sin": "called wrong-value by the comparison",
     "nondeterministic-probed-function-sin": "called wrong-value by the comparison",
     "nondeterministic-probed-layer": "called constant-factor by the comparison",
-    "output-gradient-dropped-pair-polar": "called fan-out-overwritten first: the missing paths are those from one output",
 }
 
 SOUND: dict[str, str] = {
