@@ -55,15 +55,14 @@ def over_others(block: torch.Tensor, axis: int | None, index: Index, reduce: Cal
     return found
 
 
-def spread_out(per_axis: Sequence[torch.Tensor], index: Index, axes: range) -> torch.Tensor:
-    """For each element of a block, the smallest of its axes' numbers; `per_axis` holds one vector per axis."""
+def spread_out(parts: Sequence[torch.Tensor], index: Index, axes: range) -> torch.Tensor:
+    """For each element of a block, the smallest of its axes' numbers; `parts` holds the block's numbers along each axis."""
     if not axes:
-        return per_axis[0][0]
+        return parts[0][0]
     found: torch.Tensor | None = None
     kept = [axis for axis in axes if not (axis < len(index) and isinstance(index[axis], int))]
     for axis in axes:
-        part = per_axis[axis][along(index, axis)]
-        part = part.reshape([-1 if other == axis else 1 for other in kept if axis in kept])
+        part = parts[axis].reshape([-1 if other == axis else 1 for other in kept if axis in kept])
         found = part if found is None else torch.minimum(found, part)
     assert found is not None
     return found

@@ -25,6 +25,7 @@ import torch
 from gradcheck_lab.blocks import Index, along, blocks, locate, over_others, spread_out
 
 C = 3.0
+_SLICES = 1 << 18
 
 Rule = Literal["element", "slice", "scale", "finite"]
 
@@ -144,14 +145,34 @@ class _Slices:
         # a vector is one slice: its single elements are too few to take a maximum or a mean over
         self.axes = range(len(shape)) if len(shape) > 1 else range(0)
         self.shape = shape
-        lengths = [shape[axis] for axis in self.axes] or [1]
+        sizes = [shape[axis] for axis in self.axes] or [1]
+        # of a very long axis, neighbours share a slice, so that memory stays bounded
+        self.widths = [-(-n // _SLICES) or 1 for n in sizes]
+        lengths = [-(-n // width) for n, width in zip(sizes, self.widths, strict=True)]
         self.peak = [torch.zeros(n, dtype=torch.float64, device=device) for n in lengths]
         self.error = [torch.zeros(n, dtype=torch.float64, device=device) for n in lengths]
         self.value = [torch.zeros(n, dtype=torch.float64, device=device) for n in lengths]
         self.reference: list[list[torch.Tensor]] = []
-        self.counts = [max(1, shape.numel() // max(1, n)) for n in lengths]
+        self.counts = [
+            self._counts(n, length, width, device) for n, length, width in zip(sizes, lengths, self.widths, strict=True)
+        ]
         self.dot = self.square = 0.0
         self.reference_dots: list[float] = []
+
+    def _counts(self, n: int, length: int, width: int, device: torch.device) -> torch.Tensor:
+        """How many elements each slice has; the last of a long axis may have fewer."""
+        counts = torch.full((length,), max(1, width * (self.shape.numel() // max(1, n))), dtype=torch.float64, device=device)
+        if n % width:
+            counts[-1] *= n % width / width
+        return counts
+
+    def _rows(self, k: int, index: Index) -> slice | torch.Tensor:
+        """Which slices along the k-th axis a block covers."""
+        at = along(index, self.axes[k] if self.axes else None)
+        if self.widths[k] == 1:
+            return at
+        start, stop, _ = at.indices(self.shape[self.axes[k]])
+        return torch.arange(start, stop, device=self.peak[k].device) // self.widths[k]
 
     def add(self, index: Index, error: torch.Tensor, value: torch.Tensor, errors: list[torch.Tensor]) -> None:
         if not self.reference and errors:
@@ -165,24 +186,31 @@ class _Slices:
         squares = [part * part for part in (error, value, *errors)]
         sizes = [reference.abs() for reference in errors]
         for k, axis in enumerate(self.axes or (None,)):
-            at = along(index, axis)
+            at = self._rows(k, index)
             totals = [self.error[k], self.value[k], *(row[k] for row in self.reference)]
             for total, square in zip(totals, squares, strict=True):
-                total[at] += over_others(square, axis, index, torch.sum)
+                part = over_others(square, axis, index, torch.sum)
+                if isinstance(at, slice):
+                    total[at] += part
+                else:
+                    total.index_add_(0, at, part)
             for size in sizes:
                 top = over_others(size, axis, index, torch.amax)
-                self.peak[k][at] = torch.maximum(self.peak[k][at], top)
+                if isinstance(at, slice):
+                    self.peak[k][at] = torch.maximum(self.peak[k][at], top)
+                else:
+                    self.peak[k].scatter_reduce_(0, at, top, "amax")
 
     def finish(self, rounding: float) -> None:
         """Turn sums into root mean squares, and let rounding at the slice's size count as a reference."""
-        self.error = [(s / n).sqrt() for s, n in zip(self.error, self.counts, strict=True)]
-        self.value = [(s / n).sqrt() for s, n in zip(self.value, self.counts, strict=True)]
-        self.reference = [[(s / n).sqrt() for s, n in zip(row, self.counts, strict=True)] for row in self.reference]
+        for row in (self.error, self.value, *self.reference):
+            for total, count in zip(row, self.counts, strict=True):
+                total.div_(count).sqrt_()
         self.peak = [torch.maximum(p, rounding * v) for p, v in zip(self.peak, self.value, strict=True)]
 
     def spread(self, index: Index) -> torch.Tensor:
         """For each element of a block, the smallest over the axes of its slice's largest reference error."""
-        return spread_out(self.peak, index, self.axes)
+        return spread_out([peak[self._rows(k, index)] for k, peak in enumerate(self.peak)], index, self.axes)
 
     def slice_use(self, u: float, rounding: float, tiny: float) -> float:
         """The largest rms(error) / allowed over all slices."""
@@ -199,7 +227,7 @@ class _Slices:
             return 0.0
         count = max(1, self.shape.numel())
         rms = math.sqrt(self.square / count)
-        spread = [math.sqrt(float((row[0].square()).mean())) for row in self.reference]
+        spread = [math.sqrt(float((row[0].square() * self.counts[0]).sum()) / count) for row in self.reference]
         largest = max([rounding * rms, *spread])
         alphas = [abs(dot) / self.square for dot in self.reference_dots]
         allowed = C * max([0.0, *alphas]) + 2 * u + 4 * largest / (rms * math.sqrt(count)) + tiny / rms

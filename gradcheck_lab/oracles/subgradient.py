@@ -102,8 +102,9 @@ def _beside(value: Any, radius: float, move: _Move, generator: torch.Generator) 
     if not is_differentiable(value) or value.is_complex():
         return value
     wide = value.detach().double()
-    # opposite moves draw the same lengths: what is equal here is apart there, and the other way round on the other side
+    # opposite moves draw the same lengths: what is equal here is apart there, and the other way round on the other side;
+    # one is shorter, or an even function would look the same on both
     step = torch.rand(wide.shape, generator=generator, dtype=torch.float64) + 0.5
     coins = torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1
-    step = move.sign * (step * coins if move.mixed else step)
+    step = (1.0 if move.sign > 0 else -0.7) * (step * coins if move.mixed else step)
     return wide + radius * wide.abs().clamp(min=1e-2).clamp(max=1e2) * step.to(wide.device)

@@ -13,7 +13,9 @@ _OVERRULES = frozenset(
     "upstream-ignored upstream-scalarized not-linear output-gradient-dropped mutates-saved stale-state "
     "accumulates-across-calls nondeterministic random-replay".split()
 )
-_PATTERNS = frozenset({"constant-factor", "permuted", "missing-term", "low-precision", "epsilon-mismatch"})
+_PATTERNS = frozenset(
+    {"constant-factor", "permuted", "missing-term", "fan-out-overwritten", "low-precision", "epsilon-mismatch"}
+)
 _EXPLAINS = frozenset(
     "upstream-ignored upstream-scalarized not-linear output-gradient-dropped undefined-upstream mutates-saved stale-state "
     "accumulates-across-calls nondeterministic unwritten-elements duplicate-index random-replay missing-conjugate "
@@ -35,13 +37,15 @@ _LOOKS_LIKE: dict[str, frozenset[str]] = {
     "epsilon-mismatch": frozenset({"tie-mass", "value-dependent", "low-precision"}),
     "low-precision": frozenset({"value-dependent", "size-specialised"}),
 }
+# what a gradient looks like that lacks all of an output's part
+_DROPPED = frozenset({"zero-gradient", "missing-gradient", "fan-out-overwritten", "missing-term"})
 # these check other code of the user's than the backward: nothing that the backward does wrong makes them a repetition
 _OTHER_CODE = frozenset({"forward_mode", "vmap", "opcheck"})
 
 
 def _explained(finding: Finding, reason: Finding) -> bool:
     masked = finding.cause == "non-finite" and reason.cause == "masked-branch"
-    dropped = finding.cause in ("zero-gradient", "missing-gradient") and reason.cause == "output-gradient-dropped"
+    dropped = finding.cause in _DROPPED and reason.cause == "output-gradient-dropped"
     return masked or dropped or finding.cause in _UNEXPLAINED or (reason.cause in _OVERRULES and finding.cause in _PATTERNS)
 
 

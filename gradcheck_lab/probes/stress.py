@@ -59,6 +59,7 @@ def some_ties(row: torch.Tensor) -> torch.Tensor:
     if row.shape[-1] < 5:
         return all_equal(row)
     generator = torch.Generator().manual_seed(row.numel())
+    row += 0.0123  # away from zeros and bounds: only the ties are kinks
     for each in row.reshape(-1, row.shape[-1]):  # at other places in each row, so that no column stands out
         place = torch.randperm(row.shape[-1], generator=generator)[:5].to(row.device)
         each[place[:2]], each[place[2:]] = each.max(), each.min()
@@ -125,7 +126,8 @@ GROUPS: tuple[tuple[Stress, ...], ...] = (
     (SMALL, TINY),
     (HUNDREDS,),
     (THOUSANDS,),
-    (DOMINATED, MASKED, SPREAD),
+    (DOMINATED, MASKED),
+    (SPREAD,),
 )
 
 
