@@ -14,6 +14,8 @@ from gradcheck_lab.probes.context import Context, Run
 from gradcheck_lab.probes.derived import attempt, blank
 from gradcheck_lab.report import Finding
 
+_RING = 4
+
 
 def state(context: Context) -> Iterator[Finding]:
     """Call twice and keep the first result; then record two forwards before both backwards."""
@@ -105,8 +107,12 @@ def _repeats_the_first(context: Context, case: Case, second: tuple[Any, ...]) ->
 
 def overwritten(context: Context) -> Iterator[Finding]:
     """After every other call: whether the gradients that the first one returned are still what they were."""
-    if repeatable(context):
-        yield from _reused(context, context.gradients, repeated(context).first)
+    if not repeatable(context):
+        return
+    grads = tuple(3 * g if is_differentiable(g) else g for g in context.case.grad_outputs or ())
+    for _ in range(_RING):  # buffers may be taken in turn
+        run_kept(context, context.vary(grad_outputs=grads))
+    yield from _reused(context, context.gradients, repeated(context).first)
 
 
 def _same(now: torch.Tensor, before: torch.Tensor) -> bool:
