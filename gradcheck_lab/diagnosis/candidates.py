@@ -87,13 +87,15 @@ def _shaped(name: str, value: torch.Tensor, shape: torch.Size) -> Iterator[Term]
         yield Term(name, value)
         return
     value = _against(value, value, shape)
-    try:
-        if torch.broadcast_shapes(value.shape, shape) == shape:
-            yield Term(name, value.expand(shape))
-        elif torch.broadcast_shapes(value.shape, shape) == value.shape:
-            yield Term(f"sum({name})", value.sum_to_size(shape))
-    except RuntimeError:
-        return
+    if _broadcasts(value.shape, shape):
+        yield Term(name, value.expand(shape))
+    elif _broadcasts(shape, value.shape):
+        yield Term(f"sum({name})", value.sum_to_size(shape))
+
+
+def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+    """Whether a shape expands to another; torch.broadcast_shapes imports sympy to tell, which takes most of a second."""
+    return len(shape) <= len(to) and all(m in (1, n) for m, n in zip(reversed(shape), reversed(to), strict=False))
 
 
 def _one_hot(evidence: Evidence, g: Term, shape: torch.Size) -> Iterator[Term]:

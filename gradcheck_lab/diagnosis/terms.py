@@ -58,7 +58,8 @@ def _single(evidence: Evidence, residual: Residual) -> Explanation | None:
             continue
         precision = residual.noise / residual.size
         formula = signed(evidence, coefficient, term, precision)
-        why = ": what a skip connection passes on" if term.name == "grad_output" and abs(coefficient - 1) < 1e-3 else ""
+        skip = term.name == "grad_output" and formula == term.name and evidence.upstream[0].shape == evidence.actual.shape
+        why = ": what a skip connection passes on" if skip else ""
         return Explanation(
             "missing-term",
             f"the term {formula} is missing{why}",
