@@ -11,7 +11,7 @@ from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, PartialGradi
 from gradcheck_lab.diagnosis.factors import distorted
 from gradcheck_lab.diagnosis.fan_out import overwritten
 from gradcheck_lab.diagnosis.overlaps import overlapped
-from gradcheck_lab.diagnosis.positions import partial
+from gradcheck_lab.diagnosis.positions import partial, repeated
 from gradcheck_lab.diagnosis.precision import imprecise
 from gradcheck_lab.diagnosis.scaling import rescaled
 from gradcheck_lab.diagnosis.shapes import misshapen, trapped
@@ -25,14 +25,15 @@ FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (
     epsilon,
     incomplete,
     distorted,
+    repeated,
+    overlapped,
     imprecise,
     partial,
-    overlapped,
     overwritten,
     trapped,
 )
 
-_PATTERNS = (misplaced, epsilon, incomplete, distorted, overlapped, partial, overwritten, trapped)
+_PATTERNS = (misplaced, epsilon, incomplete, distorted, repeated, overlapped, partial, overwritten, trapped)
 
 
 def explain(evidence: Evidence) -> Explanation:

@@ -18,8 +18,23 @@ _SELDOM = 50.0
 _ELSE = ", and right everywhere else"
 
 
+def repeated(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is wrong in the rows alone that an integer input hits more than once; None when it is not."""
+    masks = _masks(evidence)
+    return None if masks is None else _separated(evidence, *masks, repetitions(evidence))
+
+
 def partial(evidence: Evidence) -> Explanation | None:
     """Explain a gradient that is right but in elements that one condition tells apart; None when none does."""
+    masks = _masks(evidence)
+    if masks is None:
+        return None
+    found = _separated(evidence, *masks, _conditions(evidence, *masks))
+    return found if found is not None else _several(evidence, *masks)
+
+
+def _masks(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The wrong elements and the right ones; None where some are neither, or there are too few of one."""
     if not evidence.real or evidence.actual.numel() < 6:
         return None
     actual, expected = evidence.actual.double(), evidence.expected.double()
@@ -31,8 +46,7 @@ def partial(evidence: Evidence) -> Explanation | None:
     wrong, right = (error > 8 * tight) & told, (error <= tight) & told
     if int(wrong.sum()) < 2 or int(right.sum()) < 2 or int((wrong | right).sum()) < int(told.sum()):
         return None
-    found = _separated(evidence, wrong, right, _conditions(evidence, wrong, right))
-    return found if found is not None else _several(evidence, wrong, right)
+    return wrong, right
 
 
 def _separated(
@@ -69,7 +83,6 @@ def _beside_another(found: Explanation) -> Explanation:
 
 
 def _conditions(evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor) -> Iterator[Condition]:
-    yield from repetitions(evidence)
     yield from marks(evidence)
     yield from places(wrong)
     yield from values(evidence, wrong, right)
