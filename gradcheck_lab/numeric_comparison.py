@@ -65,7 +65,17 @@ def _elementwise(
     tensors = {name: v for name, v in zip(subject.names, inputs, strict=True) if isinstance(v, torch.Tensor)}
 
     def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:
-        return Evidence(slot.name, found.detach(), wanted, slot.dtype, tensors, precision=estimate.error)
+        given = oracle.problem
+        return Evidence(
+            slot.name,
+            found.detach(),
+            wanted,
+            slot.dtype,
+            tensors,
+            upstream=given.grad_outputs,
+            precision=estimate.error,
+            options=given.options,
+        )
 
     compared = compare_gradient(slot, actual, expected, lambda level: [], evidence)
     if outside is not None:
