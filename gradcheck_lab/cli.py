@@ -67,6 +67,7 @@ def check(
     seed: Seed = 0,
     dtype: Annotated[str, typer.Option(help="float64, float32, bfloat16 or float16.")] = "float64",
     option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
+    order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
     json: Json = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the check.")] = None,
 ) -> None:
@@ -74,11 +75,13 @@ def check(
     with _misuse():
         _refuse_lost_files(json)
         if ":" not in target:
-            raise typer.Exit(_scan(target, bool(spec or option or allow), seed, dtype, json))
+            raise typer.Exit(_scan(target, bool(spec or option or allow or order != 1), seed, dtype, json))
         from gradcheck_lab.render.terminal import print_report
         from gradcheck_lab.targets import check_target
 
-        report = check_target(target, spec or (), seed=seed, dtype=dtype, options=option or (), allow=allow or ())
+        report = check_target(
+            target, spec or (), seed=seed, dtype=dtype, options=option or (), allow=allow or (), order=order
+        )
         print_report(report)
         _write_json(json, report.to_dict())
     raise typer.Exit(EXIT_CODES[report.verdict])
@@ -99,7 +102,7 @@ def list_ops() -> None:
 
 def _scan(target: str, for_one: bool, seed: int, dtype: str, json: Path | None) -> int:
     if for_one:
-        raise InvalidArgument(f"--spec, --option and --allow are for one object; write it as {target}:name")
+        raise InvalidArgument(f"--spec, --option, --allow and --order are for one object; write it as {target}:name")
     from gradcheck_lab.render.scan import scan_lines
     from gradcheck_lab.render.terminal import print_lines
     from gradcheck_lab.scan import scan_module

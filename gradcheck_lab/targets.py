@@ -42,6 +42,7 @@ def check_target(
     dtype: str = "float64",
     options: Sequence[str] = (),
     allow: Sequence[str] = (),
+    order: int = 1,
 ) -> Report:
     """Import `target`, draw its inputs by `seed` from the `written` specs or its own, and check it.
 
@@ -67,8 +68,8 @@ def check_target(
             "--spec \"real('n d')\" --spec \"labels('n', classes='d')\""
         )
     inputs = draw_inputs(signature, seed, dtype=DTYPES[dtype])
-    report = check(found, *inputs, options=keywords, allow=set(allow), seed=seed)
-    return replace(report, reproduce=_command(target, written, seed, dtype, options, allow))
+    report = check(found, *inputs, options=keywords, allow=set(allow), seed=seed, order=order)
+    return replace(report, reproduce=_command(target, written, seed, dtype, options, allow, order))
 
 
 def locate(target: str) -> Any:
@@ -101,9 +102,12 @@ def read_option(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _command(target: str, written: Sequence[str], seed: int, dtype: str, options: Sequence[str], allow: Sequence[str]) -> str:
+def _command(
+    target: str, written: Sequence[str], seed: int, dtype: str, options: Sequence[str], allow: Sequence[str], order: int
+) -> str:
     words = ["gradcheck-lab", "check", target, "--seed", str(seed)]
     words += ["--dtype", dtype] if dtype != "float64" else []
+    words += ["--order", str(order)] if order != 1 else []
     for flag, values in (("--spec", written), ("--option", options), ("--allow", allow)):
         words += [word for value in values for word in (flag, value)]
     return shlex.join(words)

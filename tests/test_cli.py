@@ -113,6 +113,17 @@ def test_check_runs_in_the_given_dtype_with_the_given_options(tmp_path: Path) ->
     )
 
 
+def test_check_of_second_derivatives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "report.json"
+    assert exit_code("check", "gradcheck_lab.ops:mul", "--order", "2", "--json", str(path)) == 0
+    report = Report.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    assert "d grad_a / d b" in {gradient.name for gradient in report.gradients}
+    assert report.reproduce == "gradcheck-lab check gradcheck_lab.ops:mul --seed 0 --order 2"
+    capsys.readouterr()
+    assert exit_code("check", "gradcheck_lab.ops:mul", "--order", "3") == 2
+    assert capsys.readouterr().err == "error: order is 3; pass 1 or 2\n"
+
+
 @pytest.mark.usefixtures("library")
 def test_check_with_the_cause_allowed_exits_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("check", "mylib:double", "--allow", "constant-factor") == 0

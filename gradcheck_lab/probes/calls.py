@@ -93,9 +93,9 @@ def backward_given(
         return run, None
 
 
-def run_kept(context: Context, case: Case) -> Run:
-    """Run a case, with copies of what it gave, which no later call can write to."""
-    again = case.inputs is context.case.inputs and case.options is context.case.options
+def run_kept(context: Context, case: Case, fresh: bool = False) -> Run:
+    """Run a case, with copies of what it gave, which no later call can write to; `fresh` with a forward of its own."""
+    again = not fresh and case.inputs is context.case.inputs and case.options is context.case.options
     recording = (_reusable(context) if again else None) or context.record(case)
     if isinstance(recording, Exception):
         return Run(error=recording)
@@ -215,7 +215,7 @@ def _perturbed(context: Context, dtype: torch.dtype) -> list[Run]:
         inputs, u = context.case.inputs, unit_roundoff(dtype)
         nudged = [tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in inputs) for salt in (1, 2)]
         cases = [context.vary(inputs=values) for values in nudged]
-        runs = [run_kept(context, case) for case in (context.case, *cases)]
+        runs = [run_kept(context, case, fresh=True) for case in (context.case, *cases)]
         _rounded = (weakref.ref(context.base), [run for run in runs if run.error is None])
     return _rounded[1]
 
@@ -240,7 +240,7 @@ def _how(context: Context, first: tuple[Any, ...], again: Run, kept: tuple[Any, 
         equal = all(_identical(kept[i], first[i]) for i in compared(context))
         return "equal" if equal else "noise"
     # the examination may have run the rule more than once: the increments of two further calls tell
-    third, fourth = run_kept(context, context.case), run_kept(context, context.case)
+    third, fourth = (run_kept(context, context.case, fresh=True) for _ in range(2))
     if len(third.gradients) != len(kept) or len(fourth.gradients) != len(kept):
         return "nondeterministic"
     before, now, after = kept[at], third.gradients[at], fourth.gradients[at]
