@@ -47,7 +47,8 @@ class Subgradients:
         From two points on opposite sides, or with `thorough` from more: where several kinks meet in one element, a convention
         takes the same side of all of them, as moving one input alone does, or any.
         """
-        wide, narrow = self._bounds(key, _RADIUS, _OPPOSITE), self._bounds(key, _RADIUS / 64, self._moves(thorough))
+        moves = self._moves(thorough)
+        wide, narrow = self._bounds(key, _RADIUS, moves), self._bounds(key, _RADIUS / 64, moves)
         if wide is None or narrow is None:
             return None
         width, closer = wide[1] - wide[0], narrow[1] - narrow[0]

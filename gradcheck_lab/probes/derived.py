@@ -283,11 +283,22 @@ def _excused(examination: Examination, finding: Finding, ramps: Ramps) -> bool:
         return False
     if finding.cause == "wrong-dtype" or not truth.numel():
         return False
-    inside = next((d for d in (torch.bfloat16, torch.float16, torch.float32) if torch.equal(truth.to(d).double(), truth)), None)
-    shown = inside is not None and truth.numel() >= 4 and bool((truth != truth.round()).any())
-    if shown and inside and judge(actual, truth, inside, roundings=64 if inside == torch.float32 else 4).passed:
+    inside = _inside(examination)
+    if inside is not None and judge(actual, truth, inside, roundings=64 if inside == torch.float32 else 4).passed:
         return True
     return finding.cause != "non-finite" and ramps.admits(index, actual.detach(), truth)
+
+
+def _inside(examination: Examination) -> torch.dtype | None:
+    """The narrower dtype that the forward works in: all its outputs are numbers of it, and its inputs are not."""
+    inputs = [v.double() for v in examination.oracle.case.inputs if is_differentiable(v) and not v.is_complex()]
+    outputs = [o.detach().double() for o in examination.oracle.truth().outputs if is_differentiable(o) and not o.is_complex()]
+    if not outputs or sum(o.numel() for o in outputs) < 4 or all(torch.equal(o, o.round()) for o in outputs):
+        return None
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        if all(torch.equal(o.to(dtype).double(), o) for o in outputs):
+            return dtype if any(not torch.equal(v.to(dtype).double(), v) for v in inputs) else None
+    return None
 
 
 def already_wrong(context: Context, given: tuple[Any, ...]) -> set[tuple[str | None, str | None]]:

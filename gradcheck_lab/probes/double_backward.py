@@ -81,7 +81,7 @@ class _Search:
     def findings(self) -> Iterator[Finding]:
         context = self.context
         generator = torch.Generator().manual_seed((context.case.seed * 1_000_003 + 131) % 2**63)
-        directions = {i: random_like(context.case.inputs[i], generator) for i in self.wanted}
+        directions = {i: _long_numbers(random_like(context.case.inputs[i], generator), generator) for i in self.wanted}
         if not any(direction.numel() for direction in directions.values()):
             return
         point = self._given(directions)
@@ -227,3 +227,10 @@ class _Search:
             if one.wrong:
                 found[i] = one
         return found or dict.fromkeys(self.wanted, row)
+
+
+def _long_numbers(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Numbers that no narrower dtype holds, so that a result which one does hold shows where the forward works in it."""
+    return value * (1 + 1e-3 * torch.rand(value.shape, generator=generator, dtype=torch.float64)).to(
+        value.device, value.real.dtype
+    )
