@@ -25,6 +25,12 @@ def rescaled(evidence: Evidence) -> Explanation | None:
             "it is zero in every element where the reference is not",
             f"return the gradient of {evidence.name!r} instead of zeros, and look for a detach or an overwritten buffer",
         )
+    if not bool(expected.any()):
+        return Explanation(
+            "wrong-value",
+            f"the forward does not change with {evidence.name!r}: its derivative is 0 in every element",
+            "return zeros; where it is meant, as straight-through, pass reference= or allow={'wrong-value'}",
+        )
     flat, reference = _sample(actual), _sample(expected)
     square = float((reference.conj() * reference).real.sum())
     if square == 0.0 or not math.isfinite(square):

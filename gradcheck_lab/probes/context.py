@@ -55,6 +55,11 @@ class Context:
         failed = {c.result.name for c in self.base.comparisons if c.result.verdict == "fail"}
         return frozenset(i for i, name in enumerate(names) if name in failed)
 
+    @property
+    def settled(self) -> frozenset[int]:
+        """The inputs that derived calls need not judge; in a program an op that is wrong elsewhere may show through them."""
+        return frozenset() if self.base.subject.kind == "program" else self.wrong
+
     def label(self, index: int) -> str:
         """How messages call an input."""
         return self.base.subject.labels[index]
@@ -95,8 +100,10 @@ class Context:
         """Examine a derived case against the oracle; None where the forward or the oracle does not take it."""
         from gradcheck_lab.examine import Examination
 
+        # what the user's call shows wrong is not judged again on others
+        subject = replace(self.base.subject, constants=self.base.subject.constants | self.settled)
         found = Examination(
-            self.base.subject,
+            subject,
             case,
             self.base.evaluations,
             thorough=False,

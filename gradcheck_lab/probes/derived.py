@@ -63,6 +63,10 @@ def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = Fa
     `lane` is set where the case differs in its dtype, which then is what the problems are about; with `numeric` numbers decide
     where autograd cannot, at a price that only a single call is worth.
     """
+    subject = context.base.subject
+    judged = [i for i, v in enumerate(case.inputs) if is_differentiable(v) and i not in subject.constants | context.settled]
+    if not judged:
+        return None
     case = replace(case, grad_outputs=None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

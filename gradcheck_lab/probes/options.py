@@ -30,7 +30,9 @@ def options(context: Context) -> Iterator[Finding]:
     """Change each option that the call gave or its forward defaults, as far as the forward accepts it."""
     if not context.analytic:
         return
-    known = {**_defaults(context), **context.case.options}
+    # a reference need not take what the call did not give
+    defaults = {} if context.base.has_reference else _defaults(context)
+    known = {**defaults, **context.case.options}
     reported: set[str | None] = set()
     given: tuple[Any, ...] = ()
     for changes in itertools.islice(_changes(context, known), _MOST):
