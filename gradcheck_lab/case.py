@@ -107,18 +107,26 @@ def draw_inputs(
 def draw(spec: Spec, sizes: Mapping[str, tuple[int, ...]], generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
     """Draw the tensor of one spec, every letter's size given."""
     shape = [size for dim in spec.dims for size in sizes[dim.name]]
+    low, high = (0, max(1, sizes[str(spec.classes)][0])) if spec.kind == "labels" else (spec.low, spec.high)
+    return draw_kind(spec.kind, shape, generator, dtype, low, high)
+
+
+def draw_kind(
+    kind: str, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype, low: int = 0, high: int = 10
+) -> torch.Tensor:
+    """Draw a tensor of a spec's kind of values; labels and integers lie in [low, high)."""
     normal = torch.randn(shape, generator=generator, dtype=torch.float64)
-    if spec.kind == "labels":
-        return torch.randint(0, max(1, sizes[str(spec.classes)][0]), shape, generator=generator)
-    if spec.kind == "integers":
-        return torch.randint(spec.low, spec.high, shape, generator=generator)
-    if spec.kind == "mask":
+    if kind in ("labels", "integers"):
+        return torch.randint(low, high, shape, generator=generator)
+    if kind == "mask":
         return normal > 0
-    if spec.kind == "positive":
+    if kind == "positive":
         normal = normal.abs() + 0.25
-    elif spec.kind == "probabilities":
+    elif kind == "nonzero":
+        normal = normal + torch.where(normal < 0, -0.25, 0.25)
+    elif kind == "probabilities":
         normal = torch.softmax(normal, -1)
-    elif spec.kind == "one_hot" and normal.numel():
+    elif kind == "one_hot" and normal.numel():
         normal = (normal == normal.amax(-1, keepdim=True)).double()
     return normal.to(dtype)
 

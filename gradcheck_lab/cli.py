@@ -79,9 +79,7 @@ def check(
         from gradcheck_lab.render.terminal import print_report
         from gradcheck_lab.targets import check_target
 
-        report = check_target(
-            target, spec or (), seed=seed, dtype=dtype, options=option or (), allow=allow or (), order=order
-        )
+        report = check_target(target, spec or (), seed=seed, dtype=dtype, options=option or (), allow=allow or (), order=order)
         print_report(report)
         _write_json(json, report.to_dict())
     raise typer.Exit(EXIT_CODES[report.verdict])

@@ -92,7 +92,7 @@ def _numbers(
     first = judge(actual, expected, slot.dtype, slack=slot.slack, whole=False)
     for thorough in (False, True) if _gross(first, expected) else ():
         kinks = interval(thorough)  # no rounding is that large: a kink would explain it, and a few points beside it tell
-        if kinks is None or not bool(kinks.kink.any()):
+        if kinks is None or not bool((kinks.kink | kinks.alone).any()):
             break
         admitted, again = _forgiven(slot, actual, expected, kinks, [])
         if again.passed:

@@ -68,6 +68,11 @@ def positive(dims: str) -> Spec:
     return Spec("positive", _dims(dims))
 
 
+def nonzero(dims: str) -> Spec:
+    """A tensor of numbers of either sign, none of them zero, shape `dims`."""
+    return Spec("nonzero", _dims(dims))
+
+
 def probabilities(dims: str) -> Spec:
     """Rows of numbers in [0, 1] that sum to one over the last dimension, shape `dims`."""
     return Spec("probabilities", _dims(dims))
@@ -96,7 +101,7 @@ def mask(dims: str) -> Spec:
 
 
 _KINDS: dict[str, Callable[..., Spec]] = {
-    f.__name__: f for f in (real, positive, probabilities, one_hot, labels, integers, mask)
+    f.__name__: f for f in (real, positive, nonzero, probabilities, one_hot, labels, integers, mask)
 }
 
 

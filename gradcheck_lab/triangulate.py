@@ -115,9 +115,17 @@ def watched(examination: Examination, manual: Manual, truth: Pass) -> bool:
     if leaves_autograd(examination):
         examination.unfollowed = "the forward detaches a value or leaves torch, and numbers contradict what is left"
         return False
+    if _sides_with_numbers(examination, manual, found):
+        return True  # autograd's own value at a kink stands alone, and what the backward returns is the limit
     if _contradict(examination, manual, found) == _WITH_NUMBERS:
         _withdraw(examination)
     return True
+
+
+def _sides_with_numbers(examination: Examination, manual: Manual, found: Guarded) -> bool:
+    kinks = any(c.result.settled_by == "subgradient" for c in examination.comparisons)
+    passed = all(c.result.verdict == "pass" for c in examination.comparisons)
+    return kinks and passed and _agreement(manual, found)[1] == _WITH_NUMBERS
 
 
 def _withdraw(examination: Examination) -> None:
@@ -129,13 +137,7 @@ def _withdraw(examination: Examination) -> None:
 
 
 def _contradict(examination: Examination, manual: Manual, found: Guarded) -> str:
-    returned, directions = as_tuple(manual.returned), found.directions or {}
-    usable = all(isinstance(returned[i], torch.Tensor) and returned[i].shape == d.shape for i, d in directions.items())
-    value = sum(inner(returned[i].detach(), d) for i, d in directions.items()) if usable else float("nan")
-    with_numbers, with_autograd = abs(value - found.measured), abs(value - found.expected)
-    pair = _WITH_NUMBERS if with_numbers <= 1e-3 * with_autograd else "no two of them agree"
-    if with_autograd <= 1e-3 * with_numbers:
-        pair = "manual and autograd agree"
+    value, pair = _agreement(manual, found)
     text = f"manual {show(value)}, autograd {show(found.expected)}, numeric {show(found.measured)}"
     examination.findings.append(
         Finding(
@@ -148,6 +150,18 @@ def _contradict(examination: Examination, manual: Manual, found: Guarded) -> str
     )
     examination.reasons.append(f"the oracles contradict each other ({text}): {pair}; pass reference=")
     return pair
+
+
+def _agreement(manual: Manual, found: Guarded) -> tuple[float, str]:
+    """What the hand-written gradients say along the guard's direction, and with whom that agrees."""
+    returned, directions = as_tuple(manual.returned), found.directions or {}
+    usable = all(isinstance(returned[i], torch.Tensor) and returned[i].shape == d.shape for i, d in directions.items())
+    value = sum(inner(returned[i].detach(), d) for i, d in directions.items()) if usable else float("nan")
+    with_numbers, with_autograd = abs(value - found.measured), abs(value - found.expected)
+    pair = _WITH_NUMBERS if with_numbers <= 1e-3 * with_autograd else "no two of them agree"
+    if with_autograd <= 1e-3 * with_numbers:
+        pair = "manual and autograd agree"
+    return value, pair
 
 
 class _Watch(TorchFunctionMode):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch._decomp import decomposition_table
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _EXACT = frozenset(
@@ -24,6 +25,11 @@ _EXACT = frozenset(
     "unsqueeze view view_as_complex view_as_real where zeros zeros_like _conj _local_scalar_dense _neg_view "
     "_reshape_alias _to_copy _unsafe_view conj_physical fft_r2c nonzero eq select_backward slice_backward "
     "threshold_backward".split()
+)
+_FUSED = frozenset(
+    "gelu gelu_backward softplus softplus_backward elu elu_backward silu silu_backward mish mish_backward tanh_backward "
+    "sigmoid_backward logit_backward log_sigmoid_backward hardsigmoid_backward hardswish_backward _softmax_backward_data "
+    "_log_softmax_backward_data".split()
 )
 _SUMS = frozenset("sum mean cumsum var std var_mean norm linalg_vector_norm logsumexp nansum prod".split())
 _PRODUCTS = {"mm": 0, "bmm": 0, "mv": 0, "dot": 0, "addmm": 1, "baddbmm": 1, "addmv": 1}
@@ -43,8 +49,11 @@ class SimulatedRounding(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
+        result = self._in_steps(func, name, args, kwargs or {})
+        if result is not None:
+            return result
+        result = func(*args, **(kwargs or {}))
         if name in _EXACT or name.endswith("_") or func.is_view:
             return result
         if isinstance(result, torch.Tensor):
@@ -55,6 +64,13 @@ class SimulatedRounding(TorchDispatchMode):
                 for value in result
             )
         return result
+
+    def _in_steps(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A fused operation by its steps, each of which rounds, as 1 - y does where y is near 1; None where it has none."""
+        if name not in _FUSED or func not in decomposition_table:
+            return None
+        with self:
+            return decomposition_table[func](*args, **kwargs)
 
     def _terms(self, name: str, args: tuple[Any, ...], result: torch.Tensor) -> int:
         if not self.long_sums or not result.numel():

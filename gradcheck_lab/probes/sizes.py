@@ -20,6 +20,8 @@ from gradcheck_lab.report import Finding
 _KEPT = frozenset({"missing-broadcast-sum"})
 _AT_TIES = frozenset({"outside-subdifferential", "tie-mass"})
 _LOUD = frozenset({"wrong-shape", "missing-broadcast-sum"})
+Relation = tuple[int, int, int]
+_PARTS = 8
 _LONG, _MOST = 1030, 1 << 13
 _SPLITS, _ACCEPTED = 8, 4
 _CYCLES = ((3, 5, 2, 7), (17, 3, 5, 2), (2, 33, 9, 3), (33, 2, 3, 5), (5, 7, 17, 3), (4, 4, 4, 4), (1, 1, 1, 1))
@@ -64,13 +66,33 @@ def sizes(context: Context) -> Iterator[Finding]:
 
 
 def follows(context: Context, trial: Trial) -> bool:
-    """Whether an output that has the shape of an input on the user's call has so here too."""
+    """Whether an output that has the shape of an input on the user's call, or a part or multiple of it, has so here too."""
     given, outputs, now = context.case.inputs, context.case.grad_outputs or (), trial.examination.case.grad_outputs or ()
     for before, after in zip(outputs, now, strict=False):
-        alike = [i for i, v in enumerate(given) if isinstance(v, torch.Tensor) and v.ndim and v.shape == before.shape]
-        if alike and all(trial.inputs[i].shape != after.shape for i in alike):
+        related = {i: found for i, v in enumerate(given) if isinstance(v, torch.Tensor) and (found := _relation(v, before))}
+        if related and all(_relation(trial.inputs[i], after, found) is None for i, found in related.items()):
             return False
     return True
+
+
+def _relation(value: torch.Tensor, output: torch.Tensor, known: Relation | None = None) -> Relation | None:
+    """The axis (from the end) along which an output is a part or a multiple of an input, all others equal, and the ratio.
+
+    With `known`, that relation if it holds; None where there is none.
+    """
+    if not value.ndim or value.ndim != output.ndim:
+        return None
+    differ = [k - value.ndim for k, (a, b) in enumerate(zip(value.shape, output.shape, strict=True)) if a != b]
+    if known is not None:
+        axis, times, parts = known
+        fits = value.shape[axis] * times == output.shape[axis] * parts and set(differ) <= {axis}
+        return known if fits else None
+    if not differ:
+        return -1, 1, 1
+    a, b = value.shape[differ[0]], output.shape[differ[0]]
+    if len(differ) > 1 or not a or not b or max(a, b) % min(a, b) or max(a, b) // min(a, b) > _PARTS:
+        return None
+    return (differ[0], 1, a // b) if a > b else (differ[0], b // a, 1)
 
 
 def _tied(context: Context, trial: Trial, problem: Finding) -> bool:
