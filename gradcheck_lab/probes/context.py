@@ -96,12 +96,11 @@ class Context:
         assert case.grad_outputs is not None
         return self.backward(recording, case.grad_outputs, case.seed)
 
-    def examine(self, case: Case, numeric: bool = False) -> Examination | None:
+    def examine(self, case: Case, numeric: bool = False, skip: frozenset[int] = frozenset()) -> Examination | None:
         """Examine a derived case against the oracle; None where the forward or the oracle does not take it."""
         from gradcheck_lab.examine import Examination
 
-        # what the user's call shows wrong is not judged again on others
-        subject = replace(self.base.subject, constants=self.base.subject.constants | self.settled)
+        subject = replace(self.base.subject, constants=self.base.subject.constants | skip)
         found = Examination(
             subject,
             case,

@@ -73,7 +73,7 @@ def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = Fa
         if not valid(context, case):
             return None
         try:
-            found = context.examine(case, numeric)
+            found = context.examine(case, numeric, skip=context.settled)
             fresh = _fresh(context, found, lane) if found is not None else ()
         except Exception:  # the call is our idea: where the oracle cannot follow it, it shows nothing
             return None

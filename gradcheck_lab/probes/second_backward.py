@@ -89,7 +89,8 @@ def _unrepeatable(context: Context, whole: Repeated) -> Finding:
             probe="second_backward",
             case="the same call again",
         )
-    if whole.how == "noise":
+    restless = [i for i in compared(context) if i in context.wrong and not context.same(i, whole.kept[i], whole.first[i])]
+    if whole.how == "noise" and not restless:
         return Finding(
             "nondeterministic",
             "note",
@@ -99,7 +100,9 @@ def _unrepeatable(context: Context, whole: Repeated) -> Finding:
             probe="second_backward",
             case="the same call again",
         )
-    i = next(i for i in compared(context) if not alike(context, i, whole.kept[i], whole.first[i]))
+    i = next(iter(restless), None)
+    if i is None:
+        i = next(i for i in compared(context) if not alike(context, i, whole.kept[i], whole.first[i]))
     return Finding(
         "nondeterministic",
         "error",

@@ -121,9 +121,9 @@ NEGATED = Stress("values of the other sign", negated, free=True)
 TOLD_APART = Stress("values that are not all the same", told_apart, free=True)
 
 GROUPS: tuple[tuple[Stress, ...], ...] = (
-    (ONE_ZERO, WHOLE, TWO_ZEROS, ALL_ZERO),
-    (EQUAL,),
+    (EQUAL,),  # ties first: they explain what zeros, which are equal too, show
     (TIES,),
+    (ONE_ZERO, WHOLE, TWO_ZEROS, ALL_ZERO),
     (SMALL, TINY),
     (HUNDREDS,),
     (THOUSANDS,),

@@ -75,7 +75,7 @@ def _implied(finding: Finding, reported: set[tuple[str | None, str | None, str]]
 
 def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int]) -> Iterator[Finding]:
     trial = _attempt(context, given, group, which, mixed=len(group) > 1)
-    if trial is None or not (trial.problems or _mass(context, trial, group)):
+    if trial is None or not (trial.problems or tie_mass(context, trial, group)):
         return
     seen: set[tuple[str | None, str | None]] = set()
     wanted = {(problem.op, problem.gradient) for problem in trial.problems}
@@ -85,9 +85,9 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
         narrow = trial if (stress,) == tuple(group) and inputs == which else _attempt(context, given, (stress,), inputs)
         if narrow is None:
             continue
-        if narrow.problems and not _steady(narrow):
+        if narrow.problems and not steady(narrow):
             continue
-        for problem in (*narrow.problems, *_mass(context, narrow, (stress,))):
+        for problem in (*narrow.problems, *tie_mass(context, narrow, (stress,))):
             if (problem.op, problem.gradient) not in seen and not repeated_rows(narrow, problem):
                 seen.add((problem.op, problem.gradient))
                 yield _finding(context, given, narrow, stress, problem, inputs)
@@ -96,7 +96,7 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
             yield _finding(context, given, trial, group[0], problem, which)
 
 
-def _steady(trial: Trial) -> bool:
+def steady(trial: Trial) -> bool:
     """Whether the derivative is the same just beside the values; outside its domain a forward may be finite and chaotic."""
     oracle = trial.examination.oracle
     beside = tuple(v.detach() * (1 + 1e-9) if is_differentiable(v) else v for v in oracle.case.inputs)
@@ -127,7 +127,7 @@ def _attempt(
     return attempt(context, blank(context, inputs=inputs, label=label))
 
 
-def _mass(context: Context, trial: Trial, group: Sequence[Stress]) -> tuple[Finding, ...]:
+def tie_mass(context: Context, trial: Trial, group: Sequence[Stress]) -> tuple[Finding, ...]:
     """At a tie each share may vary within its interval, but moving all tied values together has one derivative."""
     sound = {context.name(i) for i in range(len(trial.inputs)) if i not in context.wrong}
     doubtful = [f for f in trial.examination.findings if f.gradient in sound and not f.op and f.cause in _AT_TIES]
