@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gradcheck_lab.layer import Layer
     from gradcheck_lab.op import Op, op
     from gradcheck_lab.probes import ALL
+    from gradcheck_lab.pytesting.planned import parametrize_checks
     from gradcheck_lab.report import Finding, GradientResult, Report
     from gradcheck_lab.variable import Variable
 
@@ -29,6 +30,7 @@ _HOMES = {
     "Layer": "layer",
     "Op": "op",
     "op": "op",
+    "parametrize_checks": "pytesting.planned",
     "Finding": "report",
     "GradientResult": "report",
     "Report": "report",
@@ -49,6 +51,7 @@ __all__ = [
     "check",
     "compare",
     "op",
+    "parametrize_checks",
 ]
 
 

@@ -119,7 +119,9 @@ class Report:
     def raise_if_failed(self) -> None:
         """Raise `GradientMismatch` unless the verdict is `pass`; inconclusive never counts as pass."""
         from gradcheck_lab.errors import GradientMismatch
+        from gradcheck_lab.observers import asserted
 
+        asserted(self)
         if self.verdict != "pass":
             raise GradientMismatch(self)
 

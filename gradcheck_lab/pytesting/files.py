@@ -1,0 +1,53 @@
+"""The files that a test run leaves: the report of all that was verified, and one for each test that failed."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradcheck_lab.pytesting.session import Session
+
+if TYPE_CHECKING:
+    from gradcheck_lab.report import Report
+
+SCHEMA = 1
+
+
+def write_report(session: Session, path: Path) -> None:
+    """Write what was verified as JSON or as one HTML page, by the suffix of `path`."""
+    if path.suffix == ".json":
+        data = {"schema": SCHEMA, "seed": session.settings.seed, **session.to_dict()}
+        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    else:
+        path.write_text(_page(session), encoding="utf-8")
+
+
+def save_failure(folder: Path, nodeid: str, report: Report) -> Path:
+    """Write the report of a failing test to a file of `folder` that is named after the test, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", nodeid.rpartition("/")[2])[:100].strip("-")
+    path = folder / f"{readable}-{zlib.crc32(nodeid.encode()):08x}.json"
+    data: dict[str, Any] = {"schema": SCHEMA, "nodeid": nodeid, "report": report.to_dict()}
+    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _page(session: Session) -> str:
+    from html import escape
+
+    from gradcheck_lab.pytesting.summary import summary_lines
+    from gradcheck_lab.render.html import render_fragment
+    from gradcheck_lab.report import Report
+
+    summary = "\n".join(escape(text) for text, _ in summary_lines(session))
+    parts = [f"<h1>gradcheck</h1>\n<pre>{summary}</pre>"]
+    for record in session.records:
+        parts.append(f"<h2>{escape(record.nodeid)}</h2>\n{render_fragment(Report.from_dict(record.report))}")
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>gradcheck</title></head>\n'
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )

@@ -1,0 +1,113 @@
+"""The marker `gradcheck(allow=..., dtypes=..., devices=...)`: where a test runs, and which exceptions it declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from gradcheck_lab.causes import CAUSES
+from gradcheck_lab.pytesting.options import DTYPES
+from gradcheck_lab.pytesting.settings import Settings
+
+NAME = "gradcheck"
+_KEYWORDS = ("allow", "dtypes", "devices")
+
+
+class BadMark(ValueError):
+    """A marker that cannot mean anything; the message names the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The device and dtype that a test runs with; None leaves tensors as the test gives them."""
+
+    device: str | None = None
+    dtype: str | None = None
+
+    def __str__(self) -> str:
+        return "-".join(part for part in (self.device, self.dtype) if part) or "as given"
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What one marker says: exceptions by cause with their reasons, and where they and the test apply (empty: anywhere)."""
+
+    allow: Mapping[str, str]
+    dtypes: tuple[str, ...]
+    devices: tuple[str, ...]
+
+    def covers(self, target: Target) -> bool:
+        """Whether the exceptions are declared for `target`."""
+        return (not self.dtypes or target.dtype in self.dtypes) and (
+            not self.devices or any(_is_on(target.device, device) for device in self.devices)
+        )
+
+
+def declarations(marks: Iterable[pytest.Mark]) -> tuple[Declaration, ...]:
+    """Read the `gradcheck` markers among `marks`; raises `BadMark`."""
+    return tuple(_read(mark) for mark in marks if mark.name == NAME)
+
+
+def exceptions(declared: Iterable[Declaration], target: Target) -> dict[str, str]:
+    """The reason of every cause that is allowed in `target`."""
+    return {cause: reason for each in declared if each.covers(target) for cause, reason in each.allow.items()}
+
+
+def targets(declared: Iterable[Declaration], settings: Settings) -> list[Target]:
+    """Where a test runs: what the options name and the markers have, or what one of them says; empty where they differ."""
+    declared = tuple(declared)
+    dtypes = dict.fromkeys(dtype for each in declared for dtype in each.dtypes)
+    devices = dict.fromkeys(device for each in declared for device in each.devices)
+    run_in = [dtype for dtype in settings.dtypes if not dtypes or dtype in dtypes] if settings.dtypes else list(dtypes)
+    run_on = list(devices)
+    if settings.devices:
+        run_on = [device for device in settings.devices if not devices or any(_is_on(device, each) for each in devices)]
+    if (settings.dtypes and not run_in) or (settings.devices and not run_on):
+        return []
+    return [Target(device, dtype) for device in run_on or (None,) for dtype in run_in or (None,)]
+
+
+def declared_for(declared: Iterable[Declaration]) -> str:
+    """The dtypes and devices that the markers name, for a message."""
+    names = dict.fromkeys(name for each in declared for name in (*each.devices, *each.dtypes))
+    return ", ".join(names)
+
+
+def _is_on(device: str | None, declared: str) -> bool:
+    return device is not None and (device == declared or device.partition(":")[0] == declared)
+
+
+def _read(mark: pytest.Mark) -> Declaration:
+    for keyword in mark.kwargs:
+        if keyword not in _KEYWORDS:
+            raise BadMark(f"the gradcheck marker has no {keyword!r}; it takes {', '.join(_KEYWORDS)}")
+    if mark.args:
+        raise BadMark(f"the gradcheck marker takes keywords only; it takes {', '.join(_KEYWORDS)}")
+    dtypes = tuple(name.removeprefix("torch.") for name in _names(mark, "dtypes"))
+    for name in dtypes:
+        if name not in DTYPES:
+            raise BadMark(f"dtypes of the gradcheck marker names {name!r}; known: {', '.join(DTYPES)}")
+    return Declaration(_allowed(mark.kwargs.get("allow", {})), dtypes, _names(mark, "devices"))
+
+
+def _names(mark: pytest.Mark, keyword: str) -> tuple[str, ...]:
+    given: Any = mark.kwargs.get(keyword, ())
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise BadMark(f"{keyword} of the gradcheck marker is {given!r}; pass a list: {keyword}=[{str(given)!r}]")
+    return tuple(map(str, given))
+
+
+def _allowed(given: Any) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        first = next(iter([given] if isinstance(given, str) else given), "sign") if isinstance(given, Iterable) else "sign"
+        raise BadMark(f"allow of the gradcheck marker has no reasons; write allow={{{first!r}: 'why it is right'}}")
+    for cause, reason in given.items():
+        if cause not in CAUSES:
+            known = ", ".join(sorted(CAUSES))
+            raise BadMark(f"allow of the gradcheck marker names {cause!r}, which is no cause; known: {known}")
+        if not isinstance(reason, str) or not reason.strip():
+            raise BadMark(f"allow of the gradcheck marker has no reason for {cause!r}; say why it is right")
+    return dict(given)

@@ -1,0 +1,45 @@
+"""The options and settings as pytest is told of them: all that a run needs that uses none, so nothing here costs to import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+MARKER = (
+    "gradcheck(allow={cause: reason}, dtypes=[...], devices=[...]): causes that are accepted in this test, and have to be "
+    "found; the dtypes and devices that it is for"
+)
+_NAMES = ("device", "dtype", "examples", "seed", "report", "save_failures")
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the options and their settings."""
+    group = parser.getgroup("gradcheck", "checking hand-written gradients (gradcheck_lab)")
+    group.addoption(
+        "--gradcheck-device", action="append", metavar="DEVICE", help="Device of the tensors; repeat it for several."
+    )
+    group.addoption(
+        "--gradcheck-dtype",
+        action="append",
+        metavar="DTYPE",
+        help=f"Dtype of the floating tensors: {', '.join(DTYPES)}; repeat it for several.",
+    )
+    group.addoption("--gradcheck-examples", metavar="N", help="Examples that gradcheck.fuzz draws.")
+    group.addoption("--gradcheck-seed", metavar="N", help="Seed of everything random.")
+    group.addoption("--gradcheck-report", metavar="FILE", help="Write every verified op as FILE.json or FILE.html.")
+    group.addoption("--gradcheck-save-failures", metavar="FOLDER", help="Write the report of each failing test there.")
+    for name in _NAMES:
+        described = f"as --gradcheck-{name.replace('_', '-')}"
+        if name in ("device", "dtype"):
+            parser.addini(f"gradcheck_{name}", described, type="args")
+        else:
+            parser.addini(f"gradcheck_{name}", described)
+
+
+def read(config: pytest.Config) -> tuple[dict[str, Any], set[str]]:
+    """The values as they were written, by name, and the names of those that the configuration file gave."""
+    values = {name: config.getoption(f"--gradcheck-{name.replace('_', '-')}") for name in _NAMES}
+    from_file = {name: config.getini(f"gradcheck_{name}") for name in _NAMES if not values[name]}
+    return {**values, **from_file}, set(from_file)

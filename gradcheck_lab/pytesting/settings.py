@@ -1,0 +1,73 @@
+"""The plugin's options: `--gradcheck-...` on the command line, `gradcheck_...` in pytest's section of a configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gradcheck_lab.pytesting.options import DTYPES, read
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was asked for; empty `devices` and `dtypes` leave tensors as tests give them. `given`: an option was set."""
+
+    devices: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    examples: int | None = None
+    seed: int = 0
+    report: Path | None = None
+    save_failures: Path | None = None
+    given: bool = False
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Read the options, the command line's before the file's.
+
+    Raises `pytest.UsageError` for a value that means nothing; the message names the fix.
+    """
+    values, from_file = read(config)
+    return Settings(
+        devices=tuple(dict.fromkeys(values["device"] or ())),
+        dtypes=_dtypes(values["dtype"] or ()),
+        examples=_number("examples", values["examples"], 1),
+        seed=_number("seed", values["seed"], 0) or 0,
+        report=_report(_path(config, values["report"], "report" in from_file)),
+        save_failures=_path(config, values["save_failures"], "save_failures" in from_file),
+        given=any(values.values()),
+    )
+
+
+def _dtypes(given: Iterable[str]) -> tuple[str, ...]:
+    for name in given:
+        if name not in DTYPES:
+            raise pytest.UsageError(f"--gradcheck-dtype is {name!r}; pass one of {', '.join(DTYPES)}")
+    return tuple(dict.fromkeys(given))
+
+
+def _number(name: str, text: str | None, least: int) -> int | None:
+    if text is None or text == "":
+        return None
+    if not text.isdecimal() or int(text) < least:
+        raise pytest.UsageError(f"--gradcheck-{name} is {text!r}; pass a whole number of at least {least}")
+    return int(text)
+
+
+def _path(config: pytest.Config, text: str | None, from_file: bool) -> Path | None:
+    if not text:
+        return None
+    base = config.inipath.parent if from_file and config.inipath is not None else config.invocation_params.dir
+    return base / text
+
+
+def _report(path: Path | None) -> Path | None:
+    if path is None:
+        return None
+    if path.suffix not in (".json", ".html"):
+        raise pytest.UsageError(f"--gradcheck-report is {path.name!r}; name a file that ends in .json or .html")
+    if path.is_dir() or not path.parent.is_dir():
+        raise pytest.UsageError(f"--gradcheck-report: cannot write {path.name!r}; name a file in a folder that exists")
+    return path

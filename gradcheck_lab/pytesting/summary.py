@@ -1,0 +1,79 @@
+"""The end of a test run: a line for each op that was verified, findings by cause, exceptions, and what was not run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from gradcheck_lab.pytesting.record import OpRecord, together
+from gradcheck_lab.pytesting.session import Session
+
+Line = tuple[str, dict[str, bool]]
+
+_HEADINGS = ("op", "verdict", "tests", "gradients", "dtypes", "oracle", "worst budget used", "would have caught")
+_COLOURS = {"pass": {"green": True}, "fail": {"red": True}, "inconclusive": {"yellow": True}}
+_SEVERITIES = ("error", "warning")
+
+
+def summary_lines(session: Session) -> list[Line]:
+    """Every line of the summary with its markup; none where there is nothing to say."""
+    return [
+        *_table(together(session.records)),
+        *_findings(session.records),
+        *_exceptions(session),
+        *((f"not run: {_count(count, 'test')}, {reason}", {"yellow": True}) for reason, count in session.not_run.items()),
+    ]
+
+
+def _table(ops: Sequence[OpRecord]) -> Iterator[Line]:
+    if not ops:
+        return
+    rows = [_cells(op) for op in ops]
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    yield _aligned(_HEADINGS, widths), {"bold": True}
+    for op, row in zip(ops, rows, strict=True):
+        yield _aligned(row, widths), _COLOURS[op.verdict]
+
+
+def _cells(op: OpRecord) -> tuple[str, ...]:
+    return (
+        op.op,
+        op.verdict,
+        str(op.checks),
+        str(len(op.gradients)),
+        ", ".join(op.dtypes) or "-",
+        ", ".join(op.oracles),
+        f"{op.budget_used:.2g}",
+        "unknown" if op.sensitivity is None else f"{op.sensitivity:.2g}",
+    )
+
+
+def _findings(records: Iterable[OpRecord]) -> Iterator[Line]:
+    found: dict[str, dict[tuple[str, str, str], list[str]]] = {}
+    for record in records:
+        for finding in record.report["findings"]:
+            if finding["severity"] in _SEVERITIES:
+                said = (finding["severity"], record.op, finding["message"])
+                found.setdefault(finding["cause"], {}).setdefault(said, []).append(record.nodeid)
+    for cause, sayings in sorted(found.items()):
+        counts = [(severity, sum(said[0] == severity for said in sayings)) for severity in _SEVERITIES]
+        yield f"{cause}: {', '.join(_count(count, severity) for severity, count in counts if count)}", {"bold": True}
+        for (severity, op, message), nodeids in sorted(sayings.items()):
+            more = f" and {_count(len(nodeids) - 1, 'other test')}" if len(nodeids) > 1 else ""
+            yield f"  {op}: {message} [{nodeids[0]}{more}]", {"red" if severity == "error" else "yellow": True}
+
+
+def _exceptions(session: Session) -> Iterator[Line]:
+    found: dict[tuple[str, str], int] = {}
+    for allowed in session.allowed.values():
+        for said in allowed.items():
+            found[said] = found.get(said, 0) + 1
+    for (cause, reason), count in sorted(found.items()):
+        yield f"allowed in {_count(count, 'test')}: {cause} ({reason})", {}
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
