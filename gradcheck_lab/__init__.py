@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gradcheck_lab.check import assert_gradients, check
     from gradcheck_lab.compare import compare
     from gradcheck_lab.errors import GradientMismatch, InvalidArgument
+    from gradcheck_lab.fuzz import fuzz
     from gradcheck_lab.layer import Layer
     from gradcheck_lab.op import Op, op
     from gradcheck_lab.probes import ALL
@@ -24,6 +25,7 @@ _HOMES = {
     "ALL": "probes",
     "assert_gradients": "check",
     "check": "check",
+    "fuzz": "fuzz",
     "compare": "compare",
     "GradientMismatch": "errors",
     "InvalidArgument": "errors",
@@ -50,6 +52,7 @@ __all__ = [
     "assert_gradients",
     "check",
     "compare",
+    "fuzz",
     "op",
     "parametrize_checks",
 ]

@@ -61,7 +61,7 @@ def check(
     given = None if grad_output is None else tuple(as_tuple(grad_output))
     evaluations = {"forward": 0, "backward": 0}
     if reference is not None:
-        subject = _with_reference(subject, reference)
+        subject = with_reference(subject, reference)
     with preserved_randomness(seed):
         case = Case(subject.inputs, keywords, given, seed)
         thorough = bool(probes) or probes is ALL
@@ -95,8 +95,8 @@ def _refuse(op: Any, inputs: tuple[Any, ...], order: int, probes: Collection[str
         raise InvalidArgument(f"{name} was given no inputs; pass its tensors: gl.check({name}, x, ...)")
     if order not in (1, 2):
         raise InvalidArgument(f"order is {order!r}; pass 1 or 2")
-    _refuse_names("probes", probes if isinstance(probes, str) else [p for p in probes if not callable(p)], ALL)
-    _refuse_names("allow", allow, CAUSES)
+    refuse_names("probes", probes if isinstance(probes, str) else [p for p in probes if not callable(p)], ALL)
+    refuse_names("allow", allow, CAUSES)
 
 
 def _refuse_inputs(subject: Subject) -> None:
@@ -121,7 +121,8 @@ def _all_finite(value: torch.Tensor) -> bool:
     return bool(torch.isfinite(value.sum())) or bool(torch.isfinite(value).all())
 
 
-def _refuse_names(argument: str, given: Collection[str], known: Collection[str]) -> None:
+def refuse_names(argument: str, given: Collection[str], known: Collection[str]) -> None:
+    """Raise `InvalidArgument` for a string in the place of a set, and for names that are not known."""
     if isinstance(given, str):
         raise InvalidArgument(f"{argument} is a string; pass a set: {argument}={{{given!r}}}")
     for item in given:
@@ -129,7 +130,8 @@ def _refuse_names(argument: str, given: Collection[str], known: Collection[str])
             raise InvalidArgument(f"{argument} names {item!r}, which is unknown; known: {', '.join(sorted(known))}")
 
 
-def _with_reference(subject: Subject, reference: Any) -> Subject:
+def with_reference(subject: Subject, reference: Any) -> Subject:
+    """The subject with the user's `reference` for its oracle. Raises `InvalidArgument` where that cannot be called."""
     if not callable(reference):
         raise InvalidArgument(
             f"reference is a {type(reference).__name__}; pass the same function written with torch's own functions"

@@ -1,4 +1,4 @@
-"""The command line: `gradcheck-lab demo`, `check` and `list`.
+"""The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay` and `list`.
 
 Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive.
 """
@@ -80,6 +80,61 @@ def check(
         from gradcheck_lab.targets import check_target
 
         report = check_target(target, spec or (), seed=seed, dtype=dtype, options=option or (), allow=allow or (), order=order)
+        print_report(report)
+        _write_json(json, report.to_dict())
+    raise typer.Exit(EXIT_CODES[report.verdict])
+
+
+@app.command()
+def fuzz(
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE[:NAME]", help="What to fuzz, as pkg.module:name, or a module for all in it.")
+    ],
+    examples: Annotated[int, typer.Option(help="Calls to draw for each object.")] = 100,
+    jobs: Annotated[int, typer.Option(help="Processes to run.")] = 1,
+    seed: Seed = 0,
+    spec: Annotated[
+        list[str] | None,
+        typer.Option(help="One per input, as \"real('n d')\"; needed where it has none."),
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
+    order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
+    json: Json = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the run.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where failing cases go; .hypothesis/ if not given.")
+    ] = None,
+) -> None:
+    """Draw calls of one object, or of all that a module defines, until one is wrong, and shrink it."""
+    with _misuse():
+        _refuse_lost_files(json)
+        from gradcheck_lab.fuzz import storage
+        from gradcheck_lab.fuzzing.command import Job, fuzz_targets
+        from gradcheck_lab.render.fuzz import fuzz_lines, progress_bar
+        from gradcheck_lab.render.terminal import print_lines
+
+        given, named, allowed = (tuple(each or ()) for each in (spec, option, allow))
+        job = Job(target, examples, seed, seed, given, named, allowed, order, save or storage())
+        with progress_bar(examples) as counts:
+            fuzzed = fuzz_targets(job, jobs, counts)
+        print_lines(fuzz_lines(fuzzed))
+        _write_json(json, fuzzed.to_dict())
+        done = fuzzed.reports or fuzzed.interrupted
+    raise typer.Exit(EXIT_CODES[fuzzed.verdict] if done else MISUSE)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A failing case that fuzz saved.")],
+    json: Json = None,
+) -> None:
+    """Check the call in a saved file again, on what the code is now."""
+    with _misuse():
+        _refuse_lost_files(json)
+        from gradcheck_lab.fuzzing.command import replay as replayed
+        from gradcheck_lab.render.terminal import print_report
+
+        report = replayed(file)
         print_report(report)
         _write_json(json, report.to_dict())
     raise typer.Exit(EXIT_CODES[report.verdict])

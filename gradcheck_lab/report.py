@@ -75,7 +75,8 @@ class Report:
 
     `sensitivity` maps each gradient to the smallest error in a single element that this check would have caught, relative
     to the element or to the gradient's root mean square, whichever is larger; None where nothing could be said.
-    `evaluations` counts calls of the user's code. `print(report)` renders it.
+    `evaluations` counts calls of the user's code. `examples` is the number of drawn calls that were examined, and
+    `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`. `print(report)` renders it.
     """
 
     verdict: Verdict
@@ -91,6 +92,8 @@ class Report:
     reproduce: str = ""
     reasons: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    examples: int = 0
+    failing_case: dict[str, Any] | None = None
     schema: int = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,7 +113,7 @@ class Report:
                 f"the report has schema {data.get('schema')!r} and this version reads schema {SCHEMA}; "
                 "make it again with this version"
             )
-        values = {key: value if key == "environment" else _decode(value) for key, value in data.items()}
+        values = {key: value if key in ("environment", "failing_case") else _decode(value) for key, value in data.items()}
         values["gradients"] = tuple(_build(GradientResult, row) for row in values["gradients"])
         values["findings"] = tuple(_build(Finding, row) for row in values["findings"])
         values["reasons"] = tuple(values["reasons"])

@@ -61,7 +61,7 @@ def scan_module(name: str, *, seed: int = 0, dtype: str = "float64") -> Scan:
         raise InvalidArgument(f"there is no dtype {dtype!r} to check in; pass one of {', '.join(DTYPES)}")
     module = import_module(name)
     scan = Scan(name, {}, {})
-    for key in _names(module):
+    for key in names_of(module):
         target = f"{name}:{key}"
         try:
             scan.reports[key] = replace(check_target(target, seed=seed, dtype=dtype), subject=key)
@@ -76,7 +76,7 @@ def scan_module(name: str, *, seed: int = 0, dtype: str = "float64") -> Scan:
     return scan
 
 
-def _names(module: ModuleType) -> list[str]:
+def names_of(module: ModuleType) -> list[str]:
     """The names of what to check: each object once, and no class that has an instance beside it."""
     described = list(getattr(module, DESCRIPTION, {}))
     imported = _imported(module)

@@ -13,6 +13,7 @@ from gradcheck_lab.render.wording import (
     headline,
     number,
     remark,
+    smallest_call,
     what,
     why,
 )
@@ -48,6 +49,8 @@ def render_fragment(report: Report) -> str:
         parts.append(f"<p>reproduce: <code>{escape(report.reproduce)}</code></p>")
     if report.gradients:
         parts.append(_table(report.gradients))
+    if report.failing_case is not None:
+        parts.append(f"<pre>{escape(chr(10).join(smallest_call(report)))}</pre>")
     parts.append(f"<p>{escape(assurance(report))}</p>")
     if report.environment:
         environment = ", ".join(f"{name} {value}" for name, value in report.environment.items())

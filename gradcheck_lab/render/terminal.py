@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gradcheck_lab.render.wording import HEADINGS, assurance, cells, contaminated, headline, remark, what, why
+from gradcheck_lab.render.wording import HEADINGS, assurance, cells, contaminated, headline, remark, smallest_call, what, why
 from gradcheck_lab.report import Finding, GradientResult, Report
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def print_lines(lines: Sequence[Line], console: Console | None = None) -> None:
 def report_lines(report: Report) -> list[Line]:
     """Return every line of the report, each with its rich style (empty for none)."""
     lines = [*finding_lines(report), *_table(report.gradients)]
+    lines += [(f"  {text}", "") for text in smallest_call(report)]
     if report.verdict == "pass":
         lines.append((f"  {assurance(report)}", "dim"))
     return lines

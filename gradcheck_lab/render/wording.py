@@ -58,8 +58,22 @@ def assurance(report: Report) -> str:
         parts.append(f"would have caught a relative error of {value:.2g} in any one element (least: {name})")
     if unknown:
         parts.append(f"cannot say what it would have caught in {', '.join(unknown)}")
+    if report.examples:
+        parts.append(f"{report.examples} drawn call{'s' * (report.examples != 1)} examined")
     counts = (f"{count} {name}{'s' * (count != 1)}" for name, count in report.evaluations.items())
     return "; ".join([*parts, *counts, f"{report.seconds:.2f} s", f"seed {report.seed}"])
+
+
+def smallest_call(report: Report) -> list[str]:
+    """The smallest failing call of a fuzz run: where it was found, what it is, and Python that runs it; empty without one."""
+    case = report.failing_case
+    if case is None:
+        return []
+    place = f"drawn call {report.examples}" if report.examples else "a drawn call"
+    return [
+        f"first seen in {place}; the smallest that shows it is {case['words']}:",
+        *(f"  {line}" for line in str(case["python"]).splitlines()),
+    ]
 
 
 def cells(gradient: GradientResult) -> tuple[str, ...]:

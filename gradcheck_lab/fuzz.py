@@ -1,0 +1,258 @@
+"""The verb `fuzz`: drawn calls of a hand-written backward, until one is wrong; then the smallest such call."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from hypothesis import settings
+from hypothesis.configuration import storage_directory
+
+from gradcheck_lab import strategies
+from gradcheck_lab.case import Case, draw_inputs, preserved_randomness
+from gradcheck_lab.causes import CAUSES
+from gradcheck_lab.check import check, refuse_names, verdict_of
+from gradcheck_lab.described import specs_of
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.portable import NOT_IMPORTABLE, SavedCase, write
+from gradcheck_lab.fuzzing.recipes import CallRecipe, TensorRecipe
+from gradcheck_lab.fuzzing.script import call_lines
+from gradcheck_lab.fuzzing.search import OnExample, Search
+from gradcheck_lab.fuzzing.trials import Examiner, described
+from gradcheck_lab.op import Op
+from gradcheck_lab.report import Finding, Report
+from gradcheck_lab.specs import Spec
+from gradcheck_lab.subject import importable
+
+# of blocks that kernels work in, and what lies beside their multiples
+_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33)
+_DTYPES = (torch.float64, torch.float64, torch.float64, torch.float32)
+
+
+def fuzz(
+    op: Any,
+    *specs: Spec | str,
+    options: Mapping[str, Any] | None = None,
+    reference: Any = None,
+    max_examples: int = 100,
+    order: int = 1,
+    allow: Collection[str] = (),
+    seed: int = 0,
+) -> Report:
+    """Check drawn calls of `op` until one is wrong, and shrink that to the smallest call that shows it.
+
+    `op` is whatever `gl.check` takes. `specs` describe its inputs, one each (`real("n d")`, or its text); left out, they are
+    those that the op declares or that its annotations say. Shapes, layouts, dtypes, kinds of values and the options that
+    `strategies.OPTIONS` knows are drawn; `options` are given to every call. Calls that the forward does not take are
+    left out. Where `max_examples` calls are sound, an ordinary one has to pass all probes of `gl.check` as well.
+    `reference`, `order` and `allow` are those of `gl.check`; the same `seed` draws the same calls, after those
+    that Hypothesis's database has from earlier failures.
+
+    Returns a `Report` of the smallest failing call, or of the ordinary one; `report.examples` is how many calls were examined,
+    `report.failing_case` the failing one as data and as Python. Raises `InvalidArgument` for a call that cannot mean
+    anything. Source of the method: MacIver and Donaldson, "Test-case reduction via test-case generation", ECOOP 2020.
+
+    >>> import torch
+    >>> from gradcheck_lab import Op
+    >>> from gradcheck_lab.specs import real
+    >>> square = Op(lambda x: x * x, lambda grad_output, output, x: (grad_output * x,), name="square")
+    >>> fuzz(square, real("n d")).failing_case["words"]
+    'x: float64[1, 1]'
+    """
+    plan = Plan(op, specs, dict(options or {}), reference, max_examples, order, allow, seed)
+    return plan.run()
+
+
+@dataclass
+class Plan:
+    """A call of `fuzz`, ready to run.
+
+    `target` says where the op can be imported from, `folder` where a failure is saved, `made_with` by which seed an object
+    was constructed. `interrupted` is set when the run ended before it was done.
+    """
+
+    op: Any
+    specs: Sequence[Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    reference: Any = None
+    max_examples: int = 100
+    order: int = 1
+    allow: Collection[str] = ()
+    seed: int = 0
+    target: str | None = None
+    folder: Path | None = None
+    on_example: OnExample = lambda examples, found: None
+    interrupted: bool = False
+    made_with: int = 0
+
+    def __post_init__(self) -> None:
+        refuse_names("allow", self.allow, CAUSES)
+        if self.order not in (1, 2):
+            raise InvalidArgument(f"order is {self.order!r}; pass 1 or 2")
+        if not isinstance(self.max_examples, int) or self.max_examples < 1:
+            raise InvalidArgument(f"max_examples is {self.max_examples!r}; pass a whole number of at least 1")
+        self.name = str(getattr(self.op, "name", None) or getattr(self.op, "__name__", type(self.op).__name__))
+        self.target = self.target or importable(self.op)
+        self.signatures = self._signatures()
+        self.examiner = Examiner(self.op, self.reference, self.order, self.allow)
+
+    def run(self) -> Report:
+        """Search, and report; a KeyboardInterrupt of `on_example` or of the user ends it with what is known."""
+        started = time.perf_counter()
+        with preserved_randomness(self.seed):
+            dtypes = self._dtypes()
+            drawn = strategies.recipes(self.signatures, _SIZES, dtypes, self._drawn_options())
+            search = Search(self.examiner, drawn, self.max_examples, self.seed, self._key(), self.on_example)
+            try:
+                found = search.run()
+            except KeyboardInterrupt:
+                found, self.interrupted = search.smallest, True
+            report = self._of_ordinary(dtypes[0]) if found is None else self._of_failure(found)
+        return self._finished(report, search, time.perf_counter() - started)
+
+    def _signatures(self) -> tuple[tuple[Spec, ...], ...]:
+        given = strategies.read_signature(self.specs)
+        if given:
+            return (given,)
+        own = self.op.signatures if isinstance(self.op, Op) else ()
+        if own:
+            return tuple(own)
+        found = specs_of(self.op, str(getattr(self.op, "__module__", "")), self.name)
+        if not found:
+            raise InvalidArgument(
+                f"{self.name} has no specs to draw from; pass one per input: gl.fuzz({self.name}, real('n d'), ...)"
+            )
+        return (tuple(found),)
+
+    def _drawn_options(self) -> dict[str, list[Any]]:
+        known = strategies.known_options(self.op, self.signatures[0]) if isinstance(self.op, Op) else {}
+        return known | {name: [value] for name, value in self.options.items()}
+
+    def _dtypes(self) -> tuple[torch.dtype, ...]:
+        """The dtypes that the forward takes: those of its parameters, or float32 where float64 raises."""
+        in_float64, in_float32 = (self._ordinary(self.signatures[0], dtype) for dtype in (torch.float64, torch.float32))
+        narrow_only = self._raises(in_float64) and not self._raises(in_float32)
+        return (torch.float32,) if narrow_only else _DTYPES
+
+    def _raises(self, case: Case) -> bool:
+        report = self._check(case, ())
+        return any(f.cause == "raises" and f.message.startswith("forward") for f in report.findings)
+
+    def _ordinary(self, signature: tuple[Spec, ...], dtype: torch.dtype) -> Case:
+        return Case(draw_inputs(signature, self.seed, dtype=dtype), self.options, seed=self.seed)
+
+    def _check(self, case: Case, probes: Collection[Any] | None = None) -> Report:
+        asked: dict[str, Any] = {} if probes is None else {"probes": probes}
+        return check(
+            self.op, *case.inputs, options=case.options, reference=self.reference, order=self.order, allow=self.allow,
+            seed=case.seed, **asked,
+        )  # fmt: skip
+
+    def _of_ordinary(self, dtype: torch.dtype) -> Report:
+        """One ordinary call of each signature under all probes; the first that does not pass, else the first."""
+        reports = []
+        for signature in self.signatures:
+            case = self._ordinary(signature, dtype)
+            report = self._check(case, () if self.interrupted else None)
+            if report.verdict == "fail":
+                tensors = [
+                    TensorRecipe(spec.kind, tuple(v.shape), v.dtype, "written", values=tuple(v.reshape(-1).tolist()))
+                    for spec, v in zip(signature, case.inputs, strict=True)
+                ]
+                return self._with_case(report, CallRecipe(tuple(tensors), self.options, self.seed))
+            reports.append(report)
+        return next((report for report in reports if report.verdict != "pass"), reports[0])
+
+    def _of_failure(self, call: CallRecipe) -> Report:
+        return self._with_case(self.examiner.report(call), call)
+
+    def _with_case(self, report: Report, call: CallRecipe) -> Report:
+        names = self._names(report, call)
+        first = next((finding for finding in report.findings if finding.severity == "error"), None)
+        reference = None if self.reference is None else importable(self.reference) or NOT_IMPORTABLE
+        saved = SavedCase(
+            call, self.name, self.target, reference, self.order, tuple(self.allow),
+            "" if first is None else first.message, described(call, names),
+            "\n".join(call_lines(self.op, call, names, self.target, None if first is None else first.gradient)),
+            self.made_with,
+        )  # fmt: skip
+        try:
+            data = saved.to_dict()
+        except InvalidArgument:  # options that JSON has no word for
+            return replace(report, reproduce=f"{report.reproduce}, options={dict(call.options)!r}")
+        path = self._save(saved)
+        replayable = path is not None and self.target is not None and reference != NOT_IMPORTABLE
+        reproduce = f"gradcheck-lab replay {path}" if replayable else "run the Python below"
+        return replace(report, failing_case=data, reproduce=reproduce)
+
+    def _names(self, report: Report, call: CallRecipe) -> list[str]:
+        names = [gradient.name for gradient in report.gradients]
+        if isinstance(self.op, Op):
+            names = list(self.op.names(len(call.tensors)))
+        usable = len(names) == len(call.tensors) and all(name.isidentifier() for name in names)
+        return names if usable else [f"input_{index}" for index in range(len(call.tensors))]
+
+    def _save(self, saved: SavedCase) -> Path | None:
+        """Write the case where Hypothesis keeps its own examples, if the user lets it; its place, None if not saved."""
+        folder = self.folder
+        if folder is None:
+            if settings().database is None:
+                return None
+            folder = storage()
+        digest = hashlib.sha256(repr(saved.to_dict()).encode()).hexdigest()[:8]
+        path = folder / f"{self.name}-{digest}.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write(saved, path)
+        except OSError:  # a folder that cannot be written to: the report has the case all the same
+            return None
+        here = Path.cwd()
+        return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
+
+    def _key(self) -> str:
+        specs = "; ".join(", ".join(map(str, signature)) for signature in self.signatures)
+        return f"gradcheck_lab.fuzz {self.target or self.name} {specs} {sorted(self.options)} {self.order}"
+
+    def _finished(self, report: Report, search: Search, seconds: float) -> Report:
+        examiner = self.examiner
+        findings = [*report.findings, *(() if report.failing_case else examiner.remarks.values())]
+        reasons = list(report.reasons)
+        refused = {reason: n for reason, n in examiner.refusals.items() if ":" in reason}
+        if not examiner.compared and not report.failing_case:
+            why = "; ".join(examiner.refusals) or "none was drawn"
+            reasons.append(f"none of {search.examples} drawn calls could be compared: {why}")
+        elif refused and not report.failing_case:
+            message = "the forward does not take some of the drawn calls"
+            findings.append(Finding("unsupported", "note", message, explanation="; ".join(refused), probe="fuzz"))
+        if search.flaky:
+            message = "the same call was wrong and right in turn"
+            findings.append(Finding("nondeterministic", "note", message, explanation="what is shown is the last wrong one"))
+        if self.interrupted:
+            reasons.append(f"interrupted after {search.examples} of {self.max_examples} examples")
+        evaluations = {name: n + examiner.evaluations.get(name, 0) for name, n in report.evaluations.items()}
+        return replace(
+            report,
+            verdict=verdict_of(report.gradients, findings, reasons),
+            findings=tuple(findings),
+            reasons=tuple(reasons),
+            evaluations=evaluations,
+            seconds=seconds,
+            seed=self.seed,
+            examples=search.examples,
+        )
+
+
+def storage() -> Path:
+    """The folder for this package's files beside Hypothesis's own examples, wherever the user has those kept."""
+    found: Any = storage_directory("gradcheck_lab")
+    create = getattr(found, "create_if_missing", None)
+    if create is not None:
+        with suppress(OSError):
+            create()
+    return Path(getattr(found, "path", found))  # older Hypothesis gives the path itself

@@ -1,0 +1,161 @@
+"""A call written as a short string of bytes, all that Hypothesis draws: cheap, and simpler as it gets smaller.
+
+Each byte picks an entry of a table, the simplest first, so that lowering a byte simplifies one property of the call.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.domains import PROFILES
+from gradcheck_lab.fuzzing.recipes import CallRecipe, TensorRecipe
+from gradcheck_lab.specs import Dim, Spec
+
+Entry = TypeVar("Entry")
+Stretch = tuple[int, int]  # dimensions kept, counted from the last; which of the last three are 1, as bits
+
+LEADING = 3  # dimensions that a `*` stands for at most
+_SEED = 4
+_WHOLE: Stretch = (LEADING, 0)
+_COLUMN: Stretch = (LEADING, 1)
+_LAST: Stretch = (1, 0)
+_LENGTHS = (1, 1, 2, 2, 2, 3, 3, 0)
+_KEPT = (3, 3, 3, 2, 1, 0)
+_BITS = range(8)
+_MODES = ("plain", "values", "both", "layouts")
+_PROFILES = ("ordinary", *PROFILES)
+_LAYOUTS = ("contiguous", "contiguous", "transposed", "sliced", "offset", "expanded")
+_STRETCHED = ("whole", "first crossed", "second crossed", "free", "free", "free")
+_WITHOUT_DTYPE = {"labels": torch.int64, "integers": torch.int64, "mask": torch.bool}
+
+
+def pick(table: Sequence[Entry], byte: int) -> Entry:
+    """The entry that a byte stands for; all are as likely, and 0 is the first."""
+    return table[byte * len(table) >> 8]
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How the calls of one or more signatures are written; `sizes` are those of a dimension, simplest first."""
+
+    signatures: tuple[tuple[Spec, ...], ...]
+    sizes: tuple[int, ...]
+    dtypes: tuple[torch.dtype, ...]
+    options: Mapping[str, Sequence[Any]]
+
+    def __post_init__(self) -> None:
+        for signature in self.signatures:
+            refuse_uncounted(signature)
+
+    @property
+    def width(self) -> int:
+        """How many bytes a call takes."""
+        return 3 + len(self.options) + _SEED + max(self._width(signature) for signature in self.signatures)
+
+    def _width(self, signature: tuple[Spec, ...]) -> int:
+        letters = sum(1 + LEADING if dim.variadic else 1 for dim in letters_of(signature).values())
+        return 1 + letters + 2 * len(broadcast_places(signature)) + 2 * len(signature)
+
+    def decode(self, text: bytes) -> CallRecipe:
+        """The call that the bytes stand for."""
+        seed = int.from_bytes(text[-_SEED:], "big")
+        rest = iter(text)
+        signature = pick(self.signatures, next(rest))
+        dtype, mode = pick(self.dtypes, next(rest)), pick(_MODES, next(rest))
+        options = {name: pick(values, next(rest)) for name, values in self.options.items()}
+        sizes = self._sizes(signature, rest)
+        stretches = _stretches(signature, rest)
+        tensors = []
+        for index, spec in enumerate(signature):
+            profile, layout = pick(_PROFILES, next(rest)), pick(_LAYOUTS, next(rest))
+            shape = [
+                size for dim in spec.dims for size in _stretched(sizes[dim.name], stretches.get((index, dim.name), _WHOLE))
+            ]
+            counted = spec.kind == "labels"
+            tensors.append(
+                TensorRecipe(
+                    spec.kind,
+                    tuple(shape),
+                    _WITHOUT_DTYPE.get(spec.kind, dtype),
+                    profile if mode in ("values", "both") else "ordinary",
+                    layout if mode in ("layouts", "both") else "contiguous",
+                    (seed + index) % 2**32,
+                    0 if counted else spec.low,
+                    max(1, sizes[str(spec.classes)][0]) if counted else spec.high,
+                )
+            )
+        return CallRecipe(tuple(tensors), options, seed)
+
+    def _sizes(self, signature: tuple[Spec, ...], rest: Iterator[int]) -> dict[str, tuple[int, ...]]:
+        """The size of every letter: 0 more rarely, since it empties the call, and never where labels count up to it."""
+        counted = {spec.classes for spec in signature}
+        short = tuple(size for size in self.sizes if size <= max(2, (max(self.sizes[:5]) + 1) // 2))
+        table, shorter = (*_repeated(self.sizes), 0), (*_repeated(short), 0)
+        found: dict[str, tuple[int, ...]] = {}
+        for name, dim in letters_of(signature).items():
+            if dim.variadic:
+                length = pick(_LENGTHS, next(rest))
+                found[name] = tuple([pick(shorter, next(rest)) for _ in range(LEADING)][:length])
+                continue
+            byte = next(rest)
+            if dim.size is not None:
+                found[name] = (dim.size,)
+            else:
+                found[name] = (pick(self.sizes if name in counted else table, byte),)
+        return found
+
+
+def _repeated(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Each size three times, in order, so that one further entry is rare."""
+    return tuple(itertools.chain.from_iterable((size,) * 3 for size in sizes))
+
+
+def letters_of(signature: Sequence[Spec]) -> dict[str, Dim]:
+    """The dimensions by name."""
+    return {dim.name: dim for spec in signature for dim in spec.dims}
+
+
+def broadcast_places(signature: Sequence[Spec]) -> list[tuple[int, Dim]]:
+    """The inputs, each with its dimensions that may be 1."""
+    return [(index, dim) for index, spec in enumerate(signature) for dim in spec.dims if dim.broadcast]
+
+
+def refuse_uncounted(signature: Sequence[Spec]) -> None:
+    """Raise `InvalidArgument` for labels whose classes are counted by a letter that no input has."""
+    known = letters_of(signature)
+    for spec in signature:
+        if spec.classes is not None and spec.classes not in known:
+            raise InvalidArgument(
+                f"{spec} counts its classes by {spec.classes!r}, which is no dimension of any input; "
+                f"use one of {', '.join(map(repr, known))}"
+            )
+
+
+def _stretches(signature: Sequence[Spec], rest: Iterator[int]) -> dict[tuple[int, str], Stretch]:
+    """How each input broadcasts along its `#` dimensions: not at all, as rank-1 against column, or in any way."""
+    how = pick(_STRETCHED, next(rest))
+    found: dict[tuple[int, str], Stretch] = {}
+    for index, dim in broadcast_places(signature):
+        kept, ones = pick(_KEPT, next(rest)), pick(_BITS, next(rest))
+        if how == "free":
+            found[index, dim.name] = (kept, ones) if dim.variadic else (_WHOLE, _COLUMN)[ones >= 4]
+        elif how != "whole":
+            turn = index + (how == "second crossed")
+            found[index, dim.name] = (_COLUMN, _LAST if dim.variadic else _WHOLE)[turn % 2]
+    return found
+
+
+def _stretched(sizes: tuple[int, ...], stretch: Stretch) -> tuple[int, ...]:
+    """The last `kept` of the sizes, 1 where a bit says so; the lowest bit is the last dimension."""
+    if stretch is _WHOLE or not sizes:
+        return sizes
+    kept, ones = stretch
+    last = len(sizes) - 1
+    shape = tuple(1 if ones >> (last - axis) & 1 else size for axis, size in enumerate(sizes))
+    return shape[max(0, len(shape) - kept) :]

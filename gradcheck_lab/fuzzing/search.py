@@ -1,0 +1,114 @@
+"""Hypothesis looks for a call that shows a wrong gradient, and shrinks it; then its numbers are made simple as well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from hypothesis import Phase, find, settings
+from hypothesis.errors import Flaky, NoSuchExample
+from hypothesis.strategies import SearchStrategy
+
+from gradcheck_lab.fuzzing.domains import SIGNS, WRITTEN
+from gradcheck_lab.fuzzing.recipes import CallRecipe, TensorRecipe
+from gradcheck_lab.fuzzing.trials import Examiner
+
+OnExample = Callable[[int, int], None]
+
+_WRITTEN = 16
+_TRIES = 200
+
+
+@dataclass
+class Search:
+    """One run of Hypothesis; `examples` counts the calls before the first wrong one and that one, not those of shrinking.
+
+    `smallest` is the smallest wrong call so far, `on_example(examples, found)` is called after each call, and an exception
+    that it raises ends the search.
+    """
+
+    examiner: Examiner
+    strategy: SearchStrategy[CallRecipe]
+    max_examples: int
+    seed: int
+    key: str
+    on_example: OnExample = lambda examples, found: None
+    examples: int = 0
+    smallest: CallRecipe | None = None
+    flaky: bool = False
+    _tries: int = field(default=0)
+
+    def run(self) -> CallRecipe | None:
+        """Search, shrink, and write the numbers of a wrong call simply; None where every call is sound.
+
+        The user's Hypothesis profile decides on the database, the phases and the verbosity.
+        """
+        base = settings()
+        phases = [phase for phase in base.phases if phase not in (Phase.explain, Phase.explicit)]
+        mine = settings(base, max_examples=self.max_examples, deadline=None, phases=phases)
+        found: CallRecipe | None
+        try:
+            found = find(self.strategy, self._is_wrong, settings=mine, random=Random(self.seed), database_key=self.key.encode())
+        except NoSuchExample:
+            return None
+        except Flaky:  # the same call was wrong and sound in turn
+            self.flaky, found = True, self.smallest
+        return None if found is None else self._simplified(found)
+
+    def _is_wrong(self, call: CallRecipe) -> bool:
+        if self.smallest is not None:
+            wrong = self.examiner.is_wrong(call)
+        else:
+            self.examples += 1
+            wrong = self.examiner.outcome(call) == "wrong"
+        if wrong and (self.smallest is None or call.elements <= self.smallest.elements):
+            self.smallest = call
+        self.on_example(self.examples, int(self.smallest is not None))
+        return wrong
+
+    def _simplified(self, call: CallRecipe) -> CallRecipe:
+        """The call with as many numbers as possible replaced by short ones, one tensor after the other."""
+        for index, tensor in enumerate(call.tensors):
+            if tensor.kind not in SIGNS or not 0 < math.prod(tensor.shape) <= _WRITTEN:
+                continue
+            found = next(self._kept(call, index, _all_at_once(tensor)), None)
+            if found is not None:
+                call = found
+                continue
+            for position in range(math.prod(tensor.shape)):
+                call = next(self._kept(call, index, _one_at(call.tensors[index], position)), call)
+        return call
+
+    def _kept(self, call: CallRecipe, index: int, simpler: Iterator[TensorRecipe]) -> Iterator[CallRecipe]:
+        """The calls with a simpler tensor that are wrong still."""
+        for tensor in simpler:
+            self._tries += 1
+            if self._tries > _TRIES:
+                return
+            changed = replace(call, tensors=(*call.tensors[:index], tensor, *call.tensors[index + 1 :]))
+            if self.examiner.is_wrong(changed):
+                self.smallest = changed
+                yield changed
+
+
+def _all_at_once(tensor: TensorRecipe) -> Iterator[TensorRecipe]:
+    given = tensor.as_written().values or ()
+    yield from _allowed(tensor, [float(k + 1) for k in range(len(given))])
+    for digits in (0, 1, 2):
+        yield from _allowed(tensor, [round(float(value), digits) for value in given])
+
+
+def _one_at(tensor: TensorRecipe, position: int) -> Iterator[TensorRecipe]:
+    given = [float(value) for value in tensor.as_written().values or ()]
+    for simple in (1.0, 2.0, *(round(given[position], digits) for digits in (0, 1, 2))):
+        if simple == given[position]:
+            return
+        yield from _allowed(tensor, [simple if k == position else value for k, value in enumerate(given)])
+
+
+def _allowed(tensor: TensorRecipe, values: list[float]) -> Iterator[TensorRecipe]:
+    lowest = 0.0 if tensor.kind == "positive" else -math.inf
+    if all(value > lowest and not (value == 0 and tensor.kind == "nonzero") for value in values):
+        yield replace(tensor, profile=WRITTEN, values=tuple(values)).as_written()
