@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gradcheck_lab.tolerance import judge
 
 _COPIED = 1 << 20
 _COARSE = 16
+_NOISE = 1e-6
 _JUMP = 1e-2
 _CALM = 1e-6
 _ENGINE = tuple(
@@ -89,7 +91,7 @@ def compare_returned(
                 true,
                 references_of(oracle, key, value.dtype),
                 evidence,
-                lambda thorough, key=key: subgradients.interval(key, thorough),  # type: ignore[misc]
+                partial(subgradients.intervals, key),
             )
         )
     return compared
@@ -104,7 +106,13 @@ def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Calla
         found = [each.gradients.get(key) for each in oracle.references(level, dtype)]
         truth = oracle.truth().gradients.get(key)
         tensors = [value.detach() for value in found if value is not None]
-        return tensors if level == "native" or truth is None else [_without_jumps(t, truth.detach()) for t in tensors]
+        if level == "native" or truth is None:
+            return tensors
+        upstream = max(
+            (float(g.abs().max()) for g in oracle.case.grad_outputs or () if is_differentiable(g) and g.numel()), default=0
+        )
+        tensors = [without_jumps(t, truth.detach(), _NOISE * upstream) for t in tensors]
+        return [_pooled(t, truth.detach()) for t in tensors] if level == "torn" else tensors
 
     return references
 
@@ -166,16 +174,23 @@ def _upstream(truth: Pass, call: int, output: int, like: Any) -> torch.Tensor:
     return torch.zeros_like(like) if grad is None else grad
 
 
-def _without_jumps(reference: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+def _pooled(reference: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """A reference in which elements that are nothing but noise all err by the largest noise."""
+    noise = float((reference - truth).abs().max()) if truth.numel() else 0.0
+    return torch.where(truth.abs() <= noise, truth + noise, reference)
+
+
+def without_jumps(reference: torch.Tensor, truth: torch.Tensor, noise: float = 0.0) -> torch.Tensor:
     """A simulated reference, but for elements that a perturbation moved across a kink: those say nothing of rounding.
 
-    They are told by the gap: ill-conditioning errs by all amounts, a kink by everything beside elements that hardly err.
+    They are told by the gap: ill-conditioning errs by all amounts, a kink by everything beside elements that hardly err. What
+    is below `noise` is no jump: where terms cancel, all that is left is rounding.
     """
     if not truth.numel() or reference.shape != truth.shape:
         return reference
     size = torch.maximum(truth.abs(), truth.abs().square().mean().sqrt())
     error = (reference - truth).abs()
-    jumped = error > _JUMP * size
+    jumped = error > (_JUMP * size).clamp(min=noise)
     calm = error[~jumped & (truth != 0)]
     told_apart = bool(jumped.any()) and calm.numel() > 0 and float(calm.max()) <= _CALM * float(size.max())
     return torch.where(jumped, truth, reference) if told_apart else reference

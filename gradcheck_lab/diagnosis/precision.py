@@ -29,7 +29,7 @@ def imprecise(evidence: Evidence) -> Explanation | None:
         name = str(dtype).removeprefix("torch.")
         rounded = torch.equal(wide.to(dtype).double(), wide) and not torch.equal(truth.to(dtype).double(), truth)
         spread = float((error != 0).double().mean()) > 0.7 and aligned < 0.7 and actual.numel() >= 4
-        if (rounded and u / 64 <= level <= 8 * u) or (spread and u / 8 <= level <= 2 * u):
+        if (rounded and u / 64 <= level <= 8 * u) or (spread and not _smooth(evidence, error) and u / 8 <= level <= 2 * u):
             what = (
                 f"every value is a {name} number"
                 if rounded
@@ -41,6 +41,20 @@ def imprecise(evidence: Evidence) -> Explanation | None:
                 f"compute in {_name(evidence.dtype)} or wider throughout, without a cast to {name}",
             )
     return None
+
+
+def _smooth(evidence: Evidence, error: torch.Tensor) -> bool:
+    """Whether the error is a smooth function of an input, element by element: a formula's, as rounding's sign is chance."""
+    upstream = [g for g in evidence.upstream if g.shape == error.shape and g.numel() >= 8 and not g.is_complex()]
+    for value in evidence.tensors.values():
+        if value.shape != error.shape or not value.is_floating_point():
+            continue
+        for factor in (*upstream, torch.ones_like(error)):
+            sign = torch.sign(error * factor.to(error)).reshape(-1)[value.reshape(-1).argsort()]
+            sign = sign[sign != 0]
+            if sign.numel() >= 8 and int((sign.diff() != 0).sum()) <= sign.numel() // 5:
+                return True
+    return False
 
 
 def _name(dtype: torch.dtype) -> str:

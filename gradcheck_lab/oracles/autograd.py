@@ -65,13 +65,15 @@ class AutogradOracle:
         self._passes["truth"] = truth
 
     def references(self, level: str, dtype: torch.dtype) -> list[Pass]:
-        """Passes that a sound implementation in `dtype` could have produced: `native` runs, or `simulated` rounding."""
+        """Passes that a sound implementation in `dtype` could have produced: `native` runs, or `simulated` rounding, which is
+        `torn` where equal values need not be rounded alike, as terms that cancel in one formula are not in another.
+        """
         if level == "native":
             found = [self._try("native", None)]
             if torch.finfo(dtype).bits == 16:
                 found.append(self._try("float32", torch.float32))
         else:
-            found = [self._try(f"simulated {dtype} {salt}", torch.float64, dtype, salt) for salt in (1, 2)]
+            found = [self._try(f"{level} {dtype} {salt}", torch.float64, dtype, salt, level == "torn") for salt in (1, 2)]
         return [each for each in found if each is not None]
 
     def run(
@@ -128,17 +130,19 @@ class AutogradOracle:
             roots, upstream = [o for o, _ in pairs], [g for _, g in pairs]
             return list(incomplete_gradients(roots, upstream, inputs[index])) if pairs else []
 
-    def _try(self, name: str, dtype: torch.dtype | None, simulate: torch.dtype | None = None, salt: int = 0) -> Pass | None:
+    def _try(
+        self, name: str, dtype: torch.dtype | None, simulate: torch.dtype | None = None, salt: int = 0, torn: bool = False
+    ) -> Pass | None:
         if name not in self._passes:
             case, rounding = self.case, None
             if simulate is not None:
                 u = 4 * unit_roundoff(simulate)  # two samples stand for every sound order of operations
-                rounding = SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16)
+                rounding = SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16, torn=torn)
                 assert case.grad_outputs is not None
                 case = replace(
                     case,
-                    inputs=tuple(_perturbed(value, u, salt) for value in case.inputs),
-                    grad_outputs=tuple(_perturbed(value, u, salt) for value in case.grad_outputs),
+                    inputs=tuple(_perturbed(value, u, salt, torn) for value in case.inputs),
+                    grad_outputs=tuple(_perturbed(value, u, salt, torn) for value in case.grad_outputs),
                 )
             try:
                 self._passes[name] = self.run(dtype, rounding, case)
@@ -169,8 +173,8 @@ def _leaf(value: Any, dtype: torch.dtype | None) -> Any:
     return value.detach().requires_grad_()
 
 
-def _perturbed(value: Any, u: float, salt: int) -> Any:
+def _perturbed(value: Any, u: float, salt: int, torn: bool) -> Any:
     if not is_differentiable(value):
         return value
     wide = torch.complex128 if value.is_complex() else torch.float64
-    return perturb(value.detach().to(wide), u, salt)
+    return perturb(value.detach().to(wide), u, salt, torn)

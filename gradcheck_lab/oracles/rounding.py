@@ -2,7 +2,8 @@
 
 Every operation that rounds gets its result multiplied by 1 ± u, forward and backward, as in Monte Carlo arithmetic (Parker,
 "Monte Carlo arithmetic", 1997). The sign is a hash of the value, so equal values stay equal, as they do in a machine:
-ties and repeated numbers are not torn apart. A sum of K terms gets the error of adding them one after the other.
+ties and repeated numbers are not torn apart, unless that is asked for. A sum of K terms gets the error of adding them one
+after the other.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ _FUSED = frozenset(
     "sigmoid_backward logit_backward log_sigmoid_backward hardsigmoid_backward hardswish_backward _softmax_backward_data "
     "_log_softmax_backward_data".split()
 )
+_SOLVERS = frozenset(
+    "linalg_solve_ex _linalg_solve_ex linalg_inv_ex linalg_lu_factor_ex linalg_lu linalg_lu_solve linalg_solve_triangular "
+    "triangular_solve linalg_cholesky_ex cholesky cholesky_solve cholesky_inverse _linalg_det _linalg_slogdet _linalg_eigh "
+    "_linalg_svd linalg_qr linalg_eig linalg_lstsq linalg_pinv linalg_matrix_exp".split()
+)
 _SUMS = frozenset("sum mean cumsum var std var_mean norm linalg_vector_norm logsumexp nansum prod".split())
 _PRODUCTS = {"mm": 0, "bmm": 0, "mv": 0, "dot": 0, "addmm": 1, "baddbmm": 1, "addmv": 1}
 
@@ -42,9 +48,9 @@ class SimulatedRounding(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
 
-    def __init__(self, u: float, salt: int, *, long_sums: bool) -> None:
+    def __init__(self, u: float, salt: int, *, long_sums: bool, torn: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.u, self.salt, self.long_sums = u, salt, long_sums
+        self.u, self.salt, self.long_sums, self.torn = u, salt, long_sums, torn
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -53,7 +59,11 @@ class SimulatedRounding(TorchDispatchMode):
         result = self._in_steps(func, name, args, kwargs or {})
         if result is not None:
             return result
+        if name in _SOLVERS:  # a stable method gives the exact result of operands nearby: its error grows with their condition
+            args = tuple(self._round(a, 1) if isinstance(a, torch.Tensor) and not a.is_sparse else a for a in args)
         result = func(*args, **(kwargs or {}))
+        if name in ("_softmax", "_log_softmax"):
+            return self._shifted(name, args[0], result)
         if name in _EXACT or name.endswith("_") or func.is_view:
             return result
         if isinstance(result, torch.Tensor):
@@ -72,6 +82,12 @@ class SimulatedRounding(TorchDispatchMode):
         with self:
             return decomposition_table[func](*args, **kwargs)
 
+    def _shifted(self, name: str, scores: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+        """What exp(s - logsumexp(s)) makes of large scores: s itself is rounded before the difference is taken."""
+        size = torch.nan_to_num(scores.detach().abs(), 0.0, 0.0, 0.0).clamp(min=1.0)
+        error = max(self.u, float(torch.finfo(result.dtype).eps)) * size * signs(result, self.salt, self.torn)
+        return result * (1 + error) if name == "_softmax" else result + error
+
     def _terms(self, name: str, args: tuple[Any, ...], result: torch.Tensor) -> int:
         if not self.long_sums or not result.numel():
             return 1
@@ -85,20 +101,28 @@ class SimulatedRounding(TorchDispatchMode):
         if not (value.is_floating_point() or value.is_complex()) or value.requires_grad or value._is_zerotensor():
             return value  # a zero tensor has no memory that could be read
         growth = max(1.0, math.sqrt(terms) / 3)
-        return perturb(value, self.u * growth, self.salt)
+        return perturb(value, self.u * growth, self.salt, self.torn)
 
 
-def perturb(value: torch.Tensor, u: float, salt: int) -> torch.Tensor:
-    """Multiply each element by 1 ± u; equal elements get equal signs. `value` keeps its shape and dtype."""
+def perturb(value: torch.Tensor, u: float, salt: int, torn: bool = False) -> torch.Tensor:
+    """Multiply each element by 1 ± u; equal elements get equal signs. `value` keeps its shape and dtype.
+
+    Both parts of a complex number move by u times its modulus: a part in which the terms of a product cancel has few digits.
+    """
+    u = max(u, float(torch.finfo(value.dtype).eps))
     if value.is_complex():
-        parts = torch.view_as_real(value.resolve_conj())
-        return torch.view_as_complex(perturb(parts, u, salt))
-    least = float(torch.finfo(value.dtype).eps)
+        return value + u * value.abs() * torch.complex(signs(value.real, salt, torn), signs(value.imag, ~salt, torn))
+    return value * (1 + signs(value, salt, torn) * u)
+
+
+def signs(value: torch.Tensor, salt: int, torn: bool = False) -> torch.Tensor:
+    """1 or -1 for each element, a hash of its value; `torn`, of its place too, so that equal values get signs of their own."""
     bits = value.detach().double().view(torch.int64)
+    if torn:
+        bits = bits ^ (torch.arange(1, bits.numel() + 1, device=bits.device) * 6364136223846793005).reshape(bits.shape)
     mixed = (bits ^ (bits >> 29) ^ salt) * -7046029254386353131
     mixed = (mixed ^ (mixed >> 31)) * -4658895280553007687
-    sign = ((mixed >> 63) | 1).to(value.dtype)
-    return value * (1 + sign * max(u, least))
+    return ((mixed >> 63) | 1).to(value.dtype)
 
 
 Noise = Callable[[], SimulatedRounding]

@@ -7,6 +7,7 @@ the interval between them is what a subgradient may be.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from gradcheck_lab.subject import Key
 
 _RADIUS = 1e-6
 _ALONE = 3
+_AIMED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,25 @@ class Subgradients:
         self.oracle = oracle
         self._samples: dict[tuple[float, _Move], dict[Key, torch.Tensor | None]] = {}
 
-    def interval(self, key: Key, thorough: bool = False) -> Interval | None:
-        """The interval for the gradient at `key`; None where the forward cannot be run beside the case, or is complex.
+    def intervals(self, key: Key, doubtful: Callable[[Interval], torch.Tensor]) -> Iterator[Interval]:
+        """Ever better intervals for the gradient at `key`; none where the forward cannot be run beside the case, or is complex.
 
-        From two points on opposite sides, or with `thorough` from more: where several kinks meet in one element, a convention
-        takes the same side of all of them, as moving one input alone does, or any.
+        From two points on opposite sides; from more, since where several kinks meet in one element a convention takes the same
+        side of all of them, as moving one input alone does, or any; then from points aimed at the elements that are
+        `doubtful` by an interval.
         """
+        near, found = self._interval(key, False), None
+        if near is not None:
+            yield near
+            found = self._interval(key, True)
+        if found is None:
+            return
+        yield found
+        for _ in range(_AIMED if key.role == "input" else 0):
+            found = self._aimed(key, found, doubtful(found))
+            yield found
+
+    def _interval(self, key: Key, thorough: bool) -> Interval | None:
         moves = self._moves(thorough)
         wide, narrow = self._bounds(key, _RADIUS, moves), self._bounds(key, _RADIUS / 64, moves)
         if wide is None or narrow is None:
@@ -64,8 +79,37 @@ class Subgradients:
         alone = torch.zeros_like(kink)
         if here is not None and here.shape == kink.shape and not here.is_complex():
             off = torch.maximum(narrow[0] - here, here - narrow[1])
-            alone = ~kink & (off > 1e-3 * scale) & (closer < 1e-3 * scale)
+            size = torch.maximum(scale, here.abs())
+            alone = ~kink & (off > 1e-3 * size) & (closer <= 1e-3 * size)
         return Interval(narrow[0], narrow[1], kink, alone)
+
+    def _aimed(self, key: Key, known: Interval, doubtful: torch.Tensor) -> Interval:
+        """`known`, widened by points at which the doubtful elements of the input win or lose against all that they tie with.
+
+        Of many tied values a few random points let few win; moving those that matter further than the others does.
+        """
+        low, high = known.low, known.high
+        for sign in (1, -1):
+            found = []
+            for radius in (_RADIUS, _RADIUS / 64):
+                inputs = self._moved(radius, _Move(sign, "random"))
+                mine, here = inputs[key.first], self.oracle.case.inputs[key.first].detach().double()
+                aimed = torch.where(doubtful, here + 4 * (mine - here), mine)
+                moved = tuple(aimed if i == key.first else v for i, v in enumerate(inputs))
+                try:
+                    value = self.oracle.run(torch.float64, case=replace(self.oracle.case, inputs=moved)).gradients.get(key)
+                except Exception:  # outside the domain on this side
+                    value = None
+                found.append(value)
+            wide, narrow = found
+            if wide is None or narrow is None or not torch.isfinite(wide).all() or not torch.isfinite(narrow).all():
+                continue
+            scale = torch.maximum(wide.abs(), narrow.abs())
+            settled = (wide - narrow).abs() <= 1e-3 * scale  # the same however near: a side of the kink, not a slope
+            low = torch.where(settled, torch.minimum(low, narrow), low)
+            high = torch.where(settled, torch.maximum(high, narrow), high)
+        kink = known.kink | (high - low > 1e-2 * torch.maximum(low.abs(), high.abs()))
+        return Interval(low, high, kink, known.alone)
 
     def _moves(self, thorough: bool) -> tuple[_Move, ...]:
         if not thorough:
@@ -73,7 +117,12 @@ class Subgradients:
         moving = [i for i, v in enumerate(self.oracle.case.inputs) if is_differentiable(v) and not v.is_complex()]
         # of two inputs, moving one up is moving the other down
         alone = [_Move(sign, alone=i) for i in moving[: min(_ALONE, len(moving) - 1)] for sign in (1, -1)]
-        return (*_OPPOSITE, *alone, _Move(1, mixed=True), _Move(-1, mixed=True))
+        return (*_OPPOSITE, *alone, *(_Move(sign, pattern) for pattern in ("random", "mixed") for sign in (1, -1)))
+
+    def _moved(self, radius: float, move: _Move) -> tuple[Any, ...]:
+        generator = torch.Generator().manual_seed(self.oracle.case.seed + 1 + len(move.pattern))
+        given = self.oracle.case.inputs
+        return tuple(_beside(v, radius, move, i, generator) if move.alone in (None, i) else v for i, v in enumerate(given))
 
     def _bounds(self, key: Key, radius: float, moves: tuple[_Move, ...]) -> tuple[torch.Tensor, torch.Tensor] | None:
         found = [self._sample(radius, move).get(key) for move in moves]
@@ -87,9 +136,7 @@ class Subgradients:
 
     def _sample(self, radius: float, move: _Move) -> dict[Key, torch.Tensor | None]:
         if (radius, move) not in self._samples:
-            generator = torch.Generator().manual_seed(self.oracle.case.seed + 1 + move.mixed)
-            given = self.oracle.case.inputs
-            inputs = tuple(_beside(v, radius, move, generator) if move.alone in (None, i) else v for i, v in enumerate(given))
+            inputs = self._moved(radius, move)
             try:
                 moved = replace(self.oracle.case, inputs=inputs)
                 self._samples[radius, move] = self.oracle.run(torch.float64, case=moved).gradients
@@ -100,23 +147,33 @@ class Subgradients:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """A small step of the inputs or of one `alone`: up, down, or `mixed`, some elements up and the others down."""
+    """A small step of the inputs or of one `alone`, up or down.
+
+    The `pattern` is "ramp", ever shorter in memory order, so that of tied values the first wins going up and the last going
+    down, as in most conventions; "random" lengths; or "mixed", some elements up and the others down.
+    """
 
     sign: int
-    mixed: bool = False
+    pattern: str = "ramp"
     alone: int | None = None
 
 
 _OPPOSITE = (_Move(1), _Move(-1))
 
 
-def _beside(value: Any, radius: float, move: _Move, generator: torch.Generator) -> Any:
+def _beside(value: Any, radius: float, move: _Move, slot: int, generator: torch.Generator) -> Any:
     if not is_differentiable(value) or value.is_complex():
         return value
     wide = value.detach().double()
-    # opposite moves draw the same lengths: what is equal here is apart there, and the other way round on the other side;
-    # one is shorter, or an even function would look the same on both
-    step = torch.rand(wide.shape, generator=generator, dtype=torch.float64) + 0.5
-    coins = torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1
-    step = (1.0 if move.sign > 0 else -0.7) * (step * coins if move.mixed else step)
+    if move.pattern == "ramp":  # steeper for each further input, so that equal values of two of them are apart
+        step = torch.linspace(1.5 + 0.2 * slot, 0.5, max(wide.numel(), 1), dtype=torch.float64)[: wide.numel()].reshape(
+            wide.shape
+        )
+        step = step + 0.05 * slot
+    else:
+        step = torch.rand(wide.shape, generator=generator, dtype=torch.float64) + 0.5
+        coins = torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1
+        step = step * coins if move.pattern == "mixed" else step
+    # one way is shorter, or an even function would look the same on both
+    step = step if move.sign > 0 else -0.7 * step
     return wide + radius * wide.abs().clamp(min=1e-2).clamp(max=1e2) * step.to(wide.device)

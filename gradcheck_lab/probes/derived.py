@@ -27,6 +27,7 @@ _ELSEWHERE = frozenset({"mutates-input", "mutates-grad-output", "disconnected", 
 _LANES = frozenset({"low-precision", "wrong-dtype"})
 # a mistake that only some calls show is gross there: what is nearly within the budget is ill-conditioned
 _MARGIN = 10.0
+_HUGE = 1e20
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,8 @@ def _finite_forward(context: Context, case: Case) -> bool:
     recording = context.record(case)
     if isinstance(recording, Exception):
         return False
-    return all(bool(torch.isfinite(o).all()) for o in recording.outputs if is_differentiable(o))
+    # 1e30 is how losses say that something cannot be
+    return all(bool((o.abs() < _HUGE).all()) for o in recording.outputs if is_differentiable(o))
 
 
 def _known(context: Context) -> set[tuple[str | None, str | None]]:

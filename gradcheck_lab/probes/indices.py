@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import Trial, attempt, blank, holds_integers, repeated_rows, wide_inputs
 from gradcheck_lab.probes.letters import cut_down
+from gradcheck_lab.probes.options import known_options, placed_options
 from gradcheck_lab.report import Finding
 
 _LARGEST = 16
+_LEFT_OUT = re.compile(r"ignore|pad|blank|(^|_)(index|idx|id|token)$", re.IGNORECASE)
 _UNASKED = "-1, the last one"
 
 
@@ -23,7 +27,8 @@ def indices(context: Context) -> Iterator[Finding]:
     given = cut_down(context, wide_inputs(context), _LARGEST)
     which = [i for i, value in enumerate(given) if holds_integers(value)]
     reported: set[str | None] = set()
-    for words, change in _CHANGES.items():
+    marks = {f"some of them {name}, {value}": partial(_marked, value) for name, value in _ignored(context).items()}
+    for words, change in (_CHANGES | marks).items():
         inputs = tuple(change(v) if i in which else v for i, v in enumerate(given))
         names = " and ".join(context.name(i) for i in which)
         condition = f"the indices in {names} {words}"
@@ -58,6 +63,20 @@ def _from_the_end(value: torch.Tensor) -> torch.Tensor:
         return value
     flat = torch.where(torch.arange(value.numel(), device=value.device) % 2 == 0, -1, value.reshape(-1))
     return flat.reshape(value.shape).to(value.dtype)
+
+
+def _marked(mark: int, value: torch.Tensor) -> torch.Tensor:
+    """Every third one, from the second on, set to what an option leaves out; as it is where its dtype has no such number."""
+    if value.dtype == torch.uint8 and mark < 0:
+        return value
+    flat = torch.where(torch.arange(value.numel(), device=value.device) % 3 == 1, mark, value.reshape(-1))
+    return flat.reshape(value.shape).to(value.dtype)
+
+
+def _ignored(context: Context) -> dict[str, int]:
+    """The options, given or at their defaults, that say which index is left out."""
+    every = {**known_options(context), **placed_options(context)}
+    return {n: v for n, v in every.items() if isinstance(v, int) and not isinstance(v, bool) and _LEFT_OUT.search(n)}
 
 
 _CHANGES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {

@@ -30,9 +30,7 @@ def options(context: Context) -> Iterator[Finding]:
     """Change each option that the call gave or its forward defaults, as far as the forward accepts it."""
     if not context.analytic:
         return
-    # a reference need not take what the call did not give
-    defaults = {} if context.base.has_reference else _defaults(context)
-    known = {**defaults, **context.case.options}
+    known = known_options(context)
     reported: set[str | None] = set()
     given: tuple[Any, ...] = ()
     for changes in itertools.islice(_changes(context, known), _MOST):
@@ -46,6 +44,17 @@ def options(context: Context) -> Iterator[Finding]:
                 reported.add(problem.gradient)
                 asked = changes.keys() <= {*context.base.subject.names, *context.case.options}
                 yield _finding(where, trial, problem, changes, known, asked)
+
+
+def known_options(context: Context) -> dict[str, Any]:
+    """The options of the call, and the defaults of those that it left out; a reference need not take these."""
+    defaults = {} if context.base.has_reference else _defaults(context)
+    return {**defaults, **context.case.options}
+
+
+def placed_options(context: Context) -> dict[str, Any]:
+    """The options among the inputs, as those of an autograd.Function are."""
+    return {context.name(i): v for i, v in enumerate(context.case.inputs) if isinstance(v, (bool, int, float, str))}
 
 
 def _placed(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) -> Context | None:
@@ -65,10 +74,7 @@ def _placed(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]
 
 
 def _changes(context: Context, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    placed = {
-        context.name(i): v for i, v in enumerate(context.case.inputs) if isinstance(v, (bool, int, float, str))
-    }  # of an autograd.Function, whose options are inputs
-    every = {name: v for name, v in {**known, **placed}.items() if name not in _NOT_THE_FUNCTION}
+    every = {name: v for name, v in {**known, **placed_options(context)}.items() if name not in _NOT_THE_FUNCTION}
     first = {name: next(iter(others(value)), None) for name, value in every.items()}
     for name, value in first.items():
         if value is not None:
@@ -143,7 +149,7 @@ def _finding(
     return replace(
         problem,
         cause=problem.cause if problem.cause == "missing-broadcast-sum" else "option-specialised",
-        severity="note" if _refused(problem, asked) else "error",
+        severity="note" if _refused(problem, asked, changes, before) else "error",
         message=f"{problem.message}, with {_words(changes)}",
         explanation=f"right with {_words(before)}, wrong with {_words(changes)}: {why}",
         suggestion=f"use {many} in the backward as the forward does",
@@ -152,11 +158,18 @@ def _finding(
     )
 
 
-def _refused(problem: Finding, asked: bool) -> bool:
-    """Whether a backward says that it does not take an option that the call did not give; falling over it is a mistake."""
+def _refused(problem: Finding, asked: bool, changes: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether a backward does not take an option that nobody meant; falling over one that was is a mistake.
+
+    Not meant is a whole number that became negative, with which padding crops, and where the backward says that it does not
+    take what the call left at its default.
+    """
+    raised = problem.cause == "raises"
+    negative = any(isinstance(v, int) and isinstance(before[n], int) and v < 0 <= before[n] for n, v in changes.items())
     refusals = ("NotImplementedError", "ValueError", "InvalidArgument", "AssertionError", "TypeError", "KeyError")
-    refuses = problem.cause == "raises" and any(word in problem.message for word in refusals)
-    return not asked and (refuses or problem.cause == "gradient-count")
+    if raised and (negative or (not asked and any(word in problem.message for word in refusals))):
+        return True
+    return problem.cause == "gradient-count" and not asked
 
 
 def _unmoved(context: Context, trial: Trial, index: int, before: Mapping[str, Any]) -> bool:

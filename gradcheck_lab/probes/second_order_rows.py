@@ -11,7 +11,7 @@ import torch
 
 from gradcheck_lab.case import Case, is_differentiable
 from gradcheck_lab.comparison import Comparison, Slot, result_of, settle
-from gradcheck_lab.isolate import _without_jumps
+from gradcheck_lab.isolate import without_jumps
 from gradcheck_lab.oracles.directional import inner, rms, widened
 from gradcheck_lab.oracles.guard import Guarded
 from gradcheck_lab.oracles.second_order import Graph, SecondOrderOracle, Values, differentiated
@@ -71,7 +71,7 @@ def row_of(
     if context.base.oracle.coarse:
         slot = replace(slot, slack=16 * context.base.oracle.coarse * rms(expected))
     references = oracle.references(variable, dtype)
-    judged, level, used = settle(slot, mine, expected, lambda level: [_without_jumps(r, expected) for r in references(level)])
+    judged, level, used = settle(slot, mine, expected, lambda level: [without_jumps(r, expected) for r in references(level)])
     if not judged.passed and judged.rule != "finite" and actual is not None:
         other = [widened(v) - widened(mine) for values in own_noise() if (v := values.get(variable)) is not None]
         used += [torch.where(torch.isfinite(noise), expected + noise, expected) for noise in other]

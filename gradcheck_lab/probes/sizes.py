@@ -12,6 +12,7 @@ import torch
 
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.contract import meant, work
 from gradcheck_lab.probes.derived import Trial, attempt, blank, repeated_rows, resembling, shapes_text, wide_inputs
 from gradcheck_lab.probes.letters import Letters, letters_of
 from gradcheck_lab.probes.tails import tail_text
@@ -20,9 +21,7 @@ from gradcheck_lab.report import Finding
 _KEPT = frozenset({"missing-broadcast-sum"})
 _AT_TIES = frozenset({"outside-subdifferential", "tie-mass"})
 _LOUD = frozenset({"wrong-shape", "missing-broadcast-sum"})
-Relation = tuple[int, int, int]
-_PARTS = 8
-_LONG, _MOST = 1030, 1 << 13
+_LONG, _LONG_SQUARED, _MOST, _ROW = 1030, 150, 1 << 13, 64
 _SPLITS, _ACCEPTED = 8, 4
 _CYCLES = ((3, 5, 2, 7), (17, 3, 5, 2), (2, 33, 9, 3), (33, 2, 3, 5), (5, 7, 17, 3), (4, 4, 4, 4), (1, 1, 1, 1))
 
@@ -36,6 +35,7 @@ class Variant:
     outside: bool = False
     broadcast: bool = False
     empty: bool = False
+    rows: bool = False  # only the number of rows differs from the call's
 
 
 def sizes(context: Context) -> Iterator[Finding]:
@@ -50,7 +50,8 @@ def sizes(context: Context) -> Iterator[Finding]:
     for variant in islice(_variants(context, letters, given), most):
         trial = attempt(context, blank(context, inputs=variant.inputs, label=variant.what))
         if trial is not None and trial.problems and not letters.declared and not variant.broadcast:
-            trial = trial if follows(context, trial) else None  # accepted by accident, as by broadcasting 1 against 2
+            outputs = trial.examination.case.grad_outputs or ()
+            trial = trial if meant(context, trial.case, outputs) else None
         for problem in () if trial is None else trial.problems:
             if trial is None or problem.cause in _AT_TIES or repeated_rows(trial, problem) or _tied(context, trial, problem):
                 continue
@@ -63,36 +64,6 @@ def sizes(context: Context) -> Iterator[Finding]:
             if known is None or _says_more(finding, known):
                 found[key] = finding
     yield from found.values()
-
-
-def follows(context: Context, trial: Trial) -> bool:
-    """Whether an output that has the shape of an input on the user's call, or a part or multiple of it, has so here too."""
-    given, outputs, now = context.case.inputs, context.case.grad_outputs or (), trial.examination.case.grad_outputs or ()
-    for before, after in zip(outputs, now, strict=False):
-        related = {i: found for i, v in enumerate(given) if isinstance(v, torch.Tensor) and (found := _relation(v, before))}
-        if related and all(_relation(trial.inputs[i], after, found) is None for i, found in related.items()):
-            return False
-    return True
-
-
-def _relation(value: torch.Tensor, output: torch.Tensor, known: Relation | None = None) -> Relation | None:
-    """The axis (from the end) along which an output is a part or a multiple of an input, all others equal, and the ratio.
-
-    With `known`, that relation if it holds; None where there is none.
-    """
-    if not value.ndim or value.ndim != output.ndim:
-        return None
-    differ = [k - value.ndim for k, (a, b) in enumerate(zip(value.shape, output.shape, strict=True)) if a != b]
-    if known is not None:
-        axis, times, parts = known
-        fits = value.shape[axis] * times == output.shape[axis] * parts and set(differ) <= {axis}
-        return known if fits else None
-    if not differ:
-        return -1, 1, 1
-    a, b = value.shape[differ[0]], output.shape[differ[0]]
-    if len(differ) > 1 or not a or not b or max(a, b) % min(a, b) or max(a, b) // min(a, b) > _PARTS:
-        return None
-    return (differ[0], 1, a // b) if a > b else (differ[0], b // a, 1)
 
 
 def _tied(context: Context, trial: Trial, problem: Finding) -> bool:
@@ -148,7 +119,10 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
     batch = letters.batch
     if batch is not None:
         small = {name: min(size, 7) for name, size in letters.sizes.items()}
-        yield Variant("batch 1", letters.inputs(given, {**small, batch: 1}, seed))
+        same = {name: min(size, _ROW) for name, size in letters.sizes.items() if name != batch}
+        only = all(size <= _ROW for name, size in letters.sizes.items() if name != batch)
+        leads = all(batch not in axes[1:] for axes in letters.axes)
+        yield Variant("batch 1", letters.inputs(given, {**same, batch: 1}, seed), rows=only and leads)
         yield Variant("one more leading dimension", letters.inputs(given, small, seed, lead=2), not letters.declared)
     for sizes in _CYCLES if len(names) > 1 else ((3,), (17,), (33,), (9,), (1,)):
         chosen = dict(zip(names, cycle(sizes), strict=False))
@@ -157,14 +131,22 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
     if batch is not None:
         yield Variant("batch 0", letters.inputs(given, {**small, batch: 0}, seed), empty=True)
     yield from _broadcasts(context, letters, given)
-    yield from _long(letters, given, seed)
+    yield from _long(context, letters, given)
     yield from _untied(context, letters, given)
 
 
-def _long(letters: Letters, given: tuple[Any, ...], seed: int) -> Iterator[Variant]:
-    """One dimension longer than any block that a kernel works in, the others short."""
+def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
+    """One dimension longer than any block that a kernel works in, the others short; none that the forward loops over."""
+    seed = context.case.seed
     for letter in list(letters.sizes)[-2:]:
-        chosen = {name: min(size, 3) for name, size in letters.sizes.items()} | {letter: _LONG}
+        short = {name: min(size, 3) for name, size in letters.sizes.items()}
+        (few, small), (many, large) = (
+            work(context, letters.inputs(given, {**short, letter: n}, seed), context.case) for n in (3, 9)
+        )
+        if few != many:
+            continue
+        # a matrix of the dimension with itself, as of scores or of a solve, is kept affordable
+        chosen = {**short, letter: _LONG if large <= 4 * small else _LONG_SQUARED}
         shapes = [[chosen[name] if name else n for name, n in zip(axes, v.shape, strict=True)]
                   for axes, v in zip(letters.axes, given, strict=True) if isinstance(v, torch.Tensor)]  # fmt: skip
         if all(axes.count(letter) < 2 for axes in letters.axes) and sum(math.prod(shape) for shape in shapes) <= _MOST:
@@ -177,13 +159,19 @@ def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Itera
     for split in islice(letters.untied(given), _SPLITS):
         one = next(name for name in split.sizes if name not in letters.sizes)
         other = one.removesuffix("'")
+        accepted = []
         for small, large in ((one, other), (other, one)):
             chosen = {name: min(size, 4) for name, size in split.sizes.items()} | {small: 3, large: 6}
             inputs = split.inputs(given, chosen, seed)
-            if isinstance(context.record(blank(context, inputs=inputs)), Exception):
-                continue
-            found += 1
-            yield Variant("other sizes", inputs, outside=True)
+            recording = context.record(blank(context, inputs=inputs))
+            if not isinstance(recording, Exception) and all(bool(torch.isfinite(o).all()) for o in recording.outputs):
+                accepted.append(Variant("other sizes", inputs, outside=True))
+        # where either may be the longer one, and one way is right, the other is not meant: queries that see no key
+        trials = [attempt(context, blank(context, inputs=variant.inputs)) for variant in accepted]
+        right = [trial is not None and not trial.problems for trial in trials]
+        if not any(right):
+            yield from accepted
+        found += len(accepted)
         if found >= _ACCEPTED:
             return
 
@@ -229,7 +217,9 @@ def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding)
 def _severity(variant: Variant, raised: bool, loud: bool, declared: bool) -> Literal["error", "warning", "note"]:
     """A refusal, or a visible failure, on a call that nobody said is meant is a note; wrong numbers are an error."""
     if raised:
-        return "note" if variant.outside else ("error" if declared and not variant.empty else "warning")
+        if variant.rows or (declared and not variant.outside and not variant.empty):
+            return "error"
+        return "warning" if declared and not variant.outside else "note"
     return "note" if variant.outside and loud else "error"
 
 
