@@ -1,0 +1,53 @@
+"""Random sound ops and programs, in every form, dtype and shape: the whole check passes, without an error or a warning."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gradcheck_lab as gl
+from tests.random_sound.draws import Draw
+from tests.random_sound.forms import Row, Subject, subject_of
+from tests.random_sound.known_alarms import KNOWN_ALARMS, Alarm
+from tests.random_sound.pool import POOL
+from tests.random_sound.programs import program
+
+CALLS = 9
+PROGRAMS = 60
+LEFT_OUT = {row for alarm in KNOWN_ALARMS for row in alarm.rows}
+DRAWN = [row for row in POOL if row.name not in LEFT_OUT]
+
+
+def assert_passes_in_silence(subject: Subject) -> None:
+    """Run every probe on one call; nothing worse than a note may be found."""
+    report = gl.check(subject.op, *subject.inputs, options=dict(subject.options))
+    assert report.verdict == "pass", report
+    assert not [finding for finding in report.findings if finding.severity != "note"], report
+
+
+@pytest.mark.parametrize("row", DRAWN, ids=lambda row: row.name)
+@settings(max_examples=CALLS)
+@given(data=st.data())
+def test_sound_op_passes_every_probe(row: Row, data: st.DataObject) -> None:
+    assert_passes_in_silence(subject_of(row, Draw(data.draw)))
+
+
+@settings(max_examples=PROGRAMS)
+@given(data=st.data())
+def test_sound_program_passes_every_probe(data: st.DataObject) -> None:
+    assert_passes_in_silence(program(Draw(data.draw)))
+
+
+@pytest.mark.parametrize(
+    "alarm",
+    [pytest.param(alarm, marks=pytest.mark.xfail(reason=alarm.reason, strict=True), id=alarm.name) for alarm in KNOWN_ALARMS],
+)
+def test_known_alarm_is_mended(alarm: Alarm) -> None:
+    assert_passes_in_silence(alarm.subject())
+
+
+def test_pool_is_wide_enough_for_a_thousand_calls() -> None:
+    names = {row.name for row in POOL}
+    assert len(names) == len(POOL)
+    assert names >= LEFT_OUT
+    assert len(DRAWN) >= 40
+    assert len(DRAWN) * CALLS + PROGRAMS >= 1000
