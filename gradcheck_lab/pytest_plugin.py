@@ -41,6 +41,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         lazy.stop()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "gradcheck" in metafunc.fixturenames or metafunc.definition.get_closest_marker("gradcheck") is not None:
         from gradcheck_lab.pytesting.planning import repeat
@@ -124,6 +125,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
     lines = summary_lines(session)
     if lines:
-        terminalreporter.section("gradcheck")
+        terminalreporter.write_sep("=", "gradcheck")
     for text, markup in lines:
         terminalreporter.write_line(text, **markup)

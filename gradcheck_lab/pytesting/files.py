@@ -26,12 +26,15 @@ def write_report(session: Session, path: Path) -> None:
 
 
 def save_failure(folder: Path, nodeid: str, report: Report) -> Path:
-    """Write the report of a failing test to a file of `folder` that is named after the test, and return its path."""
+    """Write what failed to a file of `folder` that is named after the test, and return its path.
+
+    That is the case of a fuzzed failure, which `gradcheck-lab replay` reads; else the report.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", nodeid.rpartition("/")[2])[:100].strip("-")
     path = folder / f"{readable}-{zlib.crc32(nodeid.encode()):08x}.json"
     data: dict[str, Any] = {"schema": SCHEMA, "nodeid": nodeid, "report": report.to_dict()}
-    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(report.failing_case or data, indent=2) + "\n", encoding="utf-8")
     return path
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from gradcheck_lab.report import Report
 
+_FUZZED = ("float64", "float32")
+
 
 class Gradcheck:
     """`gradcheck(op, *inputs)` asserts the gradients of a call, `gradcheck.fuzz(op, *specs)` those of drawn calls.
@@ -65,17 +67,21 @@ class Gradcheck:
         return assert_gradients(placed_op(op, self._target), *drawn(op, inputs, self._target, keywords["seed"]), **keywords)
 
     def fuzz(self, op: Any, *specs: Any, **arguments: Any) -> Report:
-        """Fuzz `op` and return the report; raise `GradientMismatch` unless it passes."""
-        import gradcheck_lab
+        """Fuzz `op` and return the report; raise `GradientMismatch` unless it passes.
 
+        The test is skipped on a device or in a dtype that `gradcheck_lab.fuzz` does not draw.
+        """
+        import pytest
+
+        from gradcheck_lab.fuzz import fuzz
+
+        target = self._target
+        if target.device not in (None, "cpu") or target.dtype not in (None, *_FUZZED):
+            pytest.skip(f"fuzz draws on the CPU in {' and '.join(_FUZZED)}, not in {target}")
         keywords = self._keywords(arguments)
         if self._session.settings.examples is not None:
             keywords.setdefault("max_examples", self._session.settings.examples)
-        if self._target.dtype is not None:
-            keywords.setdefault("dtypes", (self.dtype,))
-        if self._target.device not in (None, "cpu"):
-            keywords.setdefault("device", self._target.device)
-        report: Report = gradcheck_lab.fuzz(placed_op(op, self._target), *specs, **keywords)
+        report = fuzz(op, *specs, **keywords)
         report.raise_if_failed()
         return report
 
@@ -131,4 +137,10 @@ def described(op: Any) -> tuple[Spec, ...]:
     """The specs that an op carries, or that its module or annotations give it; empty where there are none."""
     from gradcheck_lab.described import specs_of
 
-    return specs_of(op, str(getattr(op, "__module__", "")), str(getattr(op, "name", getattr(op, "__name__", ""))))
+    return specs_of(op, str(getattr(op, "__module__", "")), name_of(op))
+
+
+def name_of(op: Any) -> str:
+    """What an op is called: its name, else its function's or class's."""
+    own = getattr(op, "name", None)  # a Function's is a method
+    return own if isinstance(own, str) else str(getattr(op, "__name__", type(op).__name__))

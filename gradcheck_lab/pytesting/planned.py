@@ -134,7 +134,7 @@ def parametrize_checks(
 
 
 def _entry(given: Any, options: Mapping[str, Any]) -> tuple[Entry, str, Collection[Any]]:
-    from gradcheck_lab.pytesting.fixture import described
+    from gradcheck_lab.pytesting.fixture import described, name_of
 
     named, marks = None, ()
     if hasattr(given, "values") and hasattr(given, "marks"):  # pytest.param
@@ -142,8 +142,7 @@ def _entry(given: Any, options: Mapping[str, Any]) -> tuple[Entry, str, Collecti
         given = given[0] if len(given) == 1 else given
     # a tuple with a second function is a pair of forward and backward
     op, inputs = (given[0], given[1:]) if type(given) is tuple and not any(map(callable, given[1:])) else (given, ())
-    first = op[0] if isinstance(op, tuple) else op
-    name = str(named or getattr(first, "name", None) or getattr(first, "__name__", type(first).__name__))
+    name = str(named or name_of(op[0] if isinstance(op, tuple) else op))
     if not inputs and not described(op):
         raise InvalidArgument(f"{name} has no specs to draw its inputs from; pass them: ({name}, real('n d'), ...)")
     return Entry(op, tuple(inputs), options), name, marks

@@ -41,7 +41,7 @@ def _cells(op: OpRecord) -> tuple[str, ...]:
         str(op.checks),
         str(len(op.gradients)),
         ", ".join(op.dtypes) or "-",
-        ", ".join(op.oracles),
+        ", ".join(dict.fromkeys(oracle.partition(" (")[0] for oracle in op.oracles)),
         f"{op.budget_used:.2g}",
         "unknown" if op.sensitivity is None else f"{op.sensitivity:.2g}",
     )

@@ -1,0 +1,42 @@
+"""`--gradcheck-examples`: how many calls `gradcheck.fuzz` draws."""
+
+import pytest
+
+from tests.plugin_suite import run
+
+pytest_plugins = ["pytester"]
+
+BODY = """
+def test_fuzz(gradcheck):
+    print("examples:", gradcheck.fuzz(ops.relu).examples)
+    assert 0
+
+def test_own_number(gradcheck):
+    print("examples:", gradcheck.fuzz(ops.relu, max_examples=3).examples)
+    assert 0
+"""
+
+
+def test_number_is_that_of_the_option_unless_the_test_has_its_own(pytester: pytest.Pytester) -> None:
+    result = run(pytester, BODY, "--gradcheck-examples", "7")
+    result.stdout.fnmatch_lines(["examples: 7", "examples: 3"])
+
+
+def test_fuzzed_failure_shows_the_smallest_call(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "def test_fuzz(gradcheck):\n    gradcheck.fuzz(doubled)\n", "--gradcheck-examples=20")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["doubled: gradient of input 0 'x' is wrong in 1 of 1 elements"])
+
+
+def test_dtype_that_is_not_drawn_skips_with_the_reason(pytester: pytest.Pytester) -> None:
+    body = "def test_fuzz(gradcheck):\n    gradcheck.fuzz(ops.relu)\n"
+    result = run(pytester, body, "--gradcheck-dtype=float16", "--gradcheck-dtype=float32", "--gradcheck-examples=2", "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*: fuzz draws on the CPU in float64 and float32, not in float16"])
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "many", "1.5"])
+def test_number_that_draws_nothing_is_refused(pytester: pytest.Pytester, text: str) -> None:
+    result = run(pytester, "", f"--gradcheck-examples={text}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --gradcheck-examples is '{text}'; pass a whole number of at least 1"])

@@ -1,0 +1,59 @@
+"""Loading the plugin: it imports next to nothing, and a run that checks no gradient stays as it was."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "numpy", "hypothesis", "rich", "typer")
+CONFTEST = """
+import sys
+
+def pytest_unconfigure(config):
+    with open("modules.txt", "w") as file:
+        file.write("\\n".join(sys.modules))
+"""
+# what is imported when nothing of the plugin is used: hooks, options, and the bridge to the rest
+LIGHT = {
+    "gradcheck_lab",
+    "gradcheck_lab.observers",
+    "gradcheck_lab.pytest_plugin",
+    "gradcheck_lab.pytesting",
+    "gradcheck_lab.pytesting.lazy",
+    "gradcheck_lab.pytesting.options",
+}
+
+
+def modules(folder: Path, *arguments: str) -> set[str]:
+    """The modules of a run in a process of its own, without Hypothesis's plugin, which imports Hypothesis at the end."""
+    (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    (folder / "test_empty.py").write_text("def test_empty():\n    pass\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "gradcheck" not in done.stdout
+    return set((folder / "modules.txt").read_text(encoding="utf-8").split())
+
+
+def test_unrelated_run_imports_only_the_hooks(tmp_path: Path) -> None:
+    found = modules(tmp_path)
+    assert {name for name in found if name.partition(".")[0] == "gradcheck_lab"} == LIGHT
+    assert not [name for name in HEAVY if name in found]
+
+
+@pytest.mark.parametrize("arguments", [["--gradcheck-seed=1"], ["--gradcheck-dtype=float32", "--gradcheck-examples=3"]])
+def test_options_alone_import_no_torch(tmp_path: Path, arguments: list[str]) -> None:
+    found = modules(tmp_path, *arguments)
+    assert "gradcheck_lab.pytesting.settings" in found
+    assert not [name for name in HEAVY if name in found]
+
+
+def test_plugin_can_be_left_out(tmp_path: Path) -> None:
+    assert not [name for name in modules(tmp_path, "-p", "no:gradcheck") if name.startswith("gradcheck_lab")]
+
+
+def test_public_name_needs_no_pytest(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['pytest'] = None; import gradcheck_lab as gl; print(callable(gl.parametrize_checks))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "True", done.stderr
