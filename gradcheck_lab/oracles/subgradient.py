@@ -108,7 +108,8 @@ class Subgradients:
             settled = (wide - narrow).abs() <= 1e-3 * scale  # the same however near: a side of the kink, not a slope
             low = torch.where(settled, torch.minimum(low, narrow), low)
             high = torch.where(settled, torch.maximum(high, narrow), high)
-        kink = known.kink | (high - low > 1e-2 * torch.maximum(low.abs(), high.abs()))
+        wider = (low < known.low) | (high > known.high)
+        kink = known.kink | (wider & (high - low > 1e-2 * torch.maximum(low.abs(), high.abs())))
         return Interval(low, high, kink, known.alone)
 
     def _moves(self, thorough: bool) -> tuple[_Move, ...]:
