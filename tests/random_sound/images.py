@@ -110,8 +110,8 @@ def global_pooling(draw: Draw) -> Rule:
         return x.flatten(2).mean(-1)
 
     def backward(g: Tensor, y: Tensor, x: Tensor) -> Any:
-        area = x.shape[2] * x.shape[3]
-        return ((g / max(1, area))[..., None, None].expand_as(x),)
+        area = x.shape[2:].numel()
+        return ((g / max(1, area)).reshape(*g.shape, *(1,) * (x.ndim - 2)).expand_as(x),)
 
     return Rule(forward, backward, (draw.real(*(draw.size(1, 3) for _ in range(4))),))
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import gradcheck_lab as gl
-from tests.random_sound import functions, normalisations
-from tests.random_sound.forms import Subject
+from tests.random_sound import functions, losses, reductions, sequences
+from tests.random_sound.forms import Rule, Subject, old_function
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,6 @@ def shared_zeros() -> Subject:
     return Subject(gl.Op(forward, lambda g, y, x: (torch.sigmoid(x) * g,)), (x,))
 
 
-def equal_queries() -> Subject:
-    inputs = tuple(normal(4, 2, seed=seed) for seed in range(3))
-    return Subject(gl.Op(normalisations.attending(False), normalisations.flash_attention_backward(False)), inputs)
-
-
 def every_unit_at_its_kink() -> Subject:
     return Subject(functions.TwoLayers(normal(2, 3), normal(3, 2, seed=1)), (torch.zeros(4, 2, dtype=torch.float64),))
 
@@ -53,10 +48,42 @@ def gradients_in_a_dictionary() -> Subject:
     return Subject(functions.DictionaryLayer(normal(3, 2), normal(2)), (normal(4, 3, seed=2),))
 
 
+def saved_output_in_a_program() -> Subject:
+    op = gl.Op(losses.dice_loss, losses.dice_loss_backward)
+
+    def program(p: Tensor, t: Tensor) -> Tensor:
+        return op(p, t)
+
+    return Subject(program, (normal(2, 4).abs() + 0.3, normal(2, 4, seed=1).abs() + 0.3))
+
+
+def weight_with_a_leading_dimension() -> Subject:
+    cell = Rule(sequences.next_state, sequences.next_state_backward, ())
+
+    class Cell(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.W = torch.nn.Parameter(normal(1, 2, seed=2))
+            self.U = torch.nn.Parameter(normal(2, 2, seed=3))
+            self.h = torch.nn.Parameter(normal(1, 2, seed=1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return old_function(cell).apply(x, self.h, self.W, self.U)
+
+    return Subject(Cell(), (normal(1, 1),))
+
+
+def numbers_at_a_tie() -> Subject:
+    op = gl.Op(reductions.lower_median, reductions.lower_median_backward)
+    return Subject(op, ((normal(1, 4, 5, seed=5) * 1.5).round().float(),))
+
+
 KNOWN_ALARMS: tuple[Alarm, ...] = (
     Alarm("two kinks at 0 that cancel", "inconclusive: manual and numbers agree to bfloat16 only", shared_zeros, ("softplus",)),
-    Alarm("equal queries", "tie-mass: the sum cancels to rounding", equal_queries, ("flash_attention",)),
     Alarm("every unit at its kink", "several kinks meet in an element", every_unit_at_its_kink, ("two_layers",)),
     Alarm("kept buffers", "sizes leaves a layer's gradient buffers as they are", kept_buffers, ("accumulating_layers",)),
     Alarm("dictionary", "gradients are not found by key", gradients_in_a_dictionary, ("dictionary_layer",)),
+    Alarm("saved output in a program", "1 - y cancels; allowed outside of programs", saved_output_in_a_program, ("dice",)),
+    Alarm("leading dimension", "a weight alone gets one more", weight_with_a_leading_dimension, ("recurrent_cell",)),
+    Alarm("numbers at a tie", "inconclusive: numbers see another subgradient", numbers_at_a_tie, ("middle",)),
 )

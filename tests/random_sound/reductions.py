@@ -190,11 +190,13 @@ def weighted_mean(draw: Draw) -> Rule:
 
 @sound()
 def middle(draw: Draw) -> Rule:
-    def forward(x: Tensor) -> Tensor:
-        return x.sort(-1).values[..., (x.shape[-1] - 1) // 2]
+    return Rule(lower_median, lower_median_backward, (draw.real(*draw.shape(1, 3, smallest=1)),))
 
-    def backward(g: Tensor, y: Tensor, x: Tensor) -> Any:
-        index = x.argsort(dim=-1, stable=True)[..., (x.shape[-1] - 1) // 2]
-        return (torch.zeros_like(x).scatter_(-1, index.unsqueeze(-1), g.unsqueeze(-1)),)
 
-    return Rule(forward, backward, (draw.real(*draw.shape(1, 3, smallest=1)),))
+def lower_median(x: Tensor) -> Tensor:
+    return x.sort(-1).values[..., (x.shape[-1] - 1) // 2]
+
+
+def lower_median_backward(g: Tensor, y: Tensor, x: Tensor) -> Any:
+    index = x.argsort(dim=-1, stable=True)[..., (x.shape[-1] - 1) // 2]
+    return (torch.zeros_like(x).scatter_(-1, index.unsqueeze(-1), g.unsqueeze(-1)),)

@@ -50,15 +50,18 @@ def moving_average(draw: Draw) -> Rule:
 
 @sound(dtypes=WIDE)
 def recurrent_cell(draw: Draw) -> Rule:
-    def forward(x: Tensor, h: Tensor, W: Tensor, U: Tensor) -> Tensor:
-        return torch.tanh(x @ W + h @ U)
-
-    def backward(g: Tensor, y: Tensor, x: Tensor, h: Tensor, W: Tensor, U: Tensor) -> Any:
-        da = g * (1 - y * y)
-        return da @ W.T, da @ U.T, x.T @ da, h.T @ da
-
     n, d, e = draw.size(1, 3), draw.size(1, 3), draw.size(1, 3)
-    return Rule(forward, backward, (draw.real(n, d), draw.real(n, e), draw.real(d, e), draw.real(e, e)))
+    inputs = (draw.real(n, d), draw.real(n, e), draw.real(d, e), draw.real(e, e))
+    return Rule(next_state, next_state_backward, inputs)
+
+
+def next_state(x: Tensor, h: Tensor, W: Tensor, U: Tensor) -> Tensor:
+    return torch.tanh(x @ W + h @ U)
+
+
+def next_state_backward(g: Tensor, y: Tensor, x: Tensor, h: Tensor, W: Tensor, U: Tensor) -> Any:
+    da = g * (1 - y * y)
+    return da @ W.T, da @ U.T, x.T @ da, h.T @ da
 
 
 @sound(dtypes=WIDE)
