@@ -16,8 +16,8 @@ _WORST_FIRST = ("fail", "inconclusive", "pass")
 class OpRecord:
     """The checks of one op in one test. `report` is the one that says most: the last that failed, else the tightest.
 
-    `budget_used` is the largest share of an allowance that a gradient used; `sensitivity` the smallest relative error that
-    every check would have caught, None where one of them could not say.
+    `budget_used` is the largest share of an allowance that a gradient used, None where every one differs by a declared
+    exception; `sensitivity` is the smallest relative error that every check would have caught, None where one could not say.
     """
 
     nodeid: str
@@ -27,7 +27,7 @@ class OpRecord:
     gradients: dict[str, None] = field(default_factory=dict)
     dtypes: dict[str, None] = field(default_factory=dict)
     oracles: dict[str, None] = field(default_factory=dict)
-    budget_used: float = 0.0
+    budget_used: float | None = None
     sensitivity: float | None = 0.0
     verdict: str = "pass"
     seed: int = 0
@@ -36,17 +36,18 @@ class OpRecord:
     def add(self, report: Report) -> None:
         """Take in a report on the same op."""
         compared = [gradient for gradient in report.gradients if gradient.reason is None]
-        used = max((gradient.budget_used for gradient in compared), default=0.0)
+        used = _largest(*(gradient.budget_used for gradient in compared if gradient.settled_by != "allow"))
         rank = _WORST_FIRST.index
         worse = rank(report.verdict) - rank(self.verdict)
-        if not self.report or worse < 0 or (worse == 0 and (report.verdict != "pass" or used > self.budget_used)):
+        tighter = used is not None and (self.budget_used is None or used > self.budget_used)
+        if not self.report or worse < 0 or (worse == 0 and (report.verdict != "pass" or tighter)):
             self.report, self.seed = report.to_dict(), report.seed
         self.verdict = min(report.verdict, self.verdict, key=rank)
         self.checks += 1
         self.gradients.update(dict.fromkeys(gradient.name for gradient in compared))
         self.dtypes.update(dict.fromkeys(gradient.dtype for gradient in compared))
         self.oracles[report.oracle] = None
-        self.budget_used = max(self.budget_used, used)
+        self.budget_used = _largest(self.budget_used, used)
         self.sensitivity = _least(self.sensitivity, *(report.sensitivity.get(gradient.name) for gradient in compared))
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,7 +62,7 @@ class OpRecord:
             "dtypes": list(self.dtypes),
             "oracles": list(self.oracles),
             "budget_used": _finite(self.budget_used),
-            "sensitivity": None if self.sensitivity is None else _finite(self.sensitivity),
+            "sensitivity": _finite(self.sensitivity),
             "seed": self.seed,
             "report": self.report,
         }
@@ -70,11 +71,7 @@ class OpRecord:
     def from_dict(cls, data: dict[str, Any]) -> OpRecord:
         """Rebuild a record from `to_dict`."""
         keyed = {name: dict.fromkeys(data[name]) for name in ("gradients", "dtypes", "oracles")}
-        sensitivity = data["sensitivity"]
-        numbers = {
-            "budget_used": float(data["budget_used"]),
-            "sensitivity": None if sensitivity is None else float(sensitivity),
-        }
+        numbers = {name: data[name] if data[name] is None else float(data[name]) for name in ("budget_used", "sensitivity")}
         return cls(**{**data, **keyed, **numbers})
 
     def properties(self) -> list[tuple[str, object]]:
@@ -84,8 +81,8 @@ class OpRecord:
             "gradients": len(self.gradients),
             "dtypes": ", ".join(self.dtypes),
             "oracle": ", ".join(self.oracles),
-            "budget_used": f"{self.budget_used:.3g}",
-            "sensitivity": "unknown" if self.sensitivity is None else f"{self.sensitivity:.3g}",
+            "budget_used": shown(self.budget_used),
+            "sensitivity": shown(self.sensitivity),
             "seed": self.seed,
         }
         return [(f"gradcheck.{self.op}.{name}", value) for name, value in values.items()]
@@ -99,10 +96,19 @@ def together(records: Iterable[OpRecord]) -> list[OpRecord]:
         whole.checks += 1
         for name in ("gradients", "dtypes", "oracles"):
             getattr(whole, name).update(getattr(record, name))
-        whole.budget_used = max(whole.budget_used, record.budget_used)
+        whole.budget_used = _largest(whole.budget_used, record.budget_used)
         whole.sensitivity = _least(whole.sensitivity, record.sensitivity)
         whole.verdict = min(whole.verdict, record.verdict, key=_WORST_FIRST.index)
     return list(found.values())
+
+
+def shown(number: float | None) -> str:
+    """A number with two digits; `-` where there is none to give."""
+    return "-" if number is None else f"{number:.2g}"
+
+
+def _largest(*values: float | None) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _least(*values: float | None) -> float | None:
@@ -111,5 +117,5 @@ def _least(*values: float | None) -> float | None:
     return max(known) if len(known) == len(values) else None
 
 
-def _finite(value: float) -> float | str:
-    return value if abs(value) < float("inf") else repr(value)
+def _finite(value: float | None) -> float | str | None:
+    return value if value is None or abs(value) < float("inf") else repr(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gradcheck_lab.pytesting.record import OpRecord, together
+from gradcheck_lab.pytesting.record import OpRecord, shown, together
 from gradcheck_lab.pytesting.session import Session
 
 Line = tuple[str, dict[str, bool]]
@@ -42,8 +42,8 @@ def _cells(op: OpRecord) -> tuple[str, ...]:
         str(len(op.gradients)),
         ", ".join(op.dtypes) or "-",
         ", ".join(dict.fromkeys(oracle.partition(" (")[0] for oracle in op.oracles)),
-        f"{op.budget_used:.2g}",
-        "unknown" if op.sensitivity is None else f"{op.sensitivity:.2g}",
+        shown(op.budget_used),
+        shown(op.sensitivity),
     )
 
 
