@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from hypothesis import settings
-from hypothesis.configuration import storage_directory
 
-from gradcheck_lab import strategies
 from gradcheck_lab.case import Case, draw_inputs, preserved_randomness
 from gradcheck_lab.causes import CAUSES
 from gradcheck_lab.check import check, refuse_names, verdict_of
-from gradcheck_lab.described import specs_of
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.coding import Coding
+from gradcheck_lab.fuzzing.domains import WRITTEN
 from gradcheck_lab.fuzzing.portable import NOT_IMPORTABLE, SavedCase, write
 from gradcheck_lab.fuzzing.recipes import CallRecipe, TensorRecipe
 from gradcheck_lab.fuzzing.script import call_lines
-from gradcheck_lab.fuzzing.search import OnExample, Search
+from gradcheck_lab.fuzzing.signatures import known_options, signatures_of
 from gradcheck_lab.fuzzing.trials import Examiner, described
 from gradcheck_lab.op import Op
 from gradcheck_lab.report import Finding, Report
 from gradcheck_lab.specs import Spec
 from gradcheck_lab.subject import importable
+
+if TYPE_CHECKING:
+    from gradcheck_lab.fuzzing.search import Search
+
+# Hypothesis is imported on use, so that naming gl.fuzz stays quick.
 
 # of blocks that kernels work in, and what lies beside their multiples
 _SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33)
@@ -69,6 +72,9 @@ def fuzz(
     return plan.run()
 
 
+OnExample = Callable[[int, int], None]
+
+
 @dataclass
 class Plan:
     """A call of `fuzz`, ready to run.
@@ -99,39 +105,31 @@ class Plan:
             raise InvalidArgument(f"max_examples is {self.max_examples!r}; pass a whole number of at least 1")
         self.name = str(getattr(self.op, "name", None) or getattr(self.op, "__name__", type(self.op).__name__))
         self.target = self.target or importable(self.op)
-        self.signatures = self._signatures()
+        self.signatures = signatures_of(self.op, self.name, self.specs)
         self.examiner = Examiner(self.op, self.reference, self.order, self.allow)
 
     def run(self) -> Report:
         """Search, and report; a KeyboardInterrupt of `on_example` or of the user ends it with what is known."""
+        from gradcheck_lab import strategies
+        from gradcheck_lab.fuzzing.search import Search
+
         started = time.perf_counter()
         with preserved_randomness(self.seed):
             dtypes = self._dtypes()
-            drawn = strategies.recipes(self.signatures, _SIZES, dtypes, self._drawn_options())
-            search = Search(self.examiner, drawn, self.max_examples, self.seed, self._key(), self.on_example)
+            coding = Coding(self.signatures, _SIZES, dtypes, self._drawn_options())
+            drawn = strategies.written_by(coding)
+            search = Search(
+                self.examiner, drawn, self.max_examples, self.seed, self._key(), coding.read, self.on_example
+            )  # fmt: skip
             try:
                 found = search.run()
             except KeyboardInterrupt:
                 found, self.interrupted = search.smallest, True
-            report = self._of_ordinary(dtypes[0]) if found is None else self._of_failure(found)
+            report = self._of_ordinary(dtypes[0]) if found is None else self._of_failure(found, search.first)
         return self._finished(report, search, time.perf_counter() - started)
 
-    def _signatures(self) -> tuple[tuple[Spec, ...], ...]:
-        given = strategies.read_signature(self.specs)
-        if given:
-            return (given,)
-        own = self.op.signatures if isinstance(self.op, Op) else ()
-        if own:
-            return tuple(own)
-        found = specs_of(self.op, str(getattr(self.op, "__module__", "")), self.name)
-        if not found:
-            raise InvalidArgument(
-                f"{self.name} has no specs to draw from; pass one per input: gl.fuzz({self.name}, real('n d'), ...)"
-            )
-        return (tuple(found),)
-
     def _drawn_options(self) -> dict[str, list[Any]]:
-        known = strategies.known_options(self.op, self.signatures[0]) if isinstance(self.op, Op) else {}
+        known = known_options(self.op, self.signatures[0]) if isinstance(self.op, Op) else {}
         return known | {name: [value] for name, value in self.options.items()}
 
     def _dtypes(self) -> tuple[torch.dtype, ...]:
@@ -158,19 +156,29 @@ class Plan:
         """One ordinary call of each signature under all probes; the first that does not pass, else the first."""
         reports = []
         for signature in self.signatures:
-            case = self._ordinary(signature, dtype)
-            report = self._check(case, () if self.interrupted else None)
+            call = self._accepted(signature, dtype)
+            report = self._check(call.build("as given"), () if self.interrupted else None)
             if report.verdict == "fail":
-                tensors = [
-                    TensorRecipe(spec.kind, tuple(v.shape), v.dtype, "written", values=tuple(v.reshape(-1).tolist()))
-                    for spec, v in zip(signature, case.inputs, strict=True)
-                ]
-                return self._with_case(report, CallRecipe(tuple(tensors), self.options, self.seed))
+                return self._with_case(report, call)
             reports.append(report)
         return next((report for report in reports if report.verdict != "pass"), reports[0])
 
-    def _of_failure(self, call: CallRecipe) -> Report:
-        return self._with_case(self.examiner.report(call), call)
+    def _accepted(self, signature: tuple[Spec, ...], dtype: torch.dtype) -> CallRecipe:
+        """An ordinary call; where the forward refuses its sizes, the largest ordinary one of those drawn that it takes."""
+        case, known = self._ordinary(signature, dtype), self.examiner.accepted
+        if known is not None and self._raises(case):
+            return known
+        tensors = [
+            TensorRecipe(spec.kind, tuple(value.shape), value.dtype, WRITTEN, values=tuple(value.reshape(-1).tolist()))
+            for spec, value in zip(signature, case.inputs, strict=True)
+        ]
+        return CallRecipe(tuple(tensors), self.options, self.seed)
+
+    def _of_failure(self, call: CallRecipe, first: CallRecipe | None) -> Report:
+        report = self.examiner.report(call)
+        if report.verdict != "fail" and first is not None:  # shrunk to where numbers contradict autograd
+            call, report = first, self.examiner.report(first)
+        return self._with_case(report, call)
 
     def _with_case(self, report: Report, call: CallRecipe) -> Report:
         names = self._names(report, call)
@@ -202,6 +210,8 @@ class Plan:
         """Write the case where Hypothesis keeps its own examples, if the user lets it; its place, None if not saved."""
         folder = self.folder
         if folder is None:
+            from hypothesis import settings
+
             if settings().database is None:
                 return None
             folder = storage()
@@ -250,6 +260,8 @@ class Plan:
 
 def storage() -> Path:
     """The folder for this package's files beside Hypothesis's own examples, wherever the user has those kept."""
+    from hypothesis.configuration import storage_directory
+
     found: Any = storage_directory("gradcheck_lab")
     create = getattr(found, "create_if_missing", None)
     if create is not None:

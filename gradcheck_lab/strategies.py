@@ -15,25 +15,18 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from gradcheck_lab.case import Case, draw_inputs
+from gradcheck_lab.case import Case
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.coding import Coding
 from gradcheck_lab.fuzzing.domains import LAYOUTS, PROFILES, SIGNS
 from gradcheck_lab.fuzzing.recipes import CallRecipe, TensorRecipe
-from gradcheck_lab.naming import option_names
+from gradcheck_lab.fuzzing.signatures import OPTIONS, known_options, read_signature
 from gradcheck_lab.op import Op
-from gradcheck_lab.specs import Spec, parse
+from gradcheck_lab.specs import Spec
 
 __all__ = ["LAYOUTS", "OPTIONS", "PROFILES", "calls", "load", "rank1_trap", "recipes", "tensors"]
 
-# options that mean the same in every op that has them, and the values to try
-OPTIONS: Mapping[str, tuple[Any, ...]] = {
-    "reduction": ("mean", "sum", "none", "batchmean"),
-    "keepdim": (False, True),
-    "approximate": ("none", "tanh"),
-}
 _BY_ELEMENT = 16  # a tensor with more elements is drawn by its seed all the same
-_SURELY_UNKNOWN = "no such value"
 
 
 def calls(
@@ -142,36 +135,12 @@ def recipes(
 ) -> st.SearchStrategy[CallRecipe]:
     """Draw what calls are built from: dimensions of `sizes` and rarely 0, any of `dtypes` and of the options' values."""
     _refuse_dtypes(dtypes)
-    coding = Coding(tuple(signatures), tuple(sizes), tuple(dtypes), options)
+    return written_by(Coding(tuple(signatures), tuple(sizes), tuple(dtypes), options))
+
+
+def written_by(coding: Coding) -> st.SearchStrategy[CallRecipe]:
+    """Draw what a coding can write."""
     return st.binary(min_size=coding.width, max_size=coding.width).map(coding.decode)
-
-
-def read_signature(specs: Sequence[Any]) -> tuple[Spec, ...]:
-    """Specs, or their texts, as specs. Raises `InvalidArgument` for anything else."""
-    for spec in specs:
-        if not isinstance(spec, (Spec, str)):
-            raise InvalidArgument(
-                f"{type(spec).__name__} is no spec; describe each input, such as real('n d'), and let its values be drawn"
-            )
-    return tuple(parse(spec) if isinstance(spec, str) else spec for spec in specs)
-
-
-def known_options(op: Op, signature: tuple[Spec, ...]) -> dict[str, list[Any]]:
-    """The options of `op` that `OPTIONS` knows, each with the values that its validators let through."""
-    inputs = draw_inputs(signature, 0)
-    names = [name for name in option_names(op.forward, len(inputs)) or () if name in OPTIONS]
-    found = {name: [value for value in OPTIONS[name] if _accepted(op, inputs, {name: value})] for name in names}
-    if "batchmean" in found.get("reduction", ()) and _accepted(op, inputs, {"reduction": _SURELY_UNKNOWN}):
-        found["reduction"].remove("batchmean")  # an op that checks nothing need not mean it
-    return {name: values for name, values in found.items() if values}
-
-
-def _accepted(op: Op, inputs: Sequence[torch.Tensor], options: dict[str, Any]) -> bool:
-    try:
-        op.validate(inputs, options)
-    except InvalidArgument:
-        return False
-    return True
 
 
 def _with_elements(

@@ -13,7 +13,7 @@ import gradcheck_lab as gl
 from gradcheck_lab import ops, specs
 from gradcheck_lab.causes import CAUSES
 from gradcheck_lab.op import Op
-from gradcheck_lab.strategies import calls
+from gradcheck_lab.strategies import calls, rank1_trap, tensors
 from gradcheck_lab.variable import Variable
 
 X = torch.tensor([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]], dtype=torch.float64)
@@ -322,8 +322,8 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "unknown-kind-of-spec": (
         lambda: specs.parse("reel('n')"),
-        "the spec \"reel('n')\" has an unknown kind 'reel'; known kinds: integers, labels, mask, one_hot, "
-        "positive, probabilities, real",
+        "the spec \"reel('n')\" has an unknown kind 'reel'; known kinds: integers, labels, mask, nonzero, "
+        "one_hot, positive, probabilities, real",
     ),
     "wrong-arguments-of-a-spec": (
         lambda: specs.parse("labels('n')"),
@@ -357,6 +357,74 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     "calls-of-no-size": (
         lambda: calls(ops.relu, max_size=0),
         "max_size is 0; pass a whole number of at least 1",
+    ),
+    "calls-with-numbers-for-elements": (
+        lambda: calls(ops.relu, elements=[0.0, 1.0]),  # type: ignore[arg-type]
+        "elements is a list; pass a strategy of numbers, such as st.floats(-3, 3)",
+    ),
+    "tensors-of-nothing": (
+        lambda: tensors(),
+        "tensors was given no spec; pass one per tensor, such as real('n d')",
+    ),
+    "tensors-of-a-shape": (
+        lambda: tensors((2, 3)),  # type: ignore[arg-type]
+        "a tuple is no spec; describe each input, such as real('n d'), and let its values be drawn",
+    ),
+    "tensors-of-uncounted-labels": (
+        lambda: tensors("real('n')", "labels('n', classes='c')"),
+        "labels('n', classes='c') counts its classes by 'c', which is no dimension of any input; use one of 'n'",
+    ),
+    "rank1-trap-of-one-element": (
+        lambda: rank1_trap(max_size=1),
+        "max_size is 1; pass a whole number of at least 2, for a pair that broadcasts",
+    ),
+    "rank1-trap-of-integers": (
+        lambda: rank1_trap(dtypes=(torch.int64,)),
+        "dtypes is (torch.int64,); pass floating dtypes, such as (torch.float64,)",
+    ),
+    "fuzz-with-tensors": (
+        lambda: gl.fuzz(ops.linear, X, W, B),
+        "a Tensor is no spec; describe each input, such as real('n d'), and let its values be drawn",
+    ),
+    "fuzz-without-specs": (
+        lambda: gl.fuzz(double),
+        "double has no specs to draw from; pass one per input: gl.fuzz(double, real('n d'), ...)",
+    ),
+    "fuzz-of-no-example": (
+        lambda: gl.fuzz(ops.relu, max_examples=0),
+        "max_examples is 0; pass a whole number of at least 1",
+    ),
+    "fuzz-of-third-order": (
+        lambda: gl.fuzz(ops.relu, order=3),
+        "order is 3; pass 1 or 2",
+    ),
+    "fuzz-that-allows-a-string": (
+        lambda: gl.fuzz(ops.relu, allow="wrong-value"),
+        "allow is a string; pass a set: allow={'wrong-value'}",
+    ),
+    "fuzz-without-a-backward": (
+        lambda: gl.fuzz(forward_only, "real('n')"),
+        "forward_only has no backward; pass gl.Op(forward, backward) or register one with @forward_only.backward",
+    ),
+    "fuzz-with-too-few-specs": (
+        lambda: gl.fuzz(ops.linear, "real('n d')"),
+        "linear: it takes 3 inputs and 1 were given",
+    ),
+    "fuzz-with-an-unknown-option": (
+        lambda: gl.fuzz(ops.relu, options={"slope": 0.1}),
+        "relu has no option 'slope'; it accepts none",
+    ),
+    "fuzz-of-a-number": (
+        lambda: gl.fuzz(3, "real('n')"),
+        "cannot check an object of type int; pass gl.Op(forward, backward) or a function that calls ops",
+    ),
+    "fuzz-of-whole-numbers": (
+        lambda: gl.fuzz(double, "integers('n')"),
+        "nothing to compare: no input of double is a floating tensor (int64); pass x.double() where a gradient is wanted",
+    ),
+    "fuzz-against-a-number": (
+        lambda: gl.fuzz(ops.relu, reference=1),
+        "reference is a int; pass the same function written with torch's own functions",
     ),
 }
 

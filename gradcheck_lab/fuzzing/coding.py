@@ -62,6 +62,10 @@ class Coding:
         letters = sum(1 + LEADING if dim.variadic else 1 for dim in letters_of(signature).values())
         return 1 + letters + 2 * len(broadcast_places(signature)) + 2 * len(signature)
 
+    def read(self, text: bytes) -> CallRecipe | None:
+        """The call that saved bytes stand for; None where they are of another length."""
+        return self.decode(text) if len(text) == self.width else None
+
     def decode(self, text: bytes) -> CallRecipe:
         """The call that the bytes stand for."""
         seed = int.from_bytes(text[-_SEED:], "big")
@@ -90,7 +94,7 @@ class Coding:
                     max(1, sizes[str(spec.classes)][0]) if counted else spec.high,
                 )
             )
-        return CallRecipe(tuple(tensors), options, seed)
+        return CallRecipe(tuple(tensors), options, seed, text)
 
     def _sizes(self, signature: tuple[Spec, ...], rest: Iterator[int]) -> dict[str, tuple[int, ...]]:
         """The size of every letter: 0 more rarely, since it empties the call, and never where labels count up to it."""

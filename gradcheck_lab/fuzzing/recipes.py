@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -48,15 +48,27 @@ class TensorRecipe:
 
 @dataclass(frozen=True, slots=True)
 class CallRecipe:
-    """One drawn call."""
+    """One drawn call; `source` are the bytes that it was drawn as, empty where it was made otherwise."""
 
     tensors: tuple[TensorRecipe, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    source: bytes = field(default=b"", repr=False, compare=False)
 
     def build(self, label: str = "drawn") -> Case:
         """The call, its tensors built."""
         return Case(tuple(tensor.build() for tensor in self.tensors), dict(self.options), seed=self.seed, label=label)
+
+    def widened(self) -> CallRecipe:
+        """The same call in float64, with the values that it has in its own dtype; itself where it is in float64."""
+        narrow = [tensor.dtype.is_floating_point and tensor.dtype != torch.float64 for tensor in self.tensors]
+        if not any(narrow):
+            return self
+        written = (
+            replace(tensor.as_written(), dtype=torch.float64) if each else tensor
+            for tensor, each in zip(self.tensors, narrow, strict=True)
+        )
+        return replace(self, tensors=tuple(written))
 
     @property
     def plain(self) -> bool:

@@ -118,10 +118,13 @@ def _value_lines(name: str, tensor: TensorRecipe) -> list[str]:
 
 
 def _upstream_line(op: Op, call: CallRecipe) -> str | None:
-    """The upstream gradient that the check drew, written out; None where the call has several outputs or too many elements."""
+    """The upstream gradient that the check drew, written out; None where the forward raises or has several outputs."""
     case = call.build()
-    with torch.no_grad():
-        output = op.forward(*case.inputs, **case.options)
+    try:
+        with torch.no_grad():
+            output = op.forward(*case.inputs, **case.options)
+    except Exception:  # the call is shown as it is
+        return None
     if not isinstance(output, torch.Tensor):
         return None
     drawn = random_like(output, torch.Generator().manual_seed(case.seed))

@@ -25,8 +25,9 @@ _TRIES = 200
 class Search:
     """One run of Hypothesis; `examples` counts the calls before the first wrong one and that one, not those of shrinking.
 
-    `smallest` is the smallest wrong call so far, `on_example(examples, found)` is called after each call, and an exception
-    that it raises ends the search.
+    `key` names the object in the user's database, whose entries `read` makes calls of. `first` is the first wrong call, which
+    numbers confirmed, `smallest` the smallest so far. `on_example(examples, found)` is called after each call, and an
+    exception that it raises ends the search.
     """
 
     examiner: Examiner
@@ -34,11 +35,14 @@ class Search:
     max_examples: int
     seed: int
     key: str
+    read: Callable[[bytes], CallRecipe | None] = lambda text: None
     on_example: OnExample = lambda examples, found: None
     examples: int = 0
     smallest: CallRecipe | None = None
+    first: CallRecipe | None = None
     flaky: bool = False
-    _tries: int = field(default=0)
+    _tries: int = 0
+    _known: dict[str, bool] = field(default_factory=dict)
 
     def run(self) -> CallRecipe | None:
         """Search, shrink, and write the numbers of a wrong call simply; None where every call is sound.
@@ -47,26 +51,52 @@ class Search:
         """
         base = settings()
         phases = [phase for phase in base.phases if phase not in (Phase.explain, Phase.explicit)]
-        mine = settings(base, max_examples=self.max_examples, deadline=None, phases=phases)
-        found: CallRecipe | None
+        mine = settings(base, max_examples=self.max_examples, deadline=None, phases=phases, database=None)
+        found = self._reused(base) if Phase.reuse in phases else None
+        if found is not None:
+            return self._simplified(found)
         try:
-            found = find(self.strategy, self._is_wrong, settings=mine, random=Random(self.seed), database_key=self.key.encode())
+            found = find(self.strategy, self._is_wrong, settings=mine, random=Random(self.seed))
         except NoSuchExample:
             return None
         except Flaky:  # the same call was wrong and sound in turn
             self.flaky, found = True, self.smallest
+        if found is not None and found.source and base.database is not None:
+            base.database.save(self.key.encode(), found.source)
         return None if found is None else self._simplified(found)
+
+    def _reused(self, base: settings) -> CallRecipe | None:
+        """The first call in the user's database that is wrong still; those that are not are deleted from it.
+
+        Hypothesis leaves the database alone where a seed is given, as it is here.
+        """
+        if base.database is None:
+            return None
+        for text in sorted(base.database.fetch(self.key.encode())):
+            call = self.read(text)
+            if call is not None and self._is_wrong(call):
+                return call
+            base.database.delete(self.key.encode(), text)
+        return None
 
     def _is_wrong(self, call: CallRecipe) -> bool:
         if self.smallest is not None:
-            wrong = self.examiner.is_wrong(call)
+            wrong = self._is_wrong_still(call)
         else:
             self.examples += 1
             wrong = self.examiner.outcome(call) == "wrong"
+            self.first = call if wrong else None
         if wrong and (self.smallest is None or call.elements <= self.smallest.elements):
             self.smallest = call
         self.on_example(self.examples, int(self.smallest is not None))
         return wrong
+
+    def _is_wrong_still(self, call: CallRecipe) -> bool:
+        """Whether a simpler call is wrong; several strings of bytes stand for one call, which is examined once."""
+        key = repr(call)
+        if key not in self._known:
+            self._known[key] = self.examiner.is_wrong(call)
+        return self._known[key]
 
     def _simplified(self, call: CallRecipe) -> CallRecipe:
         """The call with as many numbers as possible replaced by short ones, one tensor after the other."""
@@ -88,7 +118,7 @@ class Search:
             if self._tries > _TRIES:
                 return
             changed = replace(call, tensors=(*call.tensors[:index], tensor, *call.tensors[index + 1 :]))
-            if self.examiner.is_wrong(changed):
+            if self._is_wrong_still(changed):
                 self.smallest = changed
                 yield changed
 

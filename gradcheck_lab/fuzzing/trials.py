@@ -28,6 +28,8 @@ Outcome = Literal["sound", "refused", "wrong"]
 _STRUCTURAL = frozenset(
     "raises gradient-count missing-gradient missing-broadcast-sum wrong-shape wrong-dtype outside-subdifferential".split()
 )
+_GROSS = 1e5  # times what is allowed
+_LARGE = 200  # elements of an ordinary call
 _REFUSALS = ("NotImplementedError", "LinAlgError", "InvalidArgument")
 
 
@@ -36,7 +38,8 @@ class Examiner:
     """Examines drawn calls of one object; the counts grow as it goes.
 
     `numeric` is set as soon as a call tells whether numbers have to decide where autograd cannot follow. `refusals` are
-    what the forward said to calls that it does not take, `remarks` what is worth saying of calls that are no failure.
+    what the forward said to calls that it does not take, `remarks` what is worth saying of calls that are no failure,
+    `accepted` the largest ordinary call so far that it takes.
     """
 
     op: Any
@@ -48,6 +51,7 @@ class Examiner:
     compared: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
     remarks: dict[str, Finding] = field(default_factory=dict)
+    accepted: CallRecipe | None = None
     _subjects: dict[tuple[Any, ...], Subject] = field(default_factory=dict)
 
     def outcome(self, call: CallRecipe) -> Outcome:
@@ -58,10 +62,12 @@ class Examiner:
             self._note_refusal(case)
             return "refused"
         self.compared += 1
-        return "wrong" if self._errors(call, case, trial) else "sound"
+        if call.plain and (self.accepted is None or self.accepted.elements < call.elements <= _LARGE):
+            self.accepted = call
+        return "wrong" if self._errors(call, case, trial, confirm=True) else "sound"
 
     def is_wrong(self, call: CallRecipe) -> bool:
-        """Whether a call shows a wrong gradient; nothing is counted but evaluations."""
+        """Whether a call shows a wrong gradient, by autograd alone; nothing is counted but evaluations."""
         case = call.build()
         trial = self._attempt(case)
         return trial is not None and bool(self._errors(call, case, trial))
@@ -115,18 +121,34 @@ class Examiner:
         subject = adapt(self.op, case.inputs, dict(case.options))
         return subject if self.reference is None else with_reference(subject, self.reference)
 
-    def _errors(self, call: CallRecipe, case: Case, trial: Trial) -> list[Finding]:
+    def _errors(self, call: CallRecipe, case: Case, trial: Trial, confirm: bool = False) -> list[Finding]:
         found = [f for f in trial.problems if f.cause not in self.allow]
         if found and not self._steady(trial):
             found = [f for f in found if f.cause in _STRUCTURAL]
-        found = [f for f in found if not self._is_refusal(call, f)]
-        if found and not self._fails(case):
+        parameters = len(trial.inputs) > len(call.tensors)
+        found = [f for f in found if not self._is_refusal(call, f) and not (parameters and self._is_stretched(call, f))]
+        if found and not self._is_wrong_when_wide(call, found):
+            found = []
+        if found and confirm and not self._fails(case):
             found = []
         if not found and call.generic and trial.examination.findings:
             found = [f for f in self._mass(trial) if f.cause not in self.allow]
         if not found and self.order == 2 and call.plain and not call.empty:
             found = list(self._check(case, order=2).findings) if self._fails(case, order=2) else []
         return found
+
+    def _is_wrong_when_wide(self, call: CallRecipe, found: list[Finding]) -> bool:
+        """Whether a narrow call is wrong in float64 too, where its forward runs in that, or grossly wrong.
+
+        Where a gradient nearly cancels, a narrow one is all rounding; what is wrong in narrow dtypes alone is for the probes.
+        """
+        wide = call.widened()
+        if wide is call or any(f.cause in _STRUCTURAL for f in found):
+            return True
+        trial = self._attempt(wide.build())
+        if trial is None or trial.problems:
+            return True
+        return any(f.measured is not None and f.allowed is not None and f.measured > _GROSS * f.allowed for f in found)
 
     def _fails(self, case: Case, order: int = 1) -> bool:
         """Whether the whole check says so too, which lets numbers guard autograd."""
@@ -157,6 +179,13 @@ class Examiner:
             remark = replace(finding, severity="note" if meant else "warning", case=described(call))
             self.remarks.setdefault(finding.message, remark)
         return meant or call.empty
+
+    def _is_stretched(self, call: CallRecipe, finding: Finding) -> bool:
+        """Whether a size of 1 broadcast against a parameter, whose sizes are fixed and no letter of the specs: a remark."""
+        stretched = finding.cause in ("missing-broadcast-sum", "wrong-shape") and any(1 in t.shape for t in call.tensors)
+        if stretched:
+            self.remarks.setdefault(finding.message, replace(finding, severity="note", case=described(call)))
+        return stretched
 
     def _note_refusal(self, case: Case) -> None:
         """Count why the forward does not take a call; looked for as long as the reasons are few."""
