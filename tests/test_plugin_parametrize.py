@@ -103,6 +103,29 @@ def test_exception_that_no_longer_happens_fails_the_comparison_only(pytester: py
     assert [name for name, word in outcomes(result).items() if word == "FAILED"] == ["relu-comparison"]
 
 
+def test_exception_excuses_the_comparison_while_another_promise_is_broken(pytester: pytest.Pytester) -> None:
+    body = """
+def both(g, output, x):
+    return (2 * g.as_strided(x.shape, x.contiguous().stride()) * (x > 0),)
+
+twofold = gl.Op(torch.relu, both, name="twofold", specs=(real("n d"),))
+
+@pytest.mark.gradcheck(allow={"constant-factor": "drops the 2"})
+"""
+    result = run(pytester, body.rstrip() + PLANNED.format(entries="[twofold]"), "-v", "-rN")
+    assert [name for name, word in outcomes(result).items() if word == "FAILED"] == ["twofold-upstream_layout"]
+
+
+@pytest.mark.parametrize("promise", ["upstream", "upstream_layout"])
+def test_only_the_chosen_probes_are_tried(pytester: pytest.Pytester, promise: str) -> None:
+    result = run(pytester, STRIDED + PLANNED.format(entries=f"[strided], probes=[{promise!r}]"), "-v", "-rN")
+    broken = promise == "upstream_layout"
+    assert outcomes(result) == {
+        "strided-comparison": "PASSED",
+        f"strided-{promise}": "FAILED" if broken else "PASSED",
+    }
+
+
 def test_options_reach_the_forward(pytester: pytest.Pytester) -> None:
     body = PLANNED.format(entries="[ops.mse_loss], probes=['options'], options={'reduction': 'nonsense'}")
     result = run(pytester, body)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gradcheck_lab.errors import InvalidArgument
 
 # pytest is imported where it is needed: this package does not depend on it
 if TYPE_CHECKING:
+    from gradcheck_lab.probes import Probe
     from gradcheck_lab.probes.context import Context
     from gradcheck_lab.pytesting.marks import Target
     from gradcheck_lab.pytesting.session import Session
@@ -23,11 +24,12 @@ _PROBE_OF = {"opcheck": "registration"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """What is checked: an op, its inputs or specs, and options of its forward."""
+    """What is checked: an op, its inputs or specs, options of its forward, and by which probes."""
 
     op: Any
     inputs: tuple[Any, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any]
+    probes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +51,7 @@ class PlannedCheck:
         """
         key = (self.entry, target, frozenset(allow))
         if key not in session.cache:
-            session.cache[key] = self._checked(session, target, allow)
+            session.cache[key] = self._checked(session, target, allow, self.entry.probes)
         whole: Report = session.cache[key]
         report = _about(whole, self.promise)
         running = session.current
@@ -63,7 +65,7 @@ class PlannedCheck:
         report.raise_if_failed()
         return report
 
-    def _checked(self, session: Session, target: Target, allow: Collection[str], **arguments: Any) -> Report:
+    def _checked(self, session: Session, target: Target, allow: Collection[str], probes: Collection[str | Probe]) -> Report:
         from gradcheck_lab.check import check
         from gradcheck_lab.pytesting.fixture import drawn, placed_op
         from gradcheck_lab.pytesting.placement import placed
@@ -71,13 +73,14 @@ class PlannedCheck:
         seed = session.settings.seed
         inputs = drawn(self.entry.op, self.entry.inputs, target, seed)
         options = placed(dict(self.entry.options), target)
-        return check(placed_op(self.entry.op, target), *inputs, options=options, allow=set(allow), seed=seed, **arguments)
+        op = placed_op(self.entry.op, target)
+        return check(op, *inputs, options=options, probes=probes, allow=set(allow), seed=seed)
 
     def _tried(self, session: Session, target: Target) -> bool:
         """Whether the probe ran the user's code at all; none does where the comparison ended early."""
         from gradcheck_lab.probes import _FIRST
 
-        alone = self._checked(session, target, (), probes=(self.promise,))
+        alone = self._checked(session, target, (), (self.promise,))
         if alone.reasons or not alone.gradients:
             return False
         if self.promise == "registration":  # it runs the operator where nothing counts
@@ -85,7 +88,7 @@ class PlannedCheck:
         without = _nothing if self.promise in _FIRST else _repeated
         key = (self.entry, target, without)
         if key not in session.cache:
-            session.cache[key] = self._checked(session, target, (), probes=(without,)).evaluations
+            session.cache[key] = self._checked(session, target, (), (without,)).evaluations
         return bool(alone.evaluations != session.cache[key])
 
 
@@ -119,11 +122,12 @@ def parametrize_checks(
             raise InvalidArgument(f"probes names {name!r}, which is unknown; known: {', '.join(sorted(PROBES))}")
     if isinstance(entries, str) or not isinstance(entries, Sequence) or not entries:
         raise InvalidArgument("parametrize_checks was given no ops; pass a list: @gl.parametrize_checks([relu, linear])")
-    promises = [COMPARISON, *(name for name in PROBES if probes is None or name in probes)]
+    chosen = tuple(name for name in PROBES if probes is None or name in probes)
     cases = []
     for each in entries:
-        entry, name, marks = _entry(each, options or {})
-        cases += [pytest.param(PlannedCheck(entry, p), id=f"{name}-{p}", marks=marks) for p in promises]
+        entry, name, marks = _entry(each, options or {}, chosen)
+        for promise in (COMPARISON, *chosen):
+            cases.append(pytest.param(PlannedCheck(entry, promise), id=f"{name}-{promise}", marks=marks))
 
     def decorate(test: Test) -> Test:
         # the fixture is asked for even by a test that forgets it, so that checking nothing fails
@@ -133,7 +137,7 @@ def parametrize_checks(
     return decorate
 
 
-def _entry(given: Any, options: Mapping[str, Any]) -> tuple[Entry, str, Collection[Any]]:
+def _entry(given: Any, options: Mapping[str, Any], probes: tuple[str, ...]) -> tuple[Entry, str, Collection[Any]]:
     from gradcheck_lab.pytesting.fixture import described, name_of
 
     named, marks = None, ()
@@ -145,28 +149,32 @@ def _entry(given: Any, options: Mapping[str, Any]) -> tuple[Entry, str, Collecti
     name = str(named or name_of(op[0] if isinstance(op, tuple) else op))
     if not inputs and not described(op):
         raise InvalidArgument(f"{name} has no specs to draw its inputs from; pass them: ({name}, real('n d'), ...)")
-    return Entry(op, tuple(inputs), options), name, marks
+    return Entry(op, tuple(inputs), options, probes), name, marks
 
 
 def _about(whole: Report, promise: str) -> Report:
     """The part of a report that is about one promise."""
-    mine = tuple(finding for finding in whole.findings if _belongs(finding, promise, whole))
-    if promise == COMPARISON:
-        wrong = any(f.severity == "error" for f in mine) or any(g.verdict == "fail" for g in whole.gradients)
-        return replace(whole, findings=mine, verdict="fail" if wrong else "inconclusive" if whole.reasons else "pass")
-    broken = any(finding.severity == "error" for finding in mine)
-    return replace(whole, findings=mine, reasons=(), verdict="fail" if broken else "pass")
+    if promise != COMPARISON:
+        mine = tuple(finding for finding in whole.findings if _probe(finding) == promise)
+        broken = any(finding.severity == "error" for finding in mine)
+        return replace(whole, findings=mine, reasons=(), verdict="fail" if broken else "pass")
+    own = {(finding.gradient, finding.op) for finding in whole.findings if _probe(finding) is None}
+    wrong = {(gradient.name, gradient.op) for gradient in whole.gradients if gradient.verdict == "fail"}
+    # what a probe explains is found by both: its finding stands for the comparison's
+    mine = tuple(f for f in whole.findings if _probe(f) is None or (f.gradient, f.op) in wrong - own)
+    # a gradient whose findings are all allowed stays marked as wrong while another promise is broken
+    told = {(finding.gradient, finding.op) for finding in mine}
+    failed = [g for g in whole.gradients if g.verdict == "fail" and g.contaminated_by is None]
+    broken = any(f.severity == "error" for f in mine) or any((g.name, g.op) not in told for g in failed)
+    return replace(whole, findings=mine, verdict="fail" if broken else "inconclusive" if whole.reasons else "pass")
 
 
-def _belongs(finding: Finding, promise: str, whole: Report) -> bool:
-    """Whether a finding is about a promise; one that no probe's test has is about the comparison."""
+def _probe(finding: Finding) -> str | None:
+    """The probe whose promise a finding is about; None where that is the comparison."""
     from gradcheck_lab.probes import PROBES
 
     probe = _PROBE_OF.get(finding.probe, finding.probe)
-    if promise != COMPARISON:
-        return probe == promise
-    wrong = {(gradient.name, gradient.op) for gradient in whole.gradients if gradient.verdict == "fail"}
-    return probe not in PROBES or (finding.gradient, finding.op) in wrong
+    return probe if probe in PROBES else None
 
 
 def _nothing(context: Context) -> tuple[()]:

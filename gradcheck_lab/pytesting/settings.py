@@ -35,7 +35,7 @@ def read_settings(config: pytest.Config) -> Settings:
         dtypes=_dtypes(values["dtype"] or ()),
         examples=_number("examples", values["examples"], 1),
         seed=_number("seed", values["seed"], 0) or 0,
-        report=_report(_path(config, values["report"], "report" in from_file)),
+        report=None if hasattr(config, "workerinput") else _report(_path(config, values["report"], "report" in from_file)),
         save_failures=_path(config, values["save_failures"], "save_failures" in from_file),
         given=any(values.values()),
     )
