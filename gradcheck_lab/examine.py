@@ -42,6 +42,7 @@ class Examination:
     case: Case
     evaluations: dict[str, int]
     oracle: AutogradOracle = field(init=False)
+    plain: Subject = field(init=False)  # as it was given, which draws its own random numbers on every call
     comparisons: list[Comparison] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -102,7 +103,7 @@ class Examination:
         self.findings += [finding for comparison in compared for finding in comparison.findings]
 
     def _prepare(self) -> None:
-        given = self.case.inputs
+        given, self.plain = self.case.inputs, self.subject
         self.case = replace(self.case, inputs=tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in given))
         seed_all(self.case.seed)
         self.evaluations["forward"] += 1
@@ -119,6 +120,7 @@ class Examination:
             self.outputs = detached(self.recording.outputs)
         if self.recording.kind is not None:
             self.subject = replace(self.subject, kind=self.recording.kind)
+            self.plain = replace(self.plain, kind=self.recording.kind)
         for index, output in enumerate(self.recording.outputs):
             if not isinstance(output, torch.Tensor):
                 raise InvalidArgument(

@@ -85,7 +85,15 @@ def _elementwise(
         if estimate.error > _USEFUL * max(scale, 1e-12) and scale > 0:
             reason = f"the error bound of the {oracle.method}, {estimate.error:.1e}, is too wide to judge {slot.label}"
             return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
-    return replace(compared, findings=(*notes, *compared.findings))
+    return _sensitive(replace(compared, findings=(*notes, *compared.findings)), slot, oracle)
+
+
+def _sensitive(compared: Comparison, slot: Slot, oracle: NumericOracle) -> Comparison:
+    """Inconclusive where a gradient passed that would have passed whatever it was."""
+    if compared.result.verdict != "pass" or compared.sensitivity is None or compared.sensitivity < 1:
+        return compared
+    reason = f"the {oracle.method} is too coarse to judge {slot.label}: an error as large as the gradient would pass"
+    return replace(compared, result=replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
 
 
 def _kinks(
@@ -133,7 +141,7 @@ def _along_directions(
         if index in oracle.unseen:
             reason = f"{oracle.unseen[index]}, so {slot.label} was not judged there; pass reference="
             return Comparison(replace(result, verdict="inconclusive", reason=reason))
-        return Comparison(result, sensitivity=oracle.sensitivity.get(index))
+        return _sensitive(Comparison(result, sensitivity=oracle.sensitivity.get(index)), slot, oracle)
     return _located(slot, index, gradient, oracle)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -394,3 +395,48 @@ def test_stand_in_keeps_what_a_forward_gives_it() -> None:
     first, second = ctx.finish((a, b))
     assert first is a
     assert not second.requires_grad
+
+
+class TanhInNumpy(Function):
+    factor = 1.0
+
+    @staticmethod
+    def forward(ctx, x):  # type: ignore[no-untyped-def]
+        output = torch.from_numpy(np.tanh(x.detach().numpy()))
+        ctx.save_for_backward(output)
+        return output
+
+    @staticmethod
+    def backward(ctx, grad_output):  # type: ignore[no-untyped-def]
+        (output,) = ctx.saved_tensors
+        return TanhInNumpy.factor * grad_output * (1 - output * output)
+
+
+@pytest.mark.parametrize(("factor", "cause"), [(1.0, None), (0.0, "zero-gradient"), (3.0, "constant-factor"), (-1.0, "sign")])
+def test_numeric_oracle_tells_right_from_wrong(factor: float, cause: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TanhInNumpy, "factor", factor)
+    report = gl.check(TanhInNumpy, normal(4, 5))
+    assert report.oracle.startswith("complex step")
+    assert [finding.cause for finding in report.findings if finding.severity == "error"] == ([cause] if cause else [])
+    assert (report.verdict == "pass") == (cause is None)
+    sensitivity = report.sensitivity["x"]
+    assert cause is not None or (sensitivity is not None and sensitivity < 1e-8)
+
+
+class DropoutByDtype(Function):
+    @staticmethod
+    def forward(ctx, x, p):  # type: ignore[no-untyped-def]
+        mask = (torch.rand_like(x) >= p).to(x.dtype) / (1 - p)
+        ctx.save_for_backward(mask)
+        return x * mask
+
+    @staticmethod
+    def backward(ctx, grad_output):  # type: ignore[no-untyped-def]
+        return grad_output * ctx.saved_tensors[0], None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_dropout_that_draws_in_the_dtype_of_its_input_passes(dtype: torch.dtype) -> None:
+    report = gl.check(DropoutByDtype, normal(6, 5).to(dtype), 0.4)
+    assert report.verdict == "pass", report
+    assert {(finding.cause, finding.severity) for finding in report.findings} == {("stochastic", "note")}

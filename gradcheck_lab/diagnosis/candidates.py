@@ -141,8 +141,8 @@ def _inner_products(g: Term, given: list[Term], shape: torch.Size) -> Iterator[T
 
 
 def axis_sets(shape: torch.Size) -> list[tuple[int, ...]]:
-    """The sets of axes along which rows, groups or the whole lie, the fewest groups first; axes of size 1 add nothing."""
-    long = [axis for axis, n in enumerate(shape) if n > 1]
+    """The sets of axes along which rows, groups or the whole lie, the fewest groups first; none of only two elements."""
+    long = [axis for axis, n in enumerate(shape) if n > 2]
     if len(long) > 4:
         return [(axis,) for axis in long]
     sets = [axes for count in range(1, len(long) + 1) for axes in itertools.combinations(long, count)]

@@ -46,6 +46,8 @@ def rescaled(evidence: Evidence) -> Explanation | None:
         return None
     if abs(c + 1) <= tolerance_of(evidence) / 4:
         return Explanation("sign", "it is exactly -1 times the reference", f"negate the gradient of {evidence.name!r}")
+    if actual.numel() == 1 and named_constant(evidence, c) is None:
+        return None  # one number is a multiple of any other
     return constant_factor(evidence, c)
 
 

@@ -137,7 +137,7 @@ class AutogradOracle:
             case, rounding = self.case, None
             if simulate is not None:
                 u = 4 * unit_roundoff(simulate)  # two samples stand for every sound order of operations
-                rounding = SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16, torn=torn)
+                rounding = SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16, torn=torn, modulus=True)
                 assert case.grad_outputs is not None
                 case = replace(
                     case,
@@ -177,4 +177,4 @@ def _perturbed(value: Any, u: float, salt: int, torn: bool) -> Any:
     if not is_differentiable(value):
         return value
     wide = torch.complex128 if value.is_complex() else torch.float64
-    return perturb(value.detach().to(wide), u, salt, torn)
+    return perturb(value.detach().to(wide), u, salt, torn, modulus=True)

@@ -48,9 +48,9 @@ class SimulatedRounding(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
 
-    def __init__(self, u: float, salt: int, *, long_sums: bool, torn: bool = False) -> None:
+    def __init__(self, u: float, salt: int, *, long_sums: bool, torn: bool = False, modulus: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.u, self.salt, self.long_sums, self.torn = u, salt, long_sums, torn
+        self.u, self.salt, self.long_sums, self.torn, self.modulus = u, salt, long_sums, torn, modulus
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -101,15 +101,19 @@ class SimulatedRounding(TorchDispatchMode):
         if not (value.is_floating_point() or value.is_complex()) or value.requires_grad or value._is_zerotensor():
             return value  # a zero tensor has no memory that could be read
         growth = max(1.0, math.sqrt(terms) / 3)
-        return perturb(value, self.u * growth, self.salt, self.torn)
+        return perturb(value, self.u * growth, self.salt, self.torn, self.modulus)
 
 
-def perturb(value: torch.Tensor, u: float, salt: int, torn: bool = False) -> torch.Tensor:
+def perturb(value: torch.Tensor, u: float, salt: int, torn: bool = False, modulus: bool = False) -> torch.Tensor:
     """Multiply each element by 1 ± u; equal elements get equal signs. `value` keeps its shape and dtype.
 
-    Both parts of a complex number move by u times its modulus: a part in which the terms of a product cancel has few digits.
+    With `modulus` both parts of a complex number move by u times its modulus, as a product moves them; without it each moves
+    by its own size, as where an imaginary part carries a derivative (complex step).
     """
     u = max(u, float(torch.finfo(value.dtype).eps))
+    if value.is_complex() and not modulus:
+        parts = torch.view_as_real(value.resolve_conj())
+        return torch.view_as_complex(perturb(parts, u, salt, torn))
     if value.is_complex():
         return value + u * value.abs() * torch.complex(signs(value.real, salt, torn), signs(value.imag, ~salt, torn))
     return value * (1 + signs(value, salt, torn) * u)

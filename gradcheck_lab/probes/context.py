@@ -100,7 +100,7 @@ class Context:
         """Examine a derived case against the oracle; None where the forward or the oracle does not take it."""
         from gradcheck_lab.examine import Examination
 
-        subject = replace(self.base.subject, constants=self.base.subject.constants | skip)
+        subject = replace(self.base.plain, constants=self.base.subject.constants | skip)
         found = Examination(
             subject,
             case,

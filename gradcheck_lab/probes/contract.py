@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import torch
@@ -97,9 +96,13 @@ def cuts_by_constants(context: Context, case: Case) -> bool:
         return False
     before, after = _cuts(context, context.case.inputs, case), _cuts(context, case.inputs, case)
     for a, b in pairs:
-        mine = Counter(cut[1:] for cut in before if cut[0] == a)
+        mine = {cut[1:] for cut in before if cut[0] == a}
         within = [cut for cut in mine if (cut[0] == "slice" and cut[2] < a) or (cut[0] == "select" and 0 < cut[1] < a)]
-        if within and mine == Counter(cut[1:] for cut in after if cut[0] == b):
+        # a slice to the end of a shorter axis is no cut of it
+        there = {(kind, min(start, b), stop) for kind, start, stop in mine if kind == "select" or start or stop < b}
+        found = {cut[1:] for cut in after if cut[0] == b}
+        shared = any(other == b and size != a for size, other in pairs)  # axes of other sizes are as long now
+        if within and (there == found or (shared and there <= found)):
             return True
     return False
 
@@ -112,10 +115,12 @@ def _cuts(context: Context, inputs: tuple[Any, ...], case: Case) -> list[Cut]:
 
 
 def work(context: Context, inputs: tuple[Any, ...], case: Case) -> tuple[int, int]:
-    """How many operations the forward takes, more for a longer axis that it loops over; the elements of its largest result."""
+    """How many operations forward and backward take, more for an axis that they loop over; the largest result's elements."""
     watch = _Watch()
     with watch:
-        context.record(Case(inputs, case.options, None, case.seed))
+        recording = context.record(Case(inputs, case.options, None, case.seed))
+        if not isinstance(recording, Exception):
+            context.backward(recording, tuple(torch.ones_like(o) for o in recording.outputs), case.seed)
     return watch.count, watch.largest
 
 
@@ -141,7 +146,7 @@ class _Watch(TorchDispatchMode):
             start = start + size if start < 0 else start
             stop = int(args[3]) if name == "slice" and len(args) > 3 and args[3] is not None else _END
             if start or stop < size:
-                self.cuts.append((size, name, start, min(stop, _END) if stop < size else _END))
+                self.cuts.append((size, name, min(start, size), stop if stop < size else _END))
         result = func(*args, **(kwargs or {}))
         if isinstance(result, torch.Tensor):
             self.largest = max(self.largest, result.numel())

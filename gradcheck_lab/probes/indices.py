@@ -40,18 +40,32 @@ def indices(context: Context) -> Iterator[Finding]:
 
 
 def _repeated(value: torch.Tensor) -> torch.Tensor:
-    """Three of the given values in turn, none equally often."""
+    """Three of the given values in turn, none equally often; whole rows where each is a tuple of different ones."""
+    if _tuples(value):
+        return value[_repeated(torch.arange(value.shape[0], device=value.device))]
     flat = value.reshape(-1)
     few = flat[:: max(1, flat.numel() // 3)][:3]
     order = torch.tensor([0, 1, 0, 2, 0, 1], device=value.device) % few.numel()
     return few[order.repeat(flat.numel() // 6 + 1)[: flat.numel()]].reshape(value.shape)
 
 
+def _tuples(value: torch.Tensor) -> bool:
+    """Whether the rows are tuples of different indices, as the edges of a graph are."""
+    if value.ndim < 2 or not 2 <= value.shape[-1] <= 4 or value.shape[0] < 2:
+        return False
+    ordered = value.reshape(-1, value.shape[-1]).sort(-1).values
+    return bool((ordered.diff(dim=-1) != 0).all())
+
+
 def _equal(value: torch.Tensor) -> torch.Tensor:
+    if _tuples(value):
+        return value[:1].expand(value.shape).clone()
     return value.reshape(-1)[:1].expand(value.numel()).clone().reshape(value.shape)
 
 
 def _bounds(value: torch.Tensor) -> torch.Tensor:
+    if _tuples(value) and value.shape[-1] % 2:
+        return value
     low, high = value.min(), value.max()
     flat = torch.where(torch.arange(value.numel(), device=value.device) % 2 == 0, low, high)
     return flat.reshape(value.shape)

@@ -115,7 +115,9 @@ class Letters:
     def _value(
         self, index: int, value: torch.Tensor, shape: tuple[int, ...], sizes: Sizes, generator: torch.Generator
     ) -> torch.Tensor:
-        if is_differentiable(value) or value.dtype == torch.bool or not value.numel():
+        if value.dtype == torch.bool:
+            return _mixed_rows(value, resembling(value, shape, generator))
+        if is_differentiable(value) or not value.numel():
             return resembling(value, shape, generator)
         low, high = int(value.min()), int(value.max())
         bound = sizes.get(self.classes.get(index, ""))
@@ -125,6 +127,18 @@ class Letters:
             return drawn.to(value.device, value.dtype)
         picked = resembling(value, shape, generator)
         return picked.clamp(max=bound - 1) if bound else picked
+
+
+def _mixed_rows(given: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    """A mask none of whose rows is of one kind throughout where no row of the given one is: that is a case apart."""
+    if not given.numel() or not drawn.numel() or not drawn.ndim or drawn.shape[-1] < 2 or not given.ndim:
+        return drawn
+    for kind in (True, False):
+        if not bool((given == kind).all(-1).any()):
+            whole = (drawn == kind).all(-1)
+            drawn = drawn.clone()
+            drawn[..., 0] = torch.where(whole, not kind, drawn[..., 0])
+    return drawn
 
 
 def letters_of(given: Sequence[Any], specs: Sequence[Spec]) -> Letters:

@@ -30,7 +30,10 @@ _LOOKS_LIKE: dict[str, frozenset[str]] = {
         "stale-state not-linear input-layout upstream-layout nondeterministic accumulates-across-calls mutates-saved "
         "reused-buffer value-dependent size-specialised".split()
     ),
-    "random-replay": frozenset("not-linear input-layout upstream-layout nondeterministic mutates-saved stale-state".split()),
+    "random-replay": frozenset(
+        "not-linear input-layout upstream-layout nondeterministic mutates-saved stale-state option-specialised "
+        "value-dependent size-specialised".split()
+    ),
     "stale-state": frozenset("value-dependent overflow non-finite masked-branch outside-subdifferential".split()),
     "mutates-saved": frozenset({"stale-state"}),
     "reused-buffer": frozenset("not-linear input-layout upstream-layout stale-state".split()),

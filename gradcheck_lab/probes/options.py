@@ -65,7 +65,7 @@ def _placed(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]
     subject, base = context.base.subject, copy(context.base)
     if subject.user is not None and not changes.keys() <= {*subject.names, *context.case.options}:
         try:
-            base.subject = adapt(subject.user, given, dict(changes))
+            base.subject = base.plain = adapt(subject.user, given, dict(changes))
         except InvalidArgument:  # it lies behind an argument without a default
             return None
         given = base.subject.inputs

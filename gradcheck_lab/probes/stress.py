@@ -101,6 +101,7 @@ class Stress:
     large: bool = False
     tied: bool = False
     near_zero: bool = False
+    entry: bool = False  # single entries unlike the others, which data may hold and a weight does not
     free: bool = False  # whatever range or sign the given values have
 
 
@@ -109,9 +110,9 @@ TWO_ZEROS = Stress("two zeros in each row", two_zeros, near_zero=True)
 ALL_ZERO = Stress("all values zero", all_zero, tied=True, near_zero=True)
 WHOLE = Stress("whole numbers: ties and bounds", whole_numbers)
 EQUAL = Stress("all values equal", all_equal, tied=True, near_zero=True)
-DOMINATED = Stress("one entry of 50 that dominates each row", dominated, large=True)
-MASKED = Stress("one entry of -1e4 in each row, as masks leave it", masked, large=True)
-SPREAD = Stress("values from -30 to 30", spread, large=True)
+DOMINATED = Stress("one entry of 50 that dominates each row", dominated, large=True, entry=True)
+MASKED = Stress("one entry of -1e4 in each row, as masks leave it", masked, large=True, entry=True)
+SPREAD = Stress("values from -30 to 30", spread, large=True, entry=True)
 TIES = Stress("two equal largest and three equal smallest values in each row", some_ties, tied=True)
 TINY = Stress("values of about 1e-8", tiny, near_zero=True)
 SMALL = Stress("values of about 1e-4", small, near_zero=True)

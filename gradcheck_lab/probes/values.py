@@ -39,7 +39,9 @@ def values(context: Context) -> Iterator[Finding]:
     as_called = cut_down(context, wide, _ROWS)
     others = [i for i, v in enumerate(as_called) if is_differentiable(v) and not v.is_complex() and i not in constants]
     own = [(as_called, (stress,), [i]) for i in others if (stress := unlike(as_called[i])) is not None]
-    general = [(given, group, which) for group in GROUPS if which]
+    rows = [i for i in which if _carries_rows(context, i)]
+    general = [(given, group, rows if group[0].entry else which) for group in GROUPS]
+    general = [each for each in general if each[2]]
     for inputs, group, changed in (*general, *own[:_OWN]):
         for finding in _tried(context, inputs, group, changed):
             if excluded is None:
@@ -48,6 +50,13 @@ def values(context: Context) -> Iterator[Finding]:
             if key[:2] not in excluded and key not in reported and not _implied(finding, reported):
                 reported.add(key)
                 yield finding
+
+
+def _carries_rows(context: Context, index: int) -> bool:
+    """Whether an input has the rows of an output: data and scores hold single large entries, and weights do not."""
+    outputs = [g for g in context.case.grad_outputs or () if g.ndim]
+    shape = context.case.inputs[index].shape
+    return not outputs or any(not g.shape[0] or g.shape[0] in shape for g in outputs)
 
 
 def _masked(context: Context) -> Iterator[Finding]:
@@ -91,7 +100,7 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
             if (problem.op, problem.gradient) not in seen and not repeated_rows(narrow, problem):
                 seen.add((problem.op, problem.gradient))
                 yield _finding(context, given, narrow, stress, problem, inputs)
-    if not seen and not any(stress.free for stress in group):
+    if not seen and not any(stress.free or stress.entry for stress in group):
         for problem in trial.problems:
             yield _finding(context, given, trial, group[0], problem, which)
 
