@@ -1,6 +1,6 @@
 """What the pytest plugin adds to a run that has nothing to do with gradients: milliseconds, and the modules that it imports.
 
-Imports the plugin into a process that has pytest, and runs one empty test with it and with `-p no:gradcheck`, in turn, each in a
+Imports the plugin into a process that has pytest, and runs one empty test with it and with `-p no:gradcheck`, each in a
 fresh process. Other work on the machine only ever adds time, so the least processor times count; those of whole runs need an
 idle machine to differ by the plugin alone.
 Run it as `python benchmarks/plugin_startup.py`.
