@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 # Hypothesis is imported on use, so that naming gl.fuzz stays quick.
 
 # of blocks that kernels work in, and what lies beside their multiples
-_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33)
-_DTYPES = (torch.float64, torch.float64, torch.float64, torch.float32)
+SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33)
+DTYPES = (*[torch.float64] * 7, torch.float32)
 
 
 def fuzz(
@@ -116,7 +116,7 @@ class Plan:
         started = time.perf_counter()
         with preserved_randomness(self.seed):
             dtypes = self._dtypes()
-            coding = Coding(self.signatures, _SIZES, dtypes, self._drawn_options())
+            coding = Coding(self.signatures, SIZES, dtypes, self._drawn_options())
             drawn = strategies.written_by(coding)
             search = Search(
                 self.examiner, drawn, self.max_examples, self.seed, self._key(), coding.read, self.on_example
@@ -136,7 +136,7 @@ class Plan:
         """The dtypes that the forward takes: those of its parameters, or float32 where float64 raises."""
         in_float64, in_float32 = (self._ordinary(self.signatures[0], dtype) for dtype in (torch.float64, torch.float32))
         narrow_only = self._raises(in_float64) and not self._raises(in_float32)
-        return (torch.float32,) if narrow_only else _DTYPES
+        return (torch.float32,) if narrow_only else DTYPES
 
     def _raises(self, case: Case) -> bool:
         report = self._check(case, ())

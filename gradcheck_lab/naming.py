@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 _ENGINE = frozenset(
@@ -21,10 +21,7 @@ def input_names(function: Callable[..., Any], count: int) -> tuple[str, ...]:
     >>> input_names(lambda x, *rest: x, 3)
     ('x', 'rest[0]', 'rest[1]')
     """
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
+    parameters = _parameters(function) or ()
     names: list[str] = []
     for parameter in parameters:
         if parameter.kind is parameter.VAR_POSITIONAL:
@@ -39,15 +36,31 @@ def input_names(function: Callable[..., Any], count: int) -> tuple[str, ...]:
 
 def option_names(function: Callable[..., Any], inputs: int) -> tuple[str, ...] | None:
     """Return what `function` accepts as keywords after `inputs` positional arguments; None when it takes any."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
+    parameters = _parameters(function)
+    if parameters is None:
         return None
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
     positional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD or p.kind is p.POSITIONAL_ONLY]
     free = [p.name for p in positional[inputs:] if p.kind is p.POSITIONAL_OR_KEYWORD]
     return tuple(free + [p.name for p in parameters if p.kind is p.KEYWORD_ONLY])
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...] | None:
+    """The parameters of a function; None where they cannot be read. A plain function is read once."""
+    if isinstance(function, FunctionType):
+        return _read_once(function)
+    return _read(function)
+
+
+def _read(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...] | None:
+    try:
+        return tuple(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+
+
+_read_once = lru_cache(maxsize=256)(_read)
 
 
 def assigned_names() -> tuple[str, ...]:

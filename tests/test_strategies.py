@@ -6,13 +6,15 @@ from functools import cache
 import pytest
 import torch
 from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
 
 from gradcheck_lab import ops
 from gradcheck_lab.case import Case
+from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.op import Op
 from gradcheck_lab.ops import add, linear, matmul, mse_loss, relu, softmax_cross_entropy
-from gradcheck_lab.specs import integers, mask, one_hot, positive, real
-from gradcheck_lab.strategies import LAYOUTS, PROFILES, calls
+from gradcheck_lab.specs import Spec, integers, labels, mask, nonzero, one_hot, positive, probabilities, real
+from gradcheck_lab.strategies import LAYOUTS, PROFILES, calls, rank1_trap, tensors
 
 EVERY = tuple(op for family in ops.FAMILIES.values() for op in family)
 broadcast = Op(lambda a, b: a + b, name="broadcast", specs=(real("#n 3"), real("#n 3")))
@@ -66,7 +68,12 @@ REACHED: dict[str, tuple[Op, Callable[[Case], bool]]] = {
     "labels": (softmax_cross_entropy, lambda case: not case.inputs[1].is_floating_point()),
     "vectors": (mse_loss, lambda case: case.inputs[0].ndim == 1),
     "zeros": (relu, lambda case: 0 < case.inputs[0].count_nonzero() < case.inputs[0].numel()),
-    "ties": (relu, lambda case: case.inputs[0].numel() > 3 and len(case.inputs[0].abs().unique()) == 2),
+    "ties": (relu, lambda case: 1 < len(case.inputs[0].unique()) < case.inputs[0].numel() and bool(case.inputs[0].all())),
+    "whole": (relu, lambda case: case.inputs[0].numel() > 3 and len(case.inputs[0].abs().unique()) == 2),
+    "equal": (relu, lambda case: case.inputs[0].numel() > 1 and len(case.inputs[0].unique()) == 1),
+    "offset": (relu, lambda case: case.inputs[0].storage_offset() == 1 and case.inputs[0].is_contiguous()),
+    "expanded": (relu, lambda case: case.inputs[0].numel() > 1 and 0 in case.inputs[0].stride()),
+    "one-class": (softmax_cross_entropy, lambda case: case.inputs[1].numel() > 2 and len(case.inputs[1].unique()) == 1),
     "large": (relu, lambda case: bool((case.inputs[0].abs() > 1e3).any())),
     "tiny": (relu, lambda case: bool(((case.inputs[0] != 0) & (case.inputs[0].abs() < 1e-6)).any())),
     "transposed": (relu, lambda case: transposed(case.inputs[0])),
@@ -127,3 +134,67 @@ def test_profile_stays_within_the_dtype(profile: str, dtype: torch.dtype) -> Non
     shaped = PROFILES[profile](value, generator)
     assert shaped.dtype == dtype
     assert bool(torch.isfinite(shaped * shaped).all())
+
+
+KINDS: dict[str, tuple[Spec, Callable[[torch.Tensor], bool]]] = {
+    "positive": (positive("n d"), lambda value: bool((value > 0).all())),
+    "nonzero": (nonzero("n d"), lambda value: bool((value != 0).all())),
+    "probabilities": (probabilities("n d"), lambda value: torch.allclose(value.sum(-1), torch.ones(value.shape[:-1]).double())),
+    "one-hot": (one_hot("n d"), lambda value: bool((value.sum(-1) == 1).all()) and bool(((value == 0) | (value == 1)).all())),
+    "integers": (integers("n d", low=-3, high=2), lambda value: bool(((value >= -3) & (value < 2)).all())),
+    "mask": (mask("n d"), lambda value: value.dtype == torch.bool),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_drawn_value_is_of_its_kind(name: str) -> None:
+    spec, holds = KINDS[name]
+
+    @given(tensors(spec))
+    def kept(value: torch.Tensor) -> None:
+        assert value.ndim == 2
+        assert 0 in value.shape or holds(value)
+
+    kept()
+
+
+@given(tensors("real('*b n')", labels("*b", classes="n"), "real('n 3')"))
+def test_letters_are_one_size_in_all_tensors(drawn: tuple[torch.Tensor, ...]) -> None:
+    x, index, table = drawn
+    assert x.shape[:-1] == index.shape
+    assert table.shape == (x.shape[-1], 3)
+    assert not index.numel() or 0 <= int(index.min()) <= int(index.max()) < x.shape[-1]
+
+
+def test_numbers_drawn_one_by_one_shrink_too() -> None:
+    drawn = tensors(real("n"), elements=st.integers(-50, 50).map(float))
+    found = find(drawn, lambda value: bool((value > 7).any()), settings=settings(database=None, derandomize=True))
+    assert found.tolist() == [8.0]
+
+
+def mean_square(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return ((prediction - target) ** 2).mean()
+
+
+@given(rank1_trap())
+def test_rank1_trap_is_a_pair_of_as_many_elements_that_broadcasts(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    prediction, target = pair
+    assert sorted((prediction.ndim, target.ndim)) == [1, 2]
+    assert prediction.numel() == target.numel() > 1
+    assert (prediction - target).numel() == prediction.numel() ** 2
+
+
+def test_rank1_trap_catches_a_mean_square_that_broadcasts() -> None:
+    @settings(database=None)
+    @given(rank1_trap())
+    def one_term_per_element(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+        assert torch.allclose(mean_square(*pair), mean_square(pair[0].reshape(-1), pair[1].reshape(-1)))
+
+    with pytest.raises(AssertionError):
+        one_term_per_element()
+
+
+@given(rank1_trap())
+def test_mse_loss_of_the_library_refuses_the_rank1_trap(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    with pytest.raises(InvalidArgument):
+        mse_loss(*pair)

@@ -99,6 +99,7 @@ class Examiner:
         base = Examination(
             subject, replace(case, inputs=subject.inputs), self.evaluations, has_reference=self.reference is not None
         )
+        base.plain = subject  # a base that is not run: each drawn call stands for itself
         context = Context(base)
         found = attempt(context, base.case, numeric=bool(self.numeric))
         if self.numeric is None and found is None:
@@ -165,6 +166,7 @@ class Examiner:
 
     def _mass(self, trial: Trial) -> tuple[Finding, ...]:
         base = Examination(trial.examination.subject, trial.case, self.evaluations)
+        base.plain = base.subject
         try:
             return tie_mass(Context(base), trial, (EQUAL,))
         except Exception:  # no autograd pass to tell the derivative along all tied values
