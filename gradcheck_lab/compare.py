@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from gradcheck_lab.check import environment, verdict_of
-from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, result_of, wrong_finding
+from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, result_of
+from gradcheck_lab.comparison_findings import wrong_finding
 from gradcheck_lab.diagnosis import Evidence, PartialGradient, explain
 from gradcheck_lab.diagnosis.fan_out import overwritten
 from gradcheck_lab.errors import InvalidArgument

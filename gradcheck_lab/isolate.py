@@ -13,7 +13,8 @@ import torch
 
 from gradcheck_lab.adapters.op import adapt_op
 from gradcheck_lab.case import Case, copy_inputs, is_differentiable
-from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, number
+from gradcheck_lab.comparison import Comparison, Slot, compare_gradient
+from gradcheck_lab.comparison_findings import number
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles.autograd import AutogradOracle, Pass

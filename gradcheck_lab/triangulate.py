@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_lab.case import is_differentiable, seed_all
-from gradcheck_lab.comparison import show
+from gradcheck_lab.comparison_findings import show
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.isolate import detached
 from gradcheck_lab.op import as_tuple

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradcheck_lab.case import Case, is_differentiable, preserved_randomness
+from gradcheck_lab.case import Case, is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.probes.context import Context
+from gradcheck_lab.probes.excuses import excused, marginal, truth_of
 from gradcheck_lab.probes.kinks import Ramps
+from gradcheck_lab.probes.randomness import draws_random
 from gradcheck_lab.report import Finding
-from gradcheck_lab.subject import Key
-from gradcheck_lab.tolerance import judge, unit_roundoff
 
 if TYPE_CHECKING:
     from gradcheck_lab.examine import Examination
@@ -52,7 +50,7 @@ class Trial:
         index = self.index(finding)
         if index is None or index >= len(self.examination.returned):
             return None
-        actual, truth = self.examination.returned[index], _truth(self.examination, index)
+        actual, truth = self.examination.returned[index], truth_of(self.examination, index)
         if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape:
             return None
         return actual.detach(), truth
@@ -103,30 +101,9 @@ def _fresh(context: Context, found: Examination, lane: bool) -> tuple[Finding, .
         if (f.op, f.gradient) not in known
         and f.cause not in dtype_only
         and not (widened and not lane and f.cause == "raises" and "dtype" in f"{f.message} {f.explanation}")
-        and not _marginal(found, f)
-        and not _excused(found, f, ramps)
+        and not marginal(found, f)
+        and not excused(found, f, ramps)
     )  # fmt: skip
-
-
-def draws_random(seed: int) -> bool:
-    """Whether the run that was just made, seeded by `seed`, drew random numbers; the generators are left as they were."""
-    after = random_states()
-    with preserved_randomness(seed):
-        return not same_states(random_states(), after)
-
-
-def random_states() -> tuple[Any, ...]:
-    """The states of torch's, Python's and NumPy's global generators."""
-    numpy = sys.modules.get("numpy")
-    drawn = None if numpy is None else numpy.random.get_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    words = None if drawn is None else (drawn[1].tobytes(), drawn[2])
-    return torch.get_rng_state(), random.getstate(), words, [state.tolist() for state in cuda]
-
-
-def same_states(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-    """Whether no generator moved between two states."""
-    return torch.equal(a[0], b[0]) and a[1:] == b[1:]
 
 
 def blank(context: Context, **changes: Any) -> Case:
@@ -164,55 +141,6 @@ def shapes_text(context: Context, inputs: Sequence[Any], only: Sequence[int] | N
     )
 
 
-def resembling(given: torch.Tensor, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
-    """Values like those of `given` in another shape: drawn among them, apart from one another, with their structure."""
-    count = 1
-    for size in shape:
-        count *= size
-    flat = given.detach().reshape(-1)
-    if not flat.numel():
-        fresh = torch.randn(count, generator=generator, dtype=torch.float64)
-        return fresh.to(given.device, given.dtype).reshape(tuple(shape))
-    picked = flat[torch.randint(0, flat.numel(), (count,), generator=generator).to(flat.device)]
-    if is_differentiable(given):
-        whole = bool((flat == flat.real.round() if flat.is_complex() else flat == flat.round()).all())
-        if not whole:
-            jitter = 1 + 0.2 * (torch.rand(count, generator=generator, dtype=torch.float64) - 0.5)
-            picked = picked * jitter.to(picked.device, picked.real.dtype if picked.is_complex() else picked.dtype)
-    return structured(given, picked.reshape(tuple(shape)))
-
-
-def structured(given: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Give `value` what holds of `given`: range [0, 1], rows that sum to one, symmetry, a triangle, sorted rows."""
-    if not is_differentiable(given) or given.is_complex() or not given.numel() or not value.numel() or not value.ndim:
-        return value
-    low, high = float(given.min()), float(given.max())
-    if low >= 0 and high <= 1:
-        value = value.abs().clamp(max=1)
-        sums = given.double().sum(-1) if given.ndim else given.double()
-        if given.ndim and given.shape[-1] > 1 and bool(((sums - 1).abs() < 1e-3).all()):
-            return _one_per_row(given, value)
-    elif low >= 0:
-        value = value.abs()
-    if min(given.ndim, value.ndim) >= 2 and given.shape[-1] == given.shape[-2] > 1 and value.shape[-1] == value.shape[-2]:
-        if torch.equal(given, given.mT):
-            return (value + value.mT) / 2
-        for keep in (torch.tril, torch.triu):
-            if torch.equal(given, keep(given)):
-                return keep(value)
-    if given.ndim and given.shape[-1] > 3 and bool((given.diff(dim=-1) > 0).all()):
-        return value.sort(-1).values
-    return value
-
-
-def _one_per_row(given: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    if bool(((given == 0) | (given == 1)).all()):
-        place = torch.rand(value.shape, generator=torch.Generator().manual_seed(value.numel()))
-        return (place == place.amax(-1, keepdim=True)).to(value)
-    value = value + 0.05
-    return value / value.sum(-1, keepdim=True)
-
-
 def valid(context: Context, case: Case) -> bool:
     """Whether an op's own specs and validators let the case through."""
     op = context.base.subject.op
@@ -238,73 +166,6 @@ def _finite_forward(context: Context, case: Case) -> bool:
 def _known(context: Context) -> set[tuple[str | None, str | None]]:
     known = {(f.op, f.gradient) for f in context.base.findings if f.severity == "error"}
     return known | {(None, context.name(i)) for i in context.wrong}
-
-
-def _truth(examination: Examination, index: int) -> torch.Tensor | None:
-    try:
-        found = examination.oracle.truth().gradients.get(Key("input", index))
-    except Exception:  # no truth, as where the forward cannot be followed
-        return None
-    return None if found is None else found.detach()
-
-
-def _marginal(examination: Examination, finding: Finding) -> bool:
-    result = next(
-        (c.result for c in examination.comparisons if (c.result.name, c.result.op) == (finding.gradient, finding.op)), None
-    )
-    if result is None:
-        return False
-    return 0 < result.budget_used < _MARGIN or _amplified(examination, finding)
-
-
-def _amplified(examination: Examination, finding: Finding) -> bool:
-    """Whether the error is what large values make of rounding: a product of two values of size X is off by u X²."""
-    names, inputs = examination.subject.names, examination.case.inputs
-    if finding.gradient not in names or finding.op:
-        return False
-    index = names.index(finding.gradient)
-    actual, truth = examination.returned[index] if index < len(examination.returned) else None, _truth(examination, index)
-    if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape or not truth.numel():
-        return False
-    sizes = [float(v.abs().max()) for v in inputs if is_differentiable(v) and v.numel()]
-    largest = max([1.0, *sizes])
-    if largest < 10 or not bool(torch.isfinite(actual).all()):
-        return False
-    upstream = [g for g in examination.case.grad_outputs or () if g.numel()]
-    # where the truth cancels, its terms are as large as the upstream; in float64 that hides nothing
-    share = [1 if actual.dtype == torch.float64 else g.numel() for g in upstream]
-    scale = max([float(truth.abs().max()), *(float(g.abs().max()) / n for g, n in zip(upstream, share, strict=True))])
-    error = float((actual.to(truth) - truth).abs().max())
-    return error <= 64 * unit_roundoff(actual.dtype) * largest**2 * scale
-
-
-def _excused(examination: Examination, finding: Finding, ramps: Ramps) -> bool:
-    """Whether the gradient is a subgradient at a tie, or right at the precision that the forward itself works in."""
-    names = examination.subject.names
-    if finding.gradient not in names or finding.op:
-        return False
-    index = names.index(finding.gradient)
-    actual, truth = examination.returned[index] if index < len(examination.returned) else None, _truth(examination, index)
-    if truth is None or not isinstance(actual, torch.Tensor) or actual.shape != truth.shape or truth.is_complex():
-        return False
-    if finding.cause == "wrong-dtype" or not truth.numel():
-        return False
-    inside = _inside(examination)
-    if inside is not None and judge(actual, truth, inside, roundings=64 if inside == torch.float32 else 4).passed:
-        return True
-    return finding.cause != "non-finite" and ramps.admits(index, actual.detach(), truth)
-
-
-def _inside(examination: Examination) -> torch.dtype | None:
-    """The narrower dtype that the forward works in: all its outputs are numbers of it, and its inputs are not."""
-    inputs = [v.double() for v in examination.oracle.case.inputs if is_differentiable(v) and not v.is_complex()]
-    outputs = [o.detach().double() for o in examination.oracle.truth().outputs if is_differentiable(o) and not o.is_complex()]
-    if not outputs or sum(o.numel() for o in outputs) < 4 or all(torch.equal(o, o.round()) for o in outputs):
-        return None
-    for dtype in (torch.bfloat16, torch.float16, torch.float32):
-        if all(torch.equal(o.to(dtype).double(), o) for o in outputs):
-            return dtype if any(not torch.equal(v.to(dtype).double(), v) for v in inputs) else None
-    return None
 
 
 def already_wrong(context: Context, given: tuple[Any, ...]) -> set[tuple[str | None, str | None]]:

@@ -25,7 +25,7 @@ from gradcheck_lab.oracles.second_order import (
 )
 from gradcheck_lab.probes.calls import compared
 from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import draws_random
+from gradcheck_lab.probes.randomness import draws_random
 from gradcheck_lab.probes.second_order_points import Point, Points, Stopped, filled
 from gradcheck_lab.probes.second_order_rows import Row, moved, row_of, smooth_between, within_noise
 from gradcheck_lab.probes.second_order_words import missing, raised, refused, wrong, wrong_by_numbers

@@ -12,7 +12,8 @@ import torch
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import blank, resembling, valid
+from gradcheck_lab.probes.derived import blank, valid
+from gradcheck_lab.probes.resembling import resembling
 from gradcheck_lab.specs import Spec, bind
 
 Sizes = Mapping[str, int]

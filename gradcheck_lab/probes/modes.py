@@ -10,7 +10,8 @@ import torch
 
 from gradcheck_lab.case import seed_all
 from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import attempt, blank, random_states, same_states, wide_inputs
+from gradcheck_lab.probes.derived import attempt, blank, wide_inputs
+from gradcheck_lab.probes.randomness import random_states, same_states
 from gradcheck_lab.report import Finding
 
 

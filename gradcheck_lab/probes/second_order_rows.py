@@ -16,7 +16,7 @@ from gradcheck_lab.oracles.directional import inner, rms, widened
 from gradcheck_lab.oracles.guard import Guarded
 from gradcheck_lab.oracles.second_order import Graph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import structured
+from gradcheck_lab.probes.resembling import structured
 from gradcheck_lab.tolerance import Judgement, judge, unit_roundoff
 
 _NEAR = 2.0**-6

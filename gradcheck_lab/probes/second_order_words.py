@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from gradcheck_lab.comparison import show, worst_line
+from gradcheck_lab.comparison_findings import show, worst_line
 from gradcheck_lab.isolate import user_traceback
 from gradcheck_lab.oracles.guard import Guarded
 from gradcheck_lab.oracles.second_order import Graph

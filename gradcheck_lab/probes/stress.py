@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.case import is_differentiable
-from gradcheck_lab.probes.derived import structured
+from gradcheck_lab.probes.resembling import structured
 
 Pattern = Callable[[torch.Tensor], torch.Tensor]
 _TIED = 0.7123  # no bound of any usual clamp, hinge or knot

@@ -14,7 +14,7 @@ from gradcheck_lab.oracles.directional import Directions, inner, problem_of, qui
 from gradcheck_lab.oracles.finite_difference import directional
 from gradcheck_lab.probes.calls import compared
 from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import draws_random
+from gradcheck_lab.probes.randomness import draws_random
 from gradcheck_lab.subject import Key
 from gradcheck_lab.tolerance import unit_roundoff
 

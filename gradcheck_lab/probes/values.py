@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.case import is_differentiable
-from gradcheck_lab.comparison import number, show
+from gradcheck_lab.comparison_findings import number, show
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import Trial, already_wrong, attempt, blank, repeated_rows, wide_inputs
 from gradcheck_lab.probes.kinks import Ramps

@@ -15,8 +15,9 @@ from gradcheck_lab.oracles.directional import rms, widened
 from gradcheck_lab.oracles.rounding import perturb
 from gradcheck_lab.probes.calls import compared
 from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import draws_random, structured
 from gradcheck_lab.probes.forward_mode import overrides
+from gradcheck_lab.probes.randomness import draws_random
+from gradcheck_lab.probes.resembling import structured
 from gradcheck_lab.report import Finding
 from gradcheck_lab.tolerance import judge, unit_roundoff
 
