@@ -98,7 +98,7 @@ def huber(draw: Draw) -> Rule:
 def log_cosh(draw: Draw) -> Rule:
     def forward(a: Tensor, b: Tensor) -> Tensor:
         d = a - b
-        return (d + torch.nn.functional.softplus(-2 * d) - math.log(2)).mean()
+        return (torch.logaddexp(d, -d) - math.log(2)).mean()
 
     def backward(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Any:
         grad = torch.tanh(a - b) * (g / a.numel())
