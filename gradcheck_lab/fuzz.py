@@ -116,6 +116,7 @@ class Plan:
         started = time.perf_counter()
         with preserved_randomness(self.seed):
             dtypes = self._dtypes()
+            self.examiner.excused = self._excused(dtypes[0])
             coding = Coding(self.signatures, SIZES, dtypes, self._drawn_options())
             drawn = strategies.written_by(coding)
             search = Search(
@@ -137,6 +138,15 @@ class Plan:
         in_float64, in_float32 = (self._ordinary(self.signatures[0], dtype) for dtype in (torch.float64, torch.float32))
         narrow_only = self._raises(in_float64) and not self._raises(in_float32)
         return (torch.float32,) if narrow_only else DTYPES
+
+    def _excused(self, dtype: torch.dtype) -> frozenset[tuple[str | None, str | None]]:
+        """The gradients that on an ordinary call are wrong for allowed causes alone."""
+        if not self.allow:
+            return frozenset()
+        reports = [self._check(self._ordinary(signature, dtype), ()) for signature in self.signatures]
+        findings = [finding for report in reports for finding in report.findings]
+        allowed = {(f.op, f.gradient) for f in findings if f.cause in self.allow}
+        return frozenset(allowed - {(f.op, f.gradient) for f in findings if f.severity == "error"})
 
     def _raises(self, case: Case) -> bool:
         report = self._check(case, ())

@@ -39,7 +39,8 @@ class Examiner:
 
     `numeric` is set as soon as a call tells whether numbers have to decide where autograd cannot follow. `refusals` are
     what the forward said to calls that it does not take, `remarks` what is worth saying of calls that are no failure,
-    `accepted` the largest ordinary call so far that it takes.
+    `accepted` the largest ordinary call so far that it takes. `excused` are gradients whose mistake is allowed: on a call of
+    one element the same mistake need not be told by its cause.
     """
 
     op: Any
@@ -52,6 +53,7 @@ class Examiner:
     refusals: dict[str, int] = field(default_factory=dict)
     remarks: dict[str, Finding] = field(default_factory=dict)
     accepted: CallRecipe | None = None
+    excused: frozenset[tuple[str | None, str | None]] = frozenset()
     _subjects: dict[tuple[Any, ...], Subject] = field(default_factory=dict)
 
     def outcome(self, call: CallRecipe) -> Outcome:
@@ -123,7 +125,7 @@ class Examiner:
         return subject if self.reference is None else with_reference(subject, self.reference)
 
     def _errors(self, call: CallRecipe, case: Case, trial: Trial, confirm: bool = False) -> list[Finding]:
-        found = [f for f in trial.problems if f.cause not in self.allow]
+        found = [f for f in trial.problems if f.cause not in self.allow and (f.op, f.gradient) not in self.excused]
         if found and not self._steady(trial):
             found = [f for f in found if f.cause in _STRUCTURAL]
         parameters = len(trial.inputs) > len(call.tensors)
