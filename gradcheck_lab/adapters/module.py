@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -54,6 +54,7 @@ class _Module:
         self.inner = Differentiable(type(module).__name__, self.run, self.flat, len(laid.leaves))
         self.writes: Writes = []
         self.live = False
+        self.state: dict[str, Any] = {}
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -71,6 +72,7 @@ class _Module:
         frozen = {k: _copied(v, changes) for k, v in self.module.named_parameters() if k not in self.parameters}
         state = buffers | frozen | dict(zip(self.parameters, given[count:], strict=True))
         with self.buffer_writes(buffers) if buffers and self.module.training else nullcontext():
+            self.state = state
             return torch.func.functional_call(self.module, state, self.laid.rebuild(given[:count]), dict(options))
 
     def call_reference(self, reference: Any, given: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -100,14 +102,14 @@ class _Module:
         self.writes = []
         with nullcontext() if self.live else _kept(self.module):
             recording = _recorded(self.inner, given, options)
-            after = _attributes(self.module)
+            after, state = _attributes(self.module), self.state
 
         def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Any:
-            if self.live:
-                return recording.backward(grad_outputs)
-            with _kept(self.module):
-                _put(after)  # a hand-written backward may read what its forward left on the module
-                return recording.backward(grad_outputs)
+            with nullcontext() if self.live else _kept(self.module):
+                if not self.live:
+                    _put(after)  # a hand-written backward may read what its forward left on the module
+                held = {f"module.{key}": value for key, value in state.items()}
+                return torch.func.functional_call(_Holder(self.module), held, (lambda: recording.backward(grad_outputs),))
 
         return Recording(recording.outputs, recording.several, backward)
 
@@ -122,6 +124,17 @@ class _Module:
     def forward(self, given: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         with _kept(self.module):
             return self.inner.forward(given, options)
+
+
+class _Holder(torch.nn.Module):
+    """Calls back while `module` holds other parameters: a backward may run a part of the forward again, as checkpoints do."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, call: Callable[[], Any]) -> Any:
+        return call()
 
 
 def _recorded(inner: Differentiable, given: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
