@@ -413,3 +413,24 @@ def test_gradient_of_an_array_in_two_layers_is_their_sum(keeps: str, forgets: bo
     )
     assert report.verdict == ("fail" if forgets else "pass")
     assert len(report.gradients) == 4
+
+
+@pytest.mark.parametrize("prefix", ["", "d"])
+@pytest.mark.parametrize("filled", [{}, {"W": None, "b": None, "dW": None, "db": None}], ids=["empty", "named"])
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_gradients_in_a_dictionary_that_the_backward_fills(prefix: str, filled: dict[str, Any], factor: float) -> None:
+    class Kept:
+        def __init__(self) -> None:
+            self.W, self.b, self.grads = array(3, 2), array(2), dict(filled)
+
+        def forward(self, x: Any) -> Any:
+            self.x = x
+            return x @ self.W + self.b
+
+        def backward(self, dout: Any) -> Any:
+            self.grads[f"{prefix}W"], self.grads[f"{prefix}b"] = factor * self.x.T @ dout, dout.sum(0)
+            return dout @ self.W.T
+
+    report = gl.check(Kept(), array(4, 3), probes=())
+    assert [gradient.name for gradient in report.gradients] == ["x", "W", "b"]
+    assert {gradient.name for gradient in report.gradients if gradient.verdict == "fail"} == ({"W"} if factor != 1 else set())

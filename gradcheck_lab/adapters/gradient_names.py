@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 CONTAINERS = {"params": "grads", "parameters": "gradients", "weights": "grads"}
+DICTIONARIES = ("grads", "gradients", "grad", "d_params", "dparams")
 ON_TENSORS = ("grad_", "g", "grad", "gradient")
 ON_OBJECTS = ("grad", "gradient", "g", "grad_")
 

@@ -31,8 +31,9 @@ def copy_with(
     with torch._C.DisableTorchFunction():  # no part of the forward: whoever watches that must not see it
         memo: dict[int, Any] = {id(value): cast_buffer(value, changes) for _, value in arrays(layer)}
         if zero_gradients:
-            held = [place.find(layer) for parameter in parameters for place in parameter.gradients]
-            memo |= {id(value): _zeros(memo.get(id(value), value)) for value in held if is_array(value)}
+            for parameter, new in zip(parameters, values, strict=True):
+                held = [place.find(layer) for place in parameter.gradients]
+                memo |= {id(v): _buffer(memo.get(id(v), v), parameter.value, new) for v in held if is_array(v)}
     memo |= {id(p.value): value for p, value in zip(parameters, values, strict=True) if is_array(p.value)}
     try:
         copied = copy.deepcopy(layer, memo)
@@ -68,6 +69,12 @@ def _slot(copied: Any, place: Place) -> list[tuple[Any, Any]]:
         if not isinstance(owner, tuple):
             return [(owner, place.last.key)]
     return []
+
+
+def _buffer(gradient: Any, parameter: Any, value: Any) -> Any:
+    """Zeros for a gradient that the layer keeps, in the shape of the value that takes the parameter's place."""
+    follows = is_array(parameter) and is_array(value) and gradient.shape == parameter.shape != value.shape
+    return _zeros(gradient if not follows else value)
 
 
 def _zeros(value: Any) -> Any:

@@ -10,6 +10,7 @@ import torch
 
 from gradcheck_lab.adapters.gradient_names import (
     CONTAINERS,
+    DICTIONARIES,
     ON_OBJECTS,
     ON_TENSORS,
     abbreviated,
@@ -144,9 +145,14 @@ def _pair_attributes(search: _Search, place: Place, owner: Any, forward: str, re
         if len(found) > 1:
             search.doubtful.append(_two_gradients(search.title, place.attribute(name), found))
         elif found:
-            _pair(search, place.attribute(name), value, place.attribute(found[0]), held.get(found[0]))
+            also = _in_dictionary(place, name, held)
+            _pair(search, place.attribute(name), value, place.attribute(found[0]), held.get(found[0]), also)
         elif not _pair_on_tensors(search, place.attribute(name), name, value, code):
-            left.append(name)
+            also = _in_dictionary(place, name, held)
+            if also and is_array(value):
+                search.add(place.attribute(name), value, also)
+            else:
+                left.append(name)
     _pair_leftovers(search, place, {name: held[name] for name in left}, available - gradients, returned)
 
 
@@ -168,9 +174,9 @@ def _pair_leftovers(
             search.lost.update({id(inner): at.item(key) for key, inner in _items(value) if is_array(inner)})
 
 
-def _pair(search: _Search, place: Place, value: Any, gradient: Place, filled: Any) -> None:
+def _pair(search: _Search, place: Place, value: Any, gradient: Place, filled: Any, others: Sequence[Place]) -> None:
     if is_array(value) or is_number(value):
-        search.add(place, value, [gradient])
+        search.add(place, value, [gradient, *others])
         return
     items = _items(value)
     if isinstance(filled, (list, tuple)) and filled and len(filled) != len(items):
@@ -183,6 +189,16 @@ def _pair(search: _Search, place: Place, value: Any, gradient: Place, filled: An
         if is_array(inner) or is_number(inner):
             also = [gradient.item(f"d{key}")] if isinstance(key, str) else []
             search.add(place.item(key), inner, [gradient.item(key), *also])
+
+
+def _in_dictionary(place: Place, name: str, held: Mapping[str, Any]) -> list[Place]:
+    """Where `self.grads["W"]` would be, which a backward may fill: in a dictionary that is empty, or names the parameter."""
+    keys = [name, f"d{name}"]
+    for container in DICTIONARIES:
+        kept = held.get(container)
+        if isinstance(kept, dict) and (any(key in kept for key in keys) or (not kept and looks_like_parameter(name))):
+            return [place.attribute(container).item(key) for key in keys]
+    return []
 
 
 def _pair_on_tensors(search: _Search, place: Place, name: str, value: Any, code: LayerCode) -> bool:
