@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
 
+from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import Trial, attempt, blank, holds_integers, repeated_rows, wide_inputs
 from gradcheck_lab.probes.letters import cut_down
@@ -29,7 +30,9 @@ def indices(context: Context) -> Iterator[Finding]:
     reported: set[str | None] = set()
     marks = {f"some of them {name}, {value}": partial(_marked, value) for name, value in _ignored(context).items()}
     for words, change in (_CHANGES | marks).items():
-        inputs = tuple(change(v) if i in which else v for i, v in enumerate(given))
+        inputs = tuple(
+            (_ROWS.get(words, change) if _tuples(v, given) else change)(v) if i in which else v for i, v in enumerate(given)
+        )
         names = " and ".join(context.name(i) for i in which)
         condition = f"the indices in {names} {words}"
         trial = attempt(context, blank(context, inputs=inputs, label=condition))
@@ -40,32 +43,41 @@ def indices(context: Context) -> Iterator[Finding]:
 
 
 def _repeated(value: torch.Tensor) -> torch.Tensor:
-    """Three of the given values in turn, none equally often; whole rows where each is a tuple of different ones."""
-    if _tuples(value):
-        return value[_repeated(torch.arange(value.shape[0], device=value.device))]
+    """Three of the given values in turn, none equally often."""
     flat = value.reshape(-1)
     few = flat[:: max(1, flat.numel() // 3)][:3]
     order = torch.tensor([0, 1, 0, 2, 0, 1], device=value.device) % few.numel()
     return few[order.repeat(flat.numel() // 6 + 1)[: flat.numel()]].reshape(value.shape)
 
 
-def _tuples(value: torch.Tensor) -> bool:
-    """Whether the rows are tuples of different indices, as the edges of a graph are."""
+def _repeated_rows(value: torch.Tensor) -> torch.Tensor:
+    return value[_repeated(torch.arange(value.shape[0], device=value.device))]
+
+
+def _equal_rows(value: torch.Tensor) -> torch.Tensor:
+    return value[:1].expand(value.shape).clone()
+
+
+def _as_it_is(value: torch.Tensor) -> torch.Tensor:
+    return value
+
+
+def _tuples(value: torch.Tensor, inputs: Sequence[object]) -> bool:
+    """Whether the rows are tuples of different indices, as edges of a graph are; not of a gather, whose rows are the data's."""
     if value.ndim < 2 or not 2 <= value.shape[-1] <= 4 or value.shape[0] < 2:
+        return False
+    data = [v for v in inputs if is_differentiable(v) and isinstance(v, torch.Tensor) and v.ndim == value.ndim]
+    if any(v.shape[0] == value.shape[0] for v in data):
         return False
     ordered = value.reshape(-1, value.shape[-1]).sort(-1).values
     return bool((ordered.diff(dim=-1) != 0).all())
 
 
 def _equal(value: torch.Tensor) -> torch.Tensor:
-    if _tuples(value):
-        return value[:1].expand(value.shape).clone()
     return value.reshape(-1)[:1].expand(value.numel()).clone().reshape(value.shape)
 
 
 def _bounds(value: torch.Tensor) -> torch.Tensor:
-    if _tuples(value) and value.shape[-1] % 2:
-        return value
     low, high = value.min(), value.max()
     flat = torch.where(torch.arange(value.numel(), device=value.device) % 2 == 0, low, high)
     return flat.reshape(value.shape)
@@ -98,6 +110,14 @@ _CHANGES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "all equal": _equal,
     "at the bounds of their range": _bounds,
     _UNASKED: _from_the_end,
+}
+
+
+# of tuples, whole rows are repeated: an edge from a point to itself is another case
+_ROWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "repeated": _repeated_rows,
+    "all equal": _equal_rows,
+    "at the bounds of their range": _as_it_is,
 }
 
 

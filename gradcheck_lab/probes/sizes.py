@@ -24,7 +24,7 @@ _AT_TIES = frozenset({"outside-subdifferential", "tie-mass"})
 _LOUD = frozenset({"wrong-shape", "missing-broadcast-sum"})
 _LONG, _LONG_SQUARED, _MOST, _ROW = 1030, 150, 1 << 13, 64
 _SPLITS, _ACCEPTED = 8, 4
-_CYCLES = ((3, 5, 2, 7), (17, 3, 5, 2), (2, 33, 9, 3), (33, 2, 3, 5), (5, 7, 17, 3), (4, 4, 4, 4), (1, 1, 1, 1))
+_CYCLES = ((3, 5, 2, 7), (17, 3, 5, 2), (2, 33, 9, 3), (33, 2, 3, 5), (4, 4, 4, 4), (1, 1, 1, 1))
 
 
 @dataclass(frozen=True, slots=True)
