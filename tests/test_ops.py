@@ -25,8 +25,9 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dty
 
 def cross_entropy(logits: torch.Tensor, target: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
     classes = logits.shape[-1]
-    flat = target.reshape(-1, classes) if target.is_floating_point() else target.reshape(-1)
-    rows = F.cross_entropy(logits.reshape(flat.shape[0], classes), flat, reduction=reduction)
+    count = logits.shape[:-1].numel()
+    flat = target.reshape(count, classes) if target.is_floating_point() else target.reshape(count)
+    rows = F.cross_entropy(logits.reshape(count, classes), flat, reduction=reduction)
     return rows.reshape(logits.shape[:-1]) if reduction == "none" else rows
 
 

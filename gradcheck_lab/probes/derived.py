@@ -78,7 +78,7 @@ def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = Fa
             return None
         if found is None or any(f.cause == "raises" and f.message.startswith("forward") for f in found.findings):
             return None
-        if fresh and not _finite_forward(context, case):
+        if fresh and not (_finite_forward(context, case) and _finite_inside(found)):
             return None
     return Trial(case, found, fresh) if found.comparisons or fresh else None
 
@@ -153,6 +153,13 @@ def valid(context: Context, case: Case) -> bool:
     except Exception:  # a validator that was not written for this is no reason to crash
         return False
     return True
+
+
+def _finite_inside(found: Examination) -> bool:
+    """Whether every intermediate of a program is finite: what an infinite one does to the ops after it is no op's mistake."""
+    calls = found.oracle.truth().calls if found.subject.kind == "program" else ()
+    values = [o for call in calls for o in call.outputs if is_differentiable(o)]
+    return all(bool(torch.isfinite(value.detach()).all()) for value in values)
 
 
 def _finite_forward(context: Context, case: Case) -> bool:

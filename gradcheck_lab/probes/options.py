@@ -167,7 +167,7 @@ def _refused(problem: Finding, asked: bool, changes: Mapping[str, Any], before: 
     raised = problem.cause == "raises"
     negative = any(isinstance(v, int) and isinstance(before[n], int) and v < 0 <= before[n] for n, v in changes.items())
     refusals = ("NotImplementedError", "ValueError", "InvalidArgument", "AssertionError", "TypeError", "KeyError")
-    if raised and (negative or (not asked and any(word in problem.message for word in refusals))):
+    if negative or (raised and not asked and any(word in problem.message for word in refusals)):
         return True
     return problem.cause == "gradient-count" and not asked
 

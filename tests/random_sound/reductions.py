@@ -62,7 +62,7 @@ def deviation(draw: Draw) -> Rule:
         spread = y.unsqueeze(-1) * x.shape[-1]
         return (torch.where(spread > 0, g.unsqueeze(-1) * centred / spread, 0.0),)
 
-    shape = (*draw.shape(0, 2), draw.size(2, 5))
+    shape = (*draw.shape(0, 2, smallest=1), draw.size(2, 5))
     return Rule(forward, in_float32(backward), (draw.real(*shape, kind=draw.of(("ordinary", "large"))),))
 
 
