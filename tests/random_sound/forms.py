@@ -43,19 +43,15 @@ class Row:
     only: tuple[str, ...] = ()
 
 
-POOL: list[Row] = []
-
-
 def sound(
     dtypes: Sequence[torch.dtype] = REAL, only: Sequence[str] = ()
-) -> Callable[[Callable[[Draw], Rule | Subject]], Callable[[Draw], Rule | Subject]]:
-    """Add a row to the pool; `dtypes` are those that its kernels know, `only` the forms that it can take."""
+) -> Callable[[Callable[[Draw], Rule | Subject]], Row]:
+    """Make a row of the pool; `dtypes` are those that its kernels know, `only` the forms that it can take."""
 
-    def register(make: Callable[[Draw], Rule | Subject]) -> Callable[[Draw], Rule | Subject]:
-        POOL.append(Row(make.__name__, make, tuple(dtypes), tuple(only)))
-        return make
+    def row(make: Callable[[Draw], Rule | Subject]) -> Row:
+        return Row(make.__name__, make, tuple(dtypes), tuple(only))
 
-    return register
+    return row
 
 
 def as_op(rule: Rule, draw: Draw) -> Subject:

@@ -1,4 +1,4 @@
-"""Every row of the pool, its files imported."""
+"""Every row of the pool, file by file."""
 
 from tests.random_sound import (
     algebra,
@@ -13,9 +13,7 @@ from tests.random_sound import (
     reductions,
     sequences,
 )
-from tests.random_sound.forms import POOL
-
-__all__ = ["POOL"]
+from tests.random_sound.forms import Row
 
 _FILES = (
     algebra,
@@ -30,3 +28,5 @@ _FILES = (
     reductions,
     sequences,
 )
+
+POOL = [row for file in _FILES for row in vars(file).values() if isinstance(row, Row)]
