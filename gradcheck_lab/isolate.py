@@ -26,7 +26,7 @@ from gradcheck_lab.tolerance import judge
 
 _COPIED = 1 << 20
 _COARSE = 16
-_NOISE = 1e-6
+_COARSER, _GROWN = 16, 4
 _JUMP = 1e-2
 _CALM = 1e-6
 _ENGINE = tuple(
@@ -109,10 +109,12 @@ def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Calla
         tensors = [value.detach() for value in found if value is not None]
         if level == "native" or truth is None:
             return tensors
-        upstream = max(
-            (float(g.abs().max()) for g in oracle.case.grad_outputs or () if is_differentiable(g) and g.numel()), default=0
-        )
-        tensors = [without_jumps(t, truth.detach(), _NOISE * upstream) for t in tensors]
+
+        def coarser() -> list[torch.Tensor]:
+            again = [each.gradients.get(key) for each in oracle.references(level, dtype, times=_COARSER)]
+            return [value.detach() for value in again if value is not None]
+
+        tensors = without_jumps(tensors, truth.detach(), coarser)
         return [_pooled(t, truth.detach()) for t in tensors] if level == "torn" else tensors
 
     return references
@@ -181,20 +183,35 @@ def _pooled(reference: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return torch.where(truth.abs() <= noise, truth + noise, reference)
 
 
-def without_jumps(reference: torch.Tensor, truth: torch.Tensor, noise: float = 0.0) -> torch.Tensor:
-    """A simulated reference, but for elements that a perturbation moved across a kink: those say nothing of rounding.
+def without_jumps(
+    references: Sequence[torch.Tensor], truth: torch.Tensor, coarser: Callable[[], Sequence[torch.Tensor]]
+) -> list[torch.Tensor]:
+    """Simulated references, but for elements that a perturbation moved across a kink: those say nothing of rounding.
 
-    They are told by the gap: ill-conditioning errs by all amounts, a kink by everything beside elements that hardly err. What
-    is below `noise` is no jump: where terms cancel, all that is left is rounding.
+    They are told by the gap: ill-conditioning errs by all amounts, a kink by everything beside elements that hardly err. So
+    does what is left where terms cancel; but that grows with the rounding, and a jump is as large at a `coarser` one.
     """
+    jumps = [_jumps(reference, truth) for reference in references]
+    if not any(bool(jumped.any()) for jumped in jumps):
+        return list(references)
+    more = coarser()
+    if len(more) == len(references):
+        grown = [(c - truth).abs() >= _GROWN * (r - truth).abs() for c, r in zip(more, references, strict=True)]
+        jumps = [jumped & ~noise for jumped, noise in zip(jumps, grown, strict=True)]
+    return [torch.where(jumped, truth, r) for jumped, r in zip(jumps, references, strict=True)]
+
+
+def _jumps(reference: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """The elements that err by everything, where all others hardly err; none where there is no such gap."""
+    none = torch.zeros(reference.shape, dtype=torch.bool, device=reference.device)
     if not truth.numel() or reference.shape != truth.shape:
-        return reference
+        return none
     size = torch.maximum(truth.abs(), truth.abs().square().mean().sqrt())
     error = (reference - truth).abs()
-    jumped = error > (_JUMP * size).clamp(min=noise)
+    jumped = error > _JUMP * size
     calm = error[~jumped & (truth != 0)]
     told_apart = bool(jumped.any()) and calm.numel() > 0 and float(calm.max()) <= _CALM * float(size.max())
-    return torch.where(jumped, truth, reference) if told_apart else reference
+    return jumped if told_apart else none
 
 
 def forward_mismatch(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle) -> Finding | None:

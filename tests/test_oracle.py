@@ -226,6 +226,24 @@ def test_smooth_function_has_no_kinks(seed: int) -> None:
     assert not interval_of(torch.tanh, values).kink.any()
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-8])
+@pytest.mark.parametrize("dtype", DTYPES[:3], ids=lambda dtype: str(dtype).removeprefix("torch."))
+def test_exact_kinks_excuse_no_factor_however_small_the_gradient(dtype: torch.dtype, scale: float) -> None:
+    def verdict(factor: float) -> str:
+        def backward(g: Any, output: Any, x: Any, k: Any, c: Any) -> Any:
+            above = g * scale * (x * k > c)
+            return factor * above * k, above * x, -above
+
+        op = Op(lambda x, k, c: (torch.relu(x * k - c) * scale).sum(), backward, name="hinge")
+        return gl.check(op, x, k, c, probes=()).verdict
+
+    generator = torch.Generator().manual_seed(0)
+    x, k = torch.randn(2, 4, 4, generator=generator, dtype=torch.float64).to(dtype)
+    c = x * k - 1
+    c.diagonal().copy_((x * k).diagonal())
+    assert (verdict(1.0), verdict(1.5)) == ("pass", "fail")
+
+
 def test_kink_admits_what_lies_between_the_derivatives() -> None:
     found = interval_of(torch.abs, [0.0, 0.0, 0.0, 1.0])
     inside = torch.tensor([-1.0, 0.3, 1.0, 0.3], dtype=torch.float64)

@@ -64,16 +64,19 @@ class AutogradOracle:
         """Take a pass that another run already made as the truth."""
         self._passes["truth"] = truth
 
-    def references(self, level: str, dtype: torch.dtype) -> list[Pass]:
+    def references(self, level: str, dtype: torch.dtype, times: int = 1) -> list[Pass]:
         """Passes that a sound implementation in `dtype` could have produced: `native` runs, or `simulated` rounding, which is
-        `torn` where equal values need not be rounded alike, as terms that cancel in one formula are not in another.
+        `torn` where equal values need not be rounded alike, as terms that cancel in one formula are not in another;
+        `times` makes the simulated rounding coarser.
         """
         if level == "native":
             found = [self._try("native", None)]
             if torch.finfo(dtype).bits == 16:
                 found.append(self._try("float32", torch.float32))
         else:
-            found = [self._try(f"{level} {dtype} {salt}", torch.float64, dtype, salt, level == "torn") for salt in (1, 2)]
+            torn = level == "torn"
+            name = f"{level} {dtype} {times}"
+            found = [self._try(f"{name} {salt}", torch.float64, dtype, salt, torn, times) for salt in (1, 2)]
         return [each for each in found if each is not None]
 
     def run(
@@ -131,12 +134,18 @@ class AutogradOracle:
             return list(incomplete_gradients(roots, upstream, inputs[index])) if pairs else []
 
     def _try(
-        self, name: str, dtype: torch.dtype | None, simulate: torch.dtype | None = None, salt: int = 0, torn: bool = False
+        self,
+        name: str,
+        dtype: torch.dtype | None,
+        simulate: torch.dtype | None = None,
+        salt: int = 0,
+        torn: bool = False,
+        times: int = 1,
     ) -> Pass | None:
         if name not in self._passes:
             case, rounding = self.case, None
             if simulate is not None:
-                u = 4 * unit_roundoff(simulate)  # two samples stand for every sound order of operations
+                u = 4 * times * unit_roundoff(simulate)  # two samples stand for every sound order of operations
                 rounding = SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16, torn=torn, modulus=True)
                 assert case.grad_outputs is not None
                 case = replace(

@@ -71,7 +71,7 @@ def row_of(
     if context.base.oracle.coarse:
         slot = replace(slot, slack=16 * context.base.oracle.coarse * rms(expected))
     references = oracle.references(variable, dtype)
-    judged, level, used = settle(slot, mine, expected, lambda level: [without_jumps(r, expected) for r in references(level)])
+    judged, level, used = settle(slot, mine, expected, lambda level: without_jumps(references(level), expected, tuple))
     if not judged.passed and judged.rule != "finite" and actual is not None:
         other = [widened(v) - widened(mine) for values in own_noise() if (v := values.get(variable)) is not None]
         used += [torch.where(torch.isfinite(noise), expected + noise, expected) for noise in other]
