@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
@@ -31,7 +31,7 @@ class Op:
     `forward(*inputs, **options)` returns a tensor or a tuple of tensors. `backward(grad_output, output, *inputs, **options)`
     returns one gradient per input, each of its input's shape and dtype, None where not differentiable; with several
     outputs `grad_output` and `output` are tuples. Called with tensors an op runs its forward; called with a `Variable`
-    it records itself. `specs` says what the inputs are.
+    it records itself. `specs` says what the inputs are, `choices` which values of its options to try, by name.
 
     Raises `InvalidArgument` when forward or backward is not callable, or a call does not fit the specs.
 
@@ -48,6 +48,7 @@ class Op:
         *,
         name: str | None = None,
         specs: Sequence[Spec] = (),
+        choices: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         for role, function in (("forward", forward), ("backward", backward)):
             if function is not None and not callable(function):
@@ -61,6 +62,7 @@ class Op:
         self.forward = forward
         self.rule = backward
         self.signatures: tuple[tuple[Spec, ...], ...] = (tuple(specs),) if specs else ()
+        self.choices: dict[str, tuple[Any, ...]] = {name: tuple(values) for name, values in (choices or {}).items()}
         self._validators: list[Callable[..., None]] = []
         self.__doc__ = getattr(forward, "__doc__", None) or self.__doc__
         self.__module__ = getattr(forward, "__module__", __name__)
@@ -137,6 +139,14 @@ class Op:
         if problems:
             raise InvalidArgument(f"{self.name}: {problems[0]}")
 
+    def takes(self, inputs: Sequence[Any], options: dict[str, Any]) -> bool:
+        """Whether `validate` lets a call through."""
+        try:
+            self.validate(inputs, options)
+        except InvalidArgument:
+            return False
+        return True
+
     def as_function(self) -> Callable[..., Any]:
         """Return the op as a differentiable function of tensors, its backward the hand-written rule.
 
@@ -163,8 +173,10 @@ class Op:
         return function
 
 
-def op(*specs: Spec) -> Callable[[Callable[..., Any]], Op]:
+def op(*specs: Spec, choices: Mapping[str, Sequence[Any]] | None = None) -> Callable[[Callable[..., Any]], Op]:
     """Make an `Op` of a forward; its backward is registered with `@name.backward`.
+
+    `specs` say what its inputs are, `choices` which values of its options fuzzing tries, by the options' names.
 
     >>> from gradcheck_lab.specs import real
     >>> @op(real("*s"))
@@ -177,7 +189,7 @@ def op(*specs: Spec) -> Callable[[Callable[..., Any]], Op]:
     >>> halve.formula
     'dx = g / 2.'
     """
-    return lambda forward: Op(forward, specs=specs)
+    return lambda forward: Op(forward, specs=specs, choices=choices)
 
 
 def missing_backward(name: str) -> str:

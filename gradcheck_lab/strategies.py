@@ -42,7 +42,7 @@ def calls(
     `#name` may be 1 and `*#name` lacks leading dimensions too, so that a rank-1 operand meets a column. Each tensor is
     contiguous, transposed, a slice with steps, at an offset, or expanded; its numbers are ordinary, partly zero, full of ties,
     large or tiny. All floating inputs of a call share one of `dtypes`. `elements` draws the numbers of small real tensors one
-    by one. Calls shrink to contiguous ordinary ones of size 1.
+    by one. Options are those of the op's `choices`, or `OPTIONS`. Calls shrink to contiguous ordinary ones of size 1.
 
     Raises `InvalidArgument` for an op without specs, dtypes that are not floating, or a `max_size` below 1.
     Source of the method: MacIver and Donaldson, "Test-case reduction via test-case generation", ECOOP 2020.
@@ -59,7 +59,12 @@ def calls(
     if not op.signatures:
         raise InvalidArgument(f"{op.name} has no specs to draw from; declare them: gl.Op(..., specs=(real('n d'),))")
     drawn = recipes(op.signatures, _sizes(max_size), dtypes, known_options(op, op.specs))
-    return _with_elements(drawn, elements).map(CallRecipe.build)
+    cases = _with_elements(drawn, elements).map(CallRecipe.build)
+
+    def taken(case: Case) -> bool:
+        return op.takes(case.inputs, dict(case.options))
+
+    return cases.filter(taken) if op.choices else cases
 
 
 def tensors(

@@ -1,54 +1,26 @@
 """Every op: its gradients by the error budget over random calls in every dtype, its forward against torch's own."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional as F
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.case import Case
 from gradcheck_lab.op import Op
 from gradcheck_lab.strategies import calls
-from tests.sound import DTYPES, assert_passes_over_calls
+from tests.sound import DTYPES, assert_passes_every_probe, assert_passes_over_calls
+from tests.torch_ops import TORCH
+from tests.torch_ops.losses import cross_entropy
 
 EVERY = tuple(op for family in ops.FAMILIES.values() for op in family)
 MAIN = (ops.linear, ops.relu, ops.softmax_cross_entropy, ops.mse_loss)
 OTHERS = tuple(op for op in EVERY if op not in MAIN)
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
-
-
-def cross_entropy(logits: torch.Tensor, target: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
-    classes = logits.shape[-1]
-    count = logits.shape[:-1].numel()
-    flat = target.reshape(count, classes) if target.is_floating_point() else target.reshape(count)
-    rows = F.cross_entropy(logits.reshape(count, classes), flat, reduction=reduction)
-    return rows.reshape(logits.shape[:-1]) if reduction == "none" else rows
-
-
-def mean_squared_error(prediction: torch.Tensor, target: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
-    if reduction == "batchmean":
-        return F.mse_loss(prediction, target, reduction="sum") / prediction.shape[:-1].numel()
-    return F.mse_loss(prediction, target, reduction=reduction)
-
-
-TORCH: dict[Op, Callable[..., torch.Tensor]] = {
-    ops.linear: F.linear,
-    ops.relu: F.relu,
-    ops.softmax_cross_entropy: cross_entropy,
-    ops.mse_loss: mean_squared_error,
-    ops.add: torch.add,
-    ops.sub: torch.sub,
-    ops.mul: torch.mul,
-    ops.div: torch.div,
-    ops.neg: torch.neg,
-    ops.matmul: torch.matmul,
-}
 
 
 @pytest.mark.parametrize("op", MAIN, ids=lambda op: op.name)
@@ -59,6 +31,11 @@ def test_main_op_passes_in_every_dtype_over_a_thousand_calls(op: Op) -> None:
 @pytest.mark.parametrize("op", OTHERS, ids=lambda op: op.name)
 def test_op_passes_in_every_dtype_over_random_calls(op: Op) -> None:
     assert_passes_over_calls(op, max_examples=50)
+
+
+@pytest.mark.parametrize("op", EVERY, ids=lambda op: op.name)
+def test_op_passes_every_probe(op: Op) -> None:
+    assert_passes_every_probe(op)
 
 
 def test_every_op_is_held_against_torch() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from gradcheck_lab.case import draw_inputs
 from gradcheck_lab.described import specs_of
 from gradcheck_lab.errors import InvalidArgument
@@ -50,18 +48,12 @@ def read_signature(specs: Sequence[Any]) -> tuple[Spec, ...]:
 
 
 def known_options(op: Op, signature: tuple[Spec, ...]) -> dict[str, list[Any]]:
-    """The options of `op` that `OPTIONS` knows, each with the values that its validators let through."""
+    """The options that `op` has choices of, or else those that `OPTIONS` knows, with what its validators let through."""
+    if op.choices:
+        return {name: list(values) for name, values in op.choices.items()}
     inputs = draw_inputs(signature, 0)
     names = [name for name in option_names(op.forward, len(inputs)) or () if name in OPTIONS]
-    found = {name: [value for value in OPTIONS[name] if _accepted(op, inputs, {name: value})] for name in names}
-    if "batchmean" in found.get("reduction", ()) and _accepted(op, inputs, {"reduction": _SURELY_UNKNOWN}):
+    found = {name: [value for value in OPTIONS[name] if op.takes(inputs, {name: value})] for name in names}
+    if "batchmean" in found.get("reduction", ()) and op.takes(inputs, {"reduction": _SURELY_UNKNOWN}):
         found["reduction"].remove("batchmean")  # an op that checks nothing need not mean it
     return {name: values for name, values in found.items() if values}
-
-
-def _accepted(op: Op, inputs: Sequence[torch.Tensor], options: dict[str, Any]) -> bool:
-    try:
-        op.validate(inputs, options)
-    except InvalidArgument:
-        return False
-    return True
