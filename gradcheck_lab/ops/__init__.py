@@ -3,28 +3,95 @@
 from __future__ import annotations
 
 from gradcheck_lab.op import Op
-from gradcheck_lab.ops.activations import relu
+from gradcheck_lab.ops.activations import clamp, elu, hardtanh, leaky_relu, relu
 from gradcheck_lab.ops.arithmetic import add, div, mul, neg, sub
+from gradcheck_lab.ops.binary_losses import binary_cross_entropy_with_logits
+from gradcheck_lab.ops.class_losses import nll_loss, two_step_cross_entropy
+from gradcheck_lab.ops.cross_entropy import softmax_cross_entropy
+from gradcheck_lab.ops.divergences import cosine_similarity, kl_div
+from gradcheck_lab.ops.elementwise import abs, cos, exp, log, log1p, rsqrt, sin, sqrt
 from gradcheck_lab.ops.linear import linear, matmul
-from gradcheck_lab.ops.losses import mse_loss, softmax_cross_entropy
+from gradcheck_lab.ops.powers import pow
+from gradcheck_lab.ops.regression_losses import huber_loss, l1_loss, mse_loss
+from gradcheck_lab.ops.selection import maximum, minimum, where
+from gradcheck_lab.ops.smooth_activations import gelu, sigmoid, silu, softplus, tanh
 
 FAMILIES: dict[str, tuple[Op, ...]] = {
-    "activations": (relu,),
     "arithmetic": (add, sub, mul, div, neg),
     "linear": (linear, matmul),
-    "losses": (softmax_cross_entropy, mse_loss),
+    "losses of classes": (softmax_cross_entropy, nll_loss, two_step_cross_entropy, binary_cross_entropy_with_logits),
+    "losses of numbers": (mse_loss, l1_loss, huber_loss),
+    "divergences": (kl_div, cosine_similarity),
+    "activations": (
+        relu,
+        leaky_relu,
+        elu,
+        hardtanh,
+        clamp,
+    ),
+    "smooth_activations": (
+        tanh,
+        sigmoid,
+        softplus,
+        gelu,
+        silu,
+    ),
+    "elementwise": (
+        exp,
+        log,
+        log1p,
+        sqrt,
+        rsqrt,
+        abs,
+        sin,
+        cos,
+    ),
+    "selection": (
+        where,
+        maximum,
+        minimum,
+    ),
+    "powers": (pow,),
 }
 
 __all__ = [
     "FAMILIES",
+    "abs",
     "add",
+    "binary_cross_entropy_with_logits",
+    "clamp",
+    "cos",
+    "cosine_similarity",
     "div",
+    "elu",
+    "exp",
+    "gelu",
+    "hardtanh",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "leaky_relu",
     "linear",
+    "log",
+    "log1p",
     "matmul",
+    "maximum",
+    "minimum",
     "mse_loss",
     "mul",
     "neg",
+    "nll_loss",
+    "pow",
     "relu",
+    "rsqrt",
+    "sigmoid",
+    "silu",
+    "sin",
     "softmax_cross_entropy",
+    "softplus",
+    "sqrt",
     "sub",
+    "tanh",
+    "two_step_cross_entropy",
+    "where",
 ]

@@ -4,9 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from gradcheck_lab.op import Op
-from tests.torch_ops import activations, arithmetic, linear, losses
+from tests.torch_ops import activations, arithmetic, elementwise, linear, losses, powers, selection, smooth_activations
 
 TORCH: dict[Op, Callable[..., Any]] = {
+    **powers.TORCH,
+    **selection.TORCH,
+    **elementwise.TORCH,
+    **smooth_activations.TORCH,
     **activations.TORCH,
     **arithmetic.TORCH,
     **linear.TORCH,
