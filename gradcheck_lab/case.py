@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.specs import Spec, bind
+from gradcheck_lab.specs import Dim, Spec, bind
 
 _PERIOD = 99991
 _SIZES = (5, 3, 7, 2, 11, 4)
+_ATTEMPTS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,43 @@ def draw_inputs(
     return tuple(draw(spec, known, generator, dtype) for spec in specs)
 
 
+def ordinary_call(
+    op: Any,
+    signature: Sequence[Spec],
+    seed: int,
+    options: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Case:
+    """Draw an ordinary call that the validators of `op` let through.
+
+    The sizes are those of `draw_inputs`; where an op refuses them (a kernel larger than its image), others of 2 to 7 are tried,
+    first with the given options, then with values of its `choices` as well. Where nothing fits, or `op` is no op, the
+    call is as it was drawn.
+    """
+    given = dict(options or {})
+    first = Case(draw_inputs(signature, seed, dtype=dtype), given, seed=seed)
+    takes = getattr(op, "takes", None)
+    if takes is None or takes(first.inputs, given):
+        return first
+    choices: Mapping[str, Sequence[Any]] = op.choices
+    pick = random.Random(seed)
+    for attempt in range(_ATTEMPTS):
+        sizes = {d.name: _sizes_of(d, pick, attempt) for spec in signature for d in spec.dims if d.size is None}
+        inputs = draw_inputs(signature, seed, sizes, dtype)
+        chosen = {name: pick.choice(values) for name, values in choices.items()} if attempt > _ATTEMPTS // 4 else {}
+        if takes(inputs, {**chosen, **given}):
+            return Case(inputs, {**chosen, **given}, seed=seed)
+    return first
+
+
+def _sizes_of(dim: Dim, pick: random.Random, attempt: int) -> tuple[int, ...]:
+    count = pick.randint(1, 3) if dim.variadic and attempt > _ATTEMPTS // 4 else 1
+    return tuple(pick.randint(2, 7) for _ in range(count))
+
+
 def draw(spec: Spec, sizes: Mapping[str, tuple[int, ...]], generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
     """Draw the tensor of one spec, every letter's size given."""
-    shape = [size for dim in spec.dims for size in sizes[dim.name]]
+    shape = [size for dim in spec.dims for size in dim.shape(sizes[dim.name])]
     low, high = (0, max(1, sizes[str(spec.classes)][0])) if spec.kind == "labels" else (spec.low, spec.high)
     return draw_kind(spec.kind, shape, generator, dtype, low, high)
 

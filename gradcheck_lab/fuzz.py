@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradcheck_lab.case import Case, draw_inputs, preserved_randomness
+from gradcheck_lab.case import Case, ordinary_call, preserved_randomness
 from gradcheck_lab.causes import CAUSES
 from gradcheck_lab.check import check, refuse_names, verdict_of
 from gradcheck_lab.errors import InvalidArgument
@@ -153,7 +153,7 @@ class Plan:
         return any(f.cause == "raises" and f.message.startswith("forward") for f in report.findings)
 
     def _ordinary(self, signature: tuple[Spec, ...], dtype: torch.dtype) -> Case:
-        return Case(draw_inputs(signature, self.seed, dtype=dtype), self.options, seed=self.seed)
+        return ordinary_call(self.op, signature, self.seed, self.options, dtype)
 
     def _check(self, case: Case, probes: Collection[Any] | None = None) -> Report:
         asked: dict[str, Any] = {} if probes is None else {"probes": probes}
@@ -182,7 +182,7 @@ class Plan:
             TensorRecipe(spec.kind, tuple(value.shape), value.dtype, WRITTEN, values=tuple(value.reshape(-1).tolist()))
             for spec, value in zip(signature, case.inputs, strict=True)
         ]
-        return CallRecipe(tuple(tensors), self.options, self.seed)
+        return CallRecipe(tuple(tensors), dict(case.options), self.seed)
 
     def _of_failure(self, call: CallRecipe, first: CallRecipe | None) -> Report:
         report = self.examiner.report(call)

@@ -1,7 +1,7 @@
 """What an input of an op is: its kind of values, and its dimensions by name (torch-free data).
 
 A dimension letter is the same size everywhere in one call. `*batch` stands for any number of leading dimensions, `#n`
-for `n` or 1, `*#batch` for any dimensions that broadcast against the other uses of `*#batch`.
+for `n` or 1, `*#batch` for any dimensions that broadcast against the other uses of `*#batch`; `4h` is four times `h`.
 The notation follows einops and jaxtyping.
 """
 
@@ -14,23 +14,28 @@ from dataclasses import dataclass
 
 from gradcheck_lab.errors import InvalidArgument
 
-_NAME = re.compile(r"^(\*?)(#?)([A-Za-z_][A-Za-z_0-9]*|[0-9]+)$")
+_NAME = re.compile(r"^(\*?)(#?)([A-Za-z_][A-Za-z_0-9]*|[0-9]+)$|^([1-9][0-9]*)([A-Za-z_][A-Za-z_0-9]*)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Dim:
-    """One entry of a spec's dimensions: a name or a fixed size, variadic (`*`), broadcastable (`#`)."""
+    """One entry of a spec's dimensions: a name or a fixed size, variadic (`*`), broadcastable (`#`), or a multiple (`4h`)."""
 
     name: str
     variadic: bool = False
     broadcast: bool = False
+    times: int = 1
+
+    def shape(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """What a dimension of these sizes by its letter has in a shape."""
+        return tuple(self.times * size for size in sizes)
 
     @property
     def size(self) -> int | None:
         return int(self.name) if self.name.isdigit() else None
 
     def __str__(self) -> str:
-        return "*" * self.variadic + "#" * self.broadcast + self.name
+        return "*" * self.variadic + "#" * self.broadcast + (str(self.times) if self.times > 1 else "") + self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +146,20 @@ def bind(specs: Sequence[Spec], shapes: Sequence[Sequence[int]], names: Sequence
     sizes: dict[str, tuple[int, ...]] = {}
     owners: dict[str, str] = {}
     for spec, shape, name in zip(specs, shapes, names, strict=True):
-        for dim, found in _split(spec, tuple(shape), name):
+        for dim, full in _split(spec, tuple(shape), name):
             known = sizes.get(dim.name)
+            if full and full[0] % dim.times:
+                raise InvalidArgument(
+                    f"{name!r} has shape {tuple(shape)}, so '{dim}' is {_show(full)}, no multiple of {dim.times}; "
+                    f"its spec is {spec}"
+                )
+            found = (full[0] // dim.times,) if dim.times > 1 else full
             merged = found if known is None else _merge(dim, known, found)
             if merged is None or (dim.size is not None and found != (dim.size,)):
                 against = f"{owners[dim.name]!r} has {_show(known)}" if known else f"it is fixed to {dim.size}"
+                against += f" for '{dim.name}'" if dim.times > 1 else ""
                 raise InvalidArgument(
-                    f"{name!r} has shape {tuple(shape)}, so '{dim}' is {_show(found)}, but {against}; its spec is {spec}"
+                    f"{name!r} has shape {tuple(shape)}, so '{dim}' is {_show(full)}, but {against}; its spec is {spec}"
                 )
             if merged != known:
                 sizes[dim.name] = merged
@@ -195,8 +207,8 @@ def _dims(text: str) -> tuple[Dim, ...]:
             raise InvalidArgument(
                 f"the dimension {token!r} in {text!r} cannot be read; write a name, a size, '*name' or '#name'"
             )
-        star, hash_, name = match.groups()
-        dims.append(Dim(name, variadic=bool(star), broadcast=bool(hash_)))
+        star, hash_, name, times, part = match.groups()
+        dims.append(Dim(name or part, variadic=bool(star), broadcast=bool(hash_), times=int(times or 1)))
     if sum(dim.variadic for dim in dims) > 1:
         raise InvalidArgument(f"the spec {text!r} has more than one '*' dimension; keep one")
     return tuple(dims)

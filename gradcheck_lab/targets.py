@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab import specs
-from gradcheck_lab.case import draw_inputs
+from gradcheck_lab.case import ordinary_call
 from gradcheck_lab.check import check
 from gradcheck_lab.described import constructed, specs_of
 from gradcheck_lab.errors import InvalidArgument
@@ -67,8 +67,8 @@ def check_target(
             f"{target} has no specs to draw its inputs from; give one per input, such as "
             "--spec \"real('n d')\" --spec \"labels('n', classes='d')\""
         )
-    inputs = draw_inputs(signature, seed, dtype=DTYPES[dtype])
-    report = check(found, *inputs, options=keywords, allow=set(allow), seed=seed, order=order)
+    case = ordinary_call(found, signature, seed, keywords, DTYPES[dtype])
+    report = check(found, *case.inputs, options=case.options, allow=set(allow), seed=seed, order=order)
     return replace(report, reproduce=_command(target, written, seed, dtype, options, allow, order))
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 
 import gradcheck_lab as gl
-from gradcheck_lab.case import Case, draw_inputs, random_like
+from gradcheck_lab.case import Case, ordinary_call, random_like
 from gradcheck_lab.op import Op
 from gradcheck_lab.strategies import calls
 
@@ -29,7 +29,8 @@ def assert_passes_over_calls(op: Op, max_examples: int, dtypes: Sequence[torch.d
 def assert_passes_every_probe(op: Op, seed: int = 0) -> None:
     """Run the whole check on an ordinary call of each signature; all have to pass, without a warning."""
     for signature in op.signatures:
-        report = gl.check(op, *draw_inputs(signature, seed))
+        case = ordinary_call(op, signature, seed)
+        report = gl.check(op, *case.inputs, options=case.options)
         assert report.verdict == "pass", report
         assert not [finding for finding in report.findings if finding.severity != "note"], report
 

@@ -10,8 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradcheck_lab import specs
-from gradcheck_lab.case import copy_inputs, copy_tensor, draw_inputs, is_differentiable, preserved_randomness, random_like
-from gradcheck_lab.specs import Spec
+from gradcheck_lab.case import (
+    copy_inputs,
+    copy_tensor,
+    draw_inputs,
+    is_differentiable,
+    ordinary_call,
+    preserved_randomness,
+    random_like,
+)
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.op import Op
+from gradcheck_lab.specs import Spec, real
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -184,3 +194,25 @@ def test_generators_are_put_back_after_an_error() -> None:
         torch.rand(1)
         raise KeyError
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def fits_inside(image: torch.Tensor, kernel: torch.Tensor, *, flipped: bool = False) -> torch.Tensor:
+    return image
+
+
+inside = Op(fits_inside, specs=(real("h w"), real("k 2k")), choices={"flipped": (True,)})
+
+
+@inside.validator
+def refuse_large_kernels(image: torch.Tensor, kernel: torch.Tensor, *, flipped: bool = False) -> None:
+    if any(k >= n for n, k in zip(image.shape, kernel.shape, strict=True)):
+        raise InvalidArgument("the kernel is larger than the image")
+    if image.shape[0] == image.shape[1] and not flipped:
+        raise InvalidArgument("a square has to be flipped")
+
+
+@given(seed=st.integers(0, 99))
+def test_ordinary_call_is_one_that_the_op_takes(seed: int) -> None:
+    case = ordinary_call(inside, inside.specs, seed)
+    assert not inside.takes(draw_inputs(inside.specs, seed), {})
+    assert inside.takes(case.inputs, dict(case.options))

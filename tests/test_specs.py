@@ -117,6 +117,16 @@ def test_broadcast_dimensions_bind_as_torch_broadcasts(joint: list[int], data: s
             [(3,), (3,)],
             "'y' has shape (3,) with 1 dimensions; its spec real('*b n d') needs at least 2",
         ),
+        (
+            ["n", "4n"],
+            [(3,), (8,)],
+            "'y' has shape (8,), so '4n' is 8, but 'x' has 3 for 'n'; its spec is real('4n')",
+        ),
+        (
+            ["4n"],
+            [(6,)],
+            "'x' has shape (6,), so '4n' is 6, no multiple of 4; its spec is real('4n')",
+        ),
     ],
 )
 def test_shape_that_does_not_fit_is_refused_with_both_sides(
@@ -125,6 +135,12 @@ def test_shape_that_does_not_fit_is_refused_with_both_sides(
     with pytest.raises(InvalidArgument) as error:
         bind([specs.real(dims) for dims in signature], shapes, ["x", "y"])
     assert str(error.value) == message
+
+
+@given(d=st.integers(0, 5), h=st.integers(0, 5))
+def test_multiple_is_that_many_times_its_letter(d: int, h: int) -> None:
+    found = bind([specs.real("4h d"), specs.real("h")], [(4 * h, d), (h,)], ["weight", "state"])
+    assert found == {"h": (h,), "d": (d,)}
 
 
 def test_one_is_not_broadcast_without_a_hash() -> None:

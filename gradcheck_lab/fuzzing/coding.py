@@ -79,7 +79,9 @@ class Coding:
         for index, spec in enumerate(signature):
             profile, layout = pick(_PROFILES, next(rest)), pick(_LAYOUTS, next(rest))
             shape = [
-                size for dim in spec.dims for size in _stretched(sizes[dim.name], stretches.get((index, dim.name), _WHOLE))
+                size
+                for dim in spec.dims
+                for size in dim.shape(_stretched(sizes[dim.name], stretches.get((index, dim.name), _WHOLE)))
             ]
             counted = spec.kind == "labels"
             tensors.append(

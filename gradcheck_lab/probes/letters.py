@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ class Letters:
     sizes: Sizes
     declared: bool
     classes: Mapping[int, str]
+    declared_multiples: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     @property
     def batch(self) -> str | None:
@@ -49,7 +50,7 @@ class Letters:
 
         No broadcasting allows that: the forward splits one of them into parts, as the gates of a cell.
         """
-        found: dict[str, tuple[str, int]] = {}
+        found: dict[str, tuple[str, int]] = dict(self.declared_multiples)
         if self.declared:
             return found
         for one, other in itertools.permutations([letters for letters in self.axes if len(letters) > 1], 2):
@@ -158,7 +159,7 @@ def letters_of(given: Sequence[Any], specs: Sequence[Spec]) -> Letters:
 
 def _declared(given: Sequence[Any], specs: Sequence[Spec]) -> Letters:
     bound = bind(specs, [v.shape for v in given], [str(i) for i in range(len(given))])
-    axes, sizes, classes = [], {}, {}
+    axes, sizes, classes, multiples = [], {}, {}, {}
     for i, (spec, value) in enumerate(zip(specs, given, strict=True)):
         letters: list[str | None] = []
         extra = value.ndim - sum(not dim.variadic for dim in spec.dims)
@@ -166,15 +167,18 @@ def _declared(given: Sequence[Any], specs: Sequence[Spec]) -> Letters:
             width = extra if dim.variadic else 1
             full = bound[dim.name][len(bound[dim.name]) - width :] if width else ()
             for k, size in enumerate(full):
-                letter = f"{dim.name}.{width - k}" if dim.variadic else dim.name
+                letter = f"{dim.name}.{width - k}" if dim.variadic else str(dim) if dim.times > 1 else dim.name
                 fixed = dim.size is not None or (dim.broadcast and value.shape[len(letters)] != size)
                 letters.append(None if fixed else letter)
                 if not fixed:
-                    sizes[letter] = size
+                    sizes[letter] = dim.times * size
+                if dim.times > 1:
+                    multiples[letter] = dim.name, dim.times
+                    sizes.setdefault(dim.name, size)
         axes.append(tuple(letters))
         if spec.classes is not None:
             classes[i] = spec.classes
-    return Letters(tuple(axes), sizes, True, classes)
+    return Letters(tuple(axes), sizes, True, classes, multiples)
 
 
 def _classes(given: Sequence[Any], axes: Sequence[Sequence[str | None]], sizes: Sizes) -> dict[int, str]:

@@ -121,7 +121,7 @@ def drawn(op: Any, inputs: Sequence[Any], target: Target, seed: int) -> tuple[An
 
     Raises `InvalidArgument` for specs mixed with tensors.
     """
-    from gradcheck_lab.case import draw_inputs
+    from gradcheck_lab.case import ordinary_call
     from gradcheck_lab.pytesting.placement import placed
     from gradcheck_lab.targets import DTYPES
 
@@ -129,7 +129,8 @@ def drawn(op: Any, inputs: Sequence[Any], target: Target, seed: int) -> tuple[An
     are_specs = [isinstance(value, Spec) for value in specs]
     if any(are_specs) and not all(are_specs):
         raise InvalidArgument("specs and tensors are mixed; pass a spec for every input, or a tensor for every one")
-    values = draw_inputs(specs, seed, dtype=DTYPES[target.dtype or "float64"]) if any(are_specs) else tuple(inputs)
+    dtype = DTYPES[target.dtype or "float64"]
+    values = ordinary_call(op, specs, seed, dtype=dtype).inputs if any(are_specs) else tuple(inputs)
     return tuple(placed(value, target) for value in values)
 
 
