@@ -1,0 +1,1 @@
+"""Ops where specs draw nothing, one family a file."""
