@@ -16,7 +16,7 @@ from gradcheck_lab.specs import Dim, Spec, bind
 
 _PERIOD = 99991
 _SIZES = (5, 3, 7, 2, 11, 4)
-_ATTEMPTS = 400
+_ATTEMPTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def ordinary_call(
 ) -> Case:
     """Draw an ordinary call that the validators of `op` let through.
 
-    The sizes are those of `draw_inputs`; where an op refuses them (a kernel larger than its image), others of 2 to 7 are tried,
+    The sizes are those of `draw_inputs`; where an op refuses them (a kernel larger than its image), others up to 8 are tried,
     first with the given options, then with values of its `choices` as well. Where nothing fits, or `op` is no op, the
     call is as it was drawn.
     """
@@ -136,7 +136,7 @@ def ordinary_call(
 
 def _sizes_of(dim: Dim, pick: random.Random, attempt: int) -> tuple[int, ...]:
     count = pick.randint(1, 3) if dim.variadic and attempt > _ATTEMPTS // 4 else 1
-    return tuple(pick.randint(2, 7) for _ in range(count))
+    return tuple(pick.randint(2 if attempt < _ATTEMPTS // 2 else 1, 8) for _ in range(count))
 
 
 def draw(spec: Spec, sizes: Mapping[str, tuple[int, ...]], generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:

@@ -139,6 +139,11 @@ class Op:
         if problems:
             raise InvalidArgument(f"{self.name}: {problems[0]}")
 
+    @property
+    def refuses(self) -> bool:
+        """Whether calls that fit the specs may be refused all the same: by a validator, or for the value of an option."""
+        return bool(self._validators or self.choices)
+
     def takes(self, inputs: Sequence[Any], options: dict[str, Any]) -> bool:
         """Whether `validate` lets a call through."""
         try:

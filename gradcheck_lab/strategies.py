@@ -64,7 +64,7 @@ def calls(
     def taken(case: Case) -> bool:
         return op.takes(case.inputs, dict(case.options))
 
-    return cases.filter(taken) if op.choices else cases
+    return cases.filter(taken) if op.refuses else cases
 
 
 def tensors(

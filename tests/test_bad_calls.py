@@ -94,13 +94,13 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: gl.check(ops.add, X, torch.ones(2).double()),
         "add: 'b' has shape (2,), so '*#s' is 2, but 'a' has (2, 3); its spec is real('*#s')",
     ),
-    "vectors-to-matmul": (
-        lambda: gl.check(ops.matmul, X, torch.ones(3).double()),
-        "matmul: 'b' has shape (3,); give it two dimensions with b.unsqueeze",
+    "scalar-to-matmul": (
+        lambda: gl.check(ops.matmul, X, torch.ones(()).double()),
+        "matmul: 'b' has shape (), no dimension to sum over; multiply by a scalar with ops.mul",
     ),
     "too-few-inputs": (
-        lambda: gl.check(ops.linear, X, W),
-        "linear: it takes 3 inputs and 2 were given",
+        lambda: gl.check(ops.linear, X),
+        "linear: it takes 2 inputs and 1 were given",
     ),
     "too-few-inputs-of-a-loss": (
         lambda: gl.check(ops.mse_loss, X),
@@ -257,7 +257,7 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "op-called-without-its-inputs": (
         lambda: ops.linear(X),
-        "linear: it takes 3 inputs and 1 were given",
+        "linear: it takes 2 inputs and 1 were given",
     ),
     "op-called-with-a-number": (
         lambda: ops.relu(1.0),
@@ -408,7 +408,7 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "fuzz-with-too-few-specs": (
         lambda: gl.fuzz(ops.linear, "real('n d')"),
-        "linear: it takes 3 inputs and 1 were given",
+        "linear: it takes 2 inputs and 1 were given",
     ),
     "fuzz-with-an-unknown-option": (
         lambda: gl.fuzz(ops.relu, options={"slope": 0.1}),

@@ -115,7 +115,7 @@ class Examiner:
         """The adapted object with the inputs of the case; that of an op serves all its calls alike."""
         if not isinstance(self.op, Op):
             return self._adapted(case)
-        if self.op.choices:
+        if self.op.refuses:
             self.op.validate(case.inputs, dict(case.options))
         key = (len(case.inputs), *case.options.items())
         if key not in self._subjects:

@@ -10,17 +10,21 @@ from gradcheck_lab.ops.class_losses import nll_loss, two_step_cross_entropy
 from gradcheck_lab.ops.cross_entropy import softmax_cross_entropy
 from gradcheck_lab.ops.divergences import cosine_similarity, kl_div
 from gradcheck_lab.ops.elementwise import abs, cos, exp, log, log1p, rsqrt, sin, sqrt
-from gradcheck_lab.ops.linear import linear, matmul
+from gradcheck_lab.ops.extremes import amax, amin, logsumexp
+from gradcheck_lab.ops.linear import affine, linear, matmul
+from gradcheck_lab.ops.moments import std, var
+from gradcheck_lab.ops.norms import norm
 from gradcheck_lab.ops.powers import pow
+from gradcheck_lab.ops.products import prod
 from gradcheck_lab.ops.regression_losses import huber_loss, l1_loss, mse_loss
 from gradcheck_lab.ops.selection import maximum, minimum, where
 from gradcheck_lab.ops.smooth_activations import gelu, sigmoid, silu, softplus, tanh
+from gradcheck_lab.ops.sums import cumsum, mean, sum
 
 FAMILIES: dict[str, tuple[Op, ...]] = {
     "arithmetic": (add, sub, mul, div, neg),
-    "linear": (linear, matmul),
-    "losses of classes": (softmax_cross_entropy, nll_loss, two_step_cross_entropy, binary_cross_entropy_with_logits),
-    "losses of numbers": (mse_loss, l1_loss, huber_loss),
+    "class_losses": (softmax_cross_entropy, nll_loss, two_step_cross_entropy, binary_cross_entropy_with_logits),
+    "regression_losses": (mse_loss, l1_loss, huber_loss),
     "divergences": (kl_div, cosine_similarity),
     "activations": (
         relu,
@@ -52,17 +56,44 @@ FAMILIES: dict[str, tuple[Op, ...]] = {
         minimum,
     ),
     "powers": (pow,),
+    "linear": (
+        linear,
+        affine,
+        matmul,
+    ),
+    "sums": (
+        sum,
+        mean,
+        cumsum,
+    ),
+    "moments": (
+        var,
+        std,
+    ),
+    "extremes": (
+        amax,
+        amin,
+        logsumexp,
+    ),
+    "products": (prod,),
+    "norms": (norm,),
 }
 
 __all__ = [
     "FAMILIES",
     "abs",
     "add",
+    "affine",
+    "amax",
+    "amin",
+    "bilinear",
     "binary_cross_entropy_with_logits",
     "clamp",
     "cos",
     "cosine_similarity",
+    "cumsum",
     "div",
+    "einsum",
     "elu",
     "exp",
     "gelu",
@@ -74,14 +105,19 @@ __all__ = [
     "linear",
     "log",
     "log1p",
+    "logsumexp",
     "matmul",
     "maximum",
+    "mean",
     "minimum",
     "mse_loss",
     "mul",
     "neg",
     "nll_loss",
+    "norm",
+    "outer",
     "pow",
+    "prod",
     "relu",
     "rsqrt",
     "sigmoid",
@@ -90,8 +126,11 @@ __all__ = [
     "softmax_cross_entropy",
     "softplus",
     "sqrt",
+    "std",
     "sub",
+    "sum",
     "tanh",
     "two_step_cross_entropy",
+    "var",
     "where",
 ]

@@ -4,9 +4,28 @@ from collections.abc import Callable
 from typing import Any
 
 from gradcheck_lab.op import Op
-from tests.torch_ops import activations, arithmetic, elementwise, linear, losses, powers, selection, smooth_activations
+from tests.torch_ops import (
+    activations,
+    arithmetic,
+    elementwise,
+    extremes,
+    linear,
+    losses,
+    moments,
+    norms,
+    powers,
+    products,
+    selection,
+    smooth_activations,
+    sums,
+)
 
 TORCH: dict[Op, Callable[..., Any]] = {
+    **norms.TORCH,
+    **extremes.TORCH,
+    **moments.TORCH,
+    **sums.TORCH,
+    **products.TORCH,
     **powers.TORCH,
     **selection.TORCH,
     **elementwise.TORCH,
