@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.op import Op
 
 Dims = int | Sequence[int] | None
+CHOICES = {"dim": (None, -1, 0, (0, -1), (-2, -1)), "keepdim": (False, True)}
 
 
 def axes_of(dim: Dims, ndim: int) -> tuple[int, ...]:
@@ -40,25 +43,44 @@ def count(x: torch.Tensor, dim: Dims) -> int:
     return torch.Size([x.shape[axis] for axis in axes_of(dim, x.ndim)] if x.ndim else []).numel()
 
 
-def refuse_dims(op: str, x: torch.Tensor, dim: Dims, *, option: str = "dim", several: bool = True) -> None:
+def refuse_dims(target: Op, *, option: str = "dim", several: bool = True, filled: bool = False) -> None:
+    """Let an op refuse dimensions that its first input has not or that are named twice; where `filled`, empty ones too."""
+
+    def check(x: torch.Tensor, *rest: object, **options: Any) -> None:
+        if not isinstance(x, torch.Tensor):
+            return
+        check_dims(target.name, x, options.get(option), option=option, several=several)
+        if filled:
+            refuse_empty(target.name, x, options.get(option))
+
+    target.validator(check)
+
+
+def check_dims(name: str, x: torch.Tensor, dim: Dims, *, option: str = "dim", several: bool = True) -> None:
     """Raise `InvalidArgument` for dimensions that `x` does not have, or that are named twice."""
-    if not isinstance(x, torch.Tensor) or dim is None:
+    if dim is None:
         return
     shape = tuple(x.shape)
     if isinstance(dim, bool) or not (isinstance(dim, int) or (several and _whole_numbers(dim))):
         wanted = "a dimension or a tuple of them" if several else "one dimension"
-        raise InvalidArgument(f"{op}: {option} is {dim!r}; pass {wanted}, counted from 0, or from -1 backwards")
+        raise InvalidArgument(f"{name}: {option} is {dim!r}; pass {wanted}, counted from 0, or from -1 backwards")
     named = (dim,) if isinstance(dim, int) else tuple(dim)
     if not named:
-        raise InvalidArgument(f"{op}: {option} is empty, which some read as all and some as none; pass None for all")
+        raise InvalidArgument(f"{name}: {option} is empty, which some read as all and some as none; pass None for all")
     room = max(1, len(shape))
     for axis in named:
         if not -room <= axis < room:
             raise InvalidArgument(
-                f"{op}: {option} {axis} is not a dimension of shape {shape}; pass one from {-room} to {room - 1}"
+                f"{name}: {option} {axis} is not a dimension of shape {shape}; pass one from {-room} to {room - 1}"
             )
     if len(set(axes_of(dim, len(shape)))) < len(named):
-        raise InvalidArgument(f"{op}: {option} {named} names a dimension of shape {shape} twice; name it once")
+        raise InvalidArgument(f"{name}: {option} {named} names a dimension of shape {shape} twice; name it once")
+
+
+def refuse_empty(name: str, x: torch.Tensor, dim: Dims) -> None:
+    """Raise `InvalidArgument` where one element of none would be chosen."""
+    if count(x, dim) == 0:
+        raise InvalidArgument(f"{name}: shape {tuple(x.shape)} has no elements along dim {dim}; pass at least one")
 
 
 def _whole_numbers(value: object) -> bool:

@@ -71,7 +71,7 @@ def elu(x: torch.Tensor, *, alpha: float = 1.0) -> torch.Tensor:
 @rounded_once
 def elu_backward(grad_output: torch.Tensor, output: torch.Tensor, x: torch.Tensor, *, alpha: float = 1.0) -> Grad:
     """dx = g where x > 0, else alpha eˣ g."""
-    return (torch.where(x > 0, grad_output, alpha * grad_output * torch.where(x > 0, 0, x).exp()),)
+    return (torch.where(x > 0, grad_output, alpha * grad_output * torch.where(x < 0, x, 0).exp()),)
 
 
 @op(real("*s"), choices={"min_val": (-1.0, 0.0, -0.5), "max_val": (1.0, 6.0, 0.5)})

@@ -33,9 +33,11 @@ pow.accepts(real("*#s"), integers("*#s", low=-1, high=4))
 def pow_backward(
     grad_output: torch.Tensor, output: torch.Tensor, base: torch.Tensor, exponent: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """dbase = g b aᵇ⁻¹, 0 where b = 0; dexponent = g aᵇ log a, 0 where a = 0 and b >= 0; each summed to its shape."""
-    slope = exponent * torch.pow(base, exponent - 1)
-    dbase = sum_to(torch.where(exponent == 0, 0, grad_output * slope.conj()), base.shape)
+    """dbase = g b aᵇ⁻¹, 0 where a = b = 0; dexponent = g aᵇ log a, 0 where a = 0 and b >= 0; each summed to its shape."""
+    # b aᵇ⁻¹ is 0 for b = 0, which 0 times an infinite power hides; beside 0 nothing is cut off from a second derivative
+    undefined = (exponent == 0) & (base.abs() < torch.finfo(base.dtype).tiny)
+    slope = exponent * torch.pow(torch.where(undefined, 1, base), exponent - 1)
+    dbase = sum_to(grad_output * slope.conj(), base.shape)
     if not (exponent.is_floating_point() or exponent.is_complex()):
         return dbase, None
     nothing = (base == 0) & (exponent.real >= 0)
