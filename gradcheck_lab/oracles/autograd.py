@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.case import Case, copy_inputs, is_differentiable, seed_all
 from gradcheck_lab.diagnosis.evidence import PartialGradient
@@ -39,6 +40,7 @@ class AutogradOracle:
         self.subject, self.case, self.evaluations = subject, case, evaluations
         self.coarse = 0.0
         self.copies = False  # set where the subject's code writes to what it is given
+        self.nearby: dict[Any, dict[Key, torch.Tensor | None]] = {}  # gradients at points beside the case, by their moves
         self._passes: dict[str, Pass | None] = {}
 
     def truth(self) -> Pass:
@@ -85,10 +87,12 @@ class AutogradOracle:
         rounding: SimulatedRounding | None = None,
         case: Case | None = None,
         substitute: frozenset[int] = frozenset(),
+        nudged: TorchDispatchMode | None = None,
     ) -> Pass:
         """Run forward and backward in `dtype` (None: as the inputs are), on `case` instead of the oracle's when given.
 
-        The calls numbered in `substitute` keep their hand-written backward. Raises what the forward raises.
+        The calls numbered in `substitute` keep their hand-written backward; the forward alone runs under `nudged`. Raises what
+        the forward raises.
         """
         case = case or self.case
         assert case.grad_outputs is not None
@@ -98,7 +102,8 @@ class AutogradOracle:
         self.evaluations["forward"] += 1
         with torch.enable_grad(), rounding or nullcontext():
             assert self.subject.trace is not None
-            trace = self.subject.trace(inputs, case.options, substitute)
+            with nudged or nullcontext():
+                trace = self.subject.trace(inputs, case.options, substitute)
             roots, upstream, everything = [], [], []
             for output, grad_output in zip(trace.outputs, case.grad_outputs, strict=True):
                 matched = grad_output.to(output) if isinstance(output, torch.Tensor) else grad_output

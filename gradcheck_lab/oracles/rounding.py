@@ -16,7 +16,7 @@ import torch
 from torch._decomp import decomposition_table
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_EXACT = frozenset(
+EXACT = frozenset(
     "abs alias amax amin argmax argmin as_strided bernoulli cat clamp clamp_max clamp_min clone constant_pad_nd "
     "copy detach diagonal empty empty_like empty_strided expand eye fill flip full full_like gather ge gt heaviside "
     "index index_select isfinite isinf isnan le lift_fresh logical_and logical_not logical_or lt masked_fill max "
@@ -64,7 +64,7 @@ class SimulatedRounding(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if name in ("_softmax", "_log_softmax"):
             return self._shifted(name, args[0], result)
-        if name in _EXACT or name.endswith("_") or func.is_view:
+        if name in EXACT or name.endswith("_") or func.is_view:
             return result
         if isinstance(result, torch.Tensor):
             return self._round(result, self._terms(name, args, result))

@@ -7,19 +7,23 @@ the interval between them is what a subgradient may be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from gradcheck_lab.case import is_differentiable
-from gradcheck_lab.oracles.autograd import AutogradOracle
+from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
+from gradcheck_lab.oracles.nudged import Nudged, sizes
 from gradcheck_lab.subject import Key
 
-_RADIUS = 1e-6
+_RADIUS = {64: 1e-8, 32: 1e-6, 16: 1e-6}  # by the bits of the inputs, whose rounding moves a kink
+_CLOSER = 64
 _ALONE = 3
 _AIMED = 2
+_Point = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,70 +51,99 @@ class Subgradients:
 
     def __init__(self, oracle: AutogradOracle) -> None:
         self.oracle = oracle
-        self._samples: dict[tuple[float, _Move], dict[Key, torch.Tensor | None]] = {}
+        bits = [torch.finfo(v.dtype).bits for v in oracle.case.inputs if is_differentiable(v)]
+        radius = _RADIUS[min(bits, default=64)]
+        self._radii = (radius, radius / _CLOSER)
 
     def intervals(self, key: Key, doubtful: Callable[[Interval], torch.Tensor]) -> Iterator[Interval]:
         """Ever better intervals for the gradient at `key`; none where the forward cannot be run beside the case, or is complex.
 
         From two points on opposite sides; from more, since where several kinks meet in one element a convention takes the same
         side of all of them, as moving one input alone does, or any; then from points aimed at the elements that are
-        `doubtful` by an interval.
+        `doubtful` by an interval; at last from intermediates moved in the inputs' place: conventions choose a side at each of
+        them, and inputs close by need not reach these sides together.
         """
-        near, found = self._interval(key, False), None
-        if near is not None:
-            yield near
-            found = self._interval(key, True)
-        if found is None:
+        points = self._around(key, thorough=False)
+        if not points:
             return
-        yield found
+        yield self._interval(key, points)
+        points = self._around(key, thorough=True)
+        yield self._interval(key, points)
         for _ in range(_AIMED if key.role == "input" else 0):
-            found = self._aimed(key, found, doubtful(found))
-            yield found
+            points += self._aimed(key, doubtful(self._interval(key, points)))
+            yield self._interval(key, points)
+        yield self._interval(key, points + self._within(key))
 
-    def _interval(self, key: Key, thorough: bool) -> Interval | None:
-        moves = self._moves(thorough)
-        wide, narrow = self._bounds(key, _RADIUS, moves), self._bounds(key, _RADIUS / 64, moves)
-        if wide is None or narrow is None:
-            return None
-        width, closer = wide[1] - wide[0], narrow[1] - narrow[0]
-        scale = torch.maximum(narrow[0].abs(), narrow[1].abs())
-        kink = (closer > 0.25 * width) & (closer > 1e-9 * scale) & (closer > 0)
+    def _interval(self, key: Key, points: Sequence[_Point]) -> Interval:
+        """What lies between the gradients at some points; a kink is where they stay apart as the points come closer."""
+        wide, narrow = (torch.stack([point[k] for point in points]) for k in (0, 1))
+        low, high = narrow.amin(0), narrow.amax(0)
+        width, closer = wide.amax(0) - wide.amin(0), high - low
+        scale = torch.maximum(low.abs(), high.abs())
+        kink = (closer > 0.25 * width) & (closer > 1e-9 * scale)
+        # a kink beside a slope is what is left where the slope is continued to the point itself
+        settled = ((wide - narrow).abs() <= 1e-3 * torch.maximum(wide.abs(), narrow.abs())).all(0)
+        limits = narrow - (wide - narrow) / (_CLOSER - 1)
+        apart = limits.amax(0) - limits.amin(0)
+        kink |= settled & (apart > 0.25 * closer) & (apart > 1e-9 * scale)
         here = self.oracle.truth().gradients.get(key)
         alone = torch.zeros_like(kink)
         if here is not None and here.shape == kink.shape and not here.is_complex():
-            off = torch.maximum(narrow[0] - here, here - narrow[1])
+            off = torch.maximum(low - here, here - high)
             size = torch.maximum(scale, here.abs())
             alone = ~kink & (off > 1e-3 * size) & (closer <= 1e-3 * size)
-        return Interval(narrow[0], narrow[1], kink, alone)
+        return Interval(low, high, kink, alone)
 
-    def _aimed(self, key: Key, known: Interval, doubtful: torch.Tensor) -> Interval:
-        """`known`, widened by points at which the doubtful elements of the input win or lose against all that they tie with.
+    def _around(self, key: Key, thorough: bool) -> list[_Point]:
+        found = []
+        for move in self._moves(thorough):
+            wide, narrow = (self._sample(radius, move).get(key) for radius in self._radii)
+            if wide is not None and narrow is not None and not wide.is_complex():
+                found.append((wide.nan_to_num(0, 0, 0), narrow.nan_to_num(0, 0, 0)))
+        return found
+
+    def _aimed(self, key: Key, doubtful: torch.Tensor) -> list[_Point]:
+        """Points at which the doubtful elements of the input win or lose against all that they tie with.
 
         Of many tied values a few random points let few win; moving those that matter further than the others does.
         """
-        low, high = known.low, known.high
+        found: list[_Point] = []
+        here = self.oracle.case.inputs[key.first].detach().double()
         for sign in (1, -1):
-            found = []
-            for radius in (_RADIUS, _RADIUS / 64):
+            cases = []
+            for radius in self._radii:
                 inputs = self._moved(radius, _Move(sign, "random"))
-                mine, here = inputs[key.first], self.oracle.case.inputs[key.first].detach().double()
+                mine = inputs[key.first]
                 aimed = torch.where(doubtful, here + 4 * (mine - here), mine)
-                moved = tuple(aimed if i == key.first else v for i, v in enumerate(inputs))
-                try:
-                    value = self.oracle.run(torch.float64, case=replace(self.oracle.case, inputs=moved)).gradients.get(key)
-                except Exception:  # outside the domain on this side
-                    value = None
-                found.append(value)
-            wide, narrow = found
-            if wide is None or narrow is None or not torch.isfinite(wide).all() or not torch.isfinite(narrow).all():
-                continue
-            scale = torch.maximum(wide.abs(), narrow.abs())
-            settled = (wide - narrow).abs() <= 1e-3 * scale  # the same however near: a side of the kink, not a slope
-            low = torch.where(settled, torch.minimum(low, narrow), low)
-            high = torch.where(settled, torch.maximum(high, narrow), high)
-        wider = (low < known.low) | (high > known.high)
-        kink = known.kink | (wider & (high - low > 1e-2 * torch.maximum(low.abs(), high.abs())))
-        return Interval(low, high, kink, known.alone)
+                cases.append(tuple(aimed if i == key.first else v for i, v in enumerate(inputs)))
+            found += self._settled(key, [partial(self._at, inputs) for inputs in cases])
+        return found
+
+    def _within(self, key: Key) -> list[_Point]:
+        """Gradients with every intermediate value moved: all up, all down, or each by chance."""
+        found: list[_Point] = []
+        for sign, chance in ((1, False), (-1, False), (1, True), (-1, True)):
+            seed = self.oracle.case.seed if chance else None
+            found += self._settled(key, [partial(self._nudged, radius * sign, seed) for radius in self._radii])
+        return found
+
+    def _settled(self, key: Key, runs: Sequence[Callable[[], Pass]]) -> list[_Point]:
+        """The gradients of a point, far and close, but for elements that differ: another kink lies between."""
+        try:
+            wide, narrow = (run().gradients.get(key) for run in runs)
+        except Exception:  # outside the domain on this side
+            return []
+        here = self.oracle.truth().gradients.get(key)
+        if wide is None or narrow is None or here is None or not bool(torch.isfinite(wide + narrow).all()):
+            return []
+        same = (wide - narrow).abs() <= 1e-3 * torch.maximum(wide.abs(), narrow.abs())
+        return [(torch.where(same, wide, here), torch.where(same, narrow, here))]
+
+    def _at(self, inputs: tuple[Any, ...]) -> Pass:
+        return self.oracle.run(torch.float64, case=replace(self.oracle.case, inputs=inputs))
+
+    def _nudged(self, step: float, seed: int | None) -> Pass:
+        return self.oracle.run(torch.float64, nudged=Nudged(step, seed))
 
     def _moves(self, thorough: bool) -> tuple[_Move, ...]:
         if not thorough:
@@ -125,25 +158,14 @@ class Subgradients:
         given = self.oracle.case.inputs
         return tuple(_beside(v, radius, move, i, generator) if move.alone in (None, i) else v for i, v in enumerate(given))
 
-    def _bounds(self, key: Key, radius: float, moves: tuple[_Move, ...]) -> tuple[torch.Tensor, torch.Tensor] | None:
-        found = [self._sample(radius, move).get(key) for move in moves]
-        tensors = [value for value in found if value is not None and not value.is_complex()]
-        if not tensors:
-            return None
-        stack = torch.stack(tensors)
-        if not torch.isfinite(stack).all():
-            stack = torch.nan_to_num(stack, 0.0, 0.0, 0.0)
-        return stack.amin(0), stack.amax(0)
-
     def _sample(self, radius: float, move: _Move) -> dict[Key, torch.Tensor | None]:
-        if (radius, move) not in self._samples:
+        if (radius, move) not in self.oracle.nearby:
             inputs = self._moved(radius, move)
             try:
-                moved = replace(self.oracle.case, inputs=inputs)
-                self._samples[radius, move] = self.oracle.run(torch.float64, case=moved).gradients
+                self.oracle.nearby[radius, move] = self._at(inputs).gradients
             except Exception:  # outside the domain on this side: nothing to learn from there
-                self._samples[radius, move] = {}
-        return self._samples[radius, move]
+                self.oracle.nearby[radius, move] = {}
+        return self.oracle.nearby[radius, move]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,4 +199,4 @@ def _beside(value: Any, radius: float, move: _Move, slot: int, generator: torch.
         step = step * coins if move.pattern == "mixed" else step
     # one way is shorter, or an even function would look the same on both
     step = step if move.sign > 0 else -0.7 * step
-    return wide + radius * wide.abs().clamp(min=1e-2).clamp(max=1e2) * step.to(wide.device)
+    return wide + radius * sizes(wide) * step.to(wide.device)

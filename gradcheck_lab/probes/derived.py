@@ -13,7 +13,6 @@ from gradcheck_lab.case import Case, is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.excuses import excused, marginal, truth_of
-from gradcheck_lab.probes.kinks import Ramps
 from gradcheck_lab.probes.randomness import draws_random
 from gradcheck_lab.report import Finding
 
@@ -88,7 +87,7 @@ def _fresh(context: Context, found: Examination, lane: bool) -> tuple[Finding, .
     errors = [f for f in found.findings if f.severity == "error" and f.cause not in _ELSEWHERE]
     if not errors:
         return ()
-    known, ramps = _known(context), Ramps(found)
+    known = _known(context)
     narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in found.case.inputs)
     if narrow and draws_random(found.case.seed):
         return ()  # the float64 oracle drew other numbers
@@ -102,7 +101,7 @@ def _fresh(context: Context, found: Examination, lane: bool) -> tuple[Finding, .
         and f.cause not in dtype_only
         and not (widened and not lane and f.cause == "raises" and "dtype" in f"{f.message} {f.explanation}")
         and not marginal(found, f)
-        and not excused(found, f, ramps)
+        and not excused(found, f)
     )  # fmt: skip
 
 

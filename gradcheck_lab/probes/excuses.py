@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from gradcheck_lab.case import is_differentiable
-from gradcheck_lab.probes.kinks import Ramps
+from gradcheck_lab.isolate import call_label
+from gradcheck_lab.probes.kinks import admitted
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Key
 from gradcheck_lab.tolerance import judge, unit_roundoff
@@ -28,36 +32,62 @@ def truth_of(examination: Examination, index: int) -> torch.Tensor | None:
 
 
 def marginal(examination: Examination, finding: Finding) -> bool:
-    result = next(
-        (c.result for c in examination.comparisons if (c.result.name, c.result.op) == (finding.gradient, finding.op)), None
-    )
-    if result is None:
+    """Whether a wrong number is nearly within its budget, or off by what large values make of rounding."""
+    if finding.measured is None or not finding.allowed or not math.isfinite(finding.measured):
         return False
-    return 0 < result.budget_used < _MARGIN or _amplified(examination, finding)
+    results = [c.result for c in examination.comparisons]
+    used = [r.budget_used for r in results if (r.name, r.op) == (finding.gradient, finding.op)]
+    return 0 < (used[0] if used else finding.measured / finding.allowed) < _MARGIN or _amplified(examination, finding)
 
 
 def _amplified(examination: Examination, finding: Finding) -> bool:
     """Whether the error is what large values make of rounding: a product of two values of size X is off by u X²."""
-    names, inputs = examination.subject.names, examination.case.inputs
-    if finding.gradient not in names or finding.op:
+    place = _place(examination, finding)
+    if place is None or finding.measured is None or not place.truth.numel():
         return False
-    index = names.index(finding.gradient)
-    actual, truth = examination.returned[index] if index < len(examination.returned) else None, truth_of(examination, index)
-    if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape or not truth.numel():
-        return False
-    sizes = [float(v.abs().max()) for v in inputs if is_differentiable(v) and v.numel()]
+    sizes = [float(v.abs().max()) for v in place.inputs if is_differentiable(v) and v.numel()]
     largest = max([1.0, *sizes])
-    if largest < 10 or not bool(torch.isfinite(actual).all()):
+    if largest < 10:
         return False
-    upstream = [g for g in examination.case.grad_outputs or () if g.numel()]
+    upstream = [g for g in place.upstream if g.numel()]
     # where the truth cancels, its terms are as large as the upstream; in float64 that hides nothing
-    share = [1 if actual.dtype == torch.float64 else g.numel() for g in upstream]
-    scale = max([float(truth.abs().max()), *(float(g.abs().max()) / n for g, n in zip(upstream, share, strict=True))])
-    error = float((actual.to(truth) - truth).abs().max())
-    return error <= 64 * unit_roundoff(actual.dtype) * largest**2 * scale
+    share = [1 if place.dtype == torch.float64 else g.numel() for g in upstream]
+    scale = max([float(place.truth.abs().max()), *(float(g.abs().max()) / n for g, n in zip(upstream, share, strict=True))])
+    return finding.measured <= 64 * unit_roundoff(place.dtype) * largest**2 * scale
 
 
-def excused(examination: Examination, finding: Finding, ramps: Ramps) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the backward of a finding was given, and the true gradient of its input."""
+
+    inputs: tuple[Any, ...]
+    upstream: Sequence[torch.Tensor]
+    truth: torch.Tensor
+    dtype: torch.dtype
+
+
+def _place(examination: Examination, finding: Finding) -> _Place | None:
+    """Where a finding is: in the subject's own backward, or in that of one op of a program."""
+    names, case = examination.subject.names, examination.case
+    if not finding.op:
+        index = names.index(finding.gradient) if finding.gradient in names else -1
+        truth = truth_of(examination, index)
+        return None if truth is None else _Place(case.inputs, case.grad_outputs or (), truth, case.inputs[index].dtype)
+    passed = examination.oracle.truth()
+    recorded = examination.recording.calls if examination.recording is not None else ()
+    for k, (call, named) in enumerate(zip(passed.calls, recorded, strict=False)):
+        at = call.op.names(len(call.inputs))
+        if call_label(named) != finding.op or finding.gradient not in at:
+            continue
+        index = at.index(finding.gradient)
+        truth = passed.gradients.get(Key("share", k, index))
+        upstream = [g for j in range(len(call.outputs)) if (g := passed.gradients.get(Key("value", k, j))) is not None]
+        if truth is not None:
+            return _Place(call.inputs, upstream, truth.detach(), named.inputs[index].dtype)
+    return None
+
+
+def excused(examination: Examination, finding: Finding) -> bool:
     """Whether the gradient is a subgradient at a tie, or right at the precision that the forward itself works in."""
     names = examination.subject.names
     if finding.gradient not in names or finding.op:
@@ -71,7 +101,7 @@ def excused(examination: Examination, finding: Finding, ramps: Ramps) -> bool:
     inside = _inside(examination)
     if inside is not None and judge(actual, truth, inside, roundings=64 if inside == torch.float32 else 4).passed:
         return True
-    return finding.cause != "non-finite" and ramps.admits(index, actual.detach(), truth)
+    return finding.cause != "non-finite" and admitted(examination.oracle, index, actual.detach(), truth)
 
 
 def _inside(examination: Examination) -> torch.dtype | None:

@@ -11,7 +11,7 @@ import torch
 
 from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.probes.derived import Trial
-from gradcheck_lab.probes.kinks import Ramps
+from gradcheck_lab.probes.kinks import kinked
 from gradcheck_lab.probes.stress import Stress
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Key
@@ -86,7 +86,7 @@ def _at_a_kink(trial: Trial, problem: Finding) -> bool:
     pair, index = trial.pair(problem), trial.index(problem)
     if pair is None or index is None or pair[1].is_complex():
         return False
-    return Ramps(trial.examination).kinked(index, pair[1])
+    return kinked(trial.examination.oracle, index)
 
 
 def _saturated(trial: Trial, problem: Finding) -> bool:

@@ -124,7 +124,8 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
         only = all(size <= _ROW for name, size in letters.sizes.items() if name != batch)
         leads = all(batch not in axes[1:] for axes in letters.axes)
         yield Variant("batch 1", letters.inputs(given, {**same, batch: 1}, seed), rows=only and leads)
-        yield Variant("one more leading dimension", letters.inputs(given, small, seed, lead=2), not letters.declared)
+        if _carries_rows(context, letters, given):
+            yield Variant("one more leading dimension", letters.inputs(given, small, seed, lead=2), not letters.declared)
     for sizes in _CYCLES if len(names) > 1 else ((3,), (17,), (33,), (9,), (1,)):
         chosen = dict(zip(names, cycle(sizes), strict=False))
         if names and chosen != letters.sizes:
@@ -134,6 +135,12 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
     yield from _broadcasts(context, letters, given)
     yield from _long(context, letters, given)
     yield from _untied(context, letters, given)
+
+
+def _carries_rows(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool:
+    """Whether the first input with a gradient is among those that a leading dimension is added to: weights alone have none."""
+    first = next((i for i, v in enumerate(given) if is_differentiable(v) and v.ndim), None)
+    return first in letters.leading and not any(context.label(i).startswith("parameter") for i in letters.leading)
 
 
 def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:

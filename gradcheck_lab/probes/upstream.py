@@ -81,6 +81,9 @@ def _bent(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
     if isinstance(zero, torch.Tensor) and zero.shape == first.shape and bool(((zero != 0) & torch.isfinite(first)).any()):
         given = "NaN" if bool(torch.isnan(zero).any()) else "not zero"
         message = f"gradient of {label} is {given} when grad_output is zero"
+        if given == "not zero" and _right_at_ones(context, index):
+            explanation = "a term of backward does not use grad_output: it is right only where that is 1"
+            return _finding(context, index, "upstream-ignored", message, explanation, _USE, "zero")
         explanation = "backward divides by grad_output" if given == "NaN" else "backward adds a term without grad_output"
         return _finding(context, index, "not-linear", message, explanation, suggestion, "zero")
     if not alike(context, index, scaled, -2 * first):
@@ -92,6 +95,17 @@ def _bent(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
             context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, "the sum of two"
         )
     return None
+
+
+def _right_at_ones(context: Context, index: int) -> bool:
+    """Whether a gradient that is wrong for the given upstream is right for one of ones, as if that were all there is."""
+    if index not in context.wrong:
+        return False
+    ones = tuple(torch.ones_like(g) for g in context.case.grad_outputs or ())
+    found = context.examine(context.vary(grad_outputs=ones), numeric=not context.analytic)
+    return found is not None and any(
+        c.result.name == context.name(index) and c.result.verdict == "pass" for c in found.comparisons
+    )
 
 
 def _scales(grads: Sequence[torch.Tensor]) -> dict[str, float]:

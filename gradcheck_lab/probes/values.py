@@ -12,7 +12,7 @@ from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.comparison_findings import number, show
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.derived import Trial, already_wrong, attempt, blank, repeated_rows, wide_inputs
-from gradcheck_lab.probes.kinks import Ramps
+from gradcheck_lab.probes.kinks import kinked
 from gradcheck_lab.probes.letters import cut_down
 from gradcheck_lab.probes.singular import UNSELECTED, cause_of, flat_there
 from gradcheck_lab.probes.stress import EQUAL, GROUPS, TIES, Stress, stressable, stressed, unlike
@@ -144,18 +144,18 @@ def tie_mass(context: Context, trial: Trial, group: Sequence[Stress]) -> tuple[F
     doubtful = [f for f in trial.examination.findings if f.gradient in sound and not f.op and f.cause in _AT_TIES]
     if tuple(group) not in ((EQUAL,), (TIES,)) or not doubtful or trial.problems:
         return ()
-    gradient, ramps, kinked = str(doubtful[0].gradient), Ramps(trial.examination), False
+    gradient, tied = str(doubtful[0].gradient), False
     actual, wanted, size = 0.0, 0.0, 0.0
     for i, value in enumerate(trial.inputs):
         pair = trial.pair(replace(doubtful[0], gradient=context.name(i))) if stressable(value) else None
         if pair is not None and bool(torch.isfinite(pair[0]).all()):
-            kinked = kinked or (not pair[1].is_complex() and ramps.kinked(i, pair[1]))
+            tied = tied or (not pair[1].is_complex() and kinked(trial.examination.oracle, i))
             actual, wanted = actual + float(pair[0].double().sum()), wanted + float(pair[1].double().sum())
             size += float(pair[1].double().abs().sum()) + float(pair[0].double().abs().sum())
     dtype = next(v.dtype for v in trial.inputs if stressable(v))
     # terms that cancel are as large as the upstream times the inputs
     upstream = sum(float(g.double().abs().sum()) for g in trial.examination.case.grad_outputs or () if is_differentiable(g))
-    if not kinked or abs(actual - wanted) <= 1e3 * unit_roundoff(dtype) * (size + upstream):
+    if not tied or abs(actual - wanted) <= 1e3 * unit_roundoff(dtype) * (size + upstream):
         return ()
     label = context.label(context.base.subject.names.index(gradient))
     message = f"gradient of {label} does not conserve the mass of its ties"

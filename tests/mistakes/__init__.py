@@ -1,5 +1,6 @@
 """Wrong copies of sound ops, and right copies written in another way, as rows that tests run over."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -39,15 +40,24 @@ class Planted:
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """A sound op with a backward that is right too, written in another way."""
+    """A sound op with a backward that is right too, written in another way.
+
+    It is drawn with the inputs and options that its rule takes; only by the first of `signatures` where that is all it knows.
+    """
 
     name: str
     sound: Op
     rule: Rule
+    first_signature: bool = False
 
     @property
     def op(self) -> Op:
-        return copy_of(self.sound, self.rule)
+        twin, known = copy_of(self.sound, self.rule), inspect.signature(self.rule).parameters.values()
+        count = sum(parameter.kind == parameter.POSITIONAL_OR_KEYWORD for parameter in known) - 2
+        named = {parameter.name for parameter in known}
+        twin.signatures = tuple(s for s in twin.signatures if len(s) == count)[: 1 if self.first_signature else None]
+        twin.choices = {name: values for name, values in twin.choices.items() if name in named}
+        return twin
 
     def __str__(self) -> str:
         return f"{self.sound.name}-{self.name}"

@@ -150,7 +150,7 @@ TWINS = (
     Twin("divided-first", mse_loss, mse_divided_first),
     Twin("expanded", mse_loss, mse_expanded),
     Twin("sum-to-size", mul, mul_by_output),
-    Twin("by-products", matmul, matmul_by_products),
+    Twin("by-products", matmul, matmul_by_products, first_signature=True),
 )
 
 

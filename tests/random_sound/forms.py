@@ -43,9 +43,7 @@ class Row:
     only: tuple[str, ...] = ()
 
 
-def sound(
-    dtypes: Sequence[torch.dtype] = REAL, only: Sequence[str] = ()
-) -> Callable[[Callable[[Draw], Rule | Subject]], Row]:
+def sound(dtypes: Sequence[torch.dtype] = REAL, only: Sequence[str] = ()) -> Callable[[Callable[[Draw], Rule | Subject]], Row]:
     """Make a row of the pool; `dtypes` are those that its kernels know, `only` the forms that it can take."""
 
     def row(make: Callable[[Draw], Rule | Subject]) -> Row:
