@@ -26,6 +26,18 @@ def load(seed: int) -> Digits:
 
     Raises `InvalidArgument` when scikit-learn is not installed.
     """
+    pixels, digits = load_raw()
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
+    x, y = pixels[order], digits[order]
+    train_x, validation_x = standardise(x[:TRAIN], x[TRAIN:])
+    return Digits(train_x, y[:TRAIN], validation_x, y[TRAIN:])
+
+
+def load_raw() -> tuple[torch.Tensor, torch.Tensor]:
+    """All images in their order: rows of 64 pixels from 0 to 16, float64 (1797, 64), and the digit of each, int64 (1797,).
+
+    Raises `InvalidArgument` when scikit-learn is not installed.
+    """
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -33,10 +45,7 @@ def load(seed: int) -> Digits:
             "the digits data need scikit-learn, which is not installed; pip install 'gradcheck_lab[demo]'"
         ) from None
     pixels, digits = load_digits(return_X_y=True)
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
-    x, y = torch.from_numpy(pixels).double()[order], torch.from_numpy(digits).long()[order]
-    train_x, validation_x = standardise(x[:TRAIN], x[TRAIN:])
-    return Digits(train_x, y[:TRAIN], validation_x, y[TRAIN:])
+    return torch.from_numpy(pixels).double(), torch.from_numpy(digits).long()
 
 
 def standardise(train: torch.Tensor, validation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.networks.digits import PARAMETERS
-from gradcheck_lab.op import Op, active_recorder
+from gradcheck_lab.naming import input_names
+from gradcheck_lab.op import Op, active_recorder, as_tuple
 from gradcheck_lab.variable import Variable, record
 
 Program = Callable[..., Any]
@@ -67,7 +67,7 @@ def train(
         for rows in torch.randperm(len(x), generator=generator).split(batch):
             ours = hand_written_gradients(network, x[rows], target[rows], run.hand_written)
             theirs = autograd_gradients(network, x[rows], target[rows], run.autograd)
-            _note(run, ours, theirs)
+            _note(run, ours, theirs, parameter_names(network, len(start)))
             run.hand_written = _stepped(run.hand_written, ours.parameters, rate)
             run.autograd = _stepped(run.autograd, theirs.parameters, rate)
             on_step()
@@ -80,9 +80,14 @@ def hand_written_gradients(network: Program, x: torch.Tensor, target: torch.Tens
     with record() as tape:
         loss = network(x, target, *variables)
     loss.backward()
-    calls = [node for node in tape if node.outputs[0] is not loss]
-    names = tuple(node.names[0] if node.names else f"{node.op.name}#{k}" for k, node in enumerate(calls))
-    return Gradients(loss.item(), _grads(variables), _grads([node.outputs[0] for node in calls]), names)
+    named = [
+        (node.names[j] if j < len(node.names) else f"{node.op.name}#{k}", value)
+        for k, node in enumerate(tape)
+        for j, value in enumerate(node.outputs)
+        if value is not loss
+    ]
+    values = _grads([value for _, value in named])
+    return Gradients(loss.item(), _grads(variables), values, tuple(name for name, _ in named))
 
 
 def autograd_gradients(network: Program, x: torch.Tensor, target: torch.Tensor, parameters: Parameters) -> Gradients:
@@ -102,6 +107,15 @@ def autograd_gradients(network: Program, x: torch.Tensor, target: torch.Tensor, 
     )
 
 
+def parameter_names(network: Program, count: int) -> tuple[str, ...]:
+    """The names of a network's parameters, which come after its data and targets.
+
+    >>> parameter_names(lambda x, target, W, b: None, 2)
+    ('W', 'b')
+    """
+    return input_names(network, 2 + count)[2:]
+
+
 def relative_difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     """The largest |ours - theirs| over the largest |theirs|; 0 where both are zero.
 
@@ -118,20 +132,22 @@ class _Retained:
     outputs: list[torch.Tensor]
 
     def apply(self, op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        op.validate(inputs, options)
         output = op.forward(*inputs, **options)
-        output.retain_grad()
-        self.outputs.append(output)
+        for value in as_tuple(output):
+            value.retain_grad()
+            self.outputs.append(value)
         return output
 
 
 def _grads(values: Sequence[Variable | torch.Tensor]) -> Parameters:
-    return tuple(torch.zeros(value.shape) if value.grad is None else value.grad for value in values)
+    return tuple(torch.zeros(value.shape, dtype=value.dtype) if value.grad is None else value.grad for value in values)
 
 
-def _note(run: Run, ours: Gradients, theirs: Gradients) -> None:
+def _note(run: Run, ours: Gradients, theirs: Gradients, parameters: Sequence[str]) -> None:
     run.hand_written_losses.append(ours.loss)
     run.autograd_losses.append(theirs.loss)
-    names = (*ours.names, *PARAMETERS)
+    names = (*ours.names, *parameters)
     left, right = ((*side.intermediates, *side.parameters) for side in (ours, theirs))
     for name, mine, reference in zip(names, left, right, strict=True):
         found = relative_difference(mine, reference)
