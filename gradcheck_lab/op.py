@@ -131,7 +131,7 @@ class Op:
         for check in self._validators:
             check(*inputs, **options)
         problems: list[str] = []
-        for signature in self.signatures:
+        for signature in (each for each in self.signatures if len(each) == len(inputs)):
             problem = _misfit(signature, inputs, self.names(len(inputs)))
             if problem is None:
                 return
@@ -208,8 +208,6 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
 
 
 def _misfit(signature: tuple[Spec, ...], inputs: Sequence[Any], names: Sequence[str]) -> str | None:
-    if len(inputs) != len(signature):
-        return f"it takes {len(signature)} inputs and {len(inputs)} were given"
     for spec, value, name in zip(signature, inputs, names, strict=True):
         if not isinstance(value, torch.Tensor):
             return f"input {name!r} is a {type(value).__name__}; pass a tensor that fits {spec}"

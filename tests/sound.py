@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 import gradcheck_lab as gl
 from gradcheck_lab.case import Case, ordinary_call, random_like
-from gradcheck_lab.op import Op
+from gradcheck_lab.op import Op, as_tuple
 from gradcheck_lab.strategies import calls
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -63,7 +63,7 @@ def too_large_for_its_dtype(op: Op, case: Case) -> bool:
     """Whether no element of some true gradient can be written in the dtype of the call: there is nothing to compare."""
     limit = torch.finfo(case.inputs[0].dtype).max
     wide = [v.detach().double().requires_grad_() if v.is_floating_point() else v for v in case.inputs]
-    output = op.forward(*wide, **case.options)
-    grad_output = random_like(output, torch.Generator().manual_seed(case.seed))
-    grads = torch.autograd.grad(output, [v for v in wide if v.requires_grad], grad_output)
+    outputs, generator = as_tuple(op.forward(*wide, **case.options)), torch.Generator().manual_seed(case.seed)
+    grad_outputs = [random_like(output, generator) for output in outputs]
+    grads = torch.autograd.grad(outputs, [v for v in wide if v.requires_grad], grad_outputs)
     return any(grad.numel() and bool((grad.abs() > limit).all()) for grad in grads)

@@ -11,7 +11,7 @@ import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.case import Case
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import Op
+from gradcheck_lab.op import Op, as_tuple
 from gradcheck_lab.ops import linear, mse_loss, relu, softmax_cross_entropy
 from gradcheck_lab.specs import positive, real
 from gradcheck_lab.strategies import calls
@@ -109,9 +109,12 @@ def test_function_of_an_op_has_the_rules_gradients(op: Op) -> None:
     def agrees(case: Case) -> None:
         inputs = [v.detach().clone().requires_grad_() if v.is_floating_point() else v for v in case.inputs]
         output = op.as_function()(*inputs, **case.options)
-        upstream = torch.ones_like(output)
-        output.backward(upstream)
-        expected = op.backward(upstream, output.detach(), *(v.detach() for v in inputs), **case.options)
+        outputs = as_tuple(output)
+        upstream, values = tuple(map(torch.ones_like, outputs)), tuple(value.detach() for value in outputs)
+        torch.autograd.backward(outputs, upstream)
+        several = isinstance(output, tuple)
+        first, second = (upstream, values) if several else (upstream[0], values[0])
+        expected = op.backward(first, second, *(v.detach() for v in inputs), **case.options)
         for value, grad in zip(inputs, expected, strict=True):
             if value.requires_grad:
                 torch.testing.assert_close(value.grad, grad, equal_nan=True)

@@ -5,20 +5,24 @@ from __future__ import annotations
 from gradcheck_lab.op import Op
 from gradcheck_lab.ops.activations import clamp, elu, hardtanh, leaky_relu, relu
 from gradcheck_lab.ops.arithmetic import add, div, mul, neg, sub
+from gradcheck_lab.ops.batch_norm import batch_norm
 from gradcheck_lab.ops.binary_losses import binary_cross_entropy_with_logits
 from gradcheck_lab.ops.class_losses import nll_loss, two_step_cross_entropy
+from gradcheck_lab.ops.contractions import bilinear, einsum, outer
 from gradcheck_lab.ops.cross_entropy import softmax_cross_entropy
 from gradcheck_lab.ops.divergences import cosine_similarity, kl_div
 from gradcheck_lab.ops.elementwise import abs, cos, exp, log, log1p, rsqrt, sin, sqrt
 from gradcheck_lab.ops.extremes import amax, amin, logsumexp
 from gradcheck_lab.ops.linear import affine, linear, matmul
 from gradcheck_lab.ops.moments import std, var
+from gradcheck_lab.ops.normalisation import group_norm, layer_norm, rms_norm
 from gradcheck_lab.ops.norms import norm
 from gradcheck_lab.ops.powers import pow
 from gradcheck_lab.ops.products import prod
 from gradcheck_lab.ops.regression_losses import huber_loss, l1_loss, mse_loss
 from gradcheck_lab.ops.selection import maximum, minimum, where
 from gradcheck_lab.ops.smooth_activations import gelu, sigmoid, silu, softplus, tanh
+from gradcheck_lab.ops.softmax import log_softmax, softmax
 from gradcheck_lab.ops.sums import cumsum, mean, sum
 
 FAMILIES: dict[str, tuple[Op, ...]] = {
@@ -77,6 +81,21 @@ FAMILIES: dict[str, tuple[Op, ...]] = {
     ),
     "products": (prod,),
     "norms": (norm,),
+    "softmax": (
+        softmax,
+        log_softmax,
+    ),
+    "normalisation": (
+        layer_norm,
+        rms_norm,
+        group_norm,
+    ),
+    "batch_norm": (batch_norm,),
+    "contractions": (
+        outer,
+        bilinear,
+        einsum,
+    ),
 }
 
 __all__ = [
@@ -86,6 +105,7 @@ __all__ = [
     "affine",
     "amax",
     "amin",
+    "batch_norm",
     "bilinear",
     "binary_cross_entropy_with_logits",
     "clamp",
@@ -97,14 +117,17 @@ __all__ = [
     "elu",
     "exp",
     "gelu",
+    "group_norm",
     "hardtanh",
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log",
     "log1p",
+    "log_softmax",
     "logsumexp",
     "matmul",
     "maximum",
@@ -119,10 +142,12 @@ __all__ = [
     "pow",
     "prod",
     "relu",
+    "rms_norm",
     "rsqrt",
     "sigmoid",
     "silu",
     "sin",
+    "softmax",
     "softmax_cross_entropy",
     "softplus",
     "sqrt",

@@ -7,20 +7,28 @@ from gradcheck_lab.op import Op
 from tests.torch_ops import (
     activations,
     arithmetic,
+    batch_norm,
+    contractions,
     elementwise,
     extremes,
     linear,
     losses,
     moments,
+    normalisation,
     norms,
     powers,
     products,
     selection,
     smooth_activations,
+    softmax,
     sums,
 )
 
 TORCH: dict[Op, Callable[..., Any]] = {
+    **contractions.TORCH,
+    **batch_norm.TORCH,
+    **normalisation.TORCH,
+    **softmax.TORCH,
     **norms.TORCH,
     **extremes.TORCH,
     **moments.TORCH,
