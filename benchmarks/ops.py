@@ -38,7 +38,9 @@ class Call:
 CALLS: dict[str, Call] = {}
 
 # why an op is slower than LIMIT, and stays so
-REASONS: dict[str, str] = {}
+REASONS: dict[str, str] = {
+    "two_step_cross_entropy": "a rule has the inputs and the loss only: softmax and logarithm, which autograd keeps, run twice",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,8 +129,9 @@ def two_step_cross_entropy_backward(
     rows = logits.shape[:-1]
     g = (grad_output / rows.numel() if reduction == "mean" else grad_output).expand(rows).unsqueeze(-1)
     p = torch.softmax(logits, -1, dtype=_wide(logits.dtype))
-    s = target * (p / (p + eps))
-    dlogits, dtarget = g * (p * s.sum(-1, keepdim=True) - s), -g * torch.log(p + eps)
+    shifted, down = p + eps, -g
+    s = p / shifted * (down * target)
+    dlogits, dtarget = torch.addcmul(s, p, s.sum(-1, keepdim=True), value=-1), down * torch.log(shifted)
     return dlogits.to(logits.dtype), dtarget.to(target.dtype)
 
 

@@ -120,9 +120,10 @@ def softmax_cross_entropy_backward(
     classes, counts = counted_rows(target, ignore_index)
     weights = row_weights(logits, classes, counts, weight)
     g = per_row(grad_output, weights, counts, reduction).unsqueeze(-1)
-    p = torch.log_softmax(logits, -1).exp()
-    one = torch.ones((), dtype=logits.dtype, device=logits.device).expand(*target.shape, 1)
-    grad = (g * (1 - label_smoothing) * weights.unsqueeze(-1)) * p.scatter_add(-1, classes.unsqueeze(-1), -one)
+    p, of_label = torch.softmax(logits, -1), g * (1 - label_smoothing) * weights.unsqueeze(-1)
+    at = classes.unsqueeze(-1)
+    # the label's own element is p - 1 before it is scaled, which is exact where p is nearly 1
+    grad = (p * of_label).scatter_(-1, at, (p.gather(-1, at) - 1) * of_label)
     if label_smoothing:
         towards = p * logits.shape[-1] - 1 if w is None else p * w.sum() - w
         grad = grad + g * _share(label_smoothing, logits) * towards
