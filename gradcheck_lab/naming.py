@@ -46,6 +46,11 @@ def option_names(function: Callable[..., Any], inputs: int) -> tuple[str, ...] |
     return tuple(free + [p.name for p in parameters if p.kind is p.KEYWORD_ONLY])
 
 
+def takes_any_number(function: Callable[..., Any]) -> bool:
+    """Whether `function` takes any number of positional arguments."""
+    return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in _parameters(function) or ())
+
+
 def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...] | None:
     """The parameters of a function; None where they cannot be read. A plain function is read once."""
     if isinstance(function, FunctionType):

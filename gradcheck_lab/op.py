@@ -10,7 +10,7 @@ import torch
 
 from gradcheck_lab import specs as specs_module
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.naming import input_names, option_names
+from gradcheck_lab.naming import input_names, option_names, takes_any_number
 from gradcheck_lab.specs import Spec
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -126,10 +126,17 @@ class Op:
                 accepted = f"it accepts {', '.join(known)}" if known else "it accepts none"
                 raise InvalidArgument(f"{self.name} has no option {option!r}; {accepted}")
         counts = {len(signature) for signature in self.signatures}
-        if counts and len(inputs) not in counts:
+        variadic = bool(counts) and takes_any_number(self.forward)
+        if counts and len(inputs) not in counts and not (variadic and inputs):
             raise InvalidArgument(f"{self.name}: it takes {min(counts)} inputs and {len(inputs)} were given")
         for check in self._validators:
             check(*inputs, **options)
+        if variadic:  # its specs are examples, of some numbers of inputs; the validators know which shapes go together
+            spec = self.specs[-1]
+            for value, name in zip(inputs, self.names(len(inputs)), strict=True):
+                if (problem := _unlike(spec, value, name)) is not None:
+                    raise InvalidArgument(f"{self.name}: {problem}")
+            return
         problems: list[str] = []
         for signature in (each for each in self.signatures if len(each) == len(inputs)):
             problem = _misfit(signature, inputs, self.names(len(inputs)))
@@ -209,17 +216,23 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
 
 def _misfit(signature: tuple[Spec, ...], inputs: Sequence[Any], names: Sequence[str]) -> str | None:
     for spec, value, name in zip(signature, inputs, names, strict=True):
-        if not isinstance(value, torch.Tensor):
-            return f"input {name!r} is a {type(value).__name__}; pass a tensor that fits {spec}"
-        floating = value.is_floating_point() or value.is_complex()
-        if spec.differentiable and not floating:
-            return f"input {name!r} is {_short(value.dtype)} and {spec} wants a gradient; pass {name}.double()"
-        if not spec.differentiable and floating:
-            return f"input {name!r} is {_short(value.dtype)} and {spec} wants whole numbers; pass {name}.long()"
+        if (problem := _unlike(spec, value, name)) is not None:
+            return problem
     try:
         specs_module.bind(signature, [value.shape for value in inputs], names)
     except InvalidArgument as error:
         return str(error)
+    return None
+
+
+def _unlike(spec: Spec, value: Any, name: str) -> str | None:
+    if not isinstance(value, torch.Tensor):
+        return f"input {name!r} is a {type(value).__name__}; pass a tensor that fits {spec}"
+    floating = value.is_floating_point() or value.is_complex()
+    if spec.differentiable and not floating:
+        return f"input {name!r} is {_short(value.dtype)} and {spec} wants a gradient; pass {name}.double()"
+    if not spec.differentiable and floating:
+        return f"input {name!r} is {_short(value.dtype)} and {spec} wants whole numbers; pass {name}.long()"
     return None
 
 

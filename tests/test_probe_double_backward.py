@@ -113,7 +113,8 @@ def test_every_op_passes_at_second_order(op: Op) -> None:
         nonlocal compared
         inputs = [v.to(dtype) if isinstance(v, Tensor) and v.is_floating_point() else v for v in case.inputs]
         first, report = (gl.check(op, *inputs, options=case.options, order=n, probes=(), seed=seed) for n in (1, 2))
-        assert report.verdict == first.verdict, report
+        undefined = report.verdict == "inconclusive" and "is not finite in any element" in str(report)  # as of a norm at 0
+        assert report.verdict == first.verdict or undefined, report
         assert not tried(report), report
         compared += len(second_order(report))
 

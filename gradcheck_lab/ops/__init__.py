@@ -13,14 +13,18 @@ from gradcheck_lab.ops.cross_entropy import softmax_cross_entropy
 from gradcheck_lab.ops.divergences import cosine_similarity, kl_div
 from gradcheck_lab.ops.elementwise import abs, cos, exp, log, log1p, rsqrt, sin, sqrt
 from gradcheck_lab.ops.extremes import amax, amin, logsumexp
+from gradcheck_lab.ops.indexing import gather, index_select, masked_fill
+from gradcheck_lab.ops.joining import concatenate, split, stack
 from gradcheck_lab.ops.linear import affine, linear, matmul
 from gradcheck_lab.ops.moments import std, var
+from gradcheck_lab.ops.moving import flip, pad, roll, tril
 from gradcheck_lab.ops.normalisation import group_norm, layer_norm, rms_norm
 from gradcheck_lab.ops.norms import norm
 from gradcheck_lab.ops.powers import pow
 from gradcheck_lab.ops.products import prod
 from gradcheck_lab.ops.regression_losses import huber_loss, l1_loss, mse_loss
 from gradcheck_lab.ops.selection import maximum, minimum, where
+from gradcheck_lab.ops.shapes import expand, permute, reshape, squeeze, transpose, unsqueeze
 from gradcheck_lab.ops.smooth_activations import gelu, sigmoid, silu, softplus, tanh
 from gradcheck_lab.ops.softmax import log_softmax, softmax
 from gradcheck_lab.ops.sums import cumsum, mean, sum
@@ -96,6 +100,30 @@ FAMILIES: dict[str, tuple[Op, ...]] = {
         bilinear,
         einsum,
     ),
+    "shapes": (
+        reshape,
+        transpose,
+        permute,
+        expand,
+        squeeze,
+        unsqueeze,
+    ),
+    "joining": (
+        concatenate,
+        stack,
+        split,
+    ),
+    "moving": (
+        flip,
+        roll,
+        pad,
+        tril,
+    ),
+    "indexing": (
+        gather,
+        index_select,
+        masked_fill,
+    ),
 }
 
 __all__ = [
@@ -109,6 +137,7 @@ __all__ = [
     "bilinear",
     "binary_cross_entropy_with_logits",
     "clamp",
+    "concatenate",
     "cos",
     "cosine_similarity",
     "cumsum",
@@ -116,10 +145,14 @@ __all__ = [
     "einsum",
     "elu",
     "exp",
+    "expand",
+    "flip",
+    "gather",
     "gelu",
     "group_norm",
     "hardtanh",
     "huber_loss",
+    "index_select",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -129,6 +162,7 @@ __all__ = [
     "log1p",
     "log_softmax",
     "logsumexp",
+    "masked_fill",
     "matmul",
     "maximum",
     "mean",
@@ -139,10 +173,14 @@ __all__ = [
     "nll_loss",
     "norm",
     "outer",
+    "pad",
+    "permute",
     "pow",
     "prod",
     "relu",
+    "reshape",
     "rms_norm",
+    "roll",
     "rsqrt",
     "sigmoid",
     "silu",
@@ -150,12 +188,18 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "softplus",
+    "split",
     "sqrt",
+    "squeeze",
+    "stack",
     "std",
     "sub",
     "sum",
     "tanh",
+    "transpose",
+    "tril",
     "two_step_cross_entropy",
+    "unsqueeze",
     "var",
     "where",
 ]

@@ -43,15 +43,16 @@ def count(x: torch.Tensor, dim: Dims) -> int:
     return torch.Size([x.shape[axis] for axis in axes_of(dim, x.ndim)] if x.ndim else []).numel()
 
 
-def refuse_dims(target: Op, *, option: str = "dim", several: bool = True, filled: bool = False) -> None:
+def refuse_dims(target: Op, *, option: str = "dim", default: Dims = None, several: bool = True, filled: bool = False) -> None:
     """Let an op refuse dimensions that its first input has not or that are named twice; where `filled`, empty ones too."""
 
     def check(x: torch.Tensor, *rest: object, **options: Any) -> None:
         if not isinstance(x, torch.Tensor):
             return
-        check_dims(target.name, x, options.get(option), option=option, several=several)
+        dim = options.get(option, default)
+        check_dims(target.name, x, dim, option=option, several=several)
         if filled:
-            refuse_empty(target.name, x, options.get(option))
+            refuse_empty(target.name, x, dim)
 
     target.validator(check)
 

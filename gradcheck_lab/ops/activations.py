@@ -51,7 +51,7 @@ def leaky_relu_backward(
     grad_output: torch.Tensor, output: torch.Tensor, x: torch.Tensor, *, negative_slope: float = 0.01
 ) -> Grad:
     """dx = g where x > 0, else negative_slope g."""
-    return (torch.where(x > 0, grad_output, negative_slope * grad_output),)
+    return (grad_output * F.threshold(x.sign(), 0, negative_slope),)
 
 
 @op(real("*s"), choices={"alpha": (1.0, 0.5, 2.0)})
@@ -71,7 +71,7 @@ def elu(x: torch.Tensor, *, alpha: float = 1.0) -> torch.Tensor:
 @rounded_once
 def elu_backward(grad_output: torch.Tensor, output: torch.Tensor, x: torch.Tensor, *, alpha: float = 1.0) -> Grad:
     """dx = g where x > 0, else alpha eˣ g."""
-    return (torch.where(x > 0, grad_output, alpha * grad_output * torch.where(x < 0, x, 0).exp()),)
+    return (grad_output * (F.threshold(x.sign(), 0, alpha) * torch.exp(-F.relu(-x))),)
 
 
 @op(real("*s"), choices={"min_val": (-1.0, 0.0, -0.5), "max_val": (1.0, 6.0, 0.5)})

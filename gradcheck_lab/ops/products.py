@@ -34,11 +34,15 @@ def prod(x: torch.Tensor, *, dim: int | None = None, keepdim: bool = False) -> t
 def prod_backward(
     grad_output: torch.Tensor, output: torch.Tensor, x: torch.Tensor, *, dim: int | None = None, keepdim: bool = False
 ) -> Grad:
-    """dx_i = g Π_{j≠i} x_j, the product of those before times the product of those after: no division, so zeros are right."""
-    factors, axis = (x.reshape(-1), 0) if dim is None or x.ndim == 0 else (x, dim)
+    """dx_i = g Π_{j≠i} x_j = g y / x_i; where y is 0, those before it times those after it, which divides by no zero."""
     g = restored(grad_output, dim, x.ndim, keepdim)
+    size = output.detach().abs()
+    normal = bool(((size >= torch.finfo(x.dtype).tiny) & torch.isfinite(size)).all())
+    if normal and not (torch.is_grad_enabled() and x.requires_grad):  # differentiated, the quotient cancels
+        return (g * (restored(output, dim, x.ndim, keepdim) / x).conj(),)
+    factors, axis = (x.reshape(-1), 0) if dim is None or x.ndim == 0 else (x, dim)
     others = _products_before(factors, axis) * _products_before(factors.flip(axis), axis).flip(axis)
-    return (g * others.reshape(x.shape),)
+    return (g * others.reshape(x.shape).conj(),)
 
 
 def _products_before(x: torch.Tensor, dim: int) -> torch.Tensor:

@@ -114,12 +114,13 @@ def gelu_backward(grad_output: torch.Tensor, output: torch.Tensor, x: torch.Tens
     """dx = g (Φ(x) + x φ(x)) with φ the normal density; by tanh g (1 + t)/2 + g x (1 - t²) u'/2, t = tanh(u(x))."""
     if approximate == "none":
         distribution = (1 + torch.erf(x * math.sqrt(1 / 2))) / 2
-        density = torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-        return (grad_output * (distribution + x * density),)
+        density = torch.exp(x.square() / -2)
+        return (grad_output * torch.addcmul(distribution, x, density, value=1 / math.sqrt(2 * math.pi)),)
     slope = math.sqrt(2 / math.pi)
-    t = torch.tanh(slope * (x + 0.044715 * x * x * x))
-    inner = slope * (1 + 3 * 0.044715 * x * x)
-    return (grad_output * ((1 + t) / 2 + x * ((1 - t * t) * inner) / 2),)
+    square = x.square()
+    t = torch.tanh(slope * x * (1 + 0.044715 * square))
+    inner = slope * (1 + 3 * 0.044715 * square)
+    return (grad_output * torch.addcmul((1 + t) / 2, x * inner, 1 - t.square(), value=1 / 2),)
 
 
 @op(real("*s"))
@@ -138,6 +139,6 @@ def silu(x: torch.Tensor) -> torch.Tensor:
 @silu.backward
 @rounded_once
 def silu_backward(grad_output: torch.Tensor, output: torch.Tensor, x: torch.Tensor) -> Grad:
-    """dx = g σ(x) (1 + x (1 - σ(x)))."""
+    """dx = g (s + x s (1 - s)) with s = σ(x)."""
     s = torch.sigmoid(x)
-    return (grad_output * s * (1 + x * (1 - s)),)
+    return (grad_output * torch.addcmul(s, x, s * (1 - s)),)
