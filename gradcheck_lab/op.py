@@ -62,6 +62,7 @@ class Op:
         self.forward = forward
         self.rule = backward
         self.signatures: tuple[tuple[Spec, ...], ...] = (tuple(specs),) if specs else ()
+        self.admitted: tuple[tuple[Spec, ...], ...] = ()
         self.choices: dict[str, tuple[Any, ...]] = {name: tuple(values) for name, values in (choices or {}).items()}
         self._validators: list[Callable[..., None]] = []
         self.__doc__ = getattr(forward, "__doc__", None) or self.__doc__
@@ -84,6 +85,11 @@ class Op:
     def accepts(self, *specs: Spec) -> Callable[[Function], Function]:
         """Declare a further kind of inputs (soft targets beside class indices), as a decorator of the validator."""
         self.signatures += (specs,)
+        return lambda function: function
+
+    def admits(self, *specs: Spec) -> Callable[[Function], Function]:
+        """Let calls of these specs pass as well, which a validator judges and random draws would seldom meet: none is drawn."""
+        self.admitted += (specs,)
         return lambda function: function
 
     def validator(self, function: Function) -> Function:
@@ -125,7 +131,8 @@ class Op:
             if known is not None and option not in known:
                 accepted = f"it accepts {', '.join(known)}" if known else "it accepts none"
                 raise InvalidArgument(f"{self.name} has no option {option!r}; {accepted}")
-        counts = {len(signature) for signature in self.signatures}
+        signatures = (*self.signatures, *self.admitted)
+        counts = {len(signature) for signature in signatures}
         variadic = bool(counts) and takes_any_number(self.forward)
         if counts and len(inputs) not in counts and not (variadic and inputs):
             raise InvalidArgument(f"{self.name}: it takes {min(counts)} inputs and {len(inputs)} were given")
@@ -138,7 +145,7 @@ class Op:
                     raise InvalidArgument(f"{self.name}: {problem}")
             return
         problems: list[str] = []
-        for signature in (each for each in self.signatures if len(each) == len(inputs)):
+        for signature in (each for each in signatures if len(each) == len(inputs)):
             problem = _misfit(signature, inputs, self.names(len(inputs)))
             if problem is None:
                 return

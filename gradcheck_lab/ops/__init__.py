@@ -9,6 +9,7 @@ from gradcheck_lab.ops.batch_norm import batch_norm
 from gradcheck_lab.ops.binary_losses import binary_cross_entropy_with_logits
 from gradcheck_lab.ops.class_losses import nll_loss, two_step_cross_entropy
 from gradcheck_lab.ops.contractions import bilinear, einsum, outer
+from gradcheck_lab.ops.convolution import conv1d, conv2d
 from gradcheck_lab.ops.cross_entropy import softmax_cross_entropy
 from gradcheck_lab.ops.divergences import cosine_similarity, kl_div
 from gradcheck_lab.ops.elementwise import abs, cos, exp, log, log1p, rsqrt, sin, sqrt
@@ -124,6 +125,10 @@ FAMILIES: dict[str, tuple[Op, ...]] = {
         index_select,
         masked_fill,
     ),
+    "convolution": (
+        conv1d,
+        conv2d,
+    ),
 }
 
 __all__ = [
@@ -138,6 +143,8 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "clamp",
     "concatenate",
+    "conv1d",
+    "conv2d",
     "cos",
     "cosine_similarity",
     "cumsum",

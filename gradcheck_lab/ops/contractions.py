@@ -94,8 +94,8 @@ def einsum(a: torch.Tensor, b: torch.Tensor | None = None, /, *, equation: str =
 
 
 einsum.accepts(real("m n"))
-einsum.accepts(real("*s"))
-einsum.accepts(real("*s"), real("*t"))
+einsum.admits(real("*s"))
+einsum.admits(real("*s"), real("*t"))
 
 
 @einsum.validator

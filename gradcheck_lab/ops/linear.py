@@ -55,7 +55,7 @@ def affine(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.T
     return x.flatten(1) @ weight + bias
 
 
-@affine.accepts(real("n c h w"), real("d_in d_out"), real("d_out"))
+@affine.admits(real("n c h w"), real("d_in d_out"), real("d_out"))
 @affine.validator
 def refuse_images(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> None:
     """Raise `InvalidArgument` for images that flatten into rows of another length than the weight takes."""

@@ -31,11 +31,11 @@ def layer_norm(x: torch.Tensor, weight: Optional = None, bias: Optional = None, 
 
 layer_norm.accepts(real("*b h w"), real("h w"), real("h w"))
 layer_norm.accepts(real("*b d"), real("d"))
-layer_norm.accepts(real("*s"), real("*d"))
+layer_norm.admits(real("*s"), real("*d"))
 
 
 @layer_norm.accepts(real("*b d"))
-@layer_norm.accepts(real("*s"), real("*d"), real("*d"))
+@layer_norm.admits(real("*s"), real("*d"), real("*d"))
 @layer_norm.validator
 def check_layer_norm(x: torch.Tensor, weight: Optional = None, bias: Optional = None, /, *, eps: float = 1e-5) -> None:
     """Raise `InvalidArgument` for a weight that does not say which dimensions to normalise."""
@@ -83,7 +83,7 @@ rms_norm.accepts(real("*b h w"), real("h w"))
 
 
 @rms_norm.accepts(real("*b d"))
-@rms_norm.accepts(real("*s"), real("*d"))
+@rms_norm.admits(real("*s"), real("*d"))
 @rms_norm.validator
 def check_rms_norm(x: torch.Tensor, weight: Optional = None, /, *, eps: float = 1e-6) -> None:
     """Raise `InvalidArgument` for a weight that does not say which dimensions to normalise."""

@@ -39,7 +39,7 @@ def passes(op: Op, *inputs: torch.Tensor, probes: Any = (), seed: int = 0, **opt
 def mistaken(op: Op, rule: Callable[..., Any]) -> Op:
     """The op with another backward."""
     found = Op(op.forward, rule, name=op.name, specs=op.specs, choices=op.choices)
-    found.signatures = op.signatures
+    found.signatures, found.admitted = op.signatures, op.admitted
     found.validator(lambda *inputs, **options: op.validate(inputs, options))
     return found
 

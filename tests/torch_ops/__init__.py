@@ -9,6 +9,7 @@ from tests.torch_ops import (
     arithmetic,
     batch_norm,
     contractions,
+    convolution,
     elementwise,
     extremes,
     indexing,
@@ -29,6 +30,7 @@ from tests.torch_ops import (
 )
 
 TORCH: dict[Op, Callable[..., Any]] = {
+    **convolution.TORCH,
     **indexing.TORCH,
     **moving.TORCH,
     **joining.TORCH,
