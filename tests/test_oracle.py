@@ -12,7 +12,7 @@ import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.adapters import adapt
 from gradcheck_lab.case import Case, draw_inputs, random_like
-from gradcheck_lab.op import Op
+from gradcheck_lab.op import Op, as_tuple
 from gradcheck_lab.oracles import Estimate
 from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
 from gradcheck_lab.oracles.rounding import SimulatedRounding, perturb
@@ -30,9 +30,8 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dty
 
 def oracle_of(value: Any, *inputs: torch.Tensor, **options: Any) -> AutogradOracle:
     subject = adapt(value, inputs, options)
-    (output,) = subject.record(inputs, options).outputs
-    upstream = random_like(output, torch.Generator().manual_seed(0))
-    return AutogradOracle(subject, Case(inputs, options, (upstream,)), {"forward": 0, "backward": 0})
+    upstream = tuple(random_like(v, torch.Generator().manual_seed(0)) for v in subject.record(inputs, options).outputs)
+    return AutogradOracle(subject, Case(inputs, options, upstream), {"forward": 0, "backward": 0})
 
 
 @every_dtype
@@ -42,7 +41,7 @@ def test_truth_is_autograd_in_float64_on_the_rounded_inputs(op: Op, dtype: torch
     oracle = oracle_of(op, *inputs)
     leaves = [v.double().requires_grad_() if v.is_floating_point() else v for v in inputs]
     assert oracle.case.grad_outputs is not None
-    op.forward(*leaves).backward(oracle.case.grad_outputs[0].double())
+    torch.autograd.backward(as_tuple(op.forward(*leaves)), [upstream.double() for upstream in oracle.case.grad_outputs])
     for index, leaf in enumerate(leaves):
         found = oracle.truth().gradients.get(Key("input", index))
         if leaf.requires_grad:
