@@ -44,10 +44,13 @@ def demo(
     epochs: Annotated[int, typer.Option(help="Epochs of training.")] = 25,
     json: Json = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write loss curves and errors as a picture.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Verify all reference networks instead.")] = False,
 ) -> None:
     """Check two networks on the digits data, train both sides in lockstep, and catch planted mistakes."""
     with _misuse():
         _refuse_lost_files(json, plot)
+        if every:
+            raise typer.Exit(_demo_all(seed, json, plot))
         from gradcheck_lab.demo import run
 
         result = run(seed=seed, epochs=epochs, plot=plot)
@@ -151,6 +154,16 @@ def list_ops() -> None:
             for signature in op.signatures:
                 typer.echo(f"  {op.name}({', '.join(map(str, signature))})")
             typer.echo(f"    {op.formula}")
+
+
+def _demo_all(seed: int, json: Path | None, plot: Path | None) -> int:
+    if plot is not None:
+        raise InvalidArgument("--plot draws the training of the two digits networks; leave --all or --plot out")
+    from gradcheck_lab.demo_networks import run_all
+
+    done = run_all(seed=seed)
+    _write_json(json, done.data)
+    return EXIT_CODES[done.verdict]
 
 
 def _scan(target: str, for_one: bool, seed: int, dtype: str, json: Path | None) -> int:

@@ -68,7 +68,7 @@ def run(*, seed: int = 0, epochs: int, plot: Path | None = None, console: Consol
         f"digits: {len(digits.train_x)} training and {len(digits.validation_x)} validation images, "
         f"64 standardised pixels each; seed {seed}",
     )
-    with _one_thread():
+    with one_thread():
         _check_networks(demo, console, digits, tasks, seed)
         _train_networks(demo, console, digits, tasks, epochs, seed)
         _catch_mistakes(demo, console, digits, tasks, seed)
@@ -186,7 +186,8 @@ def _refusal(x: torch.Tensor, target: torch.Tensor, *parameters: torch.Tensor) -
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Run a block on one thread of torch's."""
     # Small matrices: threads gain nothing, and cost ten times as much where another process holds a core.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,0 +1,58 @@
+"""The reference networks by name: each a program, the call that it is checked on, and how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradcheck_lab.networks.data import load
+from gradcheck_lab.networks.digits import digits_classifier, digits_regressor, initial_parameters
+from gradcheck_lab.networks.lockstep import Program
+from gradcheck_lab.networks.shopping import price_of_apples, price_of_fruit
+from gradcheck_lab.networks.two_layer import relu_net, sigmoid_net
+
+ROWS = 64
+
+Inputs = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One program, the inputs that a seed gives it, and for one that trains its `rate` and full-batch `epochs`.
+
+    The inputs of a network that trains are its data, its targets and its parameters, in this order.
+    """
+
+    title: str
+    program: Program
+    inputs: Callable[[int], Inputs]
+    rate: float = 0.0
+    epochs: int = 0
+
+
+def _numbers(*values: float) -> Callable[[int], Inputs]:
+    return lambda seed: tuple(torch.tensor(value, dtype=torch.float64) for value in values)
+
+
+def _digits(*sizes: int) -> Callable[[int], Inputs]:
+    def inputs(seed: int) -> Inputs:
+        digits = load(seed)
+        target = digits.train_digits[:ROWS]
+        if sizes[-1] == 1:
+            target = target.double().unsqueeze(1)
+        return digits.train_x[:ROWS], target, *initial_parameters(*sizes, generator=torch.Generator().manual_seed(seed))
+
+    return inputs
+
+
+NETWORKS: tuple[Network, ...] = (
+    Network("apples and tax", price_of_apples, _numbers(100, 2, 1.1)),
+    Network("apples, oranges and tax", price_of_fruit, _numbers(100, 2, 150, 3, 1.1)),
+    Network("digits classifier", digits_classifier, _digits(64, 32, 10), 0.3, 20),
+    Network("digits regressor", digits_regressor, _digits(64, 30, 1), 0.02, 20),
+    Network("two layers with sigmoid", sigmoid_net, _digits(64, 20, 10), 1.0, 20),
+    Network("two layers with relu", relu_net, _digits(64, 20, 10), 0.3, 20),
+)
