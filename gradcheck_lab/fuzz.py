@@ -79,6 +79,7 @@ OnExample = Callable[[int, int], None]
 class Plan:
     """A call of `fuzz`, ready to run.
 
+    `dtypes` are those to draw, all that the forward takes where none is named, and `device` is where its tensors lie.
     `target` says where the op can be imported from, `folder` where a failure is saved, `made_with` by which seed an object
     was constructed. `interrupted` is set when the run ended before it was done.
     """
@@ -96,6 +97,8 @@ class Plan:
     on_example: OnExample = lambda examples, found: None
     interrupted: bool = False
     made_with: int = 0
+    dtypes: tuple[torch.dtype, ...] = ()
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         refuse_names("allow", self.allow, CAUSES)
@@ -106,7 +109,7 @@ class Plan:
         self.name = str(getattr(self.op, "name", None) or getattr(self.op, "__name__", type(self.op).__name__))
         self.target = self.target or importable(self.op)
         self.signatures = signatures_of(self.op, self.name, self.specs)
-        self.examiner = Examiner(self.op, self.reference, self.order, self.allow)
+        self.examiner = Examiner(self.op, self.reference, self.order, self.allow, self.device)
 
     def run(self) -> Report:
         """Search, and report; a KeyboardInterrupt of `on_example` or of the user ends it with what is known."""
@@ -135,6 +138,8 @@ class Plan:
 
     def _dtypes(self) -> tuple[torch.dtype, ...]:
         """The dtypes that the forward takes: those of its parameters, or float32 where float64 raises."""
+        if self.dtypes:
+            return self.dtypes
         in_float64, in_float32 = (self._ordinary(self.signatures[0], dtype) for dtype in (torch.float64, torch.float32))
         narrow_only = self._raises(in_float64) and not self._raises(in_float32)
         return (torch.float32,) if narrow_only else DTYPES
@@ -153,7 +158,8 @@ class Plan:
         return any(f.cause == "raises" and f.message.startswith("forward") for f in report.findings)
 
     def _ordinary(self, signature: tuple[Spec, ...], dtype: torch.dtype) -> Case:
-        return ordinary_call(self.op, signature, self.seed, self.options, dtype)
+        case = ordinary_call(self.op, signature, self.seed, self.options, dtype)
+        return replace(case, inputs=tuple(value.to(self.device) for value in case.inputs))
 
     def _check(self, case: Case, probes: Collection[Any] | None = None) -> Report:
         asked: dict[str, Any] = {} if probes is None else {"probes": probes}
@@ -167,7 +173,7 @@ class Plan:
         reports = []
         for signature in self.signatures:
             call = self._accepted(signature, dtype)
-            report = self._check(call.build("as given"), () if self.interrupted else None)
+            report = self._check(call.build("as given", self.device), () if self.interrupted else None)
             if report.verdict == "fail":
                 return self._with_case(report, call)
             reports.append(report)

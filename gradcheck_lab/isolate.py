@@ -110,8 +110,8 @@ def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Calla
         if level == "native" or truth is None:
             return tensors
 
-        def coarser() -> list[torch.Tensor]:
-            again = [each.gradients.get(key) for each in oracle.references(level, dtype, times=_COARSER)]
+        def coarser(times: int) -> list[torch.Tensor]:
+            again = [each.gradients.get(key) for each in oracle.references(level, dtype, times)]
             return [value.detach() for value in again if value is not None]
 
         tensors = without_jumps(tensors, truth.detach(), coarser)
@@ -184,17 +184,17 @@ def _pooled(reference: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def without_jumps(
-    references: Sequence[torch.Tensor], truth: torch.Tensor, coarser: Callable[[], Sequence[torch.Tensor]]
+    references: Sequence[torch.Tensor], truth: torch.Tensor, coarser: Callable[[int], Sequence[torch.Tensor]]
 ) -> list[torch.Tensor]:
     """Simulated references, but for elements that a perturbation moved across a kink: those say nothing of rounding.
 
     They are told by the gap: ill-conditioning errs by all amounts, a kink by everything beside elements that hardly err. So
-    does what is left where terms cancel; but that grows with the rounding, and a jump is as large at a `coarser` one.
+    does what is left where terms cancel; but that grows with the rounding, and a jump is as large where rounding is `coarser`.
     """
     jumps = [_jumps(reference, truth) for reference in references]
     if not any(bool(jumped.any()) for jumped in jumps):
         return list(references)
-    more = coarser()
+    more = coarser(_COARSER)
     if len(more) == len(references):
         grown = [(c - truth).abs() >= _GROWN * (r - truth).abs() for c, r in zip(more, references, strict=True)]
         jumps = [jumped & ~noise for jumped, noise in zip(jumps, grown, strict=True)]

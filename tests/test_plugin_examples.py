@@ -28,11 +28,21 @@ def test_fuzzed_failure_shows_the_smallest_call(pytester: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(["doubled: gradient of input 0 'x' is wrong in 1 of 1 elements"])
 
 
-def test_dtype_that_is_not_drawn_skips_with_the_reason(pytester: pytest.Pytester) -> None:
-    body = "def test_fuzz(gradcheck):\n    gradcheck.fuzz(ops.relu)\n"
-    result = run(pytester, body, "--gradcheck-dtype=float16", "--gradcheck-dtype=float32", "--gradcheck-examples=2", "-rs")
-    result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["SKIPPED*: fuzz draws on the CPU in float64 and float32, not in float16"])
+def test_calls_are_drawn_in_the_dtype_of_the_test(pytester: pytest.Pytester) -> None:
+    body = """
+wrong_in_16_bits = gl.Op(torch.relu, lambda g, y, x: ((2 if x.element_size() == 2 else 1) * g * (x > 0),), specs=ops.relu.specs)
+
+def test_fuzz(gradcheck):
+    gradcheck.fuzz(wrong_in_16_bits)
+"""
+    result = run(pytester, body, "--gradcheck-dtype=bfloat16", "--gradcheck-examples=20")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the smallest that shows it is x: bfloat16*"])
+
+
+def test_argument_that_fuzz_does_not_have_is_refused(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "def test_fuzz(gradcheck):\n    gradcheck.fuzz(ops.relu, examples=3)\n")
+    result.stdout.fnmatch_lines(["*TypeError: got an unexpected keyword argument 'examples'"])
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "many", "1.5"])

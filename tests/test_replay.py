@@ -212,6 +212,19 @@ def test_interrupted_command_prints_what_is_known(capsys: pytest.CaptureFixture[
     assert out.splitlines()[-1] == "mylib:triple: 0 examples: 1 inconclusive; interrupted"
 
 
+@pytest.mark.usefixtures("library")
+def test_interrupted_processes_end_with_what_is_known() -> None:
+    def interrupt(name: str, examples: int, wrong: int) -> None:
+        if not interrupted:
+            interrupted.append(examples)
+            raise KeyboardInterrupt
+
+    interrupted: list[int] = []
+    fuzzed = fuzz_targets(Job("mylib:triple", 100_000, 0, 0), 2, interrupt)
+    assert (fuzzed.verdict, fuzzed.interrupted, list(fuzzed.reports)) == ("inconclusive", True, ["triple"])
+    assert interrupted[0] <= fuzzed.examples < 100_000
+
+
 MISUSES = {
     "no-such-file": (
         ("replay", "nothing.json"),

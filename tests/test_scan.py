@@ -11,7 +11,7 @@ import pytest
 
 from gradcheck_lab import Report, targets
 from gradcheck_lab.cli import main
-from gradcheck_lab.described import read_specs, specs_of
+from gradcheck_lab.described import read_specs
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.scan import Scan
 
@@ -215,27 +215,6 @@ def test_the_verdict_of_a_scan_is_the_worst(verdicts: list[str], worst: str) -> 
     found = targets.check_target("gradcheck_lab.ops:relu")
     scan = Scan("m", {str(i): replace(found, verdict=verdict) for i, verdict in enumerate(verdicts)}, {})  # type: ignore[arg-type]
     assert scan.verdict == worst
-
-
-class Jaxtyped:
-    """Stands in for an annotation of jaxtyping's, `Float[Tensor, "n d"]`."""
-
-    def __init__(self, dim_str: str, *dtypes: str) -> None:
-        self.dim_str, self.dtypes = dim_str, dtypes
-
-    def __call__(self) -> None: ...
-
-
-def test_specs_are_read_from_annotations_with_a_shape() -> None:
-    def forward(x, index, weight=None): ...  # type: ignore[no-untyped-def]
-
-    real, whole = Jaxtyped("*batch d", "float32", "float64"), Jaxtyped("*batch", "int64")
-    forward.__annotations__ = {"x": real, "index": whole}
-    assert [str(spec) for spec in specs_of(forward, "m", "f")] == ["real('*batch d')", "integers('*batch', low=0, high=10)"]
-    forward.__annotations__ = {"x": Jaxtyped("n+1", "float32"), "index": whole}
-    assert specs_of(forward, "m", "f") == ()
-    forward.__annotations__ = {"x": real}
-    assert specs_of(forward, "m", "f") == ()
 
 
 @pytest.mark.parametrize("written", [3, {"x": "real('n')"}, ("real('n')", 3)])

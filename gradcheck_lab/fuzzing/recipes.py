@@ -27,14 +27,15 @@ class TensorRecipe:
     high: int = 10
     values: tuple[float | int | bool, ...] | None = None
 
-    def build(self) -> torch.Tensor:
-        """The tensor."""
+    def build(self, device: str = "cpu") -> torch.Tensor:
+        """The tensor; drawn on the CPU, so that it is the same on every device."""
         if self.values is not None:
             value = torch.tensor(self.values, dtype=self.dtype).reshape(self.shape)
         else:
             generator = torch.Generator().manual_seed(self.seed)
             drawn = draw_kind(self.kind, self.shape, generator, self.dtype, self.low, self.high)
             value = profiled(self.kind, self.profile, drawn, generator)
+        value = value.to(device)
         return value if self.layout == "contiguous" else laid_out(self.kind, self.layout, value)
 
     def as_written(self) -> TensorRecipe:
@@ -55,9 +56,9 @@ class CallRecipe:
     seed: int = 0
     source: bytes = field(default=b"", repr=False, compare=False)
 
-    def build(self, label: str = "drawn") -> Case:
+    def build(self, label: str = "drawn", device: str = "cpu") -> Case:
         """The call, its tensors built."""
-        return Case(tuple(tensor.build() for tensor in self.tensors), dict(self.options), seed=self.seed, label=label)
+        return Case(tuple(tensor.build(device) for tensor in self.tensors), dict(self.options), seed=self.seed, label=label)
 
     def widened(self) -> CallRecipe:
         """The same call in float64, with the values that it has in its own dtype; itself where it is in float64."""

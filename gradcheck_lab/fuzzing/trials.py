@@ -47,6 +47,7 @@ class Examiner:
     reference: Any = None
     order: int = 1
     allow: Collection[str] = ()
+    device: str = "cpu"
     evaluations: dict[str, int] = field(default_factory=lambda: {"forward": 0, "backward": 0})
     numeric: bool | None = None
     compared: int = 0
@@ -58,7 +59,7 @@ class Examiner:
 
     def outcome(self, call: CallRecipe) -> Outcome:
         """Examine one call, and count it."""
-        case = call.build()
+        case = call.build(device=self.device)
         trial = self._attempt(case)
         if trial is None:
             self._note_refusal(case)
@@ -70,13 +71,13 @@ class Examiner:
 
     def is_wrong(self, call: CallRecipe) -> bool:
         """Whether a call shows a wrong gradient, by autograd alone; nothing is counted but evaluations."""
-        case = call.build()
+        case = call.build(device=self.device)
         trial = self._attempt(case)
         return trial is not None and bool(self._errors(call, case, trial))
 
     def report(self, call: CallRecipe) -> Report:
         """The full report of one call, compared only; what no single element shows is added to it."""
-        case = call.build()
+        case = call.build(device=self.device)
         report = self._check(case, order=self.order)
         trial = self._attempt(case) if call.generic else None
         mass = () if trial is None else self._mass(trial)
@@ -150,7 +151,7 @@ class Examiner:
         wide = call.widened()
         if wide is call or any(f.cause in _STRUCTURAL for f in found):
             return True
-        trial = self._attempt(wide.build())
+        trial = self._attempt(wide.build(device=self.device))
         if trial is None or trial.problems:
             return True
         return any(f.measured is not None and f.allowed is not None and f.measured > _GROSS * f.allowed for f in found)

@@ -154,19 +154,22 @@ class SecondOrderOracle:
         found._graph = self.graph()
         return found
 
-    def rounded(self, dtype: torch.dtype) -> list[Values]:
-        """What simulated rounding in `dtype` makes of the derivatives."""
-        found = [self._try(f"simulated {dtype} {salt}", dtype, salt) for salt in (1, 2)]
+    def rounded(self, dtype: torch.dtype, times: int = 1) -> list[Values]:
+        """What simulated rounding in `dtype`, or so many times coarser, makes of the derivatives."""
+        found = [self._try(f"simulated {dtype} {times} {salt}", dtype, salt, times) for salt in (1, 2)]
         return [values for values in found if values is not None]
 
-    def references(self, variable: int, dtype: torch.dtype) -> Callable[[str], list[torch.Tensor]]:
-        """What a sound double backward in `dtype` could have given for a variable, by level, as `compare_gradient` takes it."""
+    def references(self, variable: int, dtype: torch.dtype) -> Callable[[str, int], list[torch.Tensor]]:
+        """What a sound double backward in `dtype` could have given for a variable, by level and coarseness."""
 
-        def found(level: str) -> list[torch.Tensor]:
+        def found(level: str, times: int) -> list[torch.Tensor]:
             narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in self.case.inputs)
             native = [self._try("native", None, 0)] if narrow and level == "native" else []
-            passes = self.rounded(dtype) if level == "simulated" else [values for values in native if values is not None]
-            return [widened(value) for values in passes if (value := values[variable]) is not None]
+            passes = self.rounded(dtype, times) if level == "simulated" else [values for values in native if values is not None]
+            like = self.truth().get(variable)
+            if like is None:
+                return []
+            return [torch.zeros_like(like) if (value := values[variable]) is None else widened(value) for values in passes]
 
         return found
 
@@ -174,18 +177,18 @@ class SecondOrderOracle:
         self.evaluations["forward"] += 1
         return differentiated(self.forward, case.inputs, case.grad_outputs or (), self.wanted)
 
-    def _try(self, name: str, simulate: torch.dtype | None, salt: int) -> Values | None:
+    def _try(self, name: str, simulate: torch.dtype | None, salt: int, times: int = 1) -> Values | None:
         if name not in self._passes:
             try:
-                self._passes[name] = self._pass(simulate, salt)
+                self._passes[name] = self._pass(simulate, salt, times)
             except Exception:  # what autograd cannot do in this dtype is no reference
                 self._passes[name] = None
         return self._passes[name]
 
-    def _pass(self, simulate: torch.dtype | None, salt: int) -> Values:
+    def _pass(self, simulate: torch.dtype | None, salt: int, times: int) -> Values:
         if simulate is None:
             return self._run(self.case).along(self.directions)
-        u = 4 * unit_roundoff(simulate)
+        u = 4 * times * unit_roundoff(simulate)
         case = self.case if self.coarse else wide(self.case)
         inputs = tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in case.inputs)
         upstream = tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in case.grad_outputs or ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,7 +72,11 @@ def row_of(
     if context.base.oracle.coarse:
         slot = replace(slot, slack=16 * context.base.oracle.coarse * rms(expected))
     references = oracle.references(variable, dtype)
-    judged, level, used = settle(slot, mine, expected, lambda level: without_jumps(references(level), expected, tuple))
+
+    def levels(level: str) -> list[torch.Tensor]:
+        return without_jumps(references(level, 1), expected, partial(references, level))
+
+    judged, level, used = settle(slot, mine, expected, levels)
     if not judged.passed and judged.rule != "finite" and actual is not None:
         other = [widened(v) - widened(mine) for values in own_noise() if (v := values.get(variable)) is not None]
         used += [torch.where(torch.isfinite(noise), expected + noise, expected) for noise in other]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     import torch
 
     from gradcheck_lab.report import Report
-
-_FUZZED = ("float64", "float32")
 
 
 class Gradcheck:
@@ -69,19 +68,18 @@ class Gradcheck:
     def fuzz(self, op: Any, *specs: Any, **arguments: Any) -> Report:
         """Fuzz `op` and return the report; raise `GradientMismatch` unless it passes.
 
-        The test is skipped on a device or in a dtype that `gradcheck_lab.fuzz` does not draw.
+        Calls are drawn in the test's dtype and on its device; where neither an option nor a marker names a dtype, in those that
+        the forward takes.
         """
-        import pytest
+        from gradcheck_lab.fuzz import Plan, fuzz
+        from gradcheck_lab.targets import DTYPES
 
-        from gradcheck_lab.fuzz import fuzz
-
-        target = self._target
-        if target.device not in (None, "cpu") or target.dtype not in (None, *_FUZZED):
-            pytest.skip(f"fuzz draws on the CPU in {' and '.join(_FUZZED)}, not in {target}")
-        keywords = self._keywords(arguments)
+        target, keywords = self._target, self._keywords(arguments)
         if self._session.settings.examples is not None:
             keywords.setdefault("max_examples", self._session.settings.examples)
-        report = fuzz(op, *specs, **keywords)
+        inspect.signature(fuzz).bind(op, *specs, **keywords)
+        dtypes = (DTYPES[target.dtype],) if target.dtype is not None else ()
+        report = Plan(placed_op(op, target), specs, **keywords, dtypes=dtypes, device=target.device or "cpu").run()
         report.raise_if_failed()
         return report
 

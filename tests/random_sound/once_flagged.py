@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,10 +67,29 @@ def numbers_at_a_tie() -> Subject:
     return Subject(op, ((normal(1, 4, 5, seed=5) * 1.5).round().float(),))
 
 
+def product_of_one() -> Subject:
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(x: Tensor) -> Tensor:
+            return x.prod(-1)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+            (x,) = ctx.saved_tensors
+            return grad_output.unsqueeze(-1) * x.unsqueeze(-2).masked_fill(torch.eye(1, dtype=torch.bool), 1).prod(-1)
+
+    return Subject(Product, (normal(3, 1, 1, seed=2).float(),))
+
+
 ONCE_FLAGGED: tuple[Flagged, ...] = (
     Flagged("two kinks at 0 that cancel", "numbers see their mean, autograd the sum of two conventions", shared_zeros),
     Flagged("every unit at its kink", "no inputs close by switch all units off together", every_unit_at_its_kink),
     Flagged("saved output in a program", "1 - y cancels where the values are large", saved_output_in_a_program),
     Flagged("leading dimension", "a weight alone got one more", weight_with_a_leading_dimension),
     Flagged("numbers at a tie", "numbers see the mean of the sides, autograd one of them", numbers_at_a_tie),
+    Flagged("product of one", "torch's own second derivative, rounding alone, was taken for one that is missing", product_of_one),
 )
