@@ -91,5 +91,5 @@ ONCE_FLAGGED: tuple[Flagged, ...] = (
     Flagged("saved output in a program", "1 - y cancels where the values are large", saved_output_in_a_program),
     Flagged("leading dimension", "a weight alone got one more", weight_with_a_leading_dimension),
     Flagged("numbers at a tie", "numbers see the mean of the sides, autograd one of them", numbers_at_a_tie),
-    Flagged("product of one", "torch's own second derivative, rounding alone, was taken for one that is missing", product_of_one),
+    Flagged("product of one", "torch's second derivative, rounding alone, was taken for one that is missing", product_of_one),
 )
