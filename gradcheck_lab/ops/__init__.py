@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradcheck_lab.op import Op
 from gradcheck_lab.ops.activations import clamp, elu, hardtanh, leaky_relu, relu
 from gradcheck_lab.ops.arithmetic import add, div, mul, neg, sub
+from gradcheck_lab.ops.attention import rotary_embedding, scaled_dot_product_attention
 from gradcheck_lab.ops.batch_norm import batch_norm
 from gradcheck_lab.ops.binary_losses import binary_cross_entropy_with_logits
 from gradcheck_lab.ops.class_losses import nll_loss, two_step_cross_entropy
@@ -21,14 +22,17 @@ from gradcheck_lab.ops.moments import std, var
 from gradcheck_lab.ops.moving import flip, pad, roll, tril
 from gradcheck_lab.ops.normalisation import group_norm, layer_norm, rms_norm
 from gradcheck_lab.ops.norms import norm
+from gradcheck_lab.ops.pooling import avg_pool2d, max_pool2d
 from gradcheck_lab.ops.powers import pow
 from gradcheck_lab.ops.products import prod
+from gradcheck_lab.ops.recurrent import gru_cell, lstm_cell
 from gradcheck_lab.ops.regression_losses import huber_loss, l1_loss, mse_loss
 from gradcheck_lab.ops.selection import maximum, minimum, where
 from gradcheck_lab.ops.shapes import expand, permute, reshape, squeeze, transpose, unsqueeze
 from gradcheck_lab.ops.smooth_activations import gelu, sigmoid, silu, softplus, tanh
 from gradcheck_lab.ops.softmax import log_softmax, softmax
 from gradcheck_lab.ops.sums import cumsum, mean, sum
+from gradcheck_lab.ops.tables import dropout, embedding
 
 FAMILIES: dict[str, tuple[Op, ...]] = {
     "arithmetic": (add, sub, mul, div, neg),
@@ -129,6 +133,22 @@ FAMILIES: dict[str, tuple[Op, ...]] = {
         conv1d,
         conv2d,
     ),
+    "pooling": (
+        max_pool2d,
+        avg_pool2d,
+    ),
+    "tables": (
+        embedding,
+        dropout,
+    ),
+    "attention": (
+        scaled_dot_product_attention,
+        rotary_embedding,
+    ),
+    "recurrent": (
+        lstm_cell,
+        gru_cell,
+    ),
 }
 
 __all__ = [
@@ -138,6 +158,7 @@ __all__ = [
     "affine",
     "amax",
     "amin",
+    "avg_pool2d",
     "batch_norm",
     "bilinear",
     "binary_cross_entropy_with_logits",
@@ -149,14 +170,17 @@ __all__ = [
     "cosine_similarity",
     "cumsum",
     "div",
+    "dropout",
     "einsum",
     "elu",
+    "embedding",
     "exp",
     "expand",
     "flip",
     "gather",
     "gelu",
     "group_norm",
+    "gru_cell",
     "hardtanh",
     "huber_loss",
     "index_select",
@@ -169,8 +193,10 @@ __all__ = [
     "log1p",
     "log_softmax",
     "logsumexp",
+    "lstm_cell",
     "masked_fill",
     "matmul",
+    "max_pool2d",
     "maximum",
     "mean",
     "minimum",
@@ -188,7 +214,9 @@ __all__ = [
     "reshape",
     "rms_norm",
     "roll",
+    "rotary_embedding",
     "rsqrt",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "sin",

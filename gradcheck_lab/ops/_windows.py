@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
@@ -49,6 +53,17 @@ def left_over(
     """
     parts = zip(sizes, kernel, stride, padding, dilation, strict=True)
     return tuple((n + 2 * p - d * (k - 1) - 1) % s for n, k, s, p, d in parts)
+
+
+def places(kernel: Each, stride: Each, dilation: Each, counts: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    """Index what stands at each place of the kernel, in all windows at once, row by row.
+
+    >>> [place[1:] for place in places((1, 2), (2, 2), (1, 1), (1, 3))]
+    [(slice(0, 1, 2), slice(0, 5, 2)), (slice(0, 1, 2), slice(1, 6, 2))]
+    """
+    for place in itertools.product(*map(range, kernel)):
+        parts = zip(place, stride, dilation, counts, strict=True)
+        yield ..., *(slice(i * d, i * d + s * (count - 1) + 1, s) for i, s, d, count in parts)
 
 
 def check_windows(name: str, x: torch.Tensor, kernel: tuple[int, ...], stride: Sizes, padding: Sizes, dilation: Sizes) -> None:

@@ -7,6 +7,7 @@ from gradcheck_lab.op import Op
 from tests.torch_ops import (
     activations,
     arithmetic,
+    attention,
     batch_norm,
     contractions,
     convolution,
@@ -20,16 +21,23 @@ from tests.torch_ops import (
     moving,
     normalisation,
     norms,
+    pooling,
     powers,
     products,
+    recurrent,
     selection,
     shapes,
     smooth_activations,
     softmax,
     sums,
+    tables,
 )
 
 TORCH: dict[Op, Callable[..., Any]] = {
+    **recurrent.TORCH,
+    **attention.TORCH,
+    **tables.TORCH,
+    **pooling.TORCH,
     **convolution.TORCH,
     **indexing.TORCH,
     **moving.TORCH,
