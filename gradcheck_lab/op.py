@@ -238,6 +238,8 @@ def _unlike(spec: Spec, value: Any, name: str) -> str | None:
     floating = value.is_floating_point() or value.is_complex()
     if spec.differentiable and not floating:
         return f"input {name!r} is {_short(value.dtype)} and {spec} wants a gradient; pass {name}.double()"
+    if spec.kind == "mask" and value.dtype != torch.bool:
+        return f"input {name!r} is {_short(value.dtype)} and {spec} wants booleans; pass {name}.bool()"
     if not spec.differentiable and floating:
         return f"input {name!r} is {_short(value.dtype)} and {spec} wants whole numbers; pass {name}.long()"
     return None

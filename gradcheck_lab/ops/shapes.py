@@ -127,6 +127,7 @@ def expand(x: torch.Tensor, *, shape: Sequence[int] = (-1,)) -> torch.Tensor:
     return x.expand(tuple(shape))
 
 
+@expand.admits(real("*s"))
 @expand.accepts(real("n 1"))
 @expand.accepts(real(""))
 @expand.validator

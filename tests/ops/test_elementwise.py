@@ -200,7 +200,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "where-without-a-mask": (
         lambda: ops.where(X, X, X),
-        "where: input 'condition' is float64 and mask('*#s') wants whole numbers; pass condition.long()",
+        "where: input 'condition' is float64 and mask('*#s') wants booleans; pass condition.bool()",
     ),
 }
 
