@@ -43,7 +43,7 @@ def bilinear(x1: torch.Tensor, x2: torch.Tensor, weight: torch.Tensor, bias: tor
     """
     d_out, d1, d2 = weight.shape
     columns = (wide(x2) @ wide(weight).reshape(d_out * d1, d2).T).reshape(*x2.shape[:-1], d_out, d1)
-    product = (columns @ wide(x1).unsqueeze(-1)).squeeze(-1).to(x1.dtype)
+    product: torch.Tensor = (columns @ wide(x1).unsqueeze(-1)).squeeze(-1).to(x1.dtype)
     return product if bias is None else product + bias
 
 

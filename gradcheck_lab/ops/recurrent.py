@@ -34,8 +34,8 @@ def lstm_cell(
     >>> [value.item() for value in lstm_cell(one, one, 2 * one, four, four)][1]
     1.0
     """
-    i, f, u, o = _activated(*map(wide, (x, h, weight_ih, weight_hh)), wide(bias_ih), wide(bias_hh))
-    cell = f * wide(c) + i * u
+    i, f, u, o = _activated(wide(x), wide(h), wide(weight_ih), wide(weight_hh), wide(bias_ih), wide(bias_hh))
+    cell: torch.Tensor = f * wide(c) + i * u
     return (o * cell.tanh()).to(x.dtype), cell.to(x.dtype)
 
 
@@ -87,9 +87,9 @@ def gru_cell(
     >>> gru_cell(torch.ones(1, 1), torch.full((1, 1), 4.0), torch.zeros(3, 1), torch.zeros(3, 1))
     tensor([[2.]])
     """
-    given = tuple(map(wide, (x, h, weight_ih, weight_hh)))
-    _, z, n, _ = _gates(*given, wide(bias_ih), wide(bias_hh))
-    return (n + z * (given[1] - n)).to(x.dtype)
+    _, z, n, _ = _gates(wide(x), wide(h), wide(weight_ih), wide(weight_hh), wide(bias_ih), wide(bias_hh))
+    state: torch.Tensor = n + z * (wide(h) - n)
+    return state.to(x.dtype)
 
 
 gru_cell.accepts(real("n d"), real("n h"), real("3h d"), real("3h h"))
