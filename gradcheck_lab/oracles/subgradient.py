@@ -54,6 +54,8 @@ class Subgradients:
         bits = [torch.finfo(v.dtype).bits for v in oracle.case.inputs if is_differentiable(v)]
         radius = _RADIUS[min(bits, default=64)]
         self._radii = (radius, radius / _CLOSER)
+        upstream = [float(g.abs().max()) for g in oracle.case.grad_outputs or () if is_differentiable(g) and g.numel()]
+        self._rounding = 2.0**-44 * max(upstream, default=0.0)
 
     def intervals(self, key: Key, doubtful: Callable[[Interval], torch.Tensor]) -> Iterator[Interval]:
         """Ever better intervals for the gradient at `key`; none where the forward cannot be run beside the case, or is complex.
@@ -81,6 +83,8 @@ class Subgradients:
         width, closer = wide.amax(0) - wide.amin(0), high - low
         scale = torch.maximum(low.abs(), high.abs())
         kink = (closer > 0.25 * width) & (closer > 1e-9 * scale)
+        # rounding alone changes as much from far to close as from point to point
+        kink &= (wide - narrow).abs().amax(0) <= 0.5 * closer
         # a kink beside a slope is what is left where the slope is continued to the point itself
         settled = ((wide - narrow).abs() <= 1e-3 * torch.maximum(wide.abs(), narrow.abs())).all(0)
         limits = narrow - (wide - narrow) / (_CLOSER - 1)
@@ -91,7 +95,7 @@ class Subgradients:
         if here is not None and here.shape == kink.shape and not here.is_complex():
             off = torch.maximum(low - here, here - high)
             size = torch.maximum(scale, here.abs())
-            alone = ~kink & (off > 1e-3 * size) & (closer <= 1e-3 * size)
+            alone = ~kink & (off > torch.clamp(1e-3 * size, min=self._rounding)) & (closer <= 1e-3 * size)
         return Interval(low, high, kink, alone)
 
     def _around(self, key: Key, thorough: bool) -> list[_Point]:
