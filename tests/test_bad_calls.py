@@ -42,11 +42,11 @@ def of_nothing(x: Any) -> torch.Tensor:
 
 
 def applies_torch(x: Any) -> Any:
-    return torch.tanh(ops.relu(x))
+    return torch.lgamma(ops.relu(x))
 
 
 def calls_a_method(x: Any) -> Any:
-    return ops.relu(x).mean()
+    return ops.relu(x).median()
 
 
 # what is called, the whole message
@@ -235,13 +235,13 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "torch-function-in-a-program": (
         lambda: gl.check(applies_torch, X),
-        "torch's tanh was applied to a Variable, which runs hand-written ops only; write it as an op: "
-        "gl.Op(forward, backward, name='tanh')",
+        "torch's lgamma was applied to a Variable, which runs hand-written ops only; write it as an op: "
+        "gl.Op(forward, backward, name='lgamma')",
     ),
     "tensor-method-in-a-program": (
         lambda: gl.check(calls_a_method, X),
-        "torch's mean was applied to a Variable, which runs hand-written ops only; write it as an op: "
-        "gl.Op(forward, backward, name='mean')",
+        "torch's median was applied to a Variable, which runs hand-written ops only; write it as an op: "
+        "gl.Op(forward, backward, name='median')",
     ),
     "forward-that-is-no-function": (
         lambda: gl.Op(3),
@@ -288,9 +288,9 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
         "torch's relu was applied to a Variable, which runs hand-written ops only; use gradcheck_lab.ops.relu",
     ),
     "torch-function-without-an-op": (
-        lambda: torch.tanh(Variable(X)),
-        "torch's tanh was applied to a Variable, which runs hand-written ops only; write it as an op: "
-        "gl.Op(forward, backward, name='tanh')",
+        lambda: torch.lgamma(Variable(X)),
+        "torch's lgamma was applied to a Variable, which runs hand-written ops only; write it as an op: "
+        "gl.Op(forward, backward, name='lgamma')",
     ),
     "backward-through-an-op-without-one": (
         lambda: forward_only(Variable(1.0)).backward(),
