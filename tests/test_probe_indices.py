@@ -5,7 +5,7 @@ import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.case import draw_inputs
+from gradcheck_lab.case import ordinary_call
 from gradcheck_lab.op import Op
 from tests.mistakes.values import ROWS, Row
 
@@ -32,6 +32,7 @@ def test_sound_twin_passes(row: Row) -> None:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("op", [op for family in ops.FAMILIES.values() for op in family], ids=lambda op: op.name)
 def test_own_op_passes_in_every_dtype(op: Op, dtype: torch.dtype) -> None:
-    report = gl.check(op, *draw_inputs(op.specs, 1, dtype=dtype), probes={"indices"})
+    case = ordinary_call(op, op.specs, 1, dtype=dtype)
+    report = gl.check(op, *case.inputs, options=case.options, probes={"indices"})
     assert report.verdict == "pass", report
     assert all(f.severity == "note" for f in report.findings), report
