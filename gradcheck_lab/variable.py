@@ -51,7 +51,7 @@ class _RawMethod(InvalidArgument, AttributeError):
 class Variable:
     """A tensor that remembers which op made it.
 
-    `Variable(tensor)` is a leaf; ops and operators (`+ - * / @`, negation) make the others. `v.backward(grad_output)`
+    `Variable(tensor)` is a leaf; ops and operators (`+ - * / ** @`, negation) make the others. `v.backward(grad_output)`
     walks the hand-written rules in reverse topological order and adds to `.grad` of every Variable on the way;
     `grad_output` has the shape of `v` and may be left out when `v` has one element. A number becomes a float64 tensor.
 
@@ -177,6 +177,12 @@ class Variable:
     def __rmatmul__(self, other: Any) -> Variable:
         return cast("Variable", operator("matmul", (other, self)))
 
+    def __pow__(self, other: Any) -> Variable:
+        return cast("Variable", operator("pow", (self, other)))
+
+    def __rpow__(self, other: Any) -> Variable:
+        return cast("Variable", operator("pow", (other, self)))
+
     def __neg__(self) -> Variable:
         return cast("Variable", operator("neg", (self,)))
 
@@ -194,6 +200,8 @@ OPERATORS: dict[str, tuple[str, bool]] = {
     "true_divide": ("div", False),
     "__rdiv__": ("div", True),
     "__rtruediv__": ("div", True),
+    "pow": ("pow", False),
+    "__rpow__": ("pow", True),
     "matmul": ("matmul", False),
     "__rmatmul__": ("matmul", True),
     "neg": ("neg", False),

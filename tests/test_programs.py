@@ -30,6 +30,11 @@ STEPS: dict[str, tuple[Op, int]] = {
     "linear": (linear, 1),
     "matmul": (matmul, 1),
     "shift": (add, 1),
+    "tanh": (ops.tanh, 1),
+    "gelu": (ops.gelu, 1),
+    "maximum": (ops.maximum, 2),
+    "cumsum": (ops.cumsum, 1),
+    "flip": (ops.flip, 1),
 }
 
 

@@ -46,7 +46,7 @@ FAMILIES: dict[str, tuple[Op, ...]] = {
         hardtanh,
         clamp,
     ),
-    "smooth_activations": (
+    "smooth activations": (
         tanh,
         sigmoid,
         softplus,

@@ -14,6 +14,7 @@ import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.op import Op
 from gradcheck_lab.ops._reduce import sum_to
+from gradcheck_lab.variable import Variable
 from tests.sound import DTYPES
 from tests.torch_ops import TORCH
 
@@ -127,6 +128,17 @@ def test_power_with_a_number_is_a_tensor_without_dimensions() -> None:
     dbase, nothing = ops.pow.backward(torch.ones_like(base), ops.pow(base, exponent), base, exponent)
     assert dbase.tolist() == [[27.0, 12.0]]
     assert nothing is None
+
+
+def test_powers_of_a_variable_are_written_with_the_operator() -> None:
+    x = Variable(torch.tensor([-3.0, 2.0], dtype=torch.float64))
+    (x**2 + 2.0**x).backward(torch.ones(2, dtype=torch.float64))
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, 2 * x.data + math.log(2) * 2**x.data)
+    y = Variable(torch.tensor([4.0], dtype=torch.float64))
+    (torch.pow(x.data[1:], y) + torch.tensor([1.0], dtype=torch.float64) ** y).backward()
+    assert y.grad is not None
+    torch.testing.assert_close(y.grad, torch.tensor([16 * math.log(2)], dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
