@@ -13,10 +13,14 @@ import torch
 import gradcheck_lab as gl
 from gradcheck_lab import Variable, ops
 from gradcheck_lab.networks import numpy_classifier as numpy_style
-from gradcheck_lab.networks.lockstep import autograd_gradients, hand_written_gradients, train
+from gradcheck_lab.networks.arithmetic import arithmetic, gradients_by_name
+from gradcheck_lab.networks.batch_norm_mlp import batch_norm_mlp
+from gradcheck_lab.networks.lockstep import autograd_gradients, hand_written_gradients, relative_difference, train
+from gradcheck_lab.networks.lstm import lstm_call, unrolled_lstm
 from gradcheck_lab.networks.mnist import load_images, split
 from gradcheck_lab.networks.reference import NETWORKS, Network
 from gradcheck_lab.networks.shopping import price_of_apples, price_of_fruit
+from gradcheck_lab.networks.transformer import HEADS, transformer_block, transformer_call
 from gradcheck_lab.networks.two_layer import relu_net, sigmoid_net, table_lines, three_ways
 from gradcheck_lab.op import Op
 from gradcheck_lab.variable import record
@@ -53,7 +57,7 @@ def nodes_of(network: Network) -> list[Any]:
 @every_network
 def test_network_passes_with_every_intermediate_named(network: Network) -> None:
     tape = nodes_of(network)
-    assert all(len(node.names) == len(node.outputs) for node in tape)
+    assert all(node.names for node in tape)
     report = gl.check(network.program, *network.inputs(0), probes=())
     assert report.verdict == "pass", report
     inside = [gradient for gradient in report.gradients if gradient.label.startswith("intermediate")]
@@ -61,8 +65,13 @@ def test_network_passes_with_every_intermediate_named(network: Network) -> None:
 
 
 def planted() -> Iterator[tuple[Network, Op]]:
-    for network in NETWORKS:
-        yield from ((network, op) for op in dict.fromkeys(node.op for node in nodes_of(network)))
+    """Every op in one network that has it, the networks that have the fewest first; and every network with one op at least."""
+    used = {network.title: list(dict.fromkeys(node.op for node in nodes_of(network))) for network in NETWORKS}
+    seen: set[Op] = set()
+    for network in sorted(NETWORKS, key=lambda network: len(used[network.title])):
+        fresh = [op for op in used[network.title] if op not in seen] or used[network.title][:1]
+        seen.update(fresh)
+        yield from ((network, op) for op in fresh)
 
 
 @pytest.mark.parametrize(("network", "op"), list(planted()), ids=lambda value: getattr(value, "title", None) or value.name)
@@ -87,6 +96,56 @@ def test_network_trains_alike_on_both_sides(network: Network) -> None:
     assert max(run.differences.values()) < 1e-11
     assert run.hand_written_losses[-1] < run.hand_written_losses[0]
     assert len(run.differences) >= len(start)
+
+
+def test_karpathys_intermediates_are_compared_by_his_names() -> None:
+    network = next(network for network in NETWORKS if network.program is batch_norm_mlp)
+    report = gl.check(network.program, *network.inputs(0), probes=())
+    his = """logprobs probs counts counts_sum counts_sum_inv norm_logits logit_maxes logits h hpreact bnraw bnvar_inv bnvar
+    bndiff2 bndiff bnmeani hprebn embcat emb W2 b2 gain bias W1 C""".split()
+    assert set(his) < {gradient.name for gradient in report.gradients}
+    assert sum(gradient.label.startswith("intermediate") for gradient in report.gradients) >= 24
+
+
+def test_define_by_run_arithmetic_has_every_gradient_by_name() -> None:
+    generator = torch.Generator().manual_seed(2)
+    x, y, w = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((2, 6), (2, 6), (3, 2)))
+    grads = gradients_by_name(arithmetic, x=x, y=y, w=w)
+    named = "x y w total tall product first second joined turned square difference squares result".split()
+    assert list(grads) == named
+    leaves = [value.clone().requires_grad_() for value in (x, y, w)]
+    tall = (leaves[0] + leaves[1]).reshape(4, 3)
+    first, second = (tall @ leaves[2]).split(2)
+    joined = first + second
+    ((second.T @ joined - joined) ** 2).sum().backward()
+    for name, leaf in zip("xyw", leaves, strict=True):
+        torch.testing.assert_close(grads[name], leaf.grad)
+    torch.testing.assert_close(grads["product"][:2], grads["first"])  # both of the parts' gradients arrive
+    torch.testing.assert_close(grads["product"][2:], grads["second"])
+
+
+def test_the_lstm_is_torchs() -> None:
+    x, target, W_x, W_h, bias, W_out, b_out = lstm_call(0)
+    torch_lstm = torch.nn.LSTM(W_x.shape[1], W_h.shape[1], batch_first=True, dtype=torch.float64)
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    torch_lstm.load_state_dict(dict(zip(names, (W_x, W_h, bias, torch.zeros_like(bias)), strict=True)))
+    shown = torch_lstm(x)[0][:, -1]
+    expected = torch.nn.functional.cross_entropy(shown @ W_out.T + b_out, target)
+    torch.testing.assert_close(unrolled_lstm(x, target, W_x, W_h, bias, W_out, b_out), expected.detach())
+
+
+def test_the_attention_of_the_transformer_is_torchs() -> None:
+    x, target, W_in, norm_1, W_query, W_key, W_value, W_attended, norm_2, W_gate, W_up, W_down, W_out = transformer_call(0)
+    functional, width = torch.nn.functional, W_in.shape[0]
+    embedded = x @ W_in.T
+    normal = functional.rms_norm(embedded, (width,), norm_1, 1e-6)
+    heads = [(normal @ W.T).reshape(len(x), -1, HEADS, width // HEADS).transpose(1, 2) for W in (W_query, W_key, W_value)]
+    mixed = functional.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(embedded.shape)
+    residual = embedded + mixed @ W_attended.T
+    normal = functional.rms_norm(residual, (width,), norm_2, 1e-6)
+    residual = residual + (functional.silu(normal @ W_gate.T) * (normal @ W_up.T)) @ W_down.T
+    expected = functional.cross_entropy(residual.mean(1) @ W_out.T, target)
+    torch.testing.assert_close(transformer_block(*transformer_call(0)), expected)
 
 
 def small_net() -> tuple[torch.Tensor, ...]:
@@ -209,3 +268,10 @@ def test_lockstep_follows_ops_of_several_outputs() -> None:
     assert [grad.tolist() for grad in ours.intermediates] == [[3.0, 4.0], [1.0, 2.0], [1.0, 1.0]]
     assert [grad.tolist() for grad in theirs.intermediates] == [[3.0, 4.0], [1.0, 2.0], [1.0, 1.0]]
     assert ours.parameters[0].tolist() == theirs.parameters[0].tolist() == [3.0, 4.0, 1.0, 2.0]
+
+
+def test_a_gradient_that_cancels_is_measured_against_the_others() -> None:
+    rounding, zero = torch.tensor([1e-17]), torch.tensor([0.0])
+    assert relative_difference(rounding, zero) == float("inf")
+    assert relative_difference(rounding, zero, least=1e-6) == pytest.approx(1e-11)
+    assert relative_difference(torch.tensor([2e-5]), torch.tensor([1e-5]), least=1e-6) == pytest.approx(1)

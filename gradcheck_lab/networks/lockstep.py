@@ -14,6 +14,9 @@ from gradcheck_lab.variable import Variable, record
 
 Program = Callable[..., Any]
 Parameters = tuple[torch.Tensor, ...]
+# A gradient whose terms cancel, as that of a bias before a mean is taken away, is the rounding of larger ones: no gradient
+# is measured against less than this share of the largest in its step.
+CANCELLED = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Run:
     """One training in lockstep: the parameters and the loss of every step of both sides.
 
     `differences` maps each gradient to its largest relative difference over the steps: the largest element of
-    the difference, relative to the largest element of autograd's.
+    the difference, relative to the largest element of autograd's; one that cancels is measured against the others.
     """
 
     hand_written: Parameters
@@ -116,15 +119,15 @@ def parameter_names(network: Program, count: int) -> tuple[str, ...]:
     return input_names(network, 2 + count)[2:]
 
 
-def relative_difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """The largest |ours - theirs| over the largest |theirs|; 0 where both are zero.
+def relative_difference(ours: torch.Tensor, theirs: torch.Tensor, least: float = 0.0) -> float:
+    """The largest |ours - theirs| over the largest |theirs|, or over `least` where that is larger; 0 where both are equal.
 
     >>> relative_difference(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 4.0]))
     0.25
     """
     if torch.equal(ours, theirs):
         return 0.0
-    return float((ours - theirs).abs().amax() / theirs.abs().amax())
+    return float((ours - theirs).abs().amax() / theirs.abs().amax().clamp(min=least))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +138,9 @@ class _Retained:
         op.validate(inputs, options)
         output = op.forward(*inputs, **options)
         for value in as_tuple(output):
-            value.retain_grad()
-            self.outputs.append(value)
+            if value.requires_grad:  # what is made of data alone has no gradient on the other side either
+                value.retain_grad()
+                self.outputs.append(value)
         return output
 
 
@@ -149,8 +153,9 @@ def _note(run: Run, ours: Gradients, theirs: Gradients, parameters: Sequence[str
     run.autograd_losses.append(theirs.loss)
     names = (*ours.names, *parameters)
     left, right = ((*side.intermediates, *side.parameters) for side in (ours, theirs))
+    least = CANCELLED * max((float(grad.abs().amax()) for grad in right if grad.numel()), default=0.0)
     for name, mine, reference in zip(names, left, right, strict=True):
-        found = relative_difference(mine, reference)
+        found = relative_difference(mine, reference, least)
         # The larger of the two, and NaN is the largest.
         if not found <= run.differences.setdefault(name, found):
             run.differences[name] = found

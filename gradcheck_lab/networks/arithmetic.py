@@ -1,0 +1,54 @@
+"""Define-by-run arithmetic: operators and shape ops as they come, values used twice, gradients by the variables' names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gradcheck_lab.networks.lockstep import Program
+from gradcheck_lab.ops import matmul, reshape, split, sum, transpose
+from gradcheck_lab.variable import Variable, record
+
+Operand = Any
+
+
+def arithmetic(x: Operand, y: Operand, w: Operand) -> Operand:
+    """A graph of sums, products, shapes and parts, in which three values fan out; the result has no dimensions.
+
+    `x` and `y` (2, 6), `w` (3, 2); tensors or Variables.
+    """
+    total = x + y
+    tall = reshape(total, shape=(4, 3))
+    product = matmul(tall, w)
+    first, second = split(product, split_size=2, dim=0)
+    joined = first + second
+    turned = transpose(second)
+    square = matmul(turned, joined)
+    difference = square - joined
+    squares = difference * difference
+    result = sum(squares)
+    return result
+
+
+def gradients_by_name(program: Program, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Run `program` on Variables of the `inputs`, walk its rules backwards, and return each gradient by its variable's name.
+
+    The names are those of the inputs and those that the program assigns its values to; a value that the result does not
+    depend on has none.
+
+    >>> three, two = torch.tensor(3.0), torch.tensor(2.0)
+    >>> def program(a, b):
+    ...     c = a * b
+    ...     d = c + a
+    ...     return d
+    >>> {name: grad.item() for name, grad in gradients_by_name(program, a=three, b=two).items()}
+    {'a': 3.0, 'b': 3.0, 'c': 1.0, 'd': 1.0}
+    """
+    variables = {name: Variable(value, name) for name, value in inputs.items()}
+    with record() as tape:
+        result = program(**variables)
+    result.backward()
+    for node in tape:
+        variables |= dict(zip(node.names, node.outputs, strict=False))
+    return {name: variable.grad for name, variable in variables.items() if variable.grad is not None}
