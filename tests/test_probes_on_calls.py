@@ -1,0 +1,52 @@
+"""The probes that derive other calls name the cause of planted mistakes, and leave sound twins and our own ops alone."""
+
+import pytest
+import torch
+
+import gradcheck_lab as gl
+from gradcheck_lab import ops
+from gradcheck_lab.case import ordinary_call
+from gradcheck_lab.op import Op
+from tests.mistakes.values import ROWS, Row
+
+CAUSES = {
+    "dtypes": "low-precision wrong-dtype",
+    "indices": "duplicate-index",
+    "modes": "random-replay mode-mismatch",
+    "options": "option-specialised",
+    "sizes": "size-specialised unwritten-elements missing-broadcast-sum",
+    "values": "non-finite overflow masked-branch tie-mass outside-subdifferential epsilon-mismatch value-dependent",
+}
+PLANTED = [
+    pytest.param(row, probe, id=f"{probe}-{row.name}")
+    for probe, causes in CAUSES.items()
+    for row in ROWS
+    if row.cause in causes.split() and row.name != "empty-first-element"
+]
+NARROWER = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@pytest.mark.parametrize(("row", "probe"), PLANTED)
+def test_planted_mistake_is_named(row: Row, probe: str) -> None:
+    wrong, _, inputs, options = row.make()
+    report = gl.check(wrong, *inputs, options=options, probes={probe})
+    assert row.cause in {f.cause for f in report.findings if f.severity == "error"}, report
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_sound_twin_passes(row: Row) -> None:
+    _, sound, inputs, options = row.make()
+    assert_passes(gl.check(sound, *inputs, options=options, probes=set(CAUSES)))
+
+
+# in float64 every probe is run on every signature, with the other tests of ops
+@pytest.mark.parametrize("dtype", NARROWER, ids=lambda dtype: str(dtype).removeprefix("torch."))
+@pytest.mark.parametrize("op", [op for family in ops.FAMILIES.values() for op in family], ids=lambda op: op.name)
+def test_own_op_passes_in_narrower_dtypes(op: Op, dtype: torch.dtype) -> None:
+    case = ordinary_call(op, op.specs, 1, dtype=dtype)
+    assert_passes(gl.check(op, *case.inputs, options=case.options))
+
+
+def assert_passes(report: gl.Report) -> None:
+    assert report.verdict == "pass", report
+    assert all(finding.severity == "note" for finding in report.findings), report
