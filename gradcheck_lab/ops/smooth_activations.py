@@ -111,16 +111,15 @@ def refuse_approximation(x: torch.Tensor, *, approximate: str = "none") -> None:
 @gelu.backward
 @rounded_once
 def gelu_backward(grad_output: torch.Tensor, output: torch.Tensor, x: torch.Tensor, *, approximate: str = "none") -> Grad:
-    """dx = g (Φ(x) + x φ(x)) with φ the normal density; by tanh g (1 + t)/2 + g x (1 - t²) u'/2, t = tanh(u(x))."""
+    """dx = g (Φ(x) + x φ(x)) with φ the normal density; by tanh g (1 + t) (1 + x u'(x) (1 - t)) / 2, t = tanh(u(x))."""
     if approximate == "none":
         distribution = (1 + torch.erf(x * math.sqrt(1 / 2))) / 2
         density = torch.exp(x.square() / -2)
         return (grad_output * torch.addcmul(distribution, x, density, value=1 / math.sqrt(2 * math.pi)),)
-    slope = math.sqrt(2 / math.pi)
-    square = x.square()
-    t = torch.tanh(slope * x * (1 + 0.044715 * square))
-    inner = slope * (1 + 3 * 0.044715 * square)
-    return (grad_output * torch.addcmul((1 + t) / 2, x * inner, 1 - t.square(), value=1 / 2),)
+    slope, square = math.sqrt(2 / math.pi), x.square()
+    t = torch.tanh(slope * torch.addcmul(x, x, square, value=0.044715))
+    z = slope * torch.addcmul(x, x, square, value=3 * 0.044715)
+    return (grad_output * (1 + t) * (1 + z * (1 - t)) / 2,)
 
 
 @op(real("*s"))
@@ -139,6 +138,6 @@ def silu(x: torch.Tensor) -> torch.Tensor:
 @silu.backward
 @rounded_once
 def silu_backward(grad_output: torch.Tensor, output: torch.Tensor, x: torch.Tensor) -> Grad:
-    """dx = g (s + x s (1 - s)) with s = σ(x)."""
+    """dx = g (s + y (1 - s)) with s = σ(x), y = x s."""
     s = torch.sigmoid(x)
-    return (grad_output * torch.addcmul(s, x, s * (1 - s)),)
+    return (grad_output * torch.addcmul(s, output, 1 - s),)
