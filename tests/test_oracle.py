@@ -295,7 +295,9 @@ def test_comparison_of_a_sound_op_takes_two_forwards_and_two_backwards(op: Op, d
     report = gl.check(sound, *inputs, probes=())
     assert report.verdict == "pass", report
     assert report.evaluations == made
-    if all(gradient.settled_by == "rounding" for gradient in report.gradients):
+    # the rule is run in float64 as well, where the report does not say what settled it
+    wide = gl.check(op, *(v.double() if v.is_floating_point() else v for v in inputs), probes=())
+    if all(gradient.settled_by == "rounding" for lane in (report, wide) for gradient in lane.gradients):
         assert made["forward"] <= 2
         assert made["backward"] <= 2
     else:  # its terms cancel, or its kernel rounds more than once
