@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -79,6 +80,25 @@ class Trace:
     calls: tuple[Call, ...] = ()
 
 
+def _always(index: int) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Stateful:
+    """What a subject that is an object with state says of it.
+
+    `owner` is the user's object, which may have modes; `numpy` whether its forward computes in NumPy. Within `alive()` calls
+    leave on it what they leave there, and find what the last one left. `adds_up(index)` says whether a gradient that grows
+    with every backward is meant to.
+    """
+
+    owner: Any
+    numpy: bool = False
+    alive: Callable[[], AbstractContextManager[None]] = nullcontext
+    adds_up: Callable[[int], bool] = _always
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A user's object behind its adapter, for one structure of inputs.
@@ -93,7 +113,7 @@ class Subject:
     `call_reference(reference, inputs, options)` runs the user's `reference=` where flat inputs are not what it takes.
     `user` is the Function's class or the operator, for what is registered with it besides the backward.
     `connected(inputs, options)` runs the forward as users run it, on tensors that autograd tracks, whose graph then holds
-    the hand-written backward; None where torch's engine does not call that.
+    the hand-written backward; None where torch's engine does not call that. `state` is set for an object that has some.
     """
 
     name: str
@@ -112,6 +132,7 @@ class Subject:
     call_reference: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     user: Any = None
     connected: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
+    state: Stateful | None = None
 
 
 def input_labels(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.layer import Layer
 from gradcheck_lab.naming import input_names, option_names
 from gradcheck_lab.op import Op
-from gradcheck_lab.subject import Subject, importable, input_labels
+from gradcheck_lab.subject import Stateful, Subject, importable, input_labels
 
 _TARGETS = frozenset(
     "t target targets label labels y_true ytrue true truth ground_truth onehot one_hot gt expected teacher".split()
@@ -76,6 +76,7 @@ def adapt_layer(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) ->
         forward=run.forward,
         target=importable(value),
         constants=_constants(names, tensors, returned, parameters, loss=not call.required and not call.variadic),
+        state=Stateful(layer, numpy=numpy, adds_up=run.adds_up),
     )
 
 

@@ -15,7 +15,7 @@ from gradcheck_lab.adapters.op_calls import OpCalled, ops_refused
 from gradcheck_lab.adapters.structure import Structure, flatten_arguments, tensors_of
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.naming import input_names
-from gradcheck_lab.subject import Recording, Subject, Trace
+from gradcheck_lab.subject import Recording, Stateful, Subject, Trace
 
 State = dict[torch.nn.Module, dict[str, Any]]
 _TABLES = ("_parameters", "_buffers", "_modules")
@@ -42,6 +42,7 @@ def adapt_module(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -
         oracle="autograd of the Functions' bodies",
         call_reference=module.call_reference,
         connected=module.connected,
+        state=Stateful(value, alive=module.alive),
     )
 
 

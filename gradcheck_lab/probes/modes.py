@@ -22,7 +22,8 @@ def modes(context: Context) -> Iterator[Finding]:
 
 
 def _other_mode(context: Context) -> Iterator[Finding]:
-    owner = owner_of(context.base.subject)
+    state = context.base.subject.state
+    owner = None if state is None else state.owner
     if owner is None or not isinstance(getattr(owner, "training", None), bool):
         return
     was = owner.training
@@ -45,12 +46,6 @@ def _other_mode(context: Context) -> Iterator[Finding]:
             probe="modes",
             case=other,
         )
-
-
-def owner_of(subject: Any) -> Any:
-    """The user's module or layer behind a subject; None where it is no object with modes."""
-    holder = getattr(subject.record, "__self__", None)
-    return next((getattr(holder, name) for name in ("module", "layer") if hasattr(holder, name)), None)
 
 
 def _set(owner: Any, training: bool) -> None:

@@ -55,8 +55,8 @@ def second_backward(context: Context) -> Iterator[Finding]:
     if context.base.subject.kind == "layer":
         grown = [i for i in different if alike(context, i, _minus(again[i], kept[i]), kept[i])]
         different = [i for i in different if i not in grown]
-        meant = getattr(getattr(context.base.subject.record, "__self__", None), "adds_up", lambda index: True)
-        yield from (_grows(context, i) for i in grown if not meant(i))
+        state = context.base.subject.state
+        yield from (_grows(context, i) for i in grown if state is not None and not state.adds_up(i))
     if different:
         i = different[0]
         message = f"gradient of {context.label(i)} differs in a second backward on the same forward"

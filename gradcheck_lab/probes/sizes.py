@@ -47,7 +47,8 @@ def sizes(context: Context) -> Iterator[Finding]:
     letters = letters_of(given, context.base.subject.specs)
     found: dict[tuple[str | None, str | None], Finding] = {}
     # a NumPy forward is traced anew for every shape, which takes a second
-    most = 4 if getattr(getattr(context.base.subject.record, "__self__", None), "numpy", False) else None
+    state = context.base.subject.state
+    most = 4 if state is not None and state.numpy else None
     for variant in islice(_variants(context, letters, given), most):
         trial = attempt(context, blank(context, inputs=variant.inputs, label=variant.what))
         if trial is not None and trial.problems and not letters.declared and not variant.broadcast:

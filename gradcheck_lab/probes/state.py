@@ -35,8 +35,8 @@ def state(context: Context) -> Iterator[Finding]:
         return
     if context.base.subject.kind == "layer":  # an object that keeps its last call, by design
         return
-    alive = getattr(getattr(context.base.subject.record, "__self__", None), "alive", nullcontext)
-    with alive():
+    state = context.base.subject.state
+    with nullcontext() if state is None else state.alive():
         finding = _interleaved(context, case, second.gradients)
     if finding is not None:
         yield finding
