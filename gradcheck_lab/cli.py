@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 @app.command()
 def demo(
     seed: Seed = 0,
-    epochs: Annotated[int, typer.Option(help="Epochs of training.")] = 25,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of training; 25 if not given.")] = None,
     json: Json = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write loss curves and errors as a picture.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Verify all reference networks instead.")] = False,
@@ -50,10 +50,10 @@ def demo(
     with _misuse():
         _refuse_lost_files(json, plot)
         if every:
-            raise typer.Exit(_demo_all(seed, json, plot))
+            raise typer.Exit(_demo_all(seed, json, plot, epochs))
         from gradcheck_lab.demo import run
 
-        result = run(seed=seed, epochs=epochs, plot=plot)
+        result = run(seed=seed, epochs=25 if epochs is None else epochs, plot=plot)
         _write_json(json, result.data)
     raise typer.Exit(EXIT_CODES["fail" if result.problems else "pass"])
 
@@ -144,21 +144,24 @@ def replay(
 
 
 @app.command("list")
-def list_ops() -> None:
+def list_ops(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Families or ops; all if none.")] = None,
+) -> None:
     """List the hand-written ops by family, with their specs and the formula of their backward."""
-    from gradcheck_lab.ops import FAMILIES
+    with _misuse():
+        from gradcheck_lab.render.listing import listed, listing_lines
 
-    for family, members in FAMILIES.items():
-        typer.echo(family)
-        for op in members:
-            for signature in op.signatures:
-                typer.echo(f"  {op.name}({', '.join(map(str, signature))})")
-            typer.echo(f"    {op.formula}")
+        for line in listing_lines(listed(names or ())):
+            typer.echo(line)
 
 
-def _demo_all(seed: int, json: Path | None, plot: Path | None) -> int:
+def _demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int | None) -> int:
     if plot is not None:
         raise InvalidArgument("--plot draws the training of the two digits networks; leave --all or --plot out")
+    if epochs is not None:
+        raise InvalidArgument(
+            "--epochs is for the two digits networks, each other one has its own; leave --all or --epochs out"
+        )
     from gradcheck_lab.demo_networks import run_all
 
     done = run_all(seed=seed)

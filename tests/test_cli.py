@@ -152,7 +152,8 @@ MISUSES = {
     ),
     "unknown-op": (
         ["gradcheck_lab.ops:lienar"],
-        "the module 'gradcheck_lab.ops' has no 'lienar'; it has " + ", ".join(sorted(ops.__all__)),
+        "the module 'gradcheck_lab.ops' has no 'lienar'; it has "
+        f"{', '.join(sorted(ops.__all__)[:20])}, and {len(ops.__all__) - 20} more",
     ),
     "missing-dependency": (
         ["needs:f"],
@@ -244,6 +245,7 @@ def test_list_shows_every_op_with_its_specs_and_formula(capsys: pytest.CaptureFi
     assert (
         "linear\n"
         "  linear(real('*b d_in'), real('d_out d_in'), real('d_out'))\n"
+        "  linear(real('*b d_in'), real('d_out d_in'))\n"
         "    dx = g W,  dW = gᵀ x,  db = Σ g over the batch.\n"
     ) in out
     assert (
@@ -256,6 +258,21 @@ def test_list_shows_every_op_with_its_specs_and_formula(capsys: pytest.CaptureFi
         for op in members:
             assert op.formula
             assert f"    {op.formula}\n" in out
+
+
+def test_list_shows_the_families_and_ops_that_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("list", "regression_losses", "relu") == 0
+    out = capsys.readouterr().out
+    families = [line for line in out.splitlines() if line and not line.startswith(" ")]
+    assert families == ["regression_losses", "activations", "4 ops in 2 families"]
+    assert "  huber_loss(" in out
+    assert "leaky_relu" not in out
+
+
+def test_list_of_something_unknown_names_the_families(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("list", "lienar") == 2
+    known = ", ".join(ops.FAMILIES)
+    assert capsys.readouterr() == ("", f"error: there is no op or family 'lienar'; the families are {known}\n")
 
 
 def test_help_of_every_command_imports_no_torch() -> None:
