@@ -73,7 +73,7 @@ def rms_norm(x: torch.Tensor, weight: Optional = None, /, *, eps: float = 1e-6) 
     of `x`. Raises `InvalidArgument` for a weight that is no end of the shape of `x`.
     Source: Zhang and Sennrich, "Root mean square layer normalization", 2019.
 
-    >>> rms_norm(torch.tensor([3.0, 4.0]), torch.full((2,), 5.0), eps=0.0) * 0.5**0.5
+    >>> (rms_norm(torch.tensor([3.0, 4.0]), torch.full((2,), 5.0), eps=0.0) * 0.5**0.5).round()
     tensor([3., 4.])
     """
     return F.rms_norm(x, _normalised(x, weight), weight, eps)

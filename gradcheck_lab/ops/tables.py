@@ -73,7 +73,7 @@ def dropout(x: torch.Tensor, *, p: float = 0.5, training: bool = True, seed: int
     Raises `InvalidArgument` for a `p` outside of [0, 1].
     Source: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout", 2014.
 
-    >>> dropout(torch.ones(4), p=0.5, seed=1).unique()
+    >>> dropout(torch.ones(40), p=0.5, seed=1).unique()
     tensor([0., 2.])
     """
     return x * _kept(x, p, seed) if training else x.clone()
