@@ -39,5 +39,7 @@ def is_narrow(value: Any) -> bool:
 
 
 def wide(value: Any) -> Any:
-    """A 16-bit tensor in float32; anything else as it is."""
+    """A 16-bit tensor in float32, those of a tuple alike; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(map(wide, value))
     return value.float() if is_narrow(value) else value

@@ -47,10 +47,10 @@ def batch_norm(
     >>> y.flatten(), mean, var
     (tensor([-1.,  1.]), tensor([0.2000]), tensor([1.1000]))
     """
-    values, old_mean, old_var, scale, shift = map(wide, (x, running_mean, running_var, weight, bias))
-    mean, variance, unbiased = _statistics(values) if training else (old_mean, old_var, 1.0)
-    slope = scale * torch.rsqrt(variance + eps)
-    y = (values - _by_channel(mean, x)) * _by_channel(slope, x) + _by_channel(shift, x)
+    values, old_mean, old_var = _channels(wide(x)), wide(running_mean), wide(running_var)
+    centred, variance, mean, unbiased = _statistics(values, old_mean, old_var, training)
+    slope = wide(weight) * torch.rsqrt(variance + eps)
+    y = (centred * slope.unsqueeze(-1)).add_(wide(bias).unsqueeze(-1)).reshape(x.shape)
     if not training:
         return y.to(x.dtype), running_mean.clone(), running_var.clone()
     new_mean = (1 - momentum) * old_mean + momentum * mean
@@ -106,32 +106,32 @@ def batch_norm_backward(
     In eval dx = g weight r with r = 1 / sqrt(running_var + eps),  drunning_mean = gm - weight r Σ g,
     drunning_var = gv - weight r² Σ g x̂ / 2.
     """
-    g, g_mean, g_var = grad_output
-    axes = [0, *range(2, x.ndim)]
-    mean, variance, unbiased = _statistics(x) if training else (running_mean, running_var, 1.0)
+    g, g_mean, g_var = _channels(grad_output[0]), *grad_output[1:]
+    centred, variance, _, unbiased = _statistics(_channels(x), running_mean, running_var, training)
     rstd = torch.rsqrt(variance + eps)
-    centred = x - _by_channel(mean, x)
-    standard = centred * _by_channel(rstd, x)
-    dweight, dbias = (g * standard).sum(axes), g.sum(axes)
     slope = weight * rstd
+    dweight, dbias = rstd * torch.linalg.vecdot(g, centred).sum(0), g.sum((0, 2))
     if not training:
         dmean, dvar = g_mean - slope * dbias, g_var - slope * rstd * dweight / 2
-        return g * _by_channel(slope, x), dmean, dvar, dweight, dbias
-    n = x.shape[0] * x.shape[2:].numel()
+        return (g * slope.unsqueeze(-1)).reshape(x.shape), dmean, dvar, dweight, dbias
+    n = g.shape[0] * g.shape[2]
     # one multiple of g, one of x - mean, and a constant for each channel
-    constant = (momentum * g_mean - slope * dbias) / n
     along = (2 * momentum * unbiased * g_var - slope * rstd * dweight) / n
-    dx = g * _by_channel(slope, x) + centred * _by_channel(along, x) + _by_channel(constant, x)
-    return dx, (1 - momentum) * g_mean, (1 - momentum) * g_var, dweight, dbias
+    constant = (momentum * g_mean - slope * dbias) / n
+    dx = (g * slope.unsqueeze(-1)).addcmul_(centred, along.unsqueeze(-1)).add_(constant.unsqueeze(-1))
+    return dx.reshape(x.shape), (1 - momentum) * g_mean, (1 - momentum) * g_var, dweight, dbias
 
 
-def _statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """The mean and the biased variance of each channel, and what makes the latter unbiased."""
-    axes = [0, *range(2, x.ndim)]
-    n = x.shape[0] * x.shape[2:].numel()
-    mean = x.mean(axes)
-    return mean, (x - _by_channel(mean, x)).square().mean(axes), n / max(1, n - 1)
+def _channels(x: torch.Tensor) -> torch.Tensor:
+    return x.reshape(*x.shape[:2], x.shape[2:].numel())
 
 
-def _by_channel(value: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    return value.reshape(-1, *[1] * (x.ndim - 2))
+def _statistics(
+    x: torch.Tensor, running_mean: torch.Tensor, running_var: torch.Tensor, training: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+    """x - mean, the variance and the mean that normalise x (n, c, m), and what makes a batch's variance unbiased."""
+    n = x.shape[0] * x.shape[2]
+    mean = x.sum((0, 2)) / n if training else running_mean
+    centred = x - mean.unsqueeze(-1)
+    variance = torch.linalg.vecdot(centred, centred).sum(0) / n if training else running_var
+    return centred, variance, mean, n / max(1, n - 1)

@@ -7,8 +7,9 @@ from torch.nn import functional as F
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.op import op
+from gradcheck_lab.ops._convolution import gradients
 from gradcheck_lab.ops._precision import rounded_once
-from gradcheck_lab.ops._windows import Sizes, by_axis, check_windows, left_over
+from gradcheck_lab.ops._windows import Sizes, check_windows
 from gradcheck_lab.specs import real
 
 Grads = tuple[torch.Tensor, ...]
@@ -76,7 +77,7 @@ def conv1d_backward(
     groups: int = 1,
 ) -> Grads:
     """dx = the transposed convolution of g by W,  dW = the correlation of x with g,  db = Σ g over examples and places."""
-    return _backward(1, grad_output, x, weight, bias, stride, padding, dilation, groups)
+    return gradients(1, grad_output, x, weight, bias, stride, padding, dilation, groups)
 
 
 @op(real("n c h w"), real("o c kh kw"), real("o"), choices=CHOICES)
@@ -142,41 +143,7 @@ def conv2d_backward(
     groups: int = 1,
 ) -> Grads:
     """dx = the transposed convolution of g by W,  dW = the correlation of x with g,  db = Σ g over examples and places."""
-    return _backward(2, grad_output, x, weight, bias, stride, padding, dilation, groups)
-
-
-def _backward(
-    axes: int,
-    g: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: Optional,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    groups: int,
-) -> Grads:
-    transposed = F.conv_transpose1d if axes == 1 else F.conv_transpose2d
-    kernel, steps = weight.shape[2:], [by_axis(value, axes) for value in (stride, padding, dilation)]
-    rest = left_over(tuple(x.shape[2:]), tuple(kernel), *steps)
-    dx = transposed(g, weight, None, steps[0], steps[1], rest, groups, steps[2])
-    dweight = _of_weight(g, x, kernel, steps, groups)
-    return (dx, dweight) if bias is None else (dx, dweight, g.sum([0, *range(2, g.ndim)]))
-
-
-def _of_weight(g: torch.Tensor, x: torch.Tensor, kernel: torch.Size, steps: list[tuple[int, ...]], groups: int) -> torch.Tensor:
-    """The correlation of x with g: examples take the place of channels, and stride and dilation swap theirs."""
-    correlation = F.conv1d if len(kernel) == 1 else F.conv2d
-    stride, padding, dilation = steps
-    n, into, outof = x.shape[0], x.shape[1] // groups, g.shape[1] // groups
-    if n == 0:
-        return g.new_zeros(groups * outof, into, *kernel)
-    of_x = x.reshape(n, groups, into, *x.shape[2:]).transpose(0, 2).reshape(into, groups * n, *x.shape[2:])
-    of_g = g.transpose(0, 1) if groups == 1 else g.transpose(0, 1).reshape(groups * outof, n, *g.shape[2:])
-    found = correlation(of_x, of_g, None, dilation, padding, stride, groups)
-    for axis, size in enumerate(kernel, start=2):  # where the stride left elements over, windows beyond the kernel fit
-        found = found.narrow(axis, 0, size)
-    return found.transpose(0, 1)
+    return gradients(2, grad_output, x, weight, bias, stride, padding, dilation, groups)
 
 
 def _check(

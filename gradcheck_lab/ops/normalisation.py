@@ -172,13 +172,14 @@ def group_norm_backward(
 def _standardised(rows: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
     """x̂ = (x - mean) / sqrt(var + eps) over the last dimension, and 1 / sqrt(var + eps)."""
     centred = rows - rows.mean(-1, keepdim=True)
-    rstd = torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps)
+    rstd = torch.rsqrt(torch.linalg.vecdot(centred, centred).unsqueeze(-1) / rows.shape[-1] + eps)
     return centred * rstd, rstd
 
 
 def _through_statistics(h: torch.Tensor, standard: torch.Tensor, rstd: torch.Tensor) -> torch.Tensor:
     """What reaches x of the gradient h of x̂: directly, through the mean, and through the variance."""
-    return rstd * (h - h.mean(-1, keepdim=True) - standard * (h * standard).mean(-1, keepdim=True))
+    along = torch.linalg.vecdot(h, standard).unsqueeze(-1) / h.shape[-1]
+    return torch.addcmul(h, standard, along, value=-1).sub_(h.mean(-1, keepdim=True)).mul_(rstd)
 
 
 def _normalised(x: torch.Tensor, weight: Optional) -> torch.Size:

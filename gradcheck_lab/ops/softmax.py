@@ -24,9 +24,9 @@ def softmax(x: torch.Tensor, *, dim: int = -1) -> torch.Tensor:
     tensor([[0.5000, 0.5000],
             [0.0000, 0.0000]])
     """
-    if not x.numel():
-        return torch.softmax(x, dim)
     masked = _wholly_masked(x, dim)
+    if masked is None:
+        return torch.softmax(x, dim)
     return torch.softmax(torch.maximum(x, _floor(masked, x)), dim) * ~masked
 
 
@@ -51,9 +51,9 @@ def log_softmax(x: torch.Tensor, *, dim: int = -1) -> torch.Tensor:
     >>> log_softmax(torch.tensor([0.0, 1e4]))
     tensor([-10000.,      0.])
     """
-    if not x.numel():
-        return torch.log_softmax(x, dim)
     masked = _wholly_masked(x, dim)
+    if masked is None:
+        return torch.log_softmax(x, dim)
     floor = _floor(masked, x)
     return torch.log_softmax(torch.maximum(x, floor), dim) + torch.where(masked, -torch.inf, torch.zeros_like(floor))
 
@@ -68,11 +68,16 @@ def log_softmax_backward(
 ) -> tuple[torch.Tensor]:
     """dx = g - exp(y) Σ g with y = log_softmax(x), 0 in rows that are -inf throughout."""
     grad = grad_output - output.exp() * grad_output.sum(dim, keepdim=True)
-    return (grad * ~_wholly_masked(output, dim) if x.numel() else grad,)
+    masked = _wholly_masked(output, dim)
+    return (grad if masked is None else grad * ~masked,)
 
 
-def _wholly_masked(x: torch.Tensor, dim: int) -> torch.Tensor:
-    return x.amax(dim, keepdim=True) == -torch.inf
+def _wholly_masked(x: torch.Tensor, dim: int) -> torch.Tensor | None:
+    """Which rows are -inf throughout; None where none is, which spares two passes over x."""
+    if not x.numel():
+        return None
+    masked = x.amax(dim, keepdim=True) == -torch.inf
+    return masked if bool(masked.any()) else None
 
 
 def _floor(masked: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

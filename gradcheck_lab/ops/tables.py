@@ -68,8 +68,7 @@ def dropout(x: torch.Tensor, *, p: float = 0.5, training: bool = True, seed: int
     """x m / (1 - p), where each element of m is 0 with probability `p`, else 1; x itself outside of training.
 
     `x` and the output have any shape. The mask is drawn from a generator of its own, seeded by `seed`, so that forward and
-    backward draw the same one and no generator of the caller's moves: pass another seed at every step. For a
-    contiguous `x` on the CPU it is the mask of torch's dropout after `torch.manual_seed(seed)`.
+    backward draw the same one, in any dtype, and no generator of the caller's moves: pass another seed at every step.
     Raises `InvalidArgument` for a `p` outside of [0, 1].
     Source: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout", 2014.
 
@@ -102,8 +101,6 @@ def dropout_backward(
 
 def _kept(x: torch.Tensor, p: float, seed: int) -> torch.Tensor:
     """0 where an element is dropped, else 1 / (1 - p)."""
-    if p == 1:
-        return torch.zeros_like(x)
     generator = torch.Generator(x.device).manual_seed(seed)
-    kept = torch.empty(x.shape, dtype=x.dtype, device=x.device).bernoulli_(1 - p, generator=generator)
-    return kept.div_(1 - p)
+    kept = torch.rand(x.shape, device=x.device, generator=generator) >= p
+    return kept.to(x.dtype).mul_(1 / (1 - p) if p < 1 else 0.0)
