@@ -31,18 +31,17 @@ def arithmetic(x: Operand, y: Operand, w: Operand) -> Operand:
     return result
 
 
-def gradients_by_name(program: Program, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+def gradients_by_name(program: Program, **inputs: torch.Tensor | float) -> dict[str, torch.Tensor]:
     """Run `program` on Variables of the `inputs`, walk its rules backwards, and return each gradient by its variable's name.
 
-    The names are those of the inputs and those that the program assigns its values to; a value that the result does not
-    depend on has none.
+    `inputs` are tensors of any shapes, or numbers; a gradient has the shape of its value. The names are those of the inputs
+    and those that the program assigns its values to; a value that the result does not depend on has none.
 
-    >>> three, two = torch.tensor(3.0), torch.tensor(2.0)
     >>> def program(a, b):
     ...     c = a * b
     ...     d = c + a
     ...     return d
-    >>> {name: grad.item() for name, grad in gradients_by_name(program, a=three, b=two).items()}
+    >>> {name: grad.item() for name, grad in gradients_by_name(program, a=3.0, b=2.0).items()}
     {'a': 3.0, 'b': 3.0, 'c': 1.0, 'd': 1.0}
     """
     variables = {name: Variable(value, name) for name, value in inputs.items()}
