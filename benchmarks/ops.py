@@ -35,7 +35,21 @@ class Call:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-CALLS: dict[str, Call] = {}
+CALLS: dict[str, Call] = {
+    "conv1d": Call({"n": (16,), "c": (32,), "l": (2048,), "o": (32,), "k": (3,)}),
+    "conv2d": Call({"n": (16,), "c": (16,), "h": (64,), "w": (64,), "o": (16,), "kh": (3,), "kw": (3,)}),
+    "max_pool2d": Call({"n": (16,), "c": (16,), "h": (64,), "w": (64,)}),
+    "avg_pool2d": Call({"n": (16,), "c": (16,), "h": (64,), "w": (64,)}),
+    "batch_norm": Call({"n": (16,), "c": (16,), "s": (64, 64)}),
+    "group_norm": Call({"n": (16,), "c": (16,), "s": (64, 64)}),
+    "outer": Call({"m": (1000,), "n": (1000,)}),
+    "bilinear": Call({"b": (1024,), "d_out": (32,), "d1": (64,), "d2": (64,)}),
+    "embedding": Call({"s": (16_384,), "v": (10_000,), "d": (64,)}),
+    "scaled_dot_product_attention": Call({"b": (16,), "n": (256,), "m": (256,), "d": (64,), "e": (64,)}),
+    "rotary_embedding": Call({"b": (16,), "n": (1024,), "d": (32,)}),
+    "lstm_cell": Call({"n": (512,), "d": (256,), "h": (256,)}),
+    "gru_cell": Call({"n": (512,), "d": (256,), "h": (256,)}),
+}
 
 # why an op is slower than LIMIT, and stays so
 REASONS: dict[str, str] = {
