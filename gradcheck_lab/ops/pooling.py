@@ -79,7 +79,7 @@ def max_pool2d_backward(
     for place in places(kernel, strides, steps, output.shape[-2:]):
         won = (padded[place] == output) & free
         free = free ^ won
-        grad[place].add_(torch.where(won, grad_output, 0))
+        grad[place].addcmul_(grad_output, won.to(x.dtype))
     return (F.pad(grad, [-margin for margin in margins]),)
 
 
