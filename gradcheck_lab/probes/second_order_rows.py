@@ -153,18 +153,24 @@ def _beside(case: Case, distance: float, *, zeros: bool) -> tuple[Any, ...]:
 
 
 def _moved(value: torch.Tensor, distance: float, generator: torch.Generator, zeros: bool) -> torch.Tensor:
+    """The value moved by about `distance` times its size; a negative distance leads where what it is made of does not."""
     here = value.detach()
     size = here.abs()
     if zeros:
         size = torch.where(size == 0, torch.full_like(size, rms(widened(here)) or 1.0), size)
     step = torch.rand(here.shape, generator=generator, dtype=torch.float64) + 0.5
     coins = torch.randint(0, 2, here.shape, generator=generator) * 2 - 1
-    return structured(here, here + distance * (step * coins).to(here.device, size.dtype) * size)
+    there = here + distance * (step * coins).to(here.device, size.dtype) * size
+    return structured(here, there) if distance > 0 else there
 
 
 def smooth_between(oracle: SecondOrderOracle, case: Case) -> bool:
-    """Whether the oracle's gradients, first and second, hardly change over a tiny distance: there is no kink at the case."""
-    inputs = _beside(case, _TINY, zeros=True)
+    """Whether the oracle's gradients, first and second, hardly change over a tiny distance either way: there is no kink."""
+    return all(_hardly_changed(oracle, case, distance) for distance in (_TINY, -_TINY))
+
+
+def _hardly_changed(oracle: SecondOrderOracle, case: Case, distance: float) -> bool:
+    inputs = _beside(case, distance, zeros=True)
     try:
         oracle.evaluations["forward"] += 1
         near: Graph = differentiated(oracle.forward, inputs, case.grad_outputs or (), oracle.wanted)
