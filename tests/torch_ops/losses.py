@@ -12,6 +12,8 @@ def cross_entropy(logits: torch.Tensor, target: torch.Tensor, reduction: str = "
     classes = logits.shape[-1]
     count = logits.shape[:-1].numel()
     flat = target.reshape(count, classes) if target.is_floating_point() else target.reshape(count)
+    if reduction == "mean" and not classes:  # torch divides by its number of elements over its number of classes, 0 / 0
+        return cross_entropy(logits, target, "none", **options).mean()
     rows = F.cross_entropy(logits.reshape(count, classes), flat, reduction=reduction, **options)
     return rows.reshape(logits.shape[:-1]) if reduction == "none" else rows
 
