@@ -133,12 +133,12 @@ class Op:
                 raise InvalidArgument(f"{self.name} has no option {option!r}; {accepted}")
         signatures = (*self.signatures, *self.admitted)
         counts = {len(signature) for signature in signatures}
-        variadic = bool(counts) and takes_any_number(self.forward)
+        variadic = len(counts) > 1 and takes_any_number(self.forward)
         if counts and len(inputs) not in counts and not (variadic and inputs):
             raise InvalidArgument(f"{self.name}: it takes {min(counts)} inputs and {len(inputs)} were given")
         for check in self._validators:
             check(*inputs, **options)
-        if variadic:  # its specs are examples, of some numbers of inputs; the validators know which shapes go together
+        if variadic:  # several numbers of inputs are examples of any; the validators know which shapes go together
             spec = self.specs[-1]
             for value, name in zip(inputs, self.names(len(inputs)), strict=True):
                 if (problem := _unlike(spec, value, name)) is not None:

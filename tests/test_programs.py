@@ -105,7 +105,8 @@ def test_wrong_op_among_sound_ones_is_blamed(steps: tuple[Step, ...], data: st.D
         return
     assert report.verdict == "fail"
     errors = [finding for finding in report.findings if finding.severity == "error"]
-    assert {(finding.op, finding.cause) for finding in errors} == {("wrong_op", "constant-factor")}, report
+    assert {finding.op for finding in errors} == {"wrong_op"}, report
+    assert {finding.cause for finding in errors} <= {"constant-factor", "outside-subdifferential"}, report  # at a tie
     for gradient in report.gradients:
         assert gradient.verdict == "pass" or gradient.contaminated_by == "wrong_op", report
 

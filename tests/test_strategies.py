@@ -80,9 +80,9 @@ REACHED: dict[str, tuple[Op, Callable[[Case], bool]]] = {
     "tiny": (relu, lambda case: bool(((case.inputs[0] != 0) & (case.inputs[0].abs() < 1e-6)).any())),
     "transposed": (relu, lambda case: transposed(case.inputs[0])),
     "sliced": (relu, lambda case: case.inputs[0].storage_offset() > 0),
-    "sum": (mse_loss, lambda case: case.options == {"reduction": "sum"}),
-    "batchmean": (mse_loss, lambda case: case.options == {"reduction": "batchmean"}),
-    "none": (softmax_cross_entropy, lambda case: case.options == {"reduction": "none"}),
+    "sum": (mse_loss, lambda case: case.options["reduction"] == "sum"),
+    "batchmean": (mse_loss, lambda case: case.options["reduction"] == "batchmean"),
+    "none": (softmax_cross_entropy, lambda case: case.options["reduction"] == "none"),
 }
 
 

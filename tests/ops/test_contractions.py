@@ -84,11 +84,10 @@ def of_einsum(g: Any, y: Any, a: Any, b: Any = None, *, equation: str = "ij,jk->
 @pytest.mark.parametrize(
     ("op", "rule", "cause"),
     [
-        (ops.affine, of_affine, "wrong-shape"),
         (ops.matmul, of_matmul, "missing-broadcast-sum"),
         (ops.einsum, of_einsum, ""),
     ],
-    ids=["images-not-restored", "batch-not-summed", "equation-ignored"],
+    ids=["batch-not-summed", "equation-ignored"],
 )
 def test_mistake_in_a_product_is_found(op: Op, rule: Callable[..., Any], cause: str) -> None:
     report = gl.fuzz(mistaken(op, rule), max_examples=200)
@@ -147,3 +146,10 @@ def test_misuse_of_a_product_says_what_to_do(row: str) -> None:
     with pytest.raises(InvalidArgument) as error:
         call()
     assert str(error.value) == message
+
+
+def test_gradient_of_flattened_images_is_found() -> None:
+    inputs = drawn(2, 3, 1, 4), drawn(12, 5, seed=1), drawn(5, seed=2)
+    passes(ops.affine, *inputs)
+    report = gl.check(mistaken(ops.affine, of_affine), *inputs, probes=())
+    assert [(finding.gradient, finding.cause) for finding in report.findings] == [("x", "wrong-shape")], report
