@@ -52,8 +52,18 @@ CALLS: dict[str, Call] = {
 }
 
 # why an op is slower than LIMIT, and stays so
+STATISTICS = "torch's one kernel keeps the statistics of the forward; the rule takes them again, in passes of their own"
+SELECTION = "a choice by a mask is several passes; torch's kernel compares and chooses in one"
 REASONS: dict[str, str] = {
     "two_step_cross_entropy": "a rule has the inputs and the loss only: softmax and logarithm, which autograd keeps, run twice",
+    "layer_norm": STATISTICS,
+    "group_norm": STATISTICS,
+    "clamp": SELECTION,
+    "hardtanh": SELECTION,
+    "gelu": "the distribution and the density take a pass each; torch's kernel takes both in one",
+    "dropout": "the mask, which autograd keeps, is drawn again from its seed",
+    "max_pool2d": "the places of the maxima, which autograd keeps, are found again",
+    "prod": "where the product underflows, as here, those before and after each element are taken, each a pass over all",
 }
 
 
