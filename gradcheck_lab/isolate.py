@@ -83,6 +83,7 @@ def compare_returned(
                 paths=reruns.paths,
                 unreduced=reruns.unreduced,
                 conjugated=reruns.conjugated,
+                reversed=reruns.reversed,
             )
 
         compared.append(

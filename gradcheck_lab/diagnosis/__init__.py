@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradcheck_lab.diagnosis.arrangement import misplaced
+from gradcheck_lab.diagnosis.axes import misdirected, reversed_axis
 from gradcheck_lab.diagnosis.conjugate import unconjugated
 from gradcheck_lab.diagnosis.epsilons import epsilon
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, PartialGradient
@@ -25,15 +26,17 @@ FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (
     epsilon,
     incomplete,
     distorted,
+    misdirected,
     repeated,
     overlapped,
     imprecise,
     partial,
     overwritten,
     trapped,
+    reversed_axis,
 )
 
-_PATTERNS = (misplaced, epsilon, incomplete, distorted, repeated, overlapped, partial, overwritten, trapped)
+_PATTERNS = frozenset(FAMILIES) - {misshapen, rescaled, unconjugated, imprecise}
 
 
 def explain(evidence: Evidence) -> Explanation:

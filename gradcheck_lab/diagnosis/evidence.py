@@ -51,7 +51,8 @@ class Evidence:
     inputs to their reference gradients. `precision` is how far the reference itself may be off in an element. `options` are
     the call's other arguments by name. `assigned` is set where the hand-written side keeps gradients in buffers: in layers,
     programs and notebooks. The callables run the oracle once more: `paths` without some uses of a value, `unreduced` with the
-    input broadcast before the call, `conjugated` for J^T g in the place of J^H g.
+    input broadcast before the call, `conjugated` for J^T g in the place of J^H g, `reversed` with an axis, from the end,
+    of grad_output and of the gradient walked the other way round.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Evidence:
     paths: Callable[[], Iterable[PartialGradient]] = tuple
     unreduced: Callable[[], torch.Tensor | None] = nothing
     conjugated: Callable[[], torch.Tensor | None] = nothing
+    reversed: Callable[[], Iterable[tuple[int, torch.Tensor]]] = tuple
 
     @property
     def small(self) -> bool:

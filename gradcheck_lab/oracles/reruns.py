@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -55,6 +56,20 @@ class Reruns:
             return None
         gradient = found.get(Key("input", self.index))
         return None if gradient is None else gradient.conj().resolve_conj()
+
+    def reversed(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """For each axis, from the end, the flipped gradient for the flipped grad_output: what walks that axis backwards."""
+        case = self.oracle.case
+        upstream = case.grad_outputs or ()
+        ndim = min([case.inputs[self.index].ndim, *(g.ndim for g in upstream)])
+        for axis in range(-1, -1 - ndim, -1) if self._cheap() else ():
+            try:
+                found = self.oracle.run(torch.float64, case=replace(case, grad_outputs=tuple(g.flip(axis) for g in upstream)))
+            except Exception:  # nothing to add to the comparison
+                return
+            gradient = found.gradients.get(Key("input", self.index))
+            if gradient is not None:
+                yield axis, gradient.flip(axis)
 
     def _cheap(self) -> bool:
         return sum(v.numel() for v in self.oracle.case.inputs if isinstance(v, torch.Tensor)) <= _LARGEST

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.mistakes import (
     calls,
+    catalogue_axes,
     catalogue_calls,
     catalogue_conditions,
     catalogue_finite,
@@ -28,6 +29,7 @@ _FAMILIES = (
     catalogue_state,
     catalogue_modes,
     catalogue_values,
+    catalogue_axes,
     catalogue_terms,
     catalogue_calls,
     catalogue_conditions,

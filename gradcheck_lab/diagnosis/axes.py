@@ -1,0 +1,86 @@
+"""A sum or a mean within the backward along the wrong axis, and an axis that it walks the other way round."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import torch
+
+from gradcheck_lab.diagnosis.candidates import factors
+from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.terms import Residual
+
+
+def misdirected(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is off by numbers of one axis and of another at once; None when it is not."""
+    if not evidence.real or evidence.actual.ndim < 2:
+        return None
+    residual = Residual(evidence)
+    for first, second in itertools.combinations(range(evidence.actual.ndim), 2):
+        shape = evidence.actual.shape
+        coefficients = evidence.actual.numel() // (shape[first] * shape[second]) * (shape[first] + shape[second] - 1)
+        if min(shape[first], shape[second]) < 2 or not residual.certain(coefficients):
+            continue
+        words = f"a number for each place along axis {first} and one for each along axis {second}"
+        if _normalised(evidence, (first, second)):
+            sentence = f"it is the reference times {words}: normalised along the wrong axis, or by its total"
+            return Explanation(
+                "wrong-axis", sentence, f"divide by the sum along axis {first}, or {second}, as the forward does"
+            )
+        name = _centred(evidence, residual, (first, second))
+        if name is not None:
+            times = "" if name == "1" else f"{name} times "
+            sentence = f"it is off by {times}{words}: a sum or mean within it is taken along the wrong axis"
+            return Explanation("wrong-axis", sentence, f"take it along axis {first}, or {second}, as the forward does")
+    return None
+
+
+def reversed_axis(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is right but for the direction of an axis; None when it is not."""
+    if not evidence.real or evidence.actual.ndim < 1:
+        return None
+    for axis, candidate in evidence.reversed():
+        if evidence.fits(candidate) and not evidence.fits(evidence.expected, candidate):
+            place = evidence.actual.ndim + axis
+            return Explanation(
+                "permuted",
+                f"it is the gradient with axis {place} of grad_output and of {evidence.name!r} walked the other way round",
+                f"walk axis {place} in the opposite direction: flip a kernel, or start a running sum at its other end",
+            )
+    return None
+
+
+def _normalised(evidence: Evidence, axes: tuple[int, int]) -> bool:
+    """Whether gradient over reference is a product of one factor per place along each of two axes, neither of them alone."""
+    actual, expected = evidence.actual.double(), evidence.expected.double()
+    if not bool(((expected != 0) & (actual * expected > 0)).all()):
+        return False
+    ratio = (actual / expected).log()
+    noise = evidence.rounding * math.sqrt(ratio.numel())
+    return _separates(ratio, torch.ones_like(ratio), axes, noise)
+
+
+def _centred(evidence: Evidence, residual: Residual, axes: tuple[int, int]) -> str | None:
+    """The tensor by which the residual is a sum of numbers along each of two axes, neither of them alone; None for none."""
+    for name, weight in _weights(evidence):
+        if _separates(residual.value / weight, weight, axes, residual.noise):
+            return name
+    return None
+
+
+def _weights(evidence: Evidence) -> Iterator[tuple[str, torch.Tensor]]:
+    shape = evidence.actual.shape
+    yield "1", torch.ones(shape, dtype=torch.float64, device=evidence.actual.device)
+    for term in factors(evidence):
+        if term.value.shape == shape and bool((term.value != 0).all()):
+            yield term.name, term.value
+
+
+def _separates(value: torch.Tensor, weight: torch.Tensor, axes: tuple[int, int], noise: float) -> bool:
+    one, other = (value.mean(axis, keepdim=True) for axis in axes)
+    left = value - one - other + value.mean(axes, keepdim=True)
+    apart = [float(torch.linalg.vector_norm((value - mean) * weight)) for mean in (one, other)]
+    # the smaller of the parts has to be far above rounding, or one axis explains it all
+    return float(torch.linalg.vector_norm(left * weight)) <= 4 * noise and min(apart) > 100 * noise
