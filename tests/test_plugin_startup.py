@@ -26,10 +26,11 @@ LIGHT = {
 
 
 def modules(folder: Path, *arguments: str) -> set[str]:
-    """The modules of a run in a process of its own, without Hypothesis's plugin, which imports Hypothesis at the end."""
+    """The modules of a run in a process of its own, without the plugins of Hypothesis and jaxtyping, which import much."""
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (folder / "test_empty.py").write_text("def test_empty():\n    pass\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments]
+    others = [word for name in ("cacheprovider", "hypothesispytest", "jaxtyping") for word in ("-p", f"no:{name}")]
+    command = [sys.executable, "-m", "pytest", "-q", *others, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "gradcheck" not in done.stdout
