@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib
 import os
 import pkgutil
@@ -83,7 +84,9 @@ def locate(target: str) -> Any:
         raise InvalidArgument(f"{target!r} names nothing to check; write it as pkg.module:name")
     module = import_module(module_name)
     if not hasattr(module, name):
-        raise InvalidArgument(f"the module {module_name!r} has no {name!r}; it has {listed(public(module))}")
+        near = difflib.get_close_matches(name, public(module), 3)
+        what = f"did you mean {' or '.join(near)}?" if near else f"it has {listed(public(module))}"
+        raise InvalidArgument(f"the module {module_name!r} has no {name!r}; {what}")
     return getattr(module, name)
 
 

@@ -146,14 +146,11 @@ MISUSES = {
     ),
     "unknown-submodule": (["mypkg.outer:relu"], "there is no module 'mypkg.outer'; 'mypkg' has inner"),
     "no-package": (["mylib.inner:relu"], "there is no module 'mylib.inner'; 'mylib' has nothing to check"),
-    "unknown-name": (
-        ["mylib:duoble"],
-        "the module 'mylib' has no 'duoble'; it has double, double_backward, program",
-    ),
-    "unknown-op": (
+    "unknown-name": (["mylib:tripled"], "the module 'mylib' has no 'tripled'; it has double, double_backward, program"),
+    "mistyped-name": (["mylib:duoble"], "the module 'mylib' has no 'duoble'; did you mean double?"),
+    "mistyped-op": (
         ["gradcheck_lab.ops:lienar"],
-        "the module 'gradcheck_lab.ops' has no 'lienar'; it has "
-        f"{', '.join(sorted(ops.__all__)[:20])}, and {len(ops.__all__) - 20} more",
+        "the module 'gradcheck_lab.ops' has no 'lienar'; did you mean linear or bilinear?",
     ),
     "missing-dependency": (
         ["needs:f"],
