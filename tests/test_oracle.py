@@ -208,7 +208,7 @@ def interval_of(forward: Callable[[torch.Tensor], torch.Tensor], values: list[fl
     upstream = torch.ones_like(forward(x))
     oracle.case = Case((x,), {}, (upstream,))
     found = list(Subgradients(oracle).intervals(Key("input", 0), lambda known: torch.zeros_like(known.kink)))
-    assert len(found) == 5
+    assert len(found) == 6
     return found[-1]
 
 

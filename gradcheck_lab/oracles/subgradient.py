@@ -23,6 +23,7 @@ _RADIUS = {64: 1e-8, 32: 1e-6, 16: 1e-6}  # by the bits of the inputs, whose rou
 _CLOSER = 64
 _ALONE = 3
 _AIMED = 2
+_TURNS = 12
 _Point = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -62,8 +63,9 @@ class Subgradients:
 
         From two points on opposite sides; from more, since where several kinks meet in one element a convention takes the same
         side of all of them, as moving one input alone does, or any; then from points aimed at the elements that are
-        `doubtful` by an interval; at last from intermediates moved in the inputs' place: conventions choose a side at each of
-        them, and inputs close by need not reach these sides together.
+        `doubtful` by an interval, and from ramps at whose turns each of many tied values has every rank once; at last from
+        intermediates moved in the inputs' place: conventions choose a side at each of them, and inputs close by need not
+        reach these sides together.
         """
         points = self._around(key, thorough=False)
         if not points:
@@ -74,7 +76,10 @@ class Subgradients:
         for _ in range(_AIMED if key.role == "input" else 0):
             points += self._aimed(key, doubtful(self._interval(key, points)))
             yield self._interval(key, points)
-        yield self._interval(key, points + self._within(key))
+        points += self._within(key)
+        yield self._interval(key, points)
+        if key.role == "input":
+            yield self._interval(key, points + self._points(key, self._turns()))
 
     def _interval(self, key: Key, points: Sequence[_Point]) -> Interval:
         """What lies between the gradients at some points; a kink is where they stay apart as the points come closer."""
@@ -99,8 +104,11 @@ class Subgradients:
         return Interval(low, high, kink, alone)
 
     def _around(self, key: Key, thorough: bool) -> list[_Point]:
+        return self._points(key, self._moves(thorough))
+
+    def _points(self, key: Key, moves: Sequence[_Move]) -> list[_Point]:
         found = []
-        for move in self._moves(thorough):
+        for move in moves:
             wide, narrow = (self._sample(radius, move).get(key) for radius in self._radii)
             if wide is not None and narrow is not None and not wide.is_complex():
                 found.append((wide.nan_to_num(0, 0, 0), narrow.nan_to_num(0, 0, 0)))
@@ -155,7 +163,13 @@ class Subgradients:
         moving = [i for i, v in enumerate(self.oracle.case.inputs) if is_differentiable(v) and not v.is_complex()]
         # of two inputs, moving one up is moving the other down
         alone = [_Move(sign, alone=i) for i in moving[: min(_ALONE, len(moving) - 1)] for sign in (1, -1)]
-        return (*_OPPOSITE, *alone, *(_Move(sign, pattern) for pattern in ("random", "mixed") for sign in (1, -1)))
+        patterns = [_Move(sign, pattern) for pattern in ("ramp", "random", "mixed") for sign in (1, -1)]
+        return (*_OPPOSITE, *alone, *(move for move in patterns if move not in _OPPOSITE))
+
+    def _turns(self) -> list[_Move]:
+        tensors = [v for v in self.oracle.case.inputs if is_differentiable(v) and not v.is_complex()]
+        length = min(_TURNS, max([2, *(n for v in tensors for n in v.shape)]))
+        return [_Move(1, "turn", turn=turn, length=length) for turn in range(length)]
 
     def _moved(self, radius: float, move: _Move) -> tuple[Any, ...]:
         generator = torch.Generator().manual_seed(self.oracle.case.seed + 1 + len(move.pattern))
@@ -177,15 +191,19 @@ class _Move:
     """A small step of the inputs or of one `alone`, up or down.
 
     The `pattern` is "ramp", ever shorter in memory order, so that of tied values the first wins going up and the last going
-    down, as in most conventions; "random" lengths; or "mixed", some elements up and the others down.
+    down, as in most conventions; "random" lengths; "mixed", some elements up and the others down; or "turn", a ramp of `length`
+    along every axis that is rolled by `turn`.
     """
 
     sign: int
     pattern: str = "ramp"
     alone: int | None = None
+    turn: int = 0
+    length: int = 0
 
 
-_OPPOSITE = (_Move(1), _Move(-1))
+# not the same ramp both ways: the middle one of tied values has the same rank on either
+_OPPOSITE = (_Move(1), _Move(-1, "random"))
 
 
 def _beside(value: Any, radius: float, move: _Move, slot: int, generator: torch.Generator) -> Any:
@@ -197,6 +215,12 @@ def _beside(value: Any, radius: float, move: _Move, slot: int, generator: torch.
             wide.shape
         )
         step = step + 0.05 * slot
+    elif move.pattern == "turn":
+        lines = [
+            torch.arange(n).reshape([-1 if k == axis else 1 for k in range(wide.ndim)]) for axis, n in enumerate(wide.shape)
+        ]
+        place = sum(lines, torch.zeros(wide.shape, dtype=torch.long)) + move.turn + slot * (move.length // 2)
+        step = (place % move.length).double() - (move.length - 1) / 2 + 0.1 * slot
     else:
         step = torch.rand(wide.shape, generator=generator, dtype=torch.float64) + 0.5
         coins = torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1

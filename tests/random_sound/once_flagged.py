@@ -85,6 +85,14 @@ def product_of_one() -> Subject:
     return Subject(Product, (normal(3, 1, 1, seed=2).float(),))
 
 
+def median_shared_by_its_ties() -> Subject:
+    def backward(g: Tensor, y: Tensor, x: Tensor) -> Any:
+        tied = (x == y.unsqueeze(-1)).to(x.dtype)
+        return (tied / tied.sum(-1, keepdim=True) * g.unsqueeze(-1),)
+
+    return Subject(gl.Op(lambda x: x.median(-1).values, backward), (normal(4, 5),))
+
+
 ONCE_FLAGGED: tuple[Flagged, ...] = (
     Flagged("two kinks at 0 that cancel", "numbers see their mean, autograd the sum of two conventions", shared_zeros),
     Flagged("every unit at its kink", "no inputs close by switch all units off together", every_unit_at_its_kink),
@@ -92,4 +100,5 @@ ONCE_FLAGGED: tuple[Flagged, ...] = (
     Flagged("leading dimension", "a weight alone got one more", weight_with_a_leading_dimension),
     Flagged("numbers at a tie", "numbers see the mean of the sides, autograd one of them", numbers_at_a_tie),
     Flagged("product of one", "torch's second derivative, rounding alone, was taken for one that is missing", product_of_one),
+    Flagged("median of ties", "a ramp up and the same ramp down leave the middle one where it is", median_shared_by_its_ties),
 )
