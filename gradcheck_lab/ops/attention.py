@@ -48,7 +48,9 @@ def scaled_dot_product_attention(
     tensor([[2.]])
     """
     q, k, v = wide(query), _per_head(wide(key), query, enable_gqa), _per_head(wide(value), query, enable_gqa)
-    return (_weights(q, k, wide(mask), is_causal, scale) @ v).to(query.dtype)
+    bias, hidden = _bias(q, k, wide(mask), is_causal)
+    output = (_weights(q, k, bias, scale) @ v).to(query.dtype)
+    return output if hidden is None else output.masked_fill(hidden, 0)
 
 
 @scaled_dot_product_attention.accepts(real("*b n d"), real("*b m d"), real("*b m e"), booleans("*#b #n #m"))
@@ -106,12 +108,14 @@ def scaled_dot_product_attention_backward(
 ) -> Grads:
     """dv = pᵀ g,  dq = scale · ds k,  dk = scale · dsᵀ q,  dmask = ds, where dp = g vᵀ and ds = p (dp - Σ p dp)."""
     k, v = _per_head(key, query, enable_gqa), _per_head(value, query, enable_gqa)
-    p = _weights(query, k, mask, is_causal, scale)
-    dp = grad_output @ v.mT
-    dscores = p * (dp - (p * dp).sum(-1, keepdim=True))
-    scaled = dscores * _scale(query, scale)
-    dkey, dvalue = scaled.mT @ query, p.mT @ grad_output
-    grads = (scaled @ k, _per_group(dkey, key, enable_gqa), _per_group(dvalue, value, enable_gqa))
+    bias, hidden = _bias(query, k, mask, is_causal)
+    p, g, c = _weights(query, k, bias, scale), grad_output, _scale(query, scale)
+    if hidden is not None:
+        g = g.masked_fill(hidden, 0)
+    dp = g @ v.mT
+    dscores = (dp - (p * dp).sum(-1, keepdim=True)).mul_(p)
+    dkey, dvalue = dscores.mT @ (query * c), p.mT @ g
+    grads = (dscores @ (k * c), _per_group(dkey, key, enable_gqa), _per_group(dvalue, value, enable_gqa))
     if mask is None:
         return grads
     return (*grads, sum_to(dscores, mask.shape) if mask.is_floating_point() else None)
@@ -121,19 +125,23 @@ def _scale(query: torch.Tensor, scale: float | None) -> float:
     return 1 / math.sqrt(query.shape[-1]) if scale is None else scale
 
 
-def _weights(
-    query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None, is_causal: bool, scale: float | None
-) -> torch.Tensor:
-    """The softmax of the scores; zeros in a row where all of them are hidden."""
+def _weights(query: torch.Tensor, key: torch.Tensor, bias: torch.Tensor | None, scale: float | None) -> torch.Tensor:
+    """The softmax of the scores."""
     scores = (query * _scale(query, scale)) @ key.mT
-    if is_causal:
-        ahead = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-        return torch.softmax(scores.masked_fill(ahead, -torch.inf), -1)  # no row hides its first key
+    return torch.softmax(scores if bias is None else scores + bias, -1)
+
+
+def _bias(
+    query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None, is_causal: bool
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """What is added to the scores, -inf where a key is hidden, and the rows that may attend to nothing, where it is 0."""
+    if is_causal:  # no row hides its first key
+        return query.new_full((query.shape[-2], key.shape[-2]), -torch.inf).triu(1), None
     if mask is None:
-        return torch.softmax(scores, -1)
-    scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-    hidden = (scores == -torch.inf).all(-1, keepdim=True)
-    return torch.softmax(scores.masked_fill(hidden, 0), -1).masked_fill(hidden, 0)
+        return None, None
+    bias = mask.to(query.dtype).log() if mask.dtype == torch.bool else mask  # log 1 = 0 and log 0 = -inf
+    hidden = (bias == -torch.inf).all(-1, keepdim=True)
+    return bias.masked_fill(hidden, 0), hidden
 
 
 def _per_head(x: torch.Tensor, query: torch.Tensor, grouped: bool) -> torch.Tensor:

@@ -110,7 +110,7 @@ def batch_norm_backward(
     centred, variance, _, unbiased = _statistics(_channels(x), running_mean, running_var, training)
     rstd = torch.rsqrt(variance + eps)
     slope = weight * rstd
-    dweight, dbias = rstd * torch.linalg.vecdot(g, centred).sum(0), g.sum((0, 2))
+    dweight, dbias = rstd * (g * centred).sum((0, 2)), g.sum((0, 2))
     if not training:
         dmean, dvar = g_mean - slope * dbias, g_var - slope * rstd * dweight / 2
         return (g * slope.unsqueeze(-1)).reshape(x.shape), dmean, dvar, dweight, dbias
@@ -133,5 +133,5 @@ def _statistics(
     n = x.shape[0] * x.shape[2]
     mean = x.sum((0, 2)) / n if training else running_mean
     centred = x - mean.unsqueeze(-1)
-    variance = torch.linalg.vecdot(centred, centred).sum(0) / n if training else running_var
+    variance = centred.square().sum((0, 2)) / n if training else running_var
     return centred, variance, mean, n / max(1, n - 1)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.op import op
 from gradcheck_lab.ops._precision import rounded_once
+from gradcheck_lab.ops._statistics import centred_rows, through_statistics
 from gradcheck_lab.specs import real
 
 Grads = tuple[torch.Tensor, ...]
@@ -57,12 +58,15 @@ def layer_norm_backward(
     size = _normalised(x, weight).numel()
     shape = (x.numel() // size, size)
     rows, g = x.reshape(shape), grad_output.reshape(shape)
-    standard, rstd = _standardised(rows, eps)
-    h = g if weight is None else g * weight.reshape(size)
-    grads: Grads = (_through_statistics(h, standard, rstd).reshape(x.shape),)
-    if weight is not None:
-        grads += ((g * standard).sum(0).reshape(weight.shape),)
-    return grads if bias is None else (*grads, g.sum(0).reshape(bias.shape))
+    centred, rstd = centred_rows(rows, eps)
+    along = g * centred
+    if weight is None:
+        return (through_statistics(g * rstd, centred, rstd, g.sum(-1), along.sum(-1)).reshape(x.shape),)
+    w = weight.reshape(size)
+    sums, dweight = (g @ w, along @ w), (rstd.squeeze(-1) @ along).reshape(weight.shape)
+    del along  # its memory serves the next product
+    dx = through_statistics((g * w).mul_(rstd), centred, rstd, *sums).reshape(x.shape)
+    return (dx, dweight) if bias is None else (dx, dweight, g.sum(0).reshape(bias.shape))
 
 
 @op(real("*b d"), real("d"), choices={"eps": EPSILONS})
@@ -160,26 +164,19 @@ def group_norm_backward(
     n, channels = x.shape[:2]
     grouped = (n, num_groups, x.shape[1:].numel() // num_groups)
     by_channel = (n, channels, x.shape[2:].numel())
-    standard, rstd = _standardised(x.reshape(grouped), eps)
+    centred, rstd = centred_rows(x.reshape(grouped), eps)
     g = grad_output.reshape(by_channel)
-    h = g if weight is None else g * weight.unsqueeze(-1)
-    grads: Grads = (_through_statistics(h.reshape(grouped), standard, rstd).reshape(x.shape),)
-    if weight is not None:
-        grads += ((g * standard.reshape(by_channel)).sum((0, 2)),)
-    return grads if bias is None else (*grads, g.sum((0, 2)))
-
-
-def _standardised(rows: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """x̂ = (x - mean) / sqrt(var + eps) over the last dimension, and 1 / sqrt(var + eps)."""
-    centred = rows - rows.mean(-1, keepdim=True)
-    rstd = torch.rsqrt(torch.linalg.vecdot(centred, centred).unsqueeze(-1) / rows.shape[-1] + eps)
-    return centred * rstd, rstd
-
-
-def _through_statistics(h: torch.Tensor, standard: torch.Tensor, rstd: torch.Tensor) -> torch.Tensor:
-    """What reaches x of the gradient h of x̂: directly, through the mean, and through the variance."""
-    along = torch.linalg.vecdot(h, standard).unsqueeze(-1) / h.shape[-1]
-    return torch.addcmul(h, standard, along, value=-1).sub_(h.mean(-1, keepdim=True)).mul_(rstd)
+    total, along = g.sum(-1), (g * centred.reshape(by_channel)).sum(-1)  # of each channel of each example
+    if weight is None:
+        direct, sums = g.reshape(grouped) * rstd, (total, along)
+    else:
+        direct, sums = (g * weight.unsqueeze(-1)).reshape(grouped).mul_(rstd), (total * weight, along * weight)
+    in_groups = (n, num_groups, channels // num_groups)
+    dx = through_statistics(direct, centred, rstd, *(each.reshape(in_groups).sum(-1) for each in sums)).reshape(x.shape)
+    if weight is None:
+        return (dx,)
+    dweight = (along.reshape(in_groups) * rstd).sum(0).reshape(channels)
+    return (dx, dweight) if bias is None else (dx, dweight, total.sum(0))
 
 
 def _normalised(x: torch.Tensor, weight: Optional) -> torch.Size:

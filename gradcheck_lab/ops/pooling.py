@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch.nn import functional as F
 
@@ -73,14 +75,18 @@ def max_pool2d_backward(
     kernel, around, steps = by_axis(kernel_size, 2), by_axis(padding, 2), by_axis(dilation, 2)
     strides = kernel if stride is None else by_axis(stride, 2)
     margins = _margins(x, output, kernel, strides, around, steps)
-    padded = F.pad(x, margins, value=torch.nan)  # NaN equals no maximum
-    grad = torch.zeros_like(padded)
-    free = torch.ones_like(output, dtype=torch.bool)
-    for place in places(kernel, strides, steps, output.shape[-2:]):
-        won = (padded[place] == output) & free
-        free = free ^ won
-        grad[place].addcmul_(grad_output, won.to(x.dtype))
-    return (F.pad(grad, [-margin for margin in margins]),)
+    padded = F.pad(x, margins, value=torch.nan) if any(margins) else x  # NaN equals no maximum
+    width = padded.shape[-1]
+    rows, columns = (torch.arange(0, n * s, s, device=x.device) for n, s in zip(output.shape[-2:], strides, strict=True))
+    winner = (rows.unsqueeze(-1) * width + columns).repeat(*output.shape[:-2], 1, 1)
+    looking = torch.ones_like(output, dtype=torch.bool)
+    offsets = [i * steps[0] * width + j * steps[1] for i, j in itertools.product(*map(range, kernel))]
+    passed = zip(places(kernel, strides, steps, output.shape[-2:]), itertools.pairwise(offsets), strict=False)
+    for place, (here, following) in passed:  # the last place is left over for those that found none before
+        looking = looking & (padded[place] != output)
+        winner.add_(looking, alpha=following - here)
+    grad = torch.zeros_like(padded).flatten(-2).scatter_add_(-1, winner.flatten(-2), grad_output.flatten(-2))
+    return (F.pad(grad.reshape(padded.shape), [-margin for margin in margins]),)
 
 
 @op(real("n c h w"), choices={**CHOICES, "count_include_pad": (True, False)})
