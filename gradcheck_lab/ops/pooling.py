@@ -76,8 +76,10 @@ def max_pool2d_backward(
     strides = kernel if stride is None else by_axis(stride, 2)
     margins = _margins(x, output, kernel, strides, around, steps)
     padded = F.pad(x, margins, value=torch.nan) if any(margins) else x  # NaN equals no maximum
-    width = padded.shape[-1]
-    rows, columns = (torch.arange(0, n * s, s, device=x.device) for n, s in zip(output.shape[-2:], strides, strict=True))
+    height, width = padded.shape[-2:]
+    whole = torch.int32 if height * width < 2**31 else torch.int64
+    corners = zip(output.shape[-2:], strides, strict=True)
+    rows, columns = (torch.arange(0, n * s, s, dtype=whole, device=x.device) for n, s in corners)
     winner = (rows.unsqueeze(-1) * width + columns).repeat(*output.shape[:-2], 1, 1)
     looking = torch.ones_like(output, dtype=torch.bool)
     offsets = [i * steps[0] * width + j * steps[1] for i, j in itertools.product(*map(range, kernel))]
@@ -85,8 +87,9 @@ def max_pool2d_backward(
     for place, (here, following) in passed:  # the last place is left over for those that found none before
         looking = looking & (padded[place] != output)
         winner.add_(looking, alpha=following - here)
-    grad = torch.zeros_like(padded).flatten(-2).scatter_add_(-1, winner.flatten(-2), grad_output.flatten(-2))
-    return (F.pad(grad.reshape(padded.shape), [-margin for margin in margins]),)
+    grad = torch.zeros_like(padded).flatten(-2).scatter_add_(-1, winner.long().flatten(-2), grad_output.flatten(-2))
+    grad = grad.reshape(padded.shape)
+    return (F.pad(grad, [-margin for margin in margins]) if any(margins) else grad,)
 
 
 @op(real("n c h w"), choices={**CHOICES, "count_include_pad": (True, False)})
