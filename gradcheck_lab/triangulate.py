@@ -17,6 +17,7 @@ from gradcheck_lab.isolate import detached
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles import Untraceable
 from gradcheck_lab.oracles.autograd import Pass
+from gradcheck_lab.oracles.bodies import Place, place
 from gradcheck_lab.oracles.directional import inner, problem_of
 from gradcheck_lab.oracles.finite_difference import directional
 from gradcheck_lab.oracles.guard import Guarded, guard
@@ -113,7 +114,11 @@ def watched(examination: Examination, manual: Manual, truth: Pass) -> bool:
         return True
     if found.agrees or found.directions is None:
         return True
-    if leaves_autograd(examination):
+    left = leaves_autograd(examination)
+    if left == "around" and all(c.result.verdict == "pass" for c in examination.comparisons):
+        examination.findings.append(_stopped(examination))
+        return True
+    if left is not None:  # a rule may stand for what the code around it detaches, as one of batch normalisation does
         examination.unfollowed = "the forward detaches a value or leaves torch, and numbers contradict what is left"
         return False
     if _sides_with_numbers(examination, manual, found):
@@ -189,34 +194,52 @@ def _agreement(manual: Manual, found: Guarded) -> tuple[float, str]:
     return value, pair
 
 
+def _stopped(examination: Examination) -> Finding:
+    name = examination.subject.name
+    return Finding(
+        "disconnected",
+        "note",
+        f"{name} stops gradients, with detach, no_grad or the like, at values that depend on its inputs",
+        explanation="autograd stops there too and is the reference; numbers, which do not, differ",
+        suggestion="pass reference=, the same function without the stop, if the gradient should flow there",
+    )
+
+
 class _Watch(TorchFunctionMode):
-    """Notices calls by which a forward leaves autograd."""
+    """Notices calls by which a forward leaves autograd: in the body of a hand-written rule, or around these."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.left = False
+        self.left: set[Place] = set()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         name = getattr(func, "__name__", "")
         owner = getattr(getattr(func, "__self__", None), "__name__", "")
-        self.left |= name in _LEAVES or (name == "__get__" and owner == "data")
+        if name in _LEAVES or (name == "__get__" and owner == "data"):
+            self.left.add(place())
         return func(*args, **(kwargs or {}))
 
 
-def leaves_autograd(examination: Examination) -> bool:
-    """Whether the subject's forward detaches, reads a number out, or switches gradients off, in one more run of it."""
-    case, trace = examination.case, examination.subject.trace
-    if trace is None:
-        return True
+def leaves_autograd(examination: Examination) -> Place | None:
+    """Whether the forward detaches, reads a number out, or switches gradients off, in one more run of it.
+
+    In a "body" that is hand-written, or only "around" those, in code that torch differentiates as it stands; None for neither.
+    """
+    subject, case = examination.subject, examination.case
+    if subject.trace is None:
+        return "body"
     inputs = tuple(v.detach().requires_grad_() if is_differentiable(v) else v for v in detached(case.inputs))
     seed_all(case.seed)
     examination.evaluations["forward"] += 1
     watch = _Watch()
     try:
         with torch.enable_grad(), watch:
-            trace(inputs, case.options, frozenset())
+            subject.trace(inputs, case.options, frozenset())
     except Exception:  # it runs without the watch: whatever it does under it, it is not plain torch
-        return True
-    return watch.left
+        return "body"
+    by_torch = subject.kind in ("module", "function") and subject.user is None
+    if not by_torch and "around" in watch.left:
+        return "body"
+    return "body" if "body" in watch.left else "around" if "around" in watch.left else None

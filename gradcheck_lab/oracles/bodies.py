@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch._library.custom_ops import OPDEFS
@@ -23,6 +23,8 @@ from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.op import _HandWritten
 from gradcheck_lab.oracles import Untraceable
 from gradcheck_lab.oracles.stand_in import StandIn
+
+Place = Literal["around", "body", "context"]
 
 _CHECKPOINT = "_checkpoint_without_reentrant_generator"
 _checkpointed: Any = getattr(checkpoint, _CHECKPOINT, None)
@@ -38,6 +40,7 @@ class Bodies:
 
 
 _active: ContextVar[Bodies | None] = ContextVar("bodies", default=None)
+_place: ContextVar[Place] = ContextVar("place", default="around")
 _depth = 0
 
 
@@ -81,6 +84,11 @@ def _install() -> None:
                 setattr(checkpoint, _CHECKPOINT, _uncheckpointed)
 
 
+def place() -> Place:
+    """What is running: the forward "body" of a hand-written Function, what sets up its "context", or the code "around" it."""
+    return _place.get()
+
+
 def _uninstall() -> None:
     global _depth
     with _lock:
@@ -105,7 +113,11 @@ def _apply(cls: Any, *args: Any) -> Any:
     if bodies is None or body is None:
         return super(_SingleLevelFunction, cls).apply(*args)
     bodies.replaced += 1
-    output = body(*args)
+    token = _place.set("body")
+    try:
+        output = body(*args)
+    finally:
+        _place.reset(token)
     if torch.is_grad_enabled() and _loses_track(args, output):
         raise Untraceable(f"the forward of {cls.__name__} leaves autograd: it detaches its inputs, or leaves torch")
     return output
@@ -127,8 +139,12 @@ def _run_body(cls: Any, *args: Any) -> Any:
         output = cls.forward(ctx, *args)
     else:
         output = cls.forward(*args)
-        with torch.no_grad():
-            cls.setup_context(ctx, args, output)
+        token = _place.set("context")
+        try:
+            with torch.no_grad():
+                cls.setup_context(ctx, args, output)
+        finally:
+            _place.reset(token)
     finished = ctx.finish(output if isinstance(output, tuple) else (output,))
     return finished if isinstance(output, tuple) else finished[0]
 

@@ -30,7 +30,8 @@ EXACT = frozenset(
 _FUSED = frozenset(
     "gelu gelu_backward softplus softplus_backward elu elu_backward silu silu_backward mish mish_backward tanh_backward "
     "sigmoid_backward logit_backward log_sigmoid_backward hardsigmoid_backward hardswish_backward _softmax_backward_data "
-    "_log_softmax_backward_data".split()
+    "_log_softmax_backward_data native_layer_norm native_layer_norm_backward native_group_norm native_group_norm_backward "
+    "native_batch_norm native_batch_norm_backward".split()
 )
 _SOLVERS = frozenset(
     "linalg_solve_ex _linalg_solve_ex linalg_inv_ex linalg_lu_factor_ex linalg_lu linalg_lu_solve linalg_solve_triangular "

@@ -182,6 +182,9 @@ class _Search:
     def _by_numbers(self, point: Point, directions: Directions) -> Iterator[Finding]:
         """Without an oracle of second order: numbers differentiate the first-order gradients, which are known to be right."""
         base = self.context.base
+        if any(finding.cause == "disconnected" for finding in base.findings):
+            _leave_open(self.context, "the forward stops gradients, which numbers do not")
+            return
         try:
             problem = problem_of_gradients(self.points.forward, point.case, self.wanted, directions, base.evaluations, 1)
             values = filled(point.graph, point.values)
