@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 
 from gradcheck_lab.case import is_differentiable, seed_all
 from gradcheck_lab.comparison_findings import show
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.isolate import detached
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles import Untraceable
 from gradcheck_lab.oracles.autograd import Pass
-from gradcheck_lab.oracles.bodies import Place, place
 from gradcheck_lab.oracles.directional import inner, problem_of
 from gradcheck_lab.oracles.finite_difference import directional
 from gradcheck_lab.oracles.guard import Guarded, guard
+from gradcheck_lab.oracles.leaving import leaves_autograd
 from gradcheck_lab.oracles.numeric import NumericOracle
 from gradcheck_lab.report import Finding
 from gradcheck_lab.subject import Key, Manual
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 
 _WITH_NUMBERS = "manual and numeric agree"
 _BESIDE = 1e-3
-_LEAVES = frozenset("detach detach_ item tolist numpy __array__ set_grad_enabled _set_grad_enabled".split())
 
 
 def followed(examination: Examination) -> Pass | None:
@@ -114,7 +110,7 @@ def watched(examination: Examination, manual: Manual, truth: Pass) -> bool:
         return True
     if found.agrees or found.directions is None:
         return True
-    left = leaves_autograd(examination)
+    left = leaves_autograd(examination.subject, examination.case, examination.evaluations)
     if left == "around" and all(c.result.verdict == "pass" for c in examination.comparisons):
         examination.findings.append(_stopped(examination))
         return True
@@ -203,43 +199,3 @@ def _stopped(examination: Examination) -> Finding:
         explanation="autograd stops there too and is the reference; numbers, which do not, differ",
         suggestion="pass reference=, the same function without the stop, if the gradient should flow there",
     )
-
-
-class _Watch(TorchFunctionMode):
-    """Notices calls by which a forward leaves autograd: in the body of a hand-written rule, or around these."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.left: set[Place] = set()
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        name = getattr(func, "__name__", "")
-        owner = getattr(getattr(func, "__self__", None), "__name__", "")
-        if name in _LEAVES or (name == "__get__" and owner == "data"):
-            self.left.add(place())
-        return func(*args, **(kwargs or {}))
-
-
-def leaves_autograd(examination: Examination) -> Place | None:
-    """Whether the forward detaches, reads a number out, or switches gradients off, in one more run of it.
-
-    In a "body" that is hand-written, or only "around" those, in code that torch differentiates as it stands; None for neither.
-    """
-    subject, case = examination.subject, examination.case
-    if subject.trace is None:
-        return "body"
-    inputs = tuple(v.detach().requires_grad_() if is_differentiable(v) else v for v in detached(case.inputs))
-    seed_all(case.seed)
-    examination.evaluations["forward"] += 1
-    watch = _Watch()
-    try:
-        with torch.enable_grad(), watch:
-            subject.trace(inputs, case.options, frozenset())
-    except Exception:  # it runs without the watch: whatever it does under it, it is not plain torch
-        return "body"
-    by_torch = subject.kind in ("module", "function") and subject.user is None
-    if not by_torch and "around" in watch.left:
-        return "body"
-    return "body" if "body" in watch.left else "around" if "around" in watch.left else None

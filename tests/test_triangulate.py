@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from torch import Tensor, nn
+from torch.autograd import Function
 
 import gradcheck_lab as gl
 
@@ -113,3 +116,52 @@ def test_comparison_alone_of_a_function_takes_two_forwards_and_two_backwards() -
     assert calls["forward"] <= 2
     assert calls["backward"] <= 2
     assert report.evaluations["forward"] == calls["forward"]
+
+
+class Normalised(Function):
+    """w divided by u w v, which is an estimate of its largest singular value."""
+
+    wrong = False
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        sigma = u @ w @ v
+        ctx.save_for_backward(w, u, v, sigma)
+        return w / sigma
+
+    @classmethod
+    def backward(cls, ctx: Any, grad_output: Tensor) -> Any:
+        w, u, v, sigma = ctx.saved_tensors
+        through_sigma = (grad_output * w).sum() / sigma**2 * torch.outer(u, v)
+        return grad_output / sigma - (0 if cls.wrong else 1) * through_sigma, None, None
+
+
+class WronglyNormalised(Normalised):
+    wrong = True
+
+
+class Spectral(nn.Module):
+    """A linear layer under spectral normalisation, whose vectors are estimated without gradients."""
+
+    def __init__(self, rule: type[Function]) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.rule = rule
+        self.w = nn.Parameter(torch.randn(4, 3, generator=generator, dtype=torch.float64))
+        self.register_buffer("u", torch.randn(4, generator=generator, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            v = nn.functional.normalize(self.w.T @ self.u, dim=0)
+            self.u = nn.functional.normalize(self.w @ v, dim=0)
+        return x @ self.rule.apply(self.w, self.u, v).T  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gradient_that_a_module_stops_on_purpose_is_judged_by_autograd(seed: int) -> None:
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    report = gl.check(Spectral(Normalised), x, seed=seed)
+    assert report.verdict == "pass", report
+    assert [(f.cause, f.severity) for f in report.findings] == [("disconnected", "note")], report
+    wrong = gl.check(Spectral(WronglyNormalised), x, seed=seed)
+    assert {gradient.name for gradient in wrong.gradients if gradient.verdict == "fail"} == {"w"}, wrong

@@ -16,6 +16,7 @@ import torch
 from gradcheck_lab.case import is_differentiable, random_like, seed_all
 from gradcheck_lab.oracles.directional import Directions
 from gradcheck_lab.oracles.guard import guard
+from gradcheck_lab.oracles.leaving import leaves_autograd
 from gradcheck_lab.oracles.second_order import (
     Forward,
     SecondOrderOracle,
@@ -182,9 +183,6 @@ class _Search:
     def _by_numbers(self, point: Point, directions: Directions) -> Iterator[Finding]:
         """Without an oracle of second order: numbers differentiate the first-order gradients, which are known to be right."""
         base = self.context.base
-        if any(finding.cause == "disconnected" for finding in base.findings):
-            _leave_open(self.context, "the forward stops gradients, which numbers do not")
-            return
         try:
             problem = problem_of_gradients(self.points.forward, point.case, self.wanted, directions, base.evaluations, 1)
             values = filled(point.graph, point.values)
@@ -198,6 +196,9 @@ class _Search:
             return
         noise = list(self.points.rounded(point, directions))
         if within_noise(found, values, noise):
+            return
+        if leaves_autograd(base.subject, base.case, base.evaluations) == "around":
+            _leave_open(self.context, "the forward stops gradients, which numbers do not")
             return
         if not self.context.analytic or self.points.matches(point):
             for j, value in values.items():
