@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from gradcheck_lab.check import environment, verdict_of
-from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, result_of
+from gradcheck_lab.comparison import Comparison, compare_gradient, result_of
 from gradcheck_lab.comparison_findings import wrong_finding
 from gradcheck_lab.diagnosis import Evidence, PartialGradient, explain
 from gradcheck_lab.diagnosis.fan_out import overwritten
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.notebook import Graph, incomplete_gradients
 from gradcheck_lab.report import Report
+from gradcheck_lab.slot import Slot
 from gradcheck_lab.tolerance import judge, unit_roundoff
 
 # Both sides are rounded and neither is the truth: below the first number of roundings at the size of a slice they agree, above

@@ -12,29 +12,13 @@ from gradcheck_lab.comparison_findings import convention, dtype_problem, number,
 from gradcheck_lab.diagnosis import Evidence, Explanation, explain
 from gradcheck_lab.oracles.subgradient import Interval
 from gradcheck_lab.report import Finding, GradientResult
+from gradcheck_lab.slot import Slot
 from gradcheck_lab.tolerance import Judgement, judge
 
 # what is left where terms of ordinary size cancel; beyond it no noise explains an error
 _NOISE = 1e-6
 References = Callable[[str], list[torch.Tensor]]
 Intervals = Callable[[Callable[[Interval], torch.Tensor]], Iterable[Interval]]
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Where a gradient belongs: what it is the gradient of. `label` is how messages call it, as in "input 0 'x'".
-
-    `reference` is what messages call the other side, `slack` how far its values may be off.
-    """
-
-    name: str
-    label: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
-    op: str | None = None
-    reference: str = "autograd"
-    slack: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from gradcheck_lab.diagnosis import Explanation
 from gradcheck_lab.oracles.subgradient import Interval
 from gradcheck_lab.report import Finding, GradientResult, Number
+from gradcheck_lab.slot import Slot
 from gradcheck_lab.tolerance import Judgement, unit_roundoff
-
-if TYPE_CHECKING:
-    from gradcheck_lab.comparison import Slot
 
 
 def wrong_finding(

@@ -13,7 +13,7 @@ import torch
 
 from gradcheck_lab.adapters.op import adapt_op
 from gradcheck_lab.case import Case, copy_inputs, is_differentiable
-from gradcheck_lab.comparison import Comparison, Slot, compare_gradient
+from gradcheck_lab.comparison import Comparison, compare_gradient
 from gradcheck_lab.comparison_findings import number
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.op import as_tuple
@@ -21,6 +21,7 @@ from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
 from gradcheck_lab.oracles.reruns import Reruns
 from gradcheck_lab.oracles.subgradient import Subgradients
 from gradcheck_lab.report import Finding
+from gradcheck_lab.slot import Slot
 from gradcheck_lab.subject import Call, Key, Subject
 from gradcheck_lab.tolerance import judge
 

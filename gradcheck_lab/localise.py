@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradcheck_lab.case import is_differentiable
-from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, settle
+from gradcheck_lab.comparison import Comparison, compare_gradient, settle
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.isolate import call_label, isolated, references_of
 from gradcheck_lab.op import as_tuple
 from gradcheck_lab.oracles.autograd import Pass
+from gradcheck_lab.slot import Slot
 from gradcheck_lab.subject import Call, Key, Manual
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.comparison import Comparison, Slot, compare_gradient, result_of
+from gradcheck_lab.comparison import Comparison, compare_gradient, result_of
 from gradcheck_lab.comparison_findings import number, show, worst_line
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.oracles.numeric import NumericOracle
 from gradcheck_lab.report import Finding, GradientResult
+from gradcheck_lab.slot import Slot
 from gradcheck_lab.subject import Subject
 from gradcheck_lab.tolerance import Judgement
 

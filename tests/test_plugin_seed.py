@@ -27,7 +27,7 @@ def test_seed_reaches_every_check(pytester: pytest.Pytester, arguments: list[str
 
 def test_seed_changes_what_is_drawn_and_repeats_it(pytester: pytest.Pytester) -> None:
     body = """
-from gradcheck_lab.pytesting.fixture import drawn
+from gradcheck_lab.pytesting.inputs import drawn
 from gradcheck_lab.pytesting.marks import Target
 
 def test_drawn(gradcheck):

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from gradcheck_lab.case import Case, is_differentiable
-from gradcheck_lab.comparison import Comparison, Slot, result_of, settle
+from gradcheck_lab.comparison import Comparison, result_of, settle
 from gradcheck_lab.isolate import without_jumps
 from gradcheck_lab.oracles.directional import inner, rms, widened
 from gradcheck_lab.oracles.guard import Guarded
 from gradcheck_lab.oracles.second_order import Graph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.probes.context import Context
 from gradcheck_lab.probes.resembling import structured
+from gradcheck_lab.slot import Slot
 from gradcheck_lab.tolerance import Judgement, judge, unit_roundoff
 
 _NEAR = 2.0**-6

@@ -67,7 +67,7 @@ class PlannedCheck:
 
     def _checked(self, session: Session, target: Target, allow: Collection[str], probes: Collection[str | Probe]) -> Report:
         from gradcheck_lab.check import check
-        from gradcheck_lab.pytesting.fixture import drawn, placed_op
+        from gradcheck_lab.pytesting.inputs import drawn, placed_op
         from gradcheck_lab.pytesting.placement import placed
 
         seed = session.settings.seed
@@ -138,7 +138,7 @@ def parametrize_checks(
 
 
 def _entry(given: Any, options: Mapping[str, Any], probes: tuple[str, ...]) -> tuple[Entry, str, Collection[Any]]:
-    from gradcheck_lab.pytesting.fixture import described, name_of
+    from gradcheck_lab.pytesting.inputs import described, name_of
 
     named, marks = None, ()
     if hasattr(given, "values") and hasattr(given, "marks"):  # pytest.param

@@ -1,0 +1,24 @@
+"""Where a gradient belongs, in words and in shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a gradient belongs: what it is the gradient of. `label` is how messages call it, as in "input 0 'x'".
+
+    `reference` is what messages call the other side, `slack` how far its values may be off.
+    """
+
+    name: str
+    label: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    op: str | None = None
+    reference: str = "autograd"
+    slack: float = 0.0
