@@ -14,8 +14,9 @@ from gradcheck_lab.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.naming import assigned_names
 from gradcheck_lab.op import Op, active_recorder, as_tuple
+from gradcheck_lab.operators import OPERATORS, operator
 from gradcheck_lab.subject import Call, Key, Manual, Recording, Trace
-from gradcheck_lab.variable import OPERATORS, Node, Variable, backward, operator, record, unwrap
+from gradcheck_lab.variable import Node, Variable, backward, record, unwrap
 
 Program = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
 
