@@ -31,7 +31,8 @@ def pytest_unconfigure(config):
 
 def pytest_run(folder: Path, *arguments: str) -> str:
     """What a run of the empty test prints, in a fresh process; Hypothesis's own plugin stays out of both sides."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *arguments]
+    others = [word for name in ("cacheprovider", "hypothesispytest", "jaxtyping") for word in ("-p", f"no:{name}")]
+    command = [sys.executable, "-m", "pytest", "-q", *others, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
