@@ -60,6 +60,8 @@ REASONS: dict[str, str] = {
     "group_norm": STATISTICS,
     "clamp": SELECTION,
     "hardtanh": SELECTION,
+    "elu": SELECTION,
+    "softplus": SELECTION,
     "gelu": "the distribution and the density take a pass each; torch's kernel takes both in one",
     "dropout": "the mask, which autograd keeps, is drawn again from its seed",
     "max_pool2d": "the places of the maxima, which autograd keeps, are found again",

@@ -83,7 +83,7 @@ def softplus_backward(
     grad_output: torch.Tensor, output: torch.Tensor, x: torch.Tensor, *, beta: float = 1.0, threshold: float = 20.0
 ) -> Grad:
     """dx = g σ(beta x), and g where beta x > threshold."""
-    scaled = beta * x
+    scaled = x if beta == 1 else beta * x
     return (torch.where(scaled > threshold, grad_output, grad_output * torch.sigmoid(scaled)),)
 
 
