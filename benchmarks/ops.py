@@ -63,7 +63,7 @@ REASONS: dict[str, str] = {
     "elu": SELECTION,
     "softplus": SELECTION,
     "gelu": "the distribution and the density take a pass each; torch's kernel takes both in one",
-    "bilinear": "two matrices of both inputs' sizes are made for each example; autograd's are of the output's size and one input's",
+    "bilinear": "a matrix of both inputs' sizes is made for each example; autograd's are of the output's and one input's",
     "dropout": "the mask, which autograd keeps, is drawn again from its seed",
     "max_pool2d": "the places of the maxima, which autograd keeps, are found again",
     "prod": "where the product underflows, as here, those before and after each element are taken, each a pass over all",
