@@ -31,7 +31,8 @@ _COARSER, _GROWN = 16, 4
 _JUMP = 1e-2
 _CALM = 1e-6
 _ENGINE = tuple(
-    str(Path(__file__).parent / name) for name in ("examine.py", "adapters", "oracles", "probes", "op.py", "variable.py")
+    str(Path(__file__).parent / name)
+    for name in ("examine.py", "adapters", "oracles", "probes", "op.py", "operators.py", "variable.py")
 )
 
 

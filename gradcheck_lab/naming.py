@@ -11,7 +11,7 @@ from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 _ENGINE = frozenset(
-    f"gradcheck_lab.{name}" for name in ("naming", "op", "variable", "program", "adapters.program", "adapters.op")
+    f"gradcheck_lab.{name}" for name in ("naming", "op", "operators", "variable", "adapters.program", "adapters.op")
 )
 
 
