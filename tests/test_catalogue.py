@@ -1,14 +1,11 @@
 """Every planted mistake is caught from one ordinary call, under its cause before any other; its sound twin passes."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
 from gradcheck_lab.causes import ERRORS
 from gradcheck_lab.report import Finding, Report
-from tests.mistakes import known_misses
 from tests.mistakes.catalogue import ROWS
 from tests.mistakes.registry import Mistake
 
@@ -20,13 +17,7 @@ def errors(report: Report) -> list[Finding]:
     return [f for f in report.findings if f.severity == "error" and f.cause not in ELSEWHERE]
 
 
-def parameters(known: Mapping[str, str]) -> list[Any]:
-    """The rows, those that are known to fail under a strict mark."""
-    marks = {name: pytest.mark.xfail(reason=reason, strict=True) for name, reason in known.items()}
-    return [pytest.param(row, id=str(row), marks=marks.get(str(row), ())) for row in ROWS]
-
-
-@pytest.mark.parametrize("mistake", parameters(known_misses.WRONG))
+@pytest.mark.parametrize("mistake", ROWS, ids=str)
 def test_mistake_is_named_before_anything_else(mistake: Mistake) -> None:
     report = mistake.check_wrong()
     assert report.verdict == "fail", report
@@ -34,7 +25,7 @@ def test_mistake_is_named_before_anything_else(mistake: Mistake) -> None:
     assert errors(report)[0].cause == mistake.cause, report
 
 
-@pytest.mark.parametrize("mistake", parameters(known_misses.SOUND))
+@pytest.mark.parametrize("mistake", ROWS, ids=str)
 def test_sound_twin_passes_in_silence(mistake: Mistake) -> None:
     report = mistake.check_sound()
     assert report.verdict == "pass", report
@@ -47,7 +38,3 @@ def test_every_cause_has_three_mistakes_under_names_of_their_own() -> None:
     counts = Counter(row.cause for row in ROWS)
     assert set(counts) == ERRORS - ELSEWHERE
     assert {cause: count for cause, count in counts.items() if count < 3} == {}
-
-
-def test_known_misses_are_rows() -> None:
-    assert {*known_misses.WRONG, *known_misses.SOUND} <= {str(row) for row in ROWS}

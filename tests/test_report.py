@@ -147,7 +147,11 @@ def test_anything_but_a_pass_raises(verdict: Any) -> None:
 
 
 def test_pass_does_not_raise() -> None:
-    dataclasses.replace(the_gradient(), verdict="pass").raise_if_failed()
+    report = dataclasses.replace(the_gradient(), verdict="pass")
+    try:
+        report.raise_if_failed()
+    except gl.GradientMismatch as error:
+        pytest.fail(f"a pass raised {error!r}")
 
 
 def test_report_cannot_be_changed() -> None:

@@ -138,7 +138,9 @@ def test_repeated_ids_accumulate_and_padding_gets_none(ids: list[int], padding_i
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.int16], ids=str)
 def test_ids_are_of_any_integer_dtype(dtype: torch.dtype) -> None:
-    passes(ops.embedding, torch.tensor([[1, 0], [1, 2]], dtype=dtype), drawn(3, 2))
+    ids, weight = torch.tensor([[1, 0], [1, 2]], dtype=dtype), drawn(3, 2)
+    assert torch.equal(ops.embedding(ids, weight), weight[ids.long()])
+    passes(ops.embedding, ids, weight)
 
 
 @settings(max_examples=25)
