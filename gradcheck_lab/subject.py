@@ -74,10 +74,11 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One forward on tensors that autograd tracks."""
+    """One forward on tensors that autograd tracks; `cut` are hand-written rules in it that no gradient reaches."""
 
     outputs: tuple[Any, ...]
     calls: tuple[Call, ...] = ()
+    cut: tuple[str, ...] = ()
 
 
 def _always(index: int) -> bool:

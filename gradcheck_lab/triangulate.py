@@ -112,7 +112,7 @@ def watched(examination: Examination, manual: Manual, truth: Pass) -> bool:
         return True
     left = leaves_autograd(examination.subject, examination.case, examination.evaluations)
     if left == "around" and all(c.result.verdict == "pass" for c in examination.comparisons):
-        examination.findings.append(_stopped(examination))
+        examination.findings.append(_never_run(truth.cut) if truth.cut else _stopped(examination))
         return True
     if left is not None:  # a rule may stand for what the code around it detaches, as one of batch normalisation does
         examination.unfollowed = "the forward detaches a value or leaves torch, and numbers contradict what is left"
@@ -188,6 +188,17 @@ def _agreement(manual: Manual, found: Guarded) -> tuple[float, str]:
     if with_autograd <= 1e-3 * with_numbers:
         pair = "manual and autograd agree"
     return value, pair
+
+
+def _never_run(rules: tuple[str, ...]) -> Finding:
+    names = " and ".join(rules)
+    return Finding(
+        "disconnected",
+        "error",
+        f"no gradient reaches {names}: the hand-written backward is never run",
+        explanation="its inputs are detached before it, and the output moves with them all the same",
+        suggestion=f"take away the detach, .data or .item() before {names}, or put it under no_grad if that is meant",
+    )
 
 
 def _stopped(examination: Examination) -> Finding:

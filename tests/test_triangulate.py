@@ -165,3 +165,50 @@ def test_gradient_that_a_module_stops_on_purpose_is_judged_by_autograd(seed: int
     assert [(f.cause, f.severity) for f in report.findings] == [("disconnected", "note")], report
     wrong = gl.check(Spectral(WronglyNormalised), x, seed=seed)
     assert {gradient.name for gradient in wrong.gradients if gradient.verdict == "fail"} == {"w"}, wrong
+
+
+class Softsign(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x / (1 + x.abs())
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return grad_output / (1 + x.abs()) ** 2
+
+
+class Twice(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        return 2 * grad_output
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [lambda x: Softsign.apply(x.detach()) + x, lambda x: Softsign.apply(x.data) * Twice.apply(x)],
+    ids=["beside-a-skip", "beside-a-rule-that-runs"],
+)
+def test_rule_that_no_gradient_reaches_is_disconnected(forward: Any) -> None:
+    report = gl.check(forward, tensor(4, 3))
+    errors = [(f.cause, f.message) for f in report.findings if f.severity == "error"]
+    assert errors == [("disconnected", "no gradient reaches Softsign: the hand-written backward is never run")], report
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x: (Softsign.apply(x) - Softsign.apply(x.detach() + 1)).square(),
+        lambda x: x * torch.no_grad()(Softsign.apply)(x) + Twice.apply(x),
+    ],
+    ids=["target-of-the-same-rule", "under-no-grad"],
+)
+def test_rule_that_is_stopped_on_purpose_passes(forward: Any) -> None:
+    report = gl.check(forward, tensor(4, 3))
+    assert report.verdict == "pass", report
+    assert [f.cause for f in report.findings if f.severity != "note"] == [], report

@@ -57,7 +57,7 @@ class Differentiable:
             self.plain = not bodies.replaced
         if self.plain:
             raise Untraceable(f"nothing inside {self.name} has a hand-written backward, so autograd would check itself")
-        return Trace(self._tensors(output))
+        return Trace(self._tensors(output), cut=bodies.cut)
 
     def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         """Evaluate it."""

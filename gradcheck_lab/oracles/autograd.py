@@ -19,7 +19,10 @@ from gradcheck_lab.tolerance import unit_roundoff
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One forward and backward under autograd; `gradients` by key, None where nothing flows, `calls` of a program's ops."""
+    """One forward and backward under autograd; `gradients` by key, None where nothing flows, `calls` of a program's ops.
+
+    `cut` are hand-written rules within it that no gradient reaches.
+    """
 
     inputs: tuple[Any, ...]
     upstream: tuple[torch.Tensor, ...]
@@ -27,6 +30,7 @@ class Pass:
     gradients: dict[Key, torch.Tensor | None]
     calls: tuple[Call, ...]
     tracked: bool
+    cut: tuple[str, ...] = ()
 
     def estimate(self, key: Key, dtype: torch.dtype) -> Estimate:
         """The gradient at `key` with the rounding level of `dtype`, in which this pass was run."""
@@ -116,7 +120,7 @@ class AutogradOracle:
             if roots and wanted:
                 grads = torch.autograd.grad(roots, list(wanted.values()), upstream, allow_unused=True)
         found = dict(zip(wanted, grads, strict=True))
-        return Pass(inputs, tuple(everything), trace.outputs, found, trace.calls, bool(roots))
+        return Pass(inputs, tuple(everything), trace.outputs, found, trace.calls, bool(roots), trace.cut)
 
     def paths(self, index: int) -> list[PartialGradient]:
         """The gradients of an input with some uses left out of a value that is used several times, in float64."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -34,9 +34,15 @@ _lock = threading.Lock()
 
 @dataclass
 class Bodies:
-    """How many hand-written Functions were replaced by their own forward body."""
+    """How many hand-written Functions were replaced by their own forward body, and by name whether a gradient reaches them."""
 
     replaced: int = 0
+    reached: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """Those that no gradient reaches in any call, though gradients are switched on."""
+        return tuple(name for name, reached in self.reached.items() if not reached)
 
 
 _active: ContextVar[Bodies | None] = ContextVar("bodies", default=None)
@@ -113,6 +119,10 @@ def _apply(cls: Any, *args: Any) -> Any:
     if bodies is None or body is None:
         return super(_SingleLevelFunction, cls).apply(*args)
     bodies.replaced += 1
+    if torch.is_grad_enabled():
+        tracked = any(isinstance(value, torch.Tensor) and value.requires_grad for value in args)
+        name = args[0].name if cls is _HandWritten else cls.__name__.removeprefix(_OF_CUSTOM_OP)
+        bodies.reached[name] = bodies.reached.get(name, False) or tracked
     token = _place.set("body")
     try:
         output = body(*args)
