@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 import gradcheck_lab as gl
-from gradcheck_lab.adapters import adapt
-from gradcheck_lab.op import as_tuple
-from gradcheck_lab.oracles import Untraceable
-from gradcheck_lab.subject import Subject
+from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects import adapt
+from gradcheck_lab.subjects.subject import Subject
+from gradcheck_lab.subjects.untraceable import Untraceable
 from tests.mistakes.registry import Mistake
 
 # what a twin that is right to first order may lack

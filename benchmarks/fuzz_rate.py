@@ -14,13 +14,13 @@ import torch
 from hypothesis import Phase, given, seed, settings
 
 from gradcheck_lab import ops
-from gradcheck_lab.case import Case
-from gradcheck_lab.fuzz import DTYPES, SIZES, Plan
+from gradcheck_lab.calls.case import Case
 from gradcheck_lab.fuzzing.coding import Coding
+from gradcheck_lab.fuzzing.plan import DTYPES, SIZES, Plan
 from gradcheck_lab.fuzzing.search import Search
 from gradcheck_lab.fuzzing.signatures import known_options
-from gradcheck_lab.op import Op, as_tuple
-from gradcheck_lab.strategies import written_by
+from gradcheck_lab.fuzzing.strategy import written_by
+from gradcheck_lab.rules.op import Op, as_tuple
 
 OPS = (ops.linear, ops.relu, ops.matmul, ops.softmax_cross_entropy)
 ROUNDS = 3

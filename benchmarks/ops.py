@@ -18,8 +18,10 @@ from typing import Any
 import torch
 
 from gradcheck_lab import ops
-from gradcheck_lab.case import Case, draw_inputs, is_differentiable, random_like
-from gradcheck_lab.op import Op, as_tuple
+from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.drawing import draw_inputs
+from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.specs import Spec
 
 ELEMENTS, QUICK = 1_000_000, 10_000

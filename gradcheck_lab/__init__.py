@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradcheck_lab.check import assert_gradients, check
     from gradcheck_lab.compare import compare
+    from gradcheck_lab.engine.variable import Variable
     from gradcheck_lab.errors import GradientMismatch, InvalidArgument
     from gradcheck_lab.fuzz import fuzz
-    from gradcheck_lab.layer import Layer
-    from gradcheck_lab.op import Op, op
+    from gradcheck_lab.model.findings import Finding, GradientResult
     from gradcheck_lab.probes import ALL
     from gradcheck_lab.pytesting.planned import parametrize_checks
-    from gradcheck_lab.report import Finding, GradientResult, Report
-    from gradcheck_lab.variable import Variable
+    from gradcheck_lab.report import Report
+    from gradcheck_lab.rules.layer import Layer
+    from gradcheck_lab.rules.op import Op, op
 
 __version__ = "0.1.0"
 
@@ -29,14 +30,14 @@ _HOMES = {
     "compare": "compare",
     "GradientMismatch": "errors",
     "InvalidArgument": "errors",
-    "Layer": "layer",
-    "Op": "op",
-    "op": "op",
+    "Layer": "rules.layer",
+    "Op": "rules.op",
+    "op": "rules.op",
     "parametrize_checks": "pytesting.planned",
-    "Finding": "report",
-    "GradientResult": "report",
+    "Finding": "model.findings",
+    "GradientResult": "model.findings",
     "Report": "report",
-    "Variable": "variable",
+    "Variable": "engine.variable",
 }
 
 __all__ = [

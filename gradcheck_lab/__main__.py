@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradcheck_lab.cli import main
+from gradcheck_lab.commands.cli import main
 
 if __name__ == "__main__":
     main()

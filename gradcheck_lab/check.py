@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -11,16 +9,20 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab import __version__
-from gradcheck_lab.adapters import adapt
-from gradcheck_lab.case import Case, is_differentiable, preserved_randomness
-from gradcheck_lab.causes import CAUSES
+from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.examine import Examination
-from gradcheck_lab.op import as_tuple
+from gradcheck_lab.examination.pipeline import Examination
+from gradcheck_lab.model.arguments import refuse_names
+from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.environment import environment
+from gradcheck_lab.model.findings import Finding, GradientResult, verdict_of
 from gradcheck_lab.probes import ALL, Probe, run_probes
-from gradcheck_lab.report import Finding, GradientResult, Report, Verdict
-from gradcheck_lab.subject import Subject, Trace
+from gradcheck_lab.report import Report
+from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects import adapt
+from gradcheck_lab.subjects.reference import with_reference
+from gradcheck_lab.subjects.subject import Subject
 
 
 def check(
@@ -45,7 +47,7 @@ def check(
     wrong is a warning. The inputs, their `.grad` and the global generators are left as they were.
 
     Returns a `Report`. Raises `InvalidArgument` for a call that cannot mean anything.
-    Source of the error budget: `gradcheck_lab.tolerance`.
+    Source of the error budget: `gradcheck_lab.comparison.budget`.
 
     >>> import torch
     >>> from gradcheck_lab import ops
@@ -121,28 +123,8 @@ def _all_finite(value: torch.Tensor) -> bool:
     return bool(torch.isfinite(value.sum())) or bool(torch.isfinite(value).all())
 
 
-def refuse_names(argument: str, given: Collection[str], known: Collection[str]) -> None:
-    """Raise `InvalidArgument` for a string in the place of a set, and for names that are not known."""
-    if isinstance(given, str):
-        raise InvalidArgument(f"{argument} is a string; pass a set: {argument}={{{given!r}}}")
-    for item in given:
-        if item not in known:
-            raise InvalidArgument(f"{argument} names {item!r}, which is unknown; known: {', '.join(sorted(known))}")
 
 
-def with_reference(subject: Subject, reference: Any) -> Subject:
-    """The subject with the user's `reference` for its oracle. Raises `InvalidArgument` where that cannot be called."""
-    if not callable(reference):
-        raise InvalidArgument(
-            f"reference is a {type(reference).__name__}; pass the same function written with torch's own functions"
-        )
-
-    def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
-        if subject.call_reference is not None:
-            return Trace(subject.call_reference(reference, inputs, options))
-        return Trace(as_tuple(reference(*inputs, **options)))
-
-    return replace(subject, trace=trace, oracle="autograd of the reference")
 
 
 def _report(examination: Examination, allow: Collection[str], seed: int, seconds: float) -> Report:
@@ -169,13 +151,6 @@ def _report(examination: Examination, allow: Collection[str], seed: int, seconds
     )
 
 
-def verdict_of(gradients: Sequence[GradientResult], findings: Sequence[Finding], reasons: Sequence[str]) -> Verdict:
-    """Fail on any error, inconclusive where there is a reason, else pass."""
-    if any(finding.severity == "error" for finding in findings):
-        return "fail"
-    if any(gradient.verdict == "fail" for gradient in gradients):
-        return "fail"
-    return "inconclusive" if reasons else "pass"
 
 
 def _downgraded(finding: Finding, allow: Collection[str]) -> Finding:
@@ -199,11 +174,3 @@ def _reproduce(subject: Subject, case: Case, seed: int, order: int) -> str:
     return f"gl.check({subject.name}, ..., {asked}seed={seed}) with {shapes}"
 
 
-def environment() -> dict[str, str]:
-    """The versions that a figure depends on."""
-    return {
-        "gradcheck_lab": __version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "platform": sys.platform,
-    }

@@ -9,16 +9,18 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.check import environment, verdict_of
-from gradcheck_lab.comparison import Comparison, compare_gradient, result_of
-from gradcheck_lab.comparison_findings import wrong_finding
+from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.comparison.findings import wrong_finding
+from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, result_of
+from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, PartialGradient, explain
 from gradcheck_lab.diagnosis.fan_out import overwritten
+from gradcheck_lab.diagnosis.retained_graph import Graph, incomplete_gradients
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.notebook import Graph, incomplete_gradients
+from gradcheck_lab.model.environment import environment
+from gradcheck_lab.model.findings import verdict_of
+from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.report import Report
-from gradcheck_lab.slot import Slot
-from gradcheck_lab.tolerance import judge, unit_roundoff
 
 # Both sides are rounded and neither is the truth: below the first number of roundings at the size of a slice they agree, above
 # the second they do not, and in between nobody can tell rounding from a mistake.

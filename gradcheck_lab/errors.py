@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from gradcheck_lab.report import Report
+from typing import Any
 
 
 class InvalidArgument(ValueError):
@@ -13,11 +10,11 @@ class InvalidArgument(ValueError):
 
 
 class GradientMismatch(AssertionError):
-    """A check that did not pass; `report` holds everything that was measured."""
+    """A check that did not pass; `report`, a `Report`, holds everything that was measured."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Any) -> None:
         super().__init__(str(report))
         self.report = report
 
-    def __reduce__(self) -> tuple[type[GradientMismatch], tuple[Report]]:
+    def __reduce__(self) -> tuple[type[GradientMismatch], tuple[Any]]:
         return type(self), (self.report,)

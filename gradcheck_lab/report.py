@@ -1,76 +1,17 @@
-"""What a check found: frozen data, the only thing that renderers see."""
+"""The report of one check: its data, and what is made of it for a terminal, a page, a notebook and a test."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-SCHEMA = 1
-
-Verdict = Literal["pass", "fail", "inconclusive"]
-Severity = Literal["error", "warning", "note"]
-Number = float | complex
+from gradcheck_lab.errors import GradientMismatch
+from gradcheck_lab.model.findings import ReportData
+from gradcheck_lab.model.observers import asserted
 
 
 @dataclass(frozen=True, slots=True)
-class GradientResult:
-    """One gradient, compared: of an input, a parameter, or an intermediate.
-
-    Errors and `allowed` are absolute and in the unit of the gradient; `max_rel_error` is the largest |error| / |reference|
-    over the elements. `actual`, `expected` and `allowed` are those at `worst_index`, the element that used most
-    of its budget; `budget_used` is error / allowed there, over 1 when wrong.
-    """
-
-    name: str
-    label: str
-    shape: tuple[int, ...]
-    dtype: str
-    verdict: Verdict
-    max_abs_error: float = 0.0
-    max_rel_error: float = 0.0
-    worst_index: tuple[int, ...] | None = None
-    actual: Number | None = None
-    expected: Number | None = None
-    allowed: float = 0.0
-    budget_used: float = 0.0
-    wrong_elements: int = 0
-    elements: int = 0
-    rule: str = "element"
-    settled_by: str = "rounding"
-    op: str | None = None
-    contaminated_by: str | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that a comparison or probe found.
-
-    `cause` is a name of the fixed list, `gradient` the name of the gradient that it concerns (None for the whole call),
-    `message` says what and where, `explanation` why, `suggestion` what to do, `case` on which call it shows.
-    `measured` and `allowed` are absolute errors where the finding is one of size.
-    """
-
-    cause: str
-    severity: Severity
-    message: str
-    gradient: str | None = None
-    explanation: str = ""
-    suggestion: str = ""
-    probe: str = "comparison"
-    case: str = "as given"
-    op: str | None = None
-    where: str = ""
-    measured: float | None = None
-    allowed: float | None = None
-    traceback: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(ReportData):
     """The verdict, every comparison and every finding of one check.
 
     `sensitivity` maps each gradient to the smallest error in a single element that this check would have caught, relative
@@ -79,51 +20,8 @@ class Report:
     `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`. `print(report)` renders it.
     """
 
-    verdict: Verdict
-    subject: str
-    kind: str
-    gradients: tuple[GradientResult, ...]
-    findings: tuple[Finding, ...]
-    oracle: str
-    sensitivity: dict[str, float | None] = field(default_factory=dict)
-    evaluations: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    seed: int = 0
-    reproduce: str = ""
-    reasons: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
-    examples: int = 0
-    failing_case: dict[str, Any] | None = None
-    schema: int = SCHEMA
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-safe data; non-finite and complex numbers are tagged, so it round-trips."""
-        return {key.name: _encode(getattr(self, key.name)) for key in dataclasses.fields(self)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Report:
-        """Rebuild a report from `to_dict`.
-
-        Raises `InvalidArgument` when the data were written by a schema that this version does not read.
-        """
-        from gradcheck_lab.errors import InvalidArgument
-
-        if data.get("schema") != SCHEMA:
-            raise InvalidArgument(
-                f"the report has schema {data.get('schema')!r} and this version reads schema {SCHEMA}; "
-                "make it again with this version"
-            )
-        values = {key: value if key in ("environment", "failing_case") else _decode(value) for key, value in data.items()}
-        values["gradients"] = tuple(_build(GradientResult, row) for row in values["gradients"])
-        values["findings"] = tuple(_build(Finding, row) for row in values["findings"])
-        values["reasons"] = tuple(values["reasons"])
-        return cls(**values)
-
     def raise_if_failed(self) -> None:
         """Raise `GradientMismatch` unless the verdict is `pass`; inconclusive never counts as pass."""
-        from gradcheck_lab.errors import GradientMismatch
-        from gradcheck_lab.observers import asserted
-
         asserted(self)
         if self.verdict != "pass":
             raise GradientMismatch(self)
@@ -143,36 +41,3 @@ class Report:
         from gradcheck_lab.render.html import render_fragment
 
         return render_fragment(self)
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": repr(value)}
-    if isinstance(value, complex):
-        return {"complex": [_encode(value.real), _encode(value.imag)]}
-    if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _encode(item) for key, item in value.items()}
-    if dataclasses.is_dataclass(value):
-        return {key.name: _encode(getattr(value, key.name)) for key in dataclasses.fields(value)}
-    return value
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {"float"} and isinstance(value["float"], str):
-            return float(value["float"])
-        if value.keys() == {"complex"} and isinstance(value["complex"], list):
-            return complex(*(_decode(part) for part in value["complex"]))
-        return {key: _decode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    return value
-
-
-def _build(kind: type, row: dict[str, Any]) -> Any:
-    for key in ("shape", "worst_index"):
-        if isinstance(row.get(key), list):
-            row[key] = tuple(row[key])
-    return kind(**row)

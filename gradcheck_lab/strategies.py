@@ -7,7 +7,7 @@ so that numbers shrink too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from gradcheck_lab.case import Case
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.kinds import LAYOUTS, PROFILES, SIGNS
+from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
+from gradcheck_lab.discovery.signatures import read_signature
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.fuzzing.coding import Coding
-from gradcheck_lab.fuzzing.domains import LAYOUTS, PROFILES, SIGNS
-from gradcheck_lab.fuzzing.recipes import CallRecipe, TensorRecipe
-from gradcheck_lab.fuzzing.signatures import OPTIONS, known_options, read_signature
-from gradcheck_lab.op import Op
+from gradcheck_lab.fuzzing.signatures import OPTIONS, known_options
+from gradcheck_lab.fuzzing.strategy import _refuse_dtypes, recipes
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec
 
 __all__ = ["LAYOUTS", "OPTIONS", "PROFILES", "calls", "load", "rank1_trap", "recipes", "tensors"]
@@ -132,22 +133,6 @@ def load(path: str | Path) -> Case:
     return read(path).call.build("saved")
 
 
-def recipes(
-    signatures: Sequence[tuple[Spec, ...]],
-    sizes: Sequence[int],
-    dtypes: Sequence[torch.dtype],
-    options: Mapping[str, Sequence[Any]],
-) -> st.SearchStrategy[CallRecipe]:
-    """Draw what calls are built from: dimensions of `sizes` and rarely 0, any of `dtypes` and of the options' values."""
-    _refuse_dtypes(dtypes)
-    return written_by(Coding(tuple(signatures), tuple(sizes), tuple(dtypes), options))
-
-
-def written_by(coding: Coding) -> st.SearchStrategy[CallRecipe]:
-    """Draw what a coding can write."""
-    return st.binary(min_size=coding.width, max_size=coding.width).map(coding.decode)
-
-
 def _with_elements(
     drawn: st.SearchStrategy[CallRecipe], elements: st.SearchStrategy[float] | None
 ) -> st.SearchStrategy[CallRecipe]:
@@ -177,8 +162,3 @@ def _sizes(max_size: int) -> tuple[int, ...]:
     if not isinstance(max_size, int) or max_size < 1:
         raise InvalidArgument(f"max_size is {max_size!r}; pass a whole number of at least 1")
     return tuple(range(1, max_size + 1))
-
-
-def _refuse_dtypes(dtypes: Sequence[torch.dtype]) -> None:
-    if not dtypes or not all(isinstance(dtype, torch.dtype) and dtype.is_floating_point for dtype in dtypes):
-        raise InvalidArgument(f"dtypes is {dtypes!r}; pass floating dtypes, such as (torch.float64,)")

@@ -8,9 +8,9 @@ import torch
 
 from gradcheck_lab import pytesting
 from gradcheck_lab.fuzz import fuzz
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops import relu
 from gradcheck_lab.render import html  # noqa: F401
+from gradcheck_lab.rules.op import Op
 
 # a run within this process forgets the modules that it was the first to import; two of one name are not the same
 for module in pkgutil.iter_modules(pytesting.__path__):

@@ -7,8 +7,10 @@ import torch
 from hypothesis import given, settings
 
 import gradcheck_lab as gl
-from gradcheck_lab.case import Case, ordinary_call, random_like
-from gradcheck_lab.op import Op, as_tuple
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.drawing import ordinary_call
+from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.strategies import calls
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.library import custom_op
 
 import gradcheck_lab as gl
-from gradcheck_lab.adapters.custom_op import adapt_custom_op
-from gradcheck_lab.adapters.operator_checks import opcheck_findings
+from gradcheck_lab.subjects.custom_op import adapt_custom_op
+from gradcheck_lab.subjects.operator_checks import opcheck_findings
 
 Finding = tuple[str, str, str, str, str]
 

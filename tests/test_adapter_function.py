@@ -10,8 +10,8 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 import gradcheck_lab as gl
-from gradcheck_lab.adapters.function import adapt_function
-from gradcheck_lab.oracles.stand_in import StandIn
+from gradcheck_lab.subjects.context_stand_in import StandIn
+from gradcheck_lab.subjects.function import adapt_function
 from tests.functions import NUMERIC, RECTANGLE, TABLE, normal
 from tests.functions.activations import BiasGeluUnsummed, DropoutUnscaled, DropoutWithMask, Gelu, RoundStraightThrough, Swish
 from tests.functions.contract import MatmulWhereNeeded, ScaleInPlace

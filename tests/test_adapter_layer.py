@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import gradcheck_lab as gl
-from gradcheck_lab.adapters.layer import adapt_layer
-from gradcheck_lab.adapters.places import read_place
-from gradcheck_lab.oracles import Untraceable
+from gradcheck_lab.subjects.layers.adapter import adapt_layer
+from gradcheck_lab.subjects.layers.paths import read_place
+from gradcheck_lab.subjects.untraceable import Untraceable
 from tests.layers import naming_styles, torch_layers
 from tests.layers import numpy_images as images
 from tests.layers import numpy_layers as layers

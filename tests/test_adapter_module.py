@@ -11,9 +11,9 @@ from torch import nn
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.adapters import adapt
-from gradcheck_lab.oracles import Untraceable
-from gradcheck_lab.oracles.bodies import own_bodies
+from gradcheck_lab.subjects import adapt
+from gradcheck_lab.subjects.own_bodies import own_bodies
+from gradcheck_lab.subjects.untraceable import Untraceable
 
 
 class Swish(torch.autograd.Function):

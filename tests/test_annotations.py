@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 
 import gradcheck_lab as gl
-from gradcheck_lab.described import specs_of
+from gradcheck_lab.discovery.description import specs_of
 
 
 def test_specs_are_read_from_annotations_with_a_shape() -> None:

@@ -11,10 +11,10 @@ import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops, specs
-from gradcheck_lab.causes import CAUSES
-from gradcheck_lab.op import Op
+from gradcheck_lab.engine.variable import Variable
+from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.strategies import calls, rank1_trap, tensors
-from gradcheck_lab.variable import Variable
 
 X = torch.tensor([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]], dtype=torch.float64)
 W = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64)

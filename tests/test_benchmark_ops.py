@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.ops import CALLS, REASONS, Cost, call_of, lines_of, measure
 from gradcheck_lab import ops
-from gradcheck_lab.op import Op
+from gradcheck_lab.rules.op import Op
 
 EVERY = {op.name: op for family in ops.FAMILIES.values() for op in family}
 

@@ -10,17 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradcheck_lab import specs
-from gradcheck_lab.case import (
-    copy_inputs,
-    copy_tensor,
-    draw_inputs,
-    is_differentiable,
-    ordinary_call,
-    preserved_randomness,
-    random_like,
-)
+from gradcheck_lab.calls.case import copy_inputs, copy_tensor, is_differentiable
+from gradcheck_lab.calls.drawing import draw_inputs, ordinary_call
+from gradcheck_lab.calls.randomness import preserved_randomness
+from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import Op
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec, real
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
-from gradcheck_lab.causes import ERRORS
-from gradcheck_lab.report import Finding, Report
+from gradcheck_lab.model.causes import ERRORS
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.report import Report
 from tests.mistakes.catalogue import ROWS
 from tests.mistakes.registry import Mistake
 

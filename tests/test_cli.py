@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck_lab import Report, ops, targets
-from gradcheck_lab.cli import main
+from gradcheck_lab import Report, ops
+from gradcheck_lab.commands import checking
+from gradcheck_lab.commands.cli import main
+from gradcheck_lab.discovery import targets
 from gradcheck_lab.errors import InvalidArgument
 
 LIBRARY = """
@@ -131,9 +133,9 @@ def test_check_with_the_cause_allowed_exits_0(capsys: pytest.CaptureFixture[str]
 
 
 def test_check_that_is_inconclusive_exits_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    found = targets.check_target("gradcheck_lab.ops:relu")
+    found = checking.check_target("gradcheck_lab.ops:relu")
     unsure = replace(found, verdict="inconclusive", reasons=("the reference is not finite",), gradients=())
-    monkeypatch.setattr(targets, "check_target", lambda *arguments, **keywords: unsure)
+    monkeypatch.setattr(checking, "check_target", lambda *arguments, **keywords: unsure)
     assert exit_code("check", "gradcheck_lab.ops:relu") == 3
     assert capsys.readouterr().out.startswith("relu: inconclusive - the reference is not finite\n")
 
@@ -275,7 +277,7 @@ def test_list_of_something_unknown_names_the_families(capsys: pytest.CaptureFixt
 def test_help_of_every_command_imports_no_torch() -> None:
     code = (
         "import sys\n"
-        "from gradcheck_lab.cli import main\n"
+        "from gradcheck_lab.commands.cli import main\n"
         "for arguments in (['--help'], ['check', '--help'], ['demo', '--help'], ['list', '--help']):\n"
         "    try:\n"
         "        main(arguments)\n"

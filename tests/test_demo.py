@@ -14,8 +14,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from gradcheck_lab import InvalidArgument, Report, demo
-from gradcheck_lab.cli import main
+from gradcheck_lab import InvalidArgument, Report
+from gradcheck_lab.commands import demo
+from gradcheck_lab.commands.cli import main
 from gradcheck_lab.networks.data import Digits
 from gradcheck_lab.networks.mistakes import classifier_without_mean
 from gradcheck_lab.networks.tasks import Task, digits_tasks

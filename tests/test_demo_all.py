@@ -12,8 +12,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from gradcheck_lab import check, demo_networks, ops
-from gradcheck_lab.cli import main
+from gradcheck_lab import check, ops
+from gradcheck_lab.commands import demo_networks
+from gradcheck_lab.commands.cli import main
 from gradcheck_lab.networks.mistakes import classifier_without_mean
 from gradcheck_lab.networks.mnist import Images
 from gradcheck_lab.networks.reference import NETWORKS, Network

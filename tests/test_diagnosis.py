@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradcheck_lab as gl
-from gradcheck_lab.causes import CAUSES
 from gradcheck_lab.diagnosis import explain
+from gradcheck_lab.model.causes import CAUSES
 from tests.mistakes.terms import FORMULAS, NAMELESS, Formula, evidence_of, softmax_rule
 
 sizes = {"n": st.integers(5, 8), "d": st.integers(6, 9), "seed": st.integers(0, 2**32 - 1)}

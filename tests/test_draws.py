@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gradcheck_lab.adapters.function import adapt_function
-from gradcheck_lab.case import Case, seed_all
-from gradcheck_lab.oracles.draws import Draws, generator_states, replayed
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.oracles.autograd.replayed_draws import Draws, generator_states, replayed
+from gradcheck_lab.subjects.function import adapt_function
 from tests.functions.activations import DropoutWithMask
 
 FORWARDS: tuple[Callable[[Tensor], Tensor], ...] = (

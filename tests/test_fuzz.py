@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 import gradcheck_lab as gl
 from gradcheck_lab import Op, ops
-from gradcheck_lab.fuzz import Plan
+from gradcheck_lab.fuzzing.plan import Plan
 from gradcheck_lab.specs import Spec, integers, labels, positive, real
 
 Tensor = torch.Tensor

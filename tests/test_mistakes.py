@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.case import Case, draw_inputs
-from gradcheck_lab.op import Op
-from gradcheck_lab.report import Finding, Report
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.drawing import draw_inputs
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.report import Report
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.strategies import calls
 from tests.mistakes import Planted, Twin, broadcasting, changed, copy_of, linear, losses, relu, scaled
 from tests.mistakes.twins import OPS, TWINS

@@ -11,13 +11,7 @@ import torch
 from torch.nn import functional
 
 from gradcheck_lab import GradientMismatch, InvalidArgument, assert_gradients, check, ops
-from gradcheck_lab.networks import (
-    PARAMETERS,
-    digits_classifier,
-    digits_regressor,
-    digits_scores,
-    initial_parameters,
-)
+from gradcheck_lab.networks import PARAMETERS, digits_classifier, digits_regressor, digits_scores, initial_parameters
 from gradcheck_lab.networks.data import load, standardise
 from gradcheck_lab.networks.lockstep import (
     Parameters,

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.case import Case
+from gradcheck_lab.calls.case import Case
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import Op, as_tuple
 from gradcheck_lab.ops import linear, mse_loss, relu, softmax_cross_entropy
+from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.specs import positive, real
 from gradcheck_lab.strategies import calls
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.case import Case
-from gradcheck_lab.op import Op
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.strategies import calls
 from tests.sound import DTYPES, assert_passes_every_probe, assert_passes_over_calls
 from tests.torch_ops import TORCH

@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.adapters import adapt
-from gradcheck_lab.case import Case, draw_inputs, ordinary_call, random_like
-from gradcheck_lab.op import Op, as_tuple
-from gradcheck_lab.oracles import Estimate
-from gradcheck_lab.oracles.autograd import AutogradOracle, Pass
-from gradcheck_lab.oracles.rounding import SimulatedRounding, perturb
-from gradcheck_lab.oracles.subgradient import Interval, Subgradients
-from gradcheck_lab.subject import Key
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.drawing import draw_inputs, ordinary_call
+from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
+from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
+from gradcheck_lab.oracles.autograd.subgradients import Interval, Subgradients
+from gradcheck_lab.oracles.estimate import Estimate
+from gradcheck_lab.rules.op import Op, as_tuple
+from gradcheck_lab.subjects import adapt
+from gradcheck_lab.subjects.subject import Key
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 EVERY = tuple(op for family in ops.FAMILIES.values() for op in family)

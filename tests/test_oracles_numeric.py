@@ -11,13 +11,15 @@ import pytest
 import torch
 
 from gradcheck_lab import ops
-from gradcheck_lab.adapters.op import adapt_op
-from gradcheck_lab.case import Case, draw_inputs, random_like
-from gradcheck_lab.oracles import complex_step, finite_difference, forward_mode
-from gradcheck_lab.oracles.directional import Problem, inner, problem_of
-from gradcheck_lab.oracles.guard import guard
-from gradcheck_lab.oracles.numeric import NumericOracle
-from gradcheck_lab.subject import Subject
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.drawing import draw_inputs
+from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.oracles.numeric import complex_step, finite_difference, forward_mode
+from gradcheck_lab.oracles.numeric.guard import guard
+from gradcheck_lab.oracles.numeric.oracle import NumericOracle
+from gradcheck_lab.oracles.numeric.scalar_problem import Problem, inner, problem_of
+from gradcheck_lab.subjects.op import adapt_op
+from gradcheck_lab.subjects.subject import Subject
 
 F64 = torch.float64
 METHODS = {"complex_step": complex_step, "forward_mode": forward_mode, "finite_difference": finite_difference}

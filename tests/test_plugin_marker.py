@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradcheck_lab.causes import CAUSES
+from gradcheck_lab.model.causes import CAUSES
 from tests.plugin_suite import run
 
 pytest_plugins = ["pytester"]

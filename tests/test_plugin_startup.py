@@ -17,7 +17,8 @@ def pytest_unconfigure(config):
 # what is imported when nothing of the plugin is used: hooks, options, and the bridge to the rest
 LIGHT = {
     "gradcheck_lab",
-    "gradcheck_lab.observers",
+    "gradcheck_lab.model",
+    "gradcheck_lab.model.observers",
     "gradcheck_lab.pytest_plugin",
     "gradcheck_lab.pytesting",
     "gradcheck_lab.pytesting.lazy",

@@ -14,9 +14,9 @@ from torch.nn import functional
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.case import Case
-from gradcheck_lab.op import Op
+from gradcheck_lab.calls.case import Case
 from gradcheck_lab.report import Report
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.strategies import calls
 from tests.mistakes.row import Mistake, normal
 from tests.mistakes.second_order import ASKED_FOR, FIRST_ORDER_IS_ENOUGH, TanhOfIntermediate, function_of, product

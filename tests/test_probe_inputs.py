@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 import gradcheck_lab as gl
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops import matmul
+from gradcheck_lab.rules.op import Op
 from tests.functions.contract import MatmulWhereNeeded, ScaleInPlace
 from tests.mistakes.calls_inputs import MISTAKES
 from tests.mistakes.row import Mistake, normal

@@ -6,8 +6,8 @@ import torch
 from torch.autograd import Function
 
 import gradcheck_lab as gl
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops import mul
+from gradcheck_lab.rules.op import Op
 from tests.mistakes.calls_state import MISTAKES, jittered
 from tests.mistakes.row import Mistake, normal
 

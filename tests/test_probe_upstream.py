@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import gradcheck_lab as gl
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops import linear
+from gradcheck_lab.rules.op import Op
 from tests.functions.contract import PolarParts, SinCosUnmaterialized
 from tests.mistakes.calls_upstream import MISTAKES, sin_cos, unary
 from tests.mistakes.row import Mistake, normal

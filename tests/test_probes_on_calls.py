@@ -5,8 +5,8 @@ import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.case import ordinary_call
-from gradcheck_lab.op import Op
+from gradcheck_lab.calls.drawing import ordinary_call
+from gradcheck_lab.rules.op import Op
 from tests.mistakes.values import ROWS, Row
 
 CAUSES = {

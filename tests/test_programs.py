@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.case import ordinary_call
-from gradcheck_lab.op import Op
+from gradcheck_lab.calls.drawing import ordinary_call
+from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.ops import add, linear, matmul, mse_loss, mul, neg, relu, softmax_cross_entropy, sub
-from gradcheck_lab.variable import Variable
+from gradcheck_lab.rules.op import Op
 from tests.mistakes import copy_of, scaled
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

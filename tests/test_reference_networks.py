@@ -12,6 +12,7 @@ import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab import Variable, ops
+from gradcheck_lab.engine.variable import record
 from gradcheck_lab.networks import numpy_classifier as numpy_style
 from gradcheck_lab.networks.arithmetic import arithmetic, gradients_by_name
 from gradcheck_lab.networks.batch_norm_mlp import batch_norm_mlp
@@ -22,8 +23,7 @@ from gradcheck_lab.networks.reference import NETWORKS, Network
 from gradcheck_lab.networks.shopping import price_of_apples, price_of_fruit
 from gradcheck_lab.networks.transformer import HEADS, transformer_block, transformer_call
 from gradcheck_lab.networks.two_layer import relu_net, sigmoid_net, table_lines, three_ways
-from gradcheck_lab.op import Op
-from gradcheck_lab.variable import record
+from gradcheck_lab.rules.op import Op
 
 every_network = pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.title)
 TRAINED = [network for network in NETWORKS if network.epochs]

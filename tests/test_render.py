@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.render.html import render_fragment, render_html
 from gradcheck_lab.render.terminal import print_report, render_text
-from gradcheck_lab.report import Finding, GradientResult, Report
+from gradcheck_lab.report import Report
 
 WRONG = GradientResult(
     "x",

@@ -17,17 +17,18 @@ from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.case import Case
-from gradcheck_lab.cli import main
-from gradcheck_lab.fuzz import Plan
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.recipe import CallRecipe
+from gradcheck_lab.commands.cli import main
+from gradcheck_lab.commands.fuzzing import Job, fuzz_targets, plan_of
 from gradcheck_lab.fuzzing.coding import Coding
-from gradcheck_lab.fuzzing.command import Job, fuzz_targets, plan_of
+from gradcheck_lab.fuzzing.plan import Plan
 from gradcheck_lab.fuzzing.portable import SavedCase, read, write
-from gradcheck_lab.fuzzing.recipes import CallRecipe
 from gradcheck_lab.fuzzing.script import tensor_lines
-from gradcheck_lab.op import Op
+from gradcheck_lab.fuzzing.strategy import written_by
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import integers, labels, mask, nonzero, one_hot, positive, probabilities, real
-from gradcheck_lab.strategies import calls, load, written_by
+from gradcheck_lab.strategies import calls, load
 
 LIBRARY = """
 import torch

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.op import Op
-from gradcheck_lab.report import SCHEMA, Finding, GradientResult, Report
+from gradcheck_lab.model.findings import SCHEMA, Finding, GradientResult
+from gradcheck_lab.report import Report
+from gradcheck_lab.rules.op import Op
 
 numbers = st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
 words = st.text(max_size=8)

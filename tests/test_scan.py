@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck_lab import Report, targets
-from gradcheck_lab.cli import main
-from gradcheck_lab.described import read_specs
+from gradcheck_lab import Report
+from gradcheck_lab.commands import checking
+from gradcheck_lab.commands.cli import main
+from gradcheck_lab.discovery.description import read_specs
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.scan import Scan
+from gradcheck_lab.model.several import Scan
 
 FORMS = """
 from typing import Annotated, Any
@@ -212,7 +213,7 @@ def test_check_of_a_module_where_nothing_can_be_checked_exits_2(capsys: pytest.C
     [(["pass", "fail", "inconclusive"], "fail"), (["pass", "inconclusive"], "inconclusive"), (["pass"], "pass")],
 )
 def test_the_verdict_of_a_scan_is_the_worst(verdicts: list[str], worst: str) -> None:
-    found = targets.check_target("gradcheck_lab.ops:relu")
+    found = checking.check_target("gradcheck_lab.ops:relu")
     scan = Scan("m", {str(i): replace(found, verdict=verdict) for i, verdict in enumerate(verdicts)}, {})  # type: ignore[arg-type]
     assert scan.verdict == worst
 

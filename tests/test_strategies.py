@@ -9,10 +9,10 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from gradcheck_lab import ops
-from gradcheck_lab.case import Case
+from gradcheck_lab.calls.case import Case
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops import add, linear, matmul, mse_loss, relu, softmax_cross_entropy
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec, integers, labels, mask, nonzero, one_hot, positive, probabilities, real
 from gradcheck_lab.strategies import LAYOUTS, PROFILES, calls, rank1_trap, tensors
 

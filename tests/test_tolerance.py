@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradcheck_lab import tolerance
-from gradcheck_lab.blocks import blocks
-from gradcheck_lab.tolerance import C, judge, unit_roundoff
+from gradcheck_lab.comparison import budget as tolerance
+from gradcheck_lab.comparison.blocks import blocks
+from gradcheck_lab.comparison.budget import C, judge
+from gradcheck_lab.model.precision import unit_roundoff
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -265,7 +266,7 @@ def test_judgement_does_not_depend_on_the_layout(seed: int) -> None:
 
 PEAK = """
 import resource, sys, torch
-from gradcheck_lab.tolerance import judge
+from gradcheck_lab.comparison.budget import judge
 
 def peak():
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)

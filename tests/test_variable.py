@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops import add, matmul, mul, neg, relu
-from gradcheck_lab.variable import Variable
+from gradcheck_lab.rules.op import Op
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "add": operator.add,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence
-from gradcheck_lab.tolerance import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff
 
 Constant = tuple[float, str, str, str]
 _SMALL = 10

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.tolerance import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff
 
 _MOST = 1 << 20
 

@@ -10,7 +10,7 @@ import torch
 from gradcheck_lab.diagnosis.candidates import axis_sets, factors, per, upstreams
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.terms import Residual
-from gradcheck_lab.tolerance import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff
 
 _POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0)
 _MOST = 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
-from gradcheck_lab.tolerance import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff
 
 _NARROWER = (torch.float32, torch.float16, torch.bfloat16)
 

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from gradcheck_lab.calls.kinds import PROFILES
+from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.fuzzing.domains import PROFILES
-from gradcheck_lab.fuzzing.recipes import CallRecipe, TensorRecipe
 from gradcheck_lab.specs import Dim, Spec
 
 Entry = TypeVar("Entry")

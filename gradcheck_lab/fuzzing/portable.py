@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.kinds import LAYOUT_NAMES, PROFILES, WRITTEN
+from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.fuzzing.domains import LAYOUT_NAMES, PROFILES, WRITTEN
-from gradcheck_lab.fuzzing.recipes import CallRecipe, TensorRecipe
 
 FORMAT = "gradcheck_lab case"
 SCHEMA = 1

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.case import random_like
-from gradcheck_lab.fuzzing.recipes import CallRecipe, TensorRecipe
-from gradcheck_lab.op import Op
+from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
+from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.rules.op import Op
 
 _LITERAL = 64
 _BASES = {

@@ -11,9 +11,9 @@ from hypothesis import Phase, find, settings
 from hypothesis.errors import Flaky, NoSuchExample
 from hypothesis.strategies import SearchStrategy
 
-from gradcheck_lab.fuzzing.domains import SIGNS, WRITTEN
-from gradcheck_lab.fuzzing.recipes import CallRecipe, TensorRecipe
-from gradcheck_lab.fuzzing.trials import Examiner
+from gradcheck_lab.calls.kinds import SIGNS, WRITTEN
+from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
+from gradcheck_lab.fuzzing.examiner import Examiner
 
 OnExample = Callable[[int, int], None]
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from gradcheck_lab.case import draw_inputs
-from gradcheck_lab.described import specs_of
-from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.naming import option_names
-from gradcheck_lab.op import Op
-from gradcheck_lab.specs import Spec, parse
+from gradcheck_lab.calls.drawing import draw_inputs
+from gradcheck_lab.rules.naming import option_names
+from gradcheck_lab.rules.op import Op
+from gradcheck_lab.specs import Spec
 
 # options that mean the same in every op that has them, and the values to try
 OPTIONS: Mapping[str, tuple[Any, ...]] = {
@@ -21,30 +19,8 @@ OPTIONS: Mapping[str, tuple[Any, ...]] = {
 _SURELY_UNKNOWN = "no such value"
 
 
-def signatures_of(op: Any, name: str, given: Sequence[Any]) -> tuple[tuple[Spec, ...], ...]:
-    """The specs that a call of `op` may fit: those given, else those that it declares or that its annotations say.
-
-    Raises `InvalidArgument` where there are none.
-    """
-    written = read_signature(given)
-    if written:
-        return (written,)
-    if isinstance(op, Op) and op.signatures:
-        return tuple(op.signatures)
-    found = specs_of(op, str(getattr(op, "__module__", "")), name)
-    if not found:
-        raise InvalidArgument(f"{name} has no specs to draw from; pass one per input: gl.fuzz({name}, real('n d'), ...)")
-    return (tuple(found),)
 
 
-def read_signature(specs: Sequence[Any]) -> tuple[Spec, ...]:
-    """Specs, or their texts, as specs. Raises `InvalidArgument` for anything else."""
-    for spec in specs:
-        if not isinstance(spec, (Spec, str)):
-            raise InvalidArgument(
-                f"a {type(spec).__name__} is no spec; describe each input, such as real('n d'), and let its values be drawn"
-            )
-    return tuple(parse(spec) if isinstance(spec, str) else spec for spec in specs)
 
 
 def known_options(op: Op, signature: tuple[Spec, ...]) -> dict[str, list[Any]]:

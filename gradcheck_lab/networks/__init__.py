@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from gradcheck_lab.networks.digits import (
-    PARAMETERS,
-    digits_classifier,
-    digits_regressor,
-    digits_scores,
-    initial_parameters,
-)
+from gradcheck_lab.networks.digits import PARAMETERS, digits_classifier, digits_regressor, digits_scores, initial_parameters
 
 __all__ = ["PARAMETERS", "digits_classifier", "digits_regressor", "digits_scores", "initial_parameters"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.engine.variable import Variable, record
 from gradcheck_lab.networks.lockstep import Program
 from gradcheck_lab.ops import matmul, reshape, split, sum, transpose
-from gradcheck_lab.variable import Variable, record
 
 Operand = Any
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.naming import input_names
-from gradcheck_lab.op import Op, active_recorder, as_tuple
-from gradcheck_lab.variable import Variable, record
+from gradcheck_lab.engine.variable import Variable, record
+from gradcheck_lab.rules.naming import input_names
+from gradcheck_lab.rules.op import Op, active_recorder, as_tuple
 
 Program = Callable[..., Any]
 Parameters = tuple[torch.Tensor, ...]

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from gradcheck_lab.networks.digits import Operand
-from gradcheck_lab.op import op
 from gradcheck_lab.ops import linear, relu, softmax_cross_entropy
 from gradcheck_lab.report import Report
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import labels, real
 
 Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops.activations import clamp, elu, hardtanh, leaky_relu, relu
 from gradcheck_lab.ops.arithmetic import add, div, mul, neg, sub
 from gradcheck_lab.ops.attention import rotary_embedding, scaled_dot_product_attention
@@ -33,6 +32,7 @@ from gradcheck_lab.ops.smooth_activations import gelu, sigmoid, silu, softplus, 
 from gradcheck_lab.ops.softmax import log_softmax, softmax
 from gradcheck_lab.ops.sums import cumsum, mean, sum
 from gradcheck_lab.ops.tables import dropout, embedding
+from gradcheck_lab.rules.op import Op
 
 FAMILIES: dict[str, tuple[Op, ...]] = {
     "arithmetic": (add, sub, mul, div, neg),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import Op
+from gradcheck_lab.rules.op import Op
 
 Dims = int | Sequence[int] | None
 CHOICES = {"dim": (None, -1, 0, (0, -1), (-2, -1)), "keepdim": (False, True)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from gradcheck_lab.op import op
 from gradcheck_lab.ops._reduce import sum_to
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import positive, real
 
 Pair = tuple[torch.Tensor, torch.Tensor]

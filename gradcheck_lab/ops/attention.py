@@ -7,9 +7,9 @@ import math
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import op
 from gradcheck_lab.ops._precision import rounded_once, wide
 from gradcheck_lab.ops._reduce import sum_to
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import mask as booleans
 from gradcheck_lab.specs import real
 

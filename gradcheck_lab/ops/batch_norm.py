@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import op
 from gradcheck_lab.ops._precision import rounded_once, wide
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import positive, real
 
 Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import logsigmoid
 
-from gradcheck_lab.op import op
 from gradcheck_lab.ops._losses import divisor, reduced, refuse_different_shapes, refuse_weight
 from gradcheck_lab.ops._reduce import refuse_reduction
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import real
 
 NAME = "binary_cross_entropy_with_logits"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import op
 from gradcheck_lab.ops._losses import (
     counted_rows,
     mean_over_counted,
@@ -17,6 +16,7 @@ from gradcheck_lab.ops._losses import (
     row_weights,
 )
 from gradcheck_lab.ops._reduce import refuse_reduction
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import labels, one_hot, real
 
 REDUCTIONS = ("none", "mean", "sum")

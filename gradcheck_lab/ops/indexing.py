@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import op
 from gradcheck_lab.ops._axes import axes_of, refuse_dims
 from gradcheck_lab.ops._reduce import sum_to
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import integers, labels, mask, real
 
 Pair = tuple[torch.Tensor, None]

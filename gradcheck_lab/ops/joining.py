@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import op
 from gradcheck_lab.ops._axes import axes_of, refuse_dims
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import real
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import Op, op
 from gradcheck_lab.ops._axes import CHOICES, Dims, axes_of, count, refuse_dims, restored
 from gradcheck_lab.ops._precision import rounded_once
+from gradcheck_lab.rules.op import Op, op
 from gradcheck_lab.specs import real
 
 Grad = tuple[torch.Tensor]

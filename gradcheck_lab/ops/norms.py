@@ -7,9 +7,9 @@ import math
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import op
 from gradcheck_lab.ops._axes import CHOICES, Dims, axes_of, refuse_dims, refuse_empty, restored
 from gradcheck_lab.ops._precision import rounded_once
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import real
 
 Grad = tuple[torch.Tensor]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from gradcheck_lab.op import op
 from gradcheck_lab.ops._axes import refuse_dims, restored
 from gradcheck_lab.ops._precision import rounded_once
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import real
 
 Grad = tuple[torch.Tensor]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from gradcheck_lab.op import op
 from gradcheck_lab.ops._axes import CHOICES, Dims, axes_of, count, refuse_dims, restored
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import real
 
 Grad = tuple[torch.Tensor]

@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import op
 from gradcheck_lab.ops._precision import rounded_once
+from gradcheck_lab.rules.op import op
 from gradcheck_lab.specs import labels, real
 
 

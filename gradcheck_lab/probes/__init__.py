@@ -9,31 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
+from gradcheck_lab.examination.one_finding_a_mistake import merged
+from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.aliased_inputs import aliased_inputs
-from gradcheck_lab.probes.calls import repeatable
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.double_backward import double_backward
 from gradcheck_lab.probes.dtypes import dtypes
 from gradcheck_lab.probes.forward_mode import forward_mode
 from gradcheck_lab.probes.indices import indices
 from gradcheck_lab.probes.input_layout import input_layout
-from gradcheck_lab.probes.merge import merged
 from gradcheck_lab.probes.modes import modes
 from gradcheck_lab.probes.needs_input_grad import needs_input_grad
 from gradcheck_lab.probes.options import options
 from gradcheck_lab.probes.poison import poison
 from gradcheck_lab.probes.registration import registration
 from gradcheck_lab.probes.second_backward import second_backward
+from gradcheck_lab.probes.second_order.double_backward import double_backward
 from gradcheck_lab.probes.sizes import sizes
 from gradcheck_lab.probes.state import overwritten, state
-from gradcheck_lab.probes.upstream import upstream
-from gradcheck_lab.probes.upstream_layout import upstream_layout
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.repeats import repeatable
+from gradcheck_lab.probes.upstream.layout import upstream_layout
+from gradcheck_lab.probes.upstream.linear import upstream
 from gradcheck_lab.probes.values import values
 from gradcheck_lab.probes.vmap import vmap
-from gradcheck_lab.report import Finding
 
 if TYPE_CHECKING:
-    from gradcheck_lab.examine import Examination
+    from gradcheck_lab.examination.pipeline import Examination
 
 Probe = Callable[[Context], Iterable[Finding]]
 

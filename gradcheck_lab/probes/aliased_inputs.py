@@ -7,17 +7,10 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.isolate import user_traceback
-from gradcheck_lab.probes.calls import (
-    alike,
-    compared,
-    is_zero,
-    outputs_alike,
-    repeatable,
-    run_given,
-)
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.report import Finding
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.repeats import alike, compared, is_zero, outputs_alike, repeatable, run_given
 
 
 def aliased_inputs(context: Context) -> Iterator[Finding]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.case import is_differentiable
-from gradcheck_lab.oracles.autograd import AutogradOracle
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import Trial, attempt, blank
-from gradcheck_lab.probes.letters import cut_down
-from gradcheck_lab.report import Finding
-from gradcheck_lab.tolerance import judge, unit_roundoff
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.cut_down import cut_down
+from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank
 
 _REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _LARGEST = 16

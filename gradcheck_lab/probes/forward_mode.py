@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.isolate import user_traceback
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.tangents import ALIGNED, Lane, Product, confirmed, lanes, product
-from gradcheck_lab.report import Finding
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.tangents import ALIGNED, Lane, Product, confirmed, lanes, product
 
 _ALONE = 4
 

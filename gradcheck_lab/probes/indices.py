@@ -9,12 +9,12 @@ from functools import partial
 
 import torch
 
-from gradcheck_lab.case import is_differentiable
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import Trial, attempt, blank, holds_integers, repeated_rows, wide_inputs
-from gradcheck_lab.probes.letters import cut_down
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.options import known_options, placed_options
-from gradcheck_lab.report import Finding
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.cut_down import cut_down
+from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, holds_integers, repeated_rows, wide_inputs
 
 _LARGEST = 16
 _LEFT_OUT = re.compile(r"ignore|pad|blank|(^|_)(index|idx|id|token)$", re.IGNORECASE)

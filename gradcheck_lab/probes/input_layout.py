@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.case import copy_tensor, is_differentiable, seed_all
-from gradcheck_lab.probes.calls import differing, outputs_alike, record_given, repeatable, repeated, run_given
-from gradcheck_lab.probes.context import Context, Run
-from gradcheck_lab.probes.upstream_layout import sliced, transposed
-from gradcheck_lab.report import Finding
+from gradcheck_lab.calls.case import copy_tensor, is_differentiable
+from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.probes.support.context import Context, Run
+from gradcheck_lab.probes.support.repeats import differing, outputs_alike, record_given, repeatable, repeated, run_given
+from gradcheck_lab.probes.upstream.layout import sliced, transposed
 
 _LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "transposed in memory": transposed,

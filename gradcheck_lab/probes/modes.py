@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.case import seed_all
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import attempt, blank, wide_inputs
-from gradcheck_lab.probes.randomness import random_states, same_states
-from gradcheck_lab.report import Finding
+from gradcheck_lab.calls.randomness import random_states, same_states, seed_all
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.derived_calls import attempt, blank, wide_inputs
 
 
 def modes(context: Context) -> Iterator[Finding]:

@@ -7,10 +7,18 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.isolate import user_traceback
-from gradcheck_lab.probes.calls import ENGINE_KINDS, alike, backward_given, compared, record_given, repeatable, repeated
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.report import Finding
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.repeats import (
+    ENGINE_KINDS,
+    alike,
+    backward_given,
+    compared,
+    record_given,
+    repeatable,
+    repeated,
+)
 
 _INPUTS = 4
 

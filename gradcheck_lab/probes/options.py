@@ -10,14 +10,14 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from gradcheck_lab.adapters import adapt
-from gradcheck_lab.adapters.custom_op import defaults_of
-from gradcheck_lab.case import Case
+from gradcheck_lab.calls.case import Case
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import Trial, attempt, blank, wide_inputs
-from gradcheck_lab.probes.letters import cut_down
-from gradcheck_lab.report import Finding
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.cut_down import cut_down
+from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, wide_inputs
+from gradcheck_lab.subjects import adapt
+from gradcheck_lab.subjects.custom_op import defaults_of
 
 _WORDS = (("none", "mean", "sum"), ("constant", "reflect", "replicate", "circular"), ("none", "tanh"), ("zeros", "border"))
 _MOST = 6

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_lab.case import is_differentiable
-from gradcheck_lab.probes.context import Context, Run
-from gradcheck_lab.report import Finding
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.probes.support.context import Context, Run
 
 _EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided empty_permuted".split())
 _MOST = 1 << 20

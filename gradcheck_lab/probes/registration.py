@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.report import Finding
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.probes.support.context import Context
 
 
 def registration(context: Context) -> Iterator[Finding]:
@@ -17,7 +17,7 @@ def registration(context: Context) -> Iterator[Finding]:
     subject = context.base.subject
     if subject.kind != "custom_op" or subject.user is None or subject.call_reference is None:
         return
-    from gradcheck_lab.adapters.operator_checks import opcheck_findings
+    from gradcheck_lab.subjects.operator_checks import opcheck_findings
 
     found: list[Finding] = []
 

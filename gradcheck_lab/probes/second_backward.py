@@ -7,19 +7,11 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.isolate import call_label
-from gradcheck_lab.probes.calls import (
-    Repeated,
-    alike,
-    compared,
-    is_zero,
-    repeatable,
-    repeated,
-    snapshot,
-)
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.report import Finding
-from gradcheck_lab.subject import Recording
+from gradcheck_lab.comparison.isolated_rule import call_label
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.repeats import Repeated, alike, compared, is_zero, repeatable, repeated, snapshot
+from gradcheck_lab.subjects.subject import Recording
 
 _WRITES = frozenset({"mutates-input"})
 

@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import torch
 
-from gradcheck_lab.case import is_differentiable
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.contract import meant, work
-from gradcheck_lab.probes.derived import Trial, attempt, blank, repeated_rows, shapes_text, wide_inputs
-from gradcheck_lab.probes.letters import Letters, letters_of
-from gradcheck_lab.probes.resembling import resembling
-from gradcheck_lab.probes.tails import tail_text
-from gradcheck_lab.report import Finding
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.dimensions import Letters, letters_of
+from gradcheck_lab.calls.resemblance import resembling
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, repeated_rows, shapes_text, wide_inputs
+from gradcheck_lab.probes.support.implied_contract import meant, work
+from gradcheck_lab.probes.support.tails import tail_text
 
 _KEPT = frozenset({"missing-broadcast-sum"})
 _AT_TIES = frozenset({"outside-subdifferential", "tie-mass"})

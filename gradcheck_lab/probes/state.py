@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.case import Case, is_differentiable
-from gradcheck_lab.probes.calls import alike, compared, differing, repeatable, repeated, run_kept, snapshot
-from gradcheck_lab.probes.context import Context, Run
-from gradcheck_lab.probes.derived import attempt, blank
-from gradcheck_lab.report import Finding
+from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.probes.support.context import Context, Run
+from gradcheck_lab.probes.support.derived_calls import attempt, blank
+from gradcheck_lab.probes.support.repeats import alike, compared, differing, repeatable, repeated, run_kept, snapshot
 
 _RING = 4
 

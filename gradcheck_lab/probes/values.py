@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.case import is_differentiable
-from gradcheck_lab.comparison_findings import number, show
-from gradcheck_lab.probes.context import Context
-from gradcheck_lab.probes.derived import Trial, already_wrong, attempt, blank, repeated_rows, wide_inputs
-from gradcheck_lab.probes.kinks import kinked
-from gradcheck_lab.probes.letters import cut_down
-from gradcheck_lab.probes.singular import UNSELECTED, cause_of, flat_there
-from gradcheck_lab.probes.stress import EQUAL, GROUPS, TIES, Stress, stressable, stressed, unlike
-from gradcheck_lab.report import Finding
-from gradcheck_lab.subject import Key
-from gradcheck_lab.tolerance import unit_roundoff
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, stressable, stressed, unlike
+from gradcheck_lab.comparison.findings import number, show
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.cut_down import cut_down
+from gradcheck_lab.probes.support.derived_calls import Trial, already_wrong, attempt, blank, repeated_rows, wide_inputs
+from gradcheck_lab.probes.support.kinks import kinked
+from gradcheck_lab.probes.support.singular import UNSELECTED, cause_of, flat_there
+from gradcheck_lab.subjects.subject import Key
 
 _ROWS = 12
 _OWN = 4

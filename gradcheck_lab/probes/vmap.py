@@ -9,17 +9,18 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.case import is_differentiable, seed_all
-from gradcheck_lab.isolate import user_traceback
-from gradcheck_lab.oracles.directional import rms, widened
-from gradcheck_lab.oracles.rounding import perturb
-from gradcheck_lab.probes.calls import compared
-from gradcheck_lab.probes.context import Context
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.randomness import draws_random, seed_all
+from gradcheck_lab.calls.resemblance import structured
+from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
+from gradcheck_lab.oracles.numeric.scalar_problem import rms, widened
 from gradcheck_lab.probes.forward_mode import overrides
-from gradcheck_lab.probes.randomness import draws_random
-from gradcheck_lab.probes.resembling import structured
-from gradcheck_lab.report import Finding
-from gradcheck_lab.tolerance import judge, unit_roundoff
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.repeats import compared
 
 _FACTORS = (1.0, -0.5, 0.75)
 _ALONE = 4

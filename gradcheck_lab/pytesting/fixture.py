@@ -70,8 +70,9 @@ class Gradcheck:
         Calls are drawn in the test's dtype and on its device; where neither an option nor a marker names a dtype, in those that
         the forward takes.
         """
-        from gradcheck_lab.fuzz import Plan, fuzz
-        from gradcheck_lab.targets import DTYPES
+        from gradcheck_lab.discovery.targets import DTYPES
+        from gradcheck_lab.fuzz import fuzz
+        from gradcheck_lab.fuzzing.plan import Plan
 
         target, keywords = self._target, self._keywords(arguments)
         if self._session.settings.examples is not None:

@@ -22,9 +22,9 @@ def drawn(op: Any, inputs: Sequence[Any], target: Target, seed: int) -> tuple[An
 
     Raises `InvalidArgument` for specs mixed with tensors.
     """
-    from gradcheck_lab.case import ordinary_call
+    from gradcheck_lab.calls.drawing import ordinary_call
+    from gradcheck_lab.discovery.targets import DTYPES
     from gradcheck_lab.pytesting.placement import placed
-    from gradcheck_lab.targets import DTYPES
 
     specs = tuple(inputs) or described(op)
     are_specs = [isinstance(value, Spec) for value in specs]
@@ -37,7 +37,7 @@ def drawn(op: Any, inputs: Sequence[Any], target: Target, seed: int) -> tuple[An
 
 def described(op: Any) -> tuple[Spec, ...]:
     """The specs that an op carries, or that its module or annotations give it; empty where there are none."""
-    from gradcheck_lab.described import specs_of
+    from gradcheck_lab.discovery.description import specs_of
 
     return specs_of(op, str(getattr(op, "__module__", "")), name_of(op))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gradcheck_lab.observers import observers
+from gradcheck_lab.model.observers import observers
 from gradcheck_lab.pytesting.options import read
 
 if TYPE_CHECKING:

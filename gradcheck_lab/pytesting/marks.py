@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gradcheck_lab.causes import CAUSES
+from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.pytesting.options import DTYPES
 from gradcheck_lab.pytesting.settings import Settings
 

@@ -10,11 +10,12 @@ from gradcheck_lab.errors import InvalidArgument
 
 # pytest is imported where it is needed: this package does not depend on it
 if TYPE_CHECKING:
+    from gradcheck_lab.model.findings import Finding
     from gradcheck_lab.probes import Probe
-    from gradcheck_lab.probes.context import Context
+    from gradcheck_lab.probes.support.context import Context
     from gradcheck_lab.pytesting.marks import Target
     from gradcheck_lab.pytesting.session import Session
-    from gradcheck_lab.report import Finding, Report
+    from gradcheck_lab.report import Report
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 COMPARISON = "comparison"
@@ -184,7 +185,7 @@ def _nothing(context: Context) -> tuple[()]:
 
 def _repeated(context: Context) -> tuple[()]:
     """A probe that only repeats the base call, as comes before all others."""
-    from gradcheck_lab.probes.calls import repeatable
+    from gradcheck_lab.probes.support.repeats import repeatable
 
     repeatable(context)
     return ()

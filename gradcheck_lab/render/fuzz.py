@@ -12,7 +12,7 @@ from gradcheck_lab.render.terminal import STYLES, Line, finding_lines, report_li
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gradcheck_lab.fuzzing.command import Fuzzed
+    from gradcheck_lab.model.several import Fuzzed
 
 
 def fuzz_lines(fuzzed: Fuzzed) -> list[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from gradcheck_lab.model.findings import Finding, GradientResult, ReportData
 from gradcheck_lab.render.wording import (
     HEADINGS,
     assurance,
@@ -17,7 +18,6 @@ from gradcheck_lab.render.wording import (
     what,
     why,
 )
-from gradcheck_lab.report import Finding, GradientResult, Report
 
 _STYLE = (
     ".gradcheck-lab{font:14px/1.45 system-ui,sans-serif}.gradcheck-lab table{border-collapse:collapse}"
@@ -28,7 +28,7 @@ _STYLE = (
 _COLUMNS = (*HEADINGS, "worst element", "backward", "reference", "allowed")
 
 
-def render_html(report: Report) -> str:
+def render_html(report: ReportData) -> str:
     """Return one self-contained page; it loads nothing from elsewhere, and every text in it is escaped."""
     title = escape(f"{report.subject}: {report.verdict}")
     return (
@@ -37,7 +37,7 @@ def render_html(report: Report) -> str:
     )
 
 
-def render_fragment(report: Report) -> str:
+def render_fragment(report: ReportData) -> str:
     """Return the report as one `<div>` with its own style, for a page or a notebook cell."""
     parts = [f"<style>{_STYLE}</style>", f'<h3 class="{report.verdict}">{escape(headline(report))}</h3>']
     parts += [_error(finding) for finding in report.findings if finding.severity == "error"]

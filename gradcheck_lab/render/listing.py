@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import Op
+from gradcheck_lab.rules.op import Op
 
 Families = Mapping[str, Sequence[Op]]
 

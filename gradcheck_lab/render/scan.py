@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gradcheck_lab.render.terminal import STYLES, Line, finding_lines, report_lines
 
 if TYPE_CHECKING:
-    from gradcheck_lab.scan import Scan
+    from gradcheck_lab.model.several import Scan
 
 
 def scan_lines(scan: Scan) -> list[Line]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from gradcheck_lab.model.findings import Finding, GradientResult, ReportData
 from gradcheck_lab.render.wording import HEADINGS, assurance, cells, contaminated, headline, remark, smallest_call, what, why
-from gradcheck_lab.report import Finding, GradientResult, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,12 +22,12 @@ STYLES = {
 }
 
 
-def render_text(report: Report) -> str:
+def render_text(report: ReportData) -> str:
     """Return `report` as plain text, without colours and without a final newline."""
     return "\n".join(text for text, _ in report_lines(report))
 
 
-def print_report(report: Report, console: Console | None = None) -> None:
+def print_report(report: ReportData, console: Console | None = None) -> None:
     """Print `report`; colours are left out where rich leaves them out (no terminal, or NO_COLOR set)."""
     print_lines(report_lines(report), console)
 
@@ -41,7 +41,7 @@ def print_lines(lines: Sequence[Line], console: Console | None = None) -> None:
         console.print(text, style=style or None, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def report_lines(report: Report) -> list[Line]:
+def report_lines(report: ReportData) -> list[Line]:
     """Return every line of the report, each with its rich style (empty for none)."""
     lines = [*finding_lines(report), *_table(report.gradients)]
     lines += [(f"  {text}", "") for text in smallest_call(report)]
@@ -50,7 +50,7 @@ def report_lines(report: Report) -> list[Line]:
     return lines
 
 
-def finding_lines(report: Report) -> list[Line]:
+def finding_lines(report: ReportData) -> list[Line]:
     """Return the verdict and its findings: errors, what they contaminate, warnings, notes. No table."""
     errors = [finding for finding in report.findings if finding.severity == "error"]
     lines: list[Line] = []
@@ -67,7 +67,7 @@ def finding_lines(report: Report) -> list[Line]:
     return lines
 
 
-def _error(report: Report, finding: Finding) -> Iterator[Line]:
+def _error(report: ReportData, finding: Finding) -> Iterator[Line]:
     yield f"{report.subject}: {what(finding)}", STYLES["fail"]
     if finding.where:
         yield f"  {finding.where}", ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradcheck_lab.report import Finding, GradientResult, Number, Report
+from gradcheck_lab.model.findings import Finding, GradientResult, Number, ReportData
 
 HEADINGS = ("gradient", "shape", "dtype", "verdict", "max abs error", "budget used")
 
 
-def headline(report: Report) -> str:
+def headline(report: ReportData) -> str:
     """The verdict in one line."""
     count = len(report.gradients)
     gradients = f"{count} gradient{'s' * (count != 1)}"
@@ -48,7 +48,7 @@ def contaminated(gradients: Sequence[GradientResult]) -> list[str]:
     ]
 
 
-def assurance(report: Report) -> str:
+def assurance(report: ReportData) -> str:
     """What a pass is worth: the smallest error that would have been caught, the cost, and the seed."""
     known = {name: value for name, value in report.sensitivity.items() if value is not None}
     unknown = [name for name in report.sensitivity if name not in known]
@@ -64,7 +64,7 @@ def assurance(report: Report) -> str:
     return "; ".join([*parts, *counts, f"{report.seconds:.2f} s", f"seed {report.seed}"])
 
 
-def smallest_call(report: Report) -> list[str]:
+def smallest_call(report: ReportData) -> list[str]:
     """The smallest failing call of a fuzz run: where it was found, what it is, and Python that runs it; empty without one."""
     case = report.failing_case
     if case is None:

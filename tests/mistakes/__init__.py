@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.op import Op
+from gradcheck_lab.rules.op import Op
 
 Rule = Callable[..., Any]
 Sizes = Mapping[str, tuple[int, ...]]

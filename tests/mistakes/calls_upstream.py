@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops import mul
+from gradcheck_lab.rules.op import Op
 from tests.mistakes.row import Mistake, Pair, normal
 
 # mypy: disable-error-code="override"

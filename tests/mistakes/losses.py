@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops import mse_loss, softmax_cross_entropy
+from gradcheck_lab.rules.op import Op
 from tests.mistakes import Planted, Rule, changed, scaled
 
 Tensor = torch.Tensor

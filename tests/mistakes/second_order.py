@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.library import custom_op
 
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops import add, mul
+from gradcheck_lab.rules.op import Op
 from tests.mistakes.row import Mistake, Pair, normal
 
 # mypy: disable-error-code="override"

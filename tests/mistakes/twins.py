@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops import linear, matmul, mse_loss, mul, relu, softmax_cross_entropy
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import positive, real
 from tests.mistakes import Twin
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import gradcheck_lab as gl
-from gradcheck_lab.op import Op, as_tuple
+from gradcheck_lab.rules.op import Op, as_tuple
 
 
 def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import Op
+from gradcheck_lab.rules.op import Op
 from tests.ops.held import assert_agrees, drawn, mistaken, passes
 from tests.sound import DTYPES
 from tests.torch_ops import TORCH

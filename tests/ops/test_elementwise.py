@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.op import Op
+from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.ops._reduce import sum_to
-from gradcheck_lab.variable import Variable
+from gradcheck_lab.rules.op import Op
 from tests.sound import DTYPES
 from tests.torch_ops import TORCH
 

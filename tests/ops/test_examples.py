@@ -5,7 +5,7 @@ import doctest
 import pytest
 
 from gradcheck_lab import ops
-from gradcheck_lab.op import Op
+from gradcheck_lab.rules.op import Op
 
 EVERY = tuple(op for family in ops.FAMILIES.values() for op in family)
 

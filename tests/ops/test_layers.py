@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
+from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.op import Op
-from gradcheck_lab.variable import Variable
+from gradcheck_lab.rules.op import Op
 from tests.ops.held import assert_agrees, drawn, mistaken, passes
 from tests.sound import DTYPES
 from tests.torch_ops import TORCH

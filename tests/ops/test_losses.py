@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.op import Op
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.strategies import calls
 from tests.sound import DTYPES
 from tests.torch_ops import TORCH

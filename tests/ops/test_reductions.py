@@ -12,8 +12,8 @@ from torch import Tensor
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.op import Op
 from gradcheck_lab.ops._axes import restored
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import real
 from tests.sound import DTYPES
 from tests.torch_ops import TORCH

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.op import Op
+from gradcheck_lab.engine.variable import Variable
+from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import labels, mask, real
-from gradcheck_lab.variable import Variable
 from tests.torch_ops import TORCH
 
 X = torch.arange(6.0, dtype=torch.float64).reshape(2, 3)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from gradcheck_lab.op import Op
+from gradcheck_lab.rules.op import Op
 from tests.torch_ops import (
     activations,
     arithmetic,

@@ -1,0 +1,93 @@
+"""What a drawn call is made from: plain data per tensor, from which the same tensors are built again on any machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.drawing import draw_kind
+from gradcheck_lab.calls.kinds import laid_out, profiled
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRecipe:
+    """One tensor by seed, kind and profile of its values; or by its `values`, row-major, where they are given."""
+
+    kind: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float64
+    profile: str = "ordinary"
+    layout: str = "contiguous"
+    seed: int = 0
+    low: int = 0
+    high: int = 10
+    values: tuple[float | int | bool, ...] | None = None
+
+    def build(self, device: str = "cpu") -> torch.Tensor:
+        """The tensor; drawn on the CPU, so that it is the same on every device."""
+        if self.values is not None:
+            value = torch.tensor(self.values, dtype=self.dtype).reshape(self.shape)
+        else:
+            generator = torch.Generator().manual_seed(self.seed)
+            drawn = draw_kind(self.kind, self.shape, generator, self.dtype, self.low, self.high)
+            value = profiled(self.kind, self.profile, drawn, generator)
+        value = value.to(device)
+        return value if self.layout == "contiguous" else laid_out(self.kind, self.layout, value)
+
+    def as_written(self) -> TensorRecipe:
+        """The same tensor by its values."""
+        built = self.build()
+        return TensorRecipe(
+            self.kind, self.shape, built.dtype, self.profile, self.layout, self.seed, self.low, self.high,
+            tuple(built.reshape(-1).tolist()),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecipe:
+    """One drawn call; `source` are the bytes that it was drawn as, empty where it was made otherwise."""
+
+    tensors: tuple[TensorRecipe, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    source: bytes = field(default=b"", repr=False, compare=False)
+
+    def build(self, label: str = "drawn", device: str = "cpu") -> Case:
+        """The call, its tensors built."""
+        return Case(tuple(tensor.build(device) for tensor in self.tensors), dict(self.options), seed=self.seed, label=label)
+
+    def widened(self) -> CallRecipe:
+        """The same call in float64, with the values that it has in its own dtype; itself where it is in float64."""
+        narrow = [tensor.dtype.is_floating_point and tensor.dtype != torch.float64 for tensor in self.tensors]
+        if not any(narrow):
+            return self
+        written = (
+            replace(tensor.as_written(), dtype=torch.float64) if each else tensor
+            for tensor, each in zip(self.tensors, narrow, strict=True)
+        )
+        return replace(self, tensors=tuple(written))
+
+    @property
+    def plain(self) -> bool:
+        """Whether all its values are ordinary."""
+        return all(tensor.profile == "ordinary" and tensor.layout != "expanded" for tensor in self.tensors)
+
+    @property
+    def generic(self) -> bool:
+        """Whether none of its values is made to lie at a zero or bound; they may be tied with one another."""
+        return all(tensor.profile in ("ordinary", "equal", "ties") for tensor in self.tensors)
+
+    @property
+    def empty(self) -> bool:
+        """Whether a tensor of it has no elements."""
+        return any(0 in tensor.shape for tensor in self.tensors)
+
+    @property
+    def elements(self) -> int:
+        """How many elements its tensors have."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)

@@ -1,0 +1,170 @@
+"""Stress values, row by row: zeros, ties, bounds, large, tiny, constant and saturated rows of the user's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.resemblance import structured
+
+Pattern = Callable[[torch.Tensor], torch.Tensor]
+_TIED = 0.7123  # no bound of any usual clamp, hinge or knot
+
+
+def one_zero(row: torch.Tensor) -> torch.Tensor:
+    row[..., :1] = 0
+    return row
+
+
+def two_zeros(row: torch.Tensor) -> torch.Tensor:
+    row[..., :1] = 0
+    row[..., -1:] = 0
+    return row
+
+
+def all_zero(row: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(row)
+
+
+def whole_numbers(row: torch.Tensor) -> torch.Tensor:
+    cycle = torch.tensor([1.0, -1.0, 0.0, 1.0, 2.0, -2.0, 6.0, -6.0], dtype=row.dtype, device=row.device)
+    return cycle.repeat(row.numel() // 8 + 1)[: row.numel()].reshape(row.shape)
+
+
+def all_equal(row: torch.Tensor) -> torch.Tensor:
+    return torch.full_like(row, _TIED)
+
+
+def dominated(row: torch.Tensor) -> torch.Tensor:
+    row[..., :1] = 50.0
+    return row
+
+
+def masked(row: torch.Tensor) -> torch.Tensor:
+    row[..., -1:] = -1e4
+    return row
+
+
+def spread(row: torch.Tensor) -> torch.Tensor:
+    places = torch.linspace(-30, 30, max(row.numel(), 2), dtype=torch.float64)[: row.numel()]
+    order = torch.randperm(row.numel(), generator=torch.Generator().manual_seed(row.numel()))
+    return row + places[order].to(row).reshape(row.shape)
+
+
+def some_ties(row: torch.Tensor) -> torch.Tensor:
+    # not as many at the top as at the bottom, so that what is wrong at both does not cancel
+    if row.shape[-1] < 5:
+        return all_equal(row)
+    generator = torch.Generator().manual_seed(row.numel())
+    row += 0.0123  # away from zeros and bounds: only the ties are kinks
+    for each in row.reshape(-1, row.shape[-1]):  # at other places in each row, so that no column stands out
+        place = torch.randperm(row.shape[-1], generator=generator)[:5].to(row.device)
+        each[place[:2]], each[place[2:]] = each.max(), each.min()
+    return row
+
+
+def tiny(row: torch.Tensor) -> torch.Tensor:
+    return row * 1e-8
+
+
+def small(row: torch.Tensor) -> torch.Tensor:
+    return row * 1e-4
+
+
+def hundreds(row: torch.Tensor) -> torch.Tensor:
+    return torch.where(row < 0, -1e2, 1e2) + row
+
+
+def negated(row: torch.Tensor) -> torch.Tensor:
+    return -row
+
+
+def told_apart(row: torch.Tensor) -> torch.Tensor:
+    noise = torch.rand(row.shape, generator=torch.Generator().manual_seed(row.numel()), dtype=torch.float64) - 0.5
+    return row + 0.6 * noise.to(row) * row.abs().clamp(min=1)
+
+
+def thousands(row: torch.Tensor) -> torch.Tensor:
+    return torch.where(row < 0, -1e3, 1e3) + row
+
+
+@dataclass(frozen=True, slots=True)
+class Stress:
+    """A pattern's words for messages, and its function of rows."""
+
+    words: str
+    pattern: Pattern
+    large: bool = False
+    tied: bool = False
+    near_zero: bool = False
+    entry: bool = False  # single entries unlike the others, which data may hold and a weight does not
+    free: bool = False  # whatever range or sign the given values have
+
+
+ONE_ZERO = Stress("one zero in each row", one_zero, near_zero=True)
+TWO_ZEROS = Stress("two zeros in each row", two_zeros, near_zero=True)
+ALL_ZERO = Stress("all values zero", all_zero, tied=True, near_zero=True)
+WHOLE = Stress("whole numbers: ties and bounds", whole_numbers)
+EQUAL = Stress("all values equal", all_equal, tied=True, near_zero=True)
+DOMINATED = Stress("one entry of 50 that dominates each row", dominated, large=True, entry=True)
+MASKED = Stress("one entry of -1e4 in each row, as masks leave it", masked, large=True, entry=True)
+SPREAD = Stress("values from -30 to 30", spread, large=True, entry=True)
+TIES = Stress("two equal largest and three equal smallest values in each row", some_ties, tied=True)
+TINY = Stress("values of about 1e-8", tiny, near_zero=True)
+SMALL = Stress("values of about 1e-4", small, near_zero=True)
+HUNDREDS = Stress("values of about ±1e2", hundreds, large=True)
+THOUSANDS = Stress("values of about ±1e3", thousands, large=True)
+NEGATED = Stress("values of the other sign", negated, free=True)
+TOLD_APART = Stress("values that are not all the same", told_apart, free=True)
+
+GROUPS: tuple[tuple[Stress, ...], ...] = (
+    (EQUAL,),  # ties first: they explain what zeros, which are equal too, show
+    (TIES,),
+    (ONE_ZERO, WHOLE, TWO_ZEROS, ALL_ZERO),
+    (SMALL, TINY),
+    (HUNDREDS,),
+    (THOUSANDS,),
+    (DOMINATED, MASKED),
+    (SPREAD,),
+)
+
+
+def stressed(given: Sequence[Any], group: Sequence[Stress], which: Sequence[int], mixed: bool = False) -> tuple[Any, ...]:
+    """The inputs with the group's patterns in turn on their rows; `mixed`: on all inputs, then on one of them at a time."""
+    made = list(given)
+    alone: list[tuple[Stress, int | None]] = [(stress, i) for stress in group for i in which[:2]]
+    turns: list[tuple[Stress, int | None]] = [(stress, None) for stress in group]
+    if mixed and len(which) > 1:
+        turns = alone if all(stress.large for stress in group) else [pair for k in range(len(group)) for pair in
+                                                                     (turns[k], *alone[2 * k : 2 * k + 2])]  # fmt: skip
+    for i in which:
+        value = given[i]
+        rows = value.detach().clone().reshape(-1, value.shape[-1] if value.ndim > 1 else 1)
+        for start, (stress, only) in enumerate(turns):
+            if start < rows.shape[0] and only in (None, i):
+                rows[start :: len(turns)] = stress.pattern(rows[start :: len(turns)].clone())
+        shaped = rows.reshape(value.shape)
+        made[i] = shaped if all(stress.free for stress in group) else structured(value, shaped)
+    return tuple(made)
+
+
+def unlike(value: torch.Tensor) -> Stress | None:
+    """The values that an input does not show: the other sign where all are positive, several where all are equal."""
+    if value.numel() < 2:
+        return None
+    low, high = float(value.min()), float(value.max())
+    if low == high:
+        return TOLD_APART
+    rows = value.double().sum(-1) if value.ndim else value
+    return NEGATED if low > 0 and not bool(((rows - 1).abs() < 1e-3).all()) else None
+
+
+def stressable(value: Any) -> bool:
+    """Whether an input can be given other values: a real floating tensor with elements, no 0/1 mask."""
+    if not is_differentiable(value) or value.is_complex() or not value.numel():
+        return False
+    return value.numel() < 4 or not bool(((value == 0) | (value == 1)).all())

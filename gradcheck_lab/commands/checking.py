@@ -1,0 +1,52 @@
+"""What `gradcheck-lab check pkg.module:name` does: inputs drawn from specs, and one check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gradcheck_lab import specs
+from gradcheck_lab.calls.drawing import ordinary_call
+from gradcheck_lab.check import check
+from gradcheck_lab.discovery.description import constructed, specs_of
+from gradcheck_lab.discovery.targets import DTYPES, NoSpecs, check_command, locate, read_option
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.report import Report
+
+
+def check_target(
+    target: str,
+    written: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    dtype: str = "float64",
+    options: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    order: int = 1,
+) -> Report:
+    """Import `target`, draw its inputs by `seed` from the `written` specs or its own, and check it.
+
+    `options` are texts such as "reduction=sum". Raises `InvalidArgument` for what cannot be found or checked.
+
+    >>> check_target("gradcheck_lab.ops:mse_loss", options=["reduction=sum"]).verdict
+    'pass'
+    """
+    if dtype not in DTYPES:
+        raise InvalidArgument(f"there is no dtype {dtype!r} to check in; pass one of {', '.join(DTYPES)}")
+    keywords = dict(read_option(text) for text in options)
+    signature = tuple(specs.parse(text) for text in written)
+    found = locate(target)
+    module_name, _, name = target.partition(":")
+    try:
+        found = constructed(found, name, seed, DTYPES[dtype])
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{target} cannot be checked: {error}") from error.__cause__
+    signature = signature or specs_of(found, module_name, name)
+    if not signature:
+        raise NoSpecs(
+            f"{target} has no specs to draw its inputs from; give one per input, such as "
+            "--spec \"real('n d')\" --spec \"labels('n', classes='d')\""
+        )
+    case = ordinary_call(found, signature, seed, keywords, DTYPES[dtype])
+    report = check(found, *case.inputs, options=case.options, allow=set(allow), seed=seed, order=order)
+    return replace(report, reproduce=check_command(target, written, seed, dtype, options, allow, order))

@@ -1,0 +1,204 @@
+"""The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay` and `list`.
+
+Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+# Everything that needs torch is imported inside the commands, so that --help is quick.
+from gradcheck_lab.errors import InvalidArgument
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
+MISUSE = 2
+
+app = typer.Typer(
+    name="gradcheck-lab",
+    help="Check hand-written gradients against autograd. Exit 0 pass, 1 fail, 2 misuse, 3 inconclusive.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code; `arguments` stand in for those of the process."""
+    app(args=None if arguments is None else list(arguments), prog_name="gradcheck-lab")
+    sys.exit(0)
+
+
+@app.command()
+def demo(
+    seed: Seed = 0,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of training; 25 if not given.")] = None,
+    json: Json = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write loss curves and errors as a picture.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Verify all reference networks instead.")] = False,
+) -> None:
+    """Check two networks on the digits data, train both sides in lockstep, and catch planted mistakes."""
+    with _misuse():
+        _refuse_lost_files(json, plot)
+        if every:
+            raise typer.Exit(_demo_all(seed, json, plot, epochs))
+        from gradcheck_lab.commands.demo import run
+
+        result = run(seed=seed, epochs=25 if epochs is None else epochs, plot=plot)
+        _write_json(json, result.data)
+    raise typer.Exit(EXIT_CODES["fail" if result.problems else "pass"])
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE[:NAME]", help="What to check, as pkg.module:name, or a module for all in it.")
+    ],
+    spec: Annotated[
+        list[str] | None,
+        typer.Option(help="One per input, as \"real('n d')\"; needed where it has none."),
+    ] = None,
+    seed: Seed = 0,
+    dtype: Annotated[str, typer.Option(help="float64, float32, bfloat16 or float16.")] = "float64",
+    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
+    order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
+    json: Json = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the check.")] = None,
+) -> None:
+    """Check every gradient of one object, or of all that a module defines, on one random call each."""
+    with _misuse():
+        _refuse_lost_files(json)
+        if ":" not in target:
+            raise typer.Exit(_scan(target, bool(spec or option or allow or order != 1), seed, dtype, json))
+        from gradcheck_lab.commands.checking import check_target
+        from gradcheck_lab.render.terminal import print_report
+
+        report = check_target(target, spec or (), seed=seed, dtype=dtype, options=option or (), allow=allow or (), order=order)
+        print_report(report)
+        _write_json(json, report.to_dict())
+    raise typer.Exit(EXIT_CODES[report.verdict])
+
+
+@app.command()
+def fuzz(
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE[:NAME]", help="What to fuzz, as pkg.module:name, or a module for all in it.")
+    ],
+    examples: Annotated[int, typer.Option(help="Calls to draw for each object.")] = 100,
+    jobs: Annotated[int, typer.Option(help="Processes to run.")] = 1,
+    seed: Seed = 0,
+    spec: Annotated[
+        list[str] | None,
+        typer.Option(help="One per input, as \"real('n d')\"; needed where it has none."),
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
+    order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
+    json: Json = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the run.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where failing cases go; .hypothesis/ if not given.")
+    ] = None,
+) -> None:
+    """Draw calls of one object, or of all that a module defines, until one is wrong, and shrink it."""
+    with _misuse():
+        _refuse_lost_files(json)
+        from gradcheck_lab.commands.fuzzing import Job, fuzz_targets
+        from gradcheck_lab.fuzzing.storage import storage
+        from gradcheck_lab.render.fuzz import fuzz_lines, progress_bar
+        from gradcheck_lab.render.terminal import print_lines
+
+        given, named, allowed = (tuple(each or ()) for each in (spec, option, allow))
+        job = Job(target, examples, seed, seed, given, named, allowed, order, save or storage())
+        with progress_bar(examples) as counts:
+            fuzzed = fuzz_targets(job, jobs, counts)
+        print_lines(fuzz_lines(fuzzed))
+        _write_json(json, fuzzed.to_dict())
+        done = fuzzed.reports or fuzzed.interrupted
+    raise typer.Exit(EXIT_CODES[fuzzed.verdict] if done else MISUSE)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A failing case that fuzz saved.")],
+    json: Json = None,
+) -> None:
+    """Check the call in a saved file again, on what the code is now."""
+    with _misuse():
+        _refuse_lost_files(json)
+        from gradcheck_lab.commands.fuzzing import replay as replayed
+        from gradcheck_lab.render.terminal import print_report
+
+        report = replayed(file)
+        print_report(report)
+        _write_json(json, report.to_dict())
+    raise typer.Exit(EXIT_CODES[report.verdict])
+
+
+@app.command("list")
+def list_ops(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Families or ops; all if none.")] = None,
+) -> None:
+    """List the hand-written ops by family, with their specs and the formula of their backward."""
+    with _misuse():
+        from gradcheck_lab.render.listing import listed, listing_lines
+
+        for line in listing_lines(listed(names or ())):
+            typer.echo(line)
+
+
+def _demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int | None) -> int:
+    if plot is not None:
+        raise InvalidArgument("--plot draws the training of the two digits networks; leave --all or --plot out")
+    if epochs is not None:
+        raise InvalidArgument(
+            "--epochs is for the two digits networks, each other one has its own; leave --all or --epochs out"
+        )
+    from gradcheck_lab.commands.demo_networks import run_all
+
+    done = run_all(seed=seed)
+    _write_json(json, done.data)
+    return EXIT_CODES[done.verdict]
+
+
+def _scan(target: str, for_one: bool, seed: int, dtype: str, json: Path | None) -> int:
+    if for_one:
+        raise InvalidArgument(f"--spec, --option, --allow and --order are for one object; write it as {target}:name")
+    from gradcheck_lab.commands.scanning import scan_module
+    from gradcheck_lab.render.scan import scan_lines
+    from gradcheck_lab.render.terminal import print_lines
+
+    scan = scan_module(target, seed=seed, dtype=dtype)
+    print_lines(scan_lines(scan))
+    _write_json(json, scan.to_dict())
+    return EXIT_CODES[scan.verdict] if scan.reports else MISUSE
+
+
+@contextmanager
+def _misuse() -> Iterator[None]:
+    try:
+        yield
+    except InvalidArgument as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(MISUSE) from None
+
+
+def _refuse_lost_files(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise InvalidArgument(f"cannot write {str(path)!r}; name a file in a folder that exists")
+
+
+def _write_json(path: Path | None, data: dict[str, Any]) -> None:
+    if path is not None:
+        import json
+
+        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,49 @@
+"""What torch's engine makes of a raw backward: sums over extra dimensions, casts; compared beside the raw entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.model.findings import Finding
+
+_MENDED = frozenset({"missing-broadcast-sum", "wrong-shape"})
+
+
+def with_engine(raw: Sequence[Comparison], engine: Sequence[Comparison]) -> list[Comparison]:
+    """Put together, gradient by gradient, the comparison of the raw entry with that of what the engine delivered.
+
+    Extra broadcast dimensions that the engine sums to the right value are a note; a wrong value that only the
+    engine's way shows is an error.
+    """
+    delivered = {comparison.result.name: comparison for comparison in engine}
+    return [_joined(each, delivered.get(each.result.name)) for each in raw]
+
+
+def _joined(raw: Comparison, engine: Comparison | None) -> Comparison:
+    if engine is None:
+        return raw
+    causes = {finding.cause for finding in raw.findings if finding.severity == "error"}
+    if causes and causes <= _MENDED and engine.result.verdict == "pass":
+        first = next(finding for finding in raw.findings if finding.severity == "error")
+        note = Finding(
+            "engine-reduced",
+            "note",
+            first.message,
+            gradient=first.gradient,
+            explanation="torch's engine sums it to the right value",
+            suggestion=first.suggestion,
+        )
+        return replace(engine, findings=(*engine.findings, note))
+    if raw.result.verdict == "pass" and engine.result.verdict == "fail":
+        findings = [replace(f, case="through the engine", message=f"{f.message}, through the engine") for f in engine.findings]
+        return replace(engine, findings=tuple(findings))
+    return raw
+
+
+def deliverable(gradients: Sequence[torch.Tensor | None] | None) -> bool:
+    """Whether the engine delivered anything to compare."""
+    return gradients is not None and any(gradient is not None for gradient in gradients)

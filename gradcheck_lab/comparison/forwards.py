@@ -1,0 +1,47 @@
+"""The forward of the hand-written side, compared with that of the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.comparison.findings import number
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
+
+
+def forward_mismatch(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle) -> Finding | None:
+    """The finding for a forward that is not the reference's; None where they agree within rounding."""
+    if len(outputs) != len(truth.outputs):
+        return _mismatch(f"forward has {len(outputs)} outputs and the reference {len(truth.outputs)}", "")
+    for k, (mine, wide) in enumerate(zip(outputs, truth.outputs, strict=True)):
+        what = "output" if len(outputs) == 1 else f"output {k}"
+        if not isinstance(mine, torch.Tensor) or not isinstance(wide, torch.Tensor) or not is_differentiable(mine):
+            continue
+        if mine.shape != wide.shape:
+            return _mismatch(f"{what} has shape {tuple(mine.shape)}, that of the reference {tuple(wide.shape)}", "")
+        roundings = 8 if torch.finfo(mine.dtype).bits == 16 else 64
+        found = judge(mine, wide.detach(), mine.dtype, roundings=roundings)
+        if not found.passed:
+            simulated = [each.outputs[k].detach() for each in oracle.references("simulated", mine.dtype)]
+            found = judge(mine, wide.detach(), mine.dtype, simulated, roundings=roundings)
+        if not found.passed and found.worst_index is not None:
+            at = found.worst_index
+            values = f"forward {number(mine[at])!r}, reference {number(wide[at])!r}"
+            return _mismatch(f"{what} differs from the reference's", f"first seen at {list(at)}: {values}")
+    return None
+
+
+def _mismatch(message: str, where: str) -> Finding:
+    return Finding(
+        "forward-mismatch",
+        "error",
+        message,
+        explanation="the forward is another function than the reference, so their gradients cannot be compared",
+        suggestion="make the two forwards agree first",
+        where=where,
+    )

@@ -1,0 +1,227 @@
+"""Comparison of one gradient: structure first (kind, shape, dtype, device), then numbers by the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.comparison.budget import Judgement, judge
+from gradcheck_lab.comparison.findings import convention, dtype_problem, number, outside_kinks, show, wrong_finding
+from gradcheck_lab.comparison.slot import Slot
+from gradcheck_lab.diagnosis import Evidence, Explanation, explain
+from gradcheck_lab.model.findings import Finding, GradientResult
+from gradcheck_lab.oracles.autograd.subgradients import Interval
+
+# what is left where terms of ordinary size cancel; beyond it no noise explains an error
+_NOISE = 1e-6
+References = Callable[[str], list[torch.Tensor]]
+Intervals = Callable[[Callable[[Interval], torch.Tensor]], Iterable[Interval]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The compared gradient and the findings that it gave."""
+
+    result: GradientResult
+    findings: tuple[Finding, ...] = ()
+    sensitivity: float | None = None
+
+
+def compare_gradient(
+    slot: Slot,
+    actual: Any,
+    truth: torch.Tensor | None,
+    references: References,
+    evidence: Callable[[torch.Tensor, torch.Tensor], Evidence],
+    intervals: Intervals = lambda doubtful: (),
+) -> Comparison:
+    """Compare one gradient with the truth, a float64 tensor, None for zero.
+
+    `references(level)` gives further sound gradients when the cheap bounds do not settle it ("native", then
+    "simulated"); `intervals` the subgradients at a kink, ever better known; `evidence` what the diagnosis may look at.
+    """
+    expected = truth if truth is not None else _zero(slot)
+    warnings: list[Finding] = []
+    if actual is None:
+        if not bool(expected.any()):
+            return Comparison(_result(slot, "pass", elements=expected.numel()))
+        return _missing(slot, expected)
+    if not isinstance(actual, torch.Tensor):
+        kind = type(actual).__name__
+        explanation = Explanation("wrong-shape", f"a {kind} came back", f"return a tensor of shape {slot.shape}")
+        return _broken(slot, f"is a {kind}, expected a tensor", explanation)
+    actual = actual.detach() if actual.layout == torch.strided else actual.detach().to_dense()
+    if tuple(actual.shape) != slot.shape:
+        found = explain(evidence(actual, expected))
+        return _broken(slot, f"has shape {tuple(actual.shape)}, expected {slot.shape}", found)
+    if actual.device != slot.device:
+        found = Explanation("wrong-dtype", "it lives on another device than its input", f"move it with .to({slot.device})")
+        return _broken(slot, f"is on {actual.device}, its input on {slot.device}", found)
+    if actual.dtype != slot.dtype:
+        problem = dtype_problem(slot, actual.dtype)
+        if problem.severity == "error":
+            return Comparison(_result(slot, "fail", elements=actual.numel()), (problem,))
+        warnings.append(problem)
+    return _numbers(slot, actual, expected.to(actual.device), references, evidence, intervals, warnings)
+
+
+def _numbers(
+    slot: Slot,
+    actual: torch.Tensor,
+    expected: torch.Tensor,
+    references: References,
+    evidence: Callable[[torch.Tensor, torch.Tensor], Evidence],
+    intervals: Intervals,
+    findings: list[Finding],
+) -> Comparison:
+    first = judge(actual, expected, slot.dtype, slack=slot.slack, whole=False)
+    used: list[torch.Tensor] = []
+
+    def doubtful(kinks: Interval) -> torch.Tensor:
+        forgiving = torch.where(kinks.admits(actual.to(kinks.low)), actual.to(expected.dtype), expected)
+        return (actual - forgiving).abs() > 1e-3 * forgiving.abs()
+
+    # no rounding is that large: a kink would explain it, and a few points beside it tell
+    for kinks in intervals(doubtful) if _gross(first, expected) else ():
+        if not bool((kinks.kink | kinks.alone).any()):
+            break
+        admitted, again = _forgiven(slot, actual, expected, kinks, used)
+        if again.passed:
+            return _conventional(slot, again, actual, expected, admitted, findings)
+    found, level, used = settle(slot, actual, expected, references, first)
+    if not found.passed and found.rule != "finite":
+        last: tuple[Interval, torch.Tensor, Judgement] | None = None
+        for kinks in intervals(doubtful):
+            admitted, again = _forgiven(slot, actual, expected, kinks, used)
+            if again.passed:
+                return _conventional(slot, again, actual, expected, admitted, findings)
+            last = kinks, admitted, again
+            if not bool((kinks.kink | kinks.alone).any()):
+                break
+        if last is not None:
+            kinks, admitted, again = last
+            if bool(admitted.any()):
+                found, expected = again, torch.where(admitted, actual.to(expected.dtype), expected)
+            outside = outside_kinks(slot, actual, kinks, found)
+            if outside is not None:
+                return Comparison(result_of(slot, found, actual, expected, "fail"), (*findings, outside))
+    if found.elements and found.unjudged == found.elements and found.passed:
+        reason = f"the reference for {slot.label} is not finite in any element"
+        return Comparison(replace(result_of(slot, found, actual, expected, "inconclusive"), reason=reason), tuple(findings))
+    result = replace(result_of(slot, found, actual, expected, "pass" if found.passed else "fail"), settled_by=level)
+    if not found.passed:
+        explanation = explain(evidence(actual, expected))
+        findings += [wrong_finding(slot, result, found, each, actual) for each in (explanation, *explanation.also)]
+    return Comparison(result, tuple(findings), found.sensitivity)
+
+
+def _gross(found: Judgement, expected: torch.Tensor) -> bool:
+    """Whether a gradient is off by more than ill-conditioning makes of rounding, as a rule."""
+    if found.passed or found.rule == "finite":
+        return False
+    return found.max_abs_error > 1e-3 * float(torch.nan_to_num(expected.abs()).max())
+
+
+def _forgiven(
+    slot: Slot, actual: torch.Tensor, expected: torch.Tensor, kinks: Interval, used: list[torch.Tensor]
+) -> tuple[torch.Tensor, Judgement]:
+    """Which elements are subgradients at a kink, and the judgement of the others."""
+    admitted = kinks.admits(actual.to(kinks.low))
+    forgiving = torch.where(admitted, actual.to(expected.dtype), expected)
+    references = [torch.where(admitted, forgiving, r) for r in used]
+    return admitted, judge(actual, forgiving, slot.dtype, references, slack=slot.slack)
+
+
+def _conventional(
+    slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, admitted: torch.Tensor, findings: list[Finding]
+) -> Comparison:
+    result = replace(result_of(slot, found, actual, expected, "pass"), settled_by="subgradient")
+    return Comparison(result, (*findings, convention(slot, int(admitted.sum()))), found.sensitivity)
+
+
+def settle(
+    slot: Slot, actual: torch.Tensor, expected: torch.Tensor, references: References, first: Judgement | None = None
+) -> tuple[Judgement, str, list[torch.Tensor]]:
+    """Judge by ever dearer budgets until the gradient passes; returns the last judgement, its level and references."""
+    used: list[torch.Tensor] = []
+    dtype, slack = slot.dtype, slot.slack
+    found, level = first or judge(actual, expected, dtype, slack=slack, whole=False), "rounding"
+    for level_name in ("native", "simulated", "torn"):
+        if found.passed or found.rule == "finite":
+            break
+        if level_name == "torn" and found.max_abs_error > _NOISE:
+            break
+        more = [r.to(expected.device) for r in references(level_name) if r.shape == expected.shape]
+        if more:
+            used += more
+            found, level = judge(actual, expected, dtype, used, slack=slack, whole=False), level_name
+    return found if found.passed else judge(actual, expected, dtype, used, slack=slack), level, used
+
+
+def result_of(slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, verdict: Any) -> GradientResult:
+    at = found.worst_index
+    return GradientResult(
+        name=slot.name,
+        label=slot.label,
+        shape=slot.shape,
+        dtype=str(slot.dtype).removeprefix("torch."),
+        verdict=verdict,
+        max_abs_error=found.max_abs_error,
+        max_rel_error=found.max_rel_error,
+        worst_index=at,
+        actual=None if at is None else number(actual[at]),
+        expected=None if at is None else number(expected[at]),
+        allowed=found.allowed,
+        budget_used=found.budget_used,
+        wrong_elements=found.wrong_elements,
+        elements=found.elements,
+        rule=found.rule,
+        op=slot.op,
+    )
+
+
+def _result(slot: Slot, verdict: Any, elements: int = 0) -> GradientResult:
+    return GradientResult(
+        slot.name,
+        slot.label,
+        slot.shape,
+        str(slot.dtype).removeprefix("torch."),
+        verdict,
+        elements=elements,
+        op=slot.op,
+    )
+
+
+def _missing(slot: Slot, expected: torch.Tensor) -> Comparison:
+    index = tuple(int(k) for k in torch.nonzero(expected)[0])
+    finding = Finding(
+        cause="missing-gradient",
+        severity="error",
+        message=f"gradient of {slot.label} is missing",
+        gradient=slot.name,
+        explanation=f"{slot.label} receives no gradient, and {slot.reference} gives {show(number(expected[index]))}",
+        suggestion=f"return the gradient of {slot.name!r} instead of None",
+        op=slot.op,
+    )
+    return Comparison(_result(slot, "fail", expected.numel()), (finding,))
+
+
+def _broken(slot: Slot, what: str, explanation: Explanation) -> Comparison:
+    finding = Finding(
+        cause=explanation.cause,
+        severity="error",
+        message=f"gradient of {slot.label} {what}",
+        gradient=slot.name,
+        explanation=explanation.sentence,
+        suggestion=explanation.suggestion,
+        op=slot.op,
+    )
+    return Comparison(_result(slot, "fail"), (finding,))
+
+
+def _zero(slot: Slot) -> torch.Tensor:
+    wide = torch.complex128 if slot.dtype.is_complex else torch.float64
+    return torch.zeros((), dtype=wide, device=slot.device).expand(slot.shape)

@@ -1,0 +1,78 @@
+"""The hand-written rule of one op call, run alone on the oracle's own values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import Case, copy_inputs
+from gradcheck_lab.comparison.entries import compare_returned
+from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import user_traceback, wrong_count
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
+from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.op import adapt_op
+from gradcheck_lab.subjects.subject import Call, Key
+
+_COPIED = 1 << 20
+
+
+def isolated(
+    call: Call, number: int, truth: Pass, case: Case, evaluations: dict[str, int]
+) -> tuple[list[Comparison], list[Finding]]:
+    """Run one call's hand-written rule on the oracle's own values and upstream, and compare it with its own share."""
+    label = call_label(call)
+    inputs, outputs = detached(call.inputs), detached(call.outputs)
+    upstream = tuple(_upstream(truth, number, j, output) for j, output in enumerate(outputs))
+    subject = adapt_op(call.op, inputs, dict(call.options))
+    assert subject is not None
+    local = Case(inputs, call.options, upstream, case.seed, case.label)
+    oracle = AutogradOracle(subject, local, evaluations)
+    try:
+        returned = run_rule(replace(call, inputs=inputs, outputs=outputs), upstream)
+    except Exception as error:
+        first = str(error).strip().splitlines()
+        return [], [
+            Finding(
+                "raises",
+                "error",
+                f"backward of {label} raised {type(error).__name__}",
+                explanation=first[0] if first else type(error).__name__,
+                suggestion="look at the backward's traceback below",
+                op=label,
+                traceback=user_traceback(error),
+            )
+        ]
+    count = len(as_tuple(returned))
+    if count != len(inputs):
+        return [], [wrong_count(count, len(inputs), label)]
+    named = {"output": outputs[0]} if len(outputs) == 1 else {f"output {j}": o for j, o in enumerate(outputs)}
+    return compare_returned(subject, returned, oracle, truth, named, label, shares=number), []
+
+
+def run_rule(call: Call, upstream: Sequence[torch.Tensor]) -> Any:
+    """Run a call's hand-written rule on its tensors, copied where that costs nothing; returns what it returns."""
+    parts = [tuple(upstream), call.inputs, call.outputs]
+    if sum(v.numel() for part in parts for v in part if isinstance(v, torch.Tensor)) <= _COPIED:
+        parts = [copy_inputs(part) for part in parts]
+    with torch.no_grad():
+        return call.backward(*parts)
+
+
+def detached(values: Sequence[Any]) -> tuple[Any, ...]:
+    """The tensors apart from their graph, sharing their storage; other values as they are."""
+    return tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in values)
+
+
+def call_label(call: Call) -> str:
+    """`relu (A1)`: the op, and the variable that its result was assigned to."""
+    return f"{call.op.name} ({', '.join(call.names)})" if call.names else call.op.name
+
+
+def _upstream(truth: Pass, call: int, output: int, like: Any) -> torch.Tensor:
+    grad = truth.gradients.get(Key("value", call, output))
+    return torch.zeros_like(like) if grad is None else grad

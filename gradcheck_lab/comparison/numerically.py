@@ -1,0 +1,187 @@
+"""Gradients held against the numeric oracle: element by element where they are small, else along random directions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.comparison.budget import Judgement
+from gradcheck_lab.comparison.findings import number, show, worst_line
+from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, result_of
+from gradcheck_lab.comparison.slot import Slot
+from gradcheck_lab.diagnosis import Evidence
+from gradcheck_lab.model.findings import Finding, GradientResult
+from gradcheck_lab.oracles.numeric.oracle import NumericOracle
+from gradcheck_lab.subjects.subject import Subject
+
+_SMALL = 8
+_WHOLE = 256
+_USEFUL = 1e-4
+
+
+def compare_numerically(
+    subject: Subject, inputs: Sequence[Any], entries: Mapping[int, Any], oracle: NumericOracle
+) -> list[Comparison]:
+    """Compare what a backward returned, by input index, with numeric derivatives of the forward.
+
+    An estimate whose error bound is too wide to tell right from wrong makes its gradient inconclusive.
+    """
+    found = []
+    for index, actual in entries.items():
+        value = inputs[index]
+        slot = Slot(
+            subject.names[index], subject.labels[index], tuple(value.shape), value.dtype, value.device, reference=oracle.method
+        )
+        structured = _structure(slot, actual)
+        if structured is not None:
+            found.append(structured)
+        elif value.numel() <= _SMALL:
+            found.append(_elementwise(slot, index, actual, oracle, subject, inputs))
+        else:
+            found.append(_along_directions(slot, index, actual, oracle, subject, inputs))
+    return found
+
+
+def _structure(slot: Slot, actual: Any) -> Comparison | None:
+    """The comparison of a gradient that is no tensor of its input's shape and dtype; None where it is, or is None."""
+    if actual is None:
+        return None
+    blank = torch.zeros((), dtype=torch.float64, device=slot.device).expand(slot.shape)
+    if isinstance(actual, torch.Tensor) and tuple(actual.shape) == slot.shape and actual.dtype == slot.dtype:
+        return None
+    compared = compare_gradient(slot, actual, blank, lambda level: [], lambda a, e: Evidence(slot.name, a, e, slot.dtype))
+    return compared if compared.result.verdict == "fail" and compared.findings[-1].measured is None else None
+
+
+def _elementwise(
+    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any]
+) -> Comparison:
+    estimate = oracle.gradient(index)
+    assert estimate.value is not None
+    expected, notes, outside = _kinks(slot, index, actual, estimate.value, oracle)
+    slot = replace(slot, slack=estimate.error)
+    tensors = {name: v for name, v in zip(subject.names, inputs, strict=True) if isinstance(v, torch.Tensor)}
+
+    def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:
+        given = oracle.problem
+        return Evidence(
+            slot.name,
+            found.detach(),
+            wanted,
+            slot.dtype,
+            tensors,
+            upstream=given.grad_outputs,
+            precision=estimate.error,
+            options=given.options,
+        )
+
+    compared = compare_gradient(slot, actual, expected, lambda level: [], evidence)
+    if outside is not None:
+        return Comparison(replace(compared.result, verdict="fail"), (*notes, outside))
+    if compared.result.verdict == "pass":
+        scale = float(torch.nan_to_num(expected).abs().max()) if expected.numel() else 0.0
+        if estimate.error > _USEFUL * max(scale, 1e-12) and scale > 0:
+            reason = f"the error bound of the {oracle.method}, {estimate.error:.1e}, is too wide to judge {slot.label}"
+            return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
+    return _sensitive(replace(compared, findings=(*notes, *compared.findings)), slot, oracle)
+
+
+def _sensitive(compared: Comparison, slot: Slot, oracle: NumericOracle) -> Comparison:
+    """Inconclusive where a gradient passed that would have passed whatever it was."""
+    if compared.result.verdict != "pass" or compared.sensitivity is None or compared.sensitivity < 1:
+        return compared
+    reason = f"the {oracle.method} is too coarse to judge {slot.label}: an error as large as the gradient would pass"
+    return replace(compared, result=replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
+
+
+def _kinks(
+    slot: Slot, index: int, actual: Any, value: torch.Tensor, oracle: NumericOracle
+) -> tuple[torch.Tensor, list[Finding], Finding | None]:
+    """Fill in the elements without a derivative: with the gradient itself where the one-sided derivatives admit it."""
+    notes: list[Finding] = []
+    expected, outside = value.clone(), None
+    missing = torch.nonzero(torch.isnan(value.reshape(-1))).reshape(-1).tolist() if not value.is_complex() else []
+    for element in missing:
+        low, high = sorted(oracle.one_sided(index, element))
+        mine = 0.0 if actual is None else float(number(actual.reshape(-1)[element]).real)
+        if math.isnan(low) or math.isnan(high):
+            cause, text = "discontinuous", "jumps or is not finite beside"
+        elif low - 1e-6 * abs(low) <= mine <= high + 1e-6 * abs(high):
+            expected.reshape(-1)[element] = mine
+            cause, text = "convention", "has a kink at"
+        else:
+            outside = Finding(
+                "outside-subdifferential",
+                "error",
+                f"gradient of {slot.label} is outside the one-sided derivatives at flat index {element}",
+                gradient=slot.name,
+                explanation=f"they are {show(low)} and {show(high)} there, and backward gives {show(mine)}",
+                suggestion="return a value between the one-sided derivatives",
+            )
+            continue
+        if not any(note.cause == cause for note in notes):
+            notes.append(Finding(cause, "note", f"the forward {text} an element of {slot.label}", gradient=slot.name))
+    return expected, notes, outside
+
+
+def _along_directions(
+    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any]
+) -> Comparison:
+    gradient = torch.zeros(slot.shape, dtype=slot.dtype, device=slot.device) if actual is None else actual.detach()
+    if not bool(torch.isfinite(gradient).all()):
+        blank = torch.zeros(slot.shape, dtype=torch.float64, device=slot.device)
+        return compare_gradient(slot, actual, blank, lambda level: [], lambda a, e: Evidence(slot.name, a, e, slot.dtype))
+    disagreements = oracle.check_directions({index: gradient})
+    if gradient.numel() <= _WHOLE and (disagreements or index in oracle.unseen):
+        return _elementwise(slot, index, actual, oracle, subject, inputs)
+    if not disagreements:
+        result = _passed(slot, gradient)
+        if index in oracle.unseen:
+            reason = f"{oracle.unseen[index]}, so {slot.label} was not judged there; pass reference="
+            return Comparison(replace(result, verdict="inconclusive", reason=reason))
+        return _sensitive(Comparison(result, sensitivity=oracle.sensitivity.get(index)), slot, oracle)
+    return _located(slot, index, gradient, oracle)
+
+
+def _passed(slot: Slot, gradient: torch.Tensor) -> GradientResult:
+    judgement = Judgement(True, "element", 0.0, 0.0, None, 0.0, 0.0, 0, gradient.numel(), 0, None)
+    return replace(result_of(slot, judgement, gradient, gradient, "pass"), settled_by="directions")
+
+
+def _located(slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle) -> Comparison:
+    found = oracle.locate(index, gradient)
+    result = replace(_passed(slot, gradient), verdict="fail", rule="direction")
+    where, many = "", "in some elements"
+    if found:
+        position, mine, value, error = max(found, key=lambda each: abs(each[1] - each[2]))
+        place = tuple(int(k) for k in torch.unravel_index(torch.tensor(position), slot.shape))
+        size = abs(mine - value)
+        result = replace(
+            result,
+            worst_index=place,
+            actual=mine,
+            expected=value,
+            allowed=error,
+            max_abs_error=size,
+            max_rel_error=size / abs(value) if value else math.inf,
+            budget_used=size / error if error else math.inf,
+            wrong_elements=len(found),
+        )
+        where = worst_line(result, slot.reference)
+        many = f"in at least {len(found)} of {gradient.numel()} elements"
+    finding = Finding(
+        "wrong-value",
+        "error",
+        f"gradient of {slot.label} is wrong {many}",
+        gradient=slot.name,
+        explanation="a directional derivative of the forward contradicts it",
+        suggestion="derive the rule again for the worst element, or check a smaller input",
+        where=where,
+        measured=result.max_abs_error,
+        allowed=result.allowed,
+    )
+    return Comparison(result, (finding,))

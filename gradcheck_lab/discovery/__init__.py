@@ -1,0 +1,1 @@
+"""What a module holds that can be checked, and what describes its inputs."""

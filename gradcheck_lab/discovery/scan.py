@@ -1,0 +1,67 @@
+"""A whole module scanned: everything in it that has a hand-written backward, checked where its inputs are described."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import sys
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch._library.custom_ops import CustomOpDef
+
+from gradcheck_lab.discovery.description import DESCRIPTION
+from gradcheck_lab.rules.layer import Layer
+from gradcheck_lab.rules.op import Op
+
+
+def names_of(module: ModuleType) -> list[str]:
+    """The names of what to check: each object once, and no class that has an instance beside it."""
+    described = list(getattr(module, DESCRIPTION, {}))
+    imported = _imported(module)
+    found = {
+        name: value
+        for name, value in vars(module).items()
+        if name in described or (not name.startswith("__") and _is_candidate(value) and _is_own(name, value, module, imported))
+    }
+    instances = {type(value) for value in found.values()}
+    seen: set[int] = set()
+    names = []
+    for name, value in found.items():
+        if id(value) not in seen and not (isinstance(value, type) and value in instances):
+            names.append(name)
+        seen.add(id(value))
+    return names + [name for name in described if not hasattr(module, name)]
+
+
+def _is_candidate(value: Any) -> bool:
+    if isinstance(value, (Op, Layer, torch.nn.Module, CustomOpDef)):
+        return True
+    if isinstance(value, type) and issubclass(value, (torch.autograd.Function, torch.nn.Module)):
+        return True
+    kind = value if isinstance(value, type) else type(value)
+    return callable(getattr(kind, "forward", None)) and callable(getattr(kind, "backward", None))
+
+
+def _is_own(name: str, value: Any, module: ModuleType, imported: set[str]) -> bool:
+    if isinstance(value, type):
+        return value.__module__ == module.__name__
+    return name not in imported
+
+
+def _imported(module: ModuleType) -> set[str]:
+    """The names that import statements bind in the module; empty where its source is not to be had."""
+    try:
+        tree = ast.parse(inspect.getsource(module))
+    except (OSError, TypeError, SyntaxError):
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+            if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+                source = importlib.util.resolve_name("." * node.level + (node.module or ""), module.__package__)
+                names |= set(vars(sys.modules[source]))
+    return names

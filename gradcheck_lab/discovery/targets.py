@@ -1,0 +1,111 @@
+"""What the command line names: `pkg.module:name` with specs and options, checked on a drawn call."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import os
+import pkgutil
+import shlex
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from gradcheck_lab.errors import InvalidArgument
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+class NoSpecs(InvalidArgument):
+    """Nothing describes the inputs of a target."""
+
+
+def locate(target: str) -> Any:
+    """Import `pkg.module:name`, from the current directory too.
+
+    Raises `InvalidArgument` for another form, a module that does not import, and a module or name that is not
+    there; the message names what is.
+    """
+    module_name, colon, name = target.partition(":")
+    if not (module_name and colon and name):
+        raise InvalidArgument(f"{target!r} names nothing to check; write it as pkg.module:name")
+    module = import_module(module_name)
+    if not hasattr(module, name):
+        near = difflib.get_close_matches(name, public(module), 3)
+        what = f"did you mean {' or '.join(near)}?" if near else f"it has {listed(public(module))}"
+        raise InvalidArgument(f"the module {module_name!r} has no {name!r}; {what}")
+    return getattr(module, name)
+
+
+def read_option(text: str) -> tuple[str, Any]:
+    """Read "key=value"; a value that is no Python literal is a string.
+
+    >>> read_option("p=2"), read_option("reduction=sum")
+    (('p', 2), ('reduction', 'sum'))
+    """
+    key, equals, value = text.partition("=")
+    if not (key.isidentifier() and equals):
+        raise InvalidArgument(f"the option {text!r} cannot be read; write it as key=value")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+def check_command(
+    target: str, written: Sequence[str], seed: int, dtype: str, options: Sequence[str], allow: Sequence[str], order: int
+) -> str:
+    words = ["gradcheck-lab", "check", target, "--seed", str(seed)]
+    words += ["--dtype", dtype] if dtype != "float64" else []
+    words += ["--order", str(order)] if order != 1 else []
+    for flag, values in (("--spec", written), ("--option", options), ("--allow", allow)):
+        words += [word for value in values for word in (flag, value)]
+    return shlex.join(words)
+
+
+def import_module(name: str) -> ModuleType:
+    """Import a module, from the current directory too.
+
+    Raises `InvalidArgument` where it is not there or raises; the message names what is.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name
+        if missing is None or not f"{name}.".startswith(f"{missing}."):
+            raise InvalidArgument(f"importing {name!r} raised ModuleNotFoundError: {error}") from error
+    except Exception as error:
+        raise InvalidArgument(f"importing {name!r} raised {type(error).__name__}: {error}") from error
+    parent = missing.rpartition(".")[0]
+    where, paths = (f"{parent!r}", _paths(parent)) if parent else ("the current directory", [os.getcwd()])
+    names = [module.name for module in pkgutil.iter_modules(paths)]
+    raise InvalidArgument(f"there is no module {missing!r}; {where} has {listed(names)}")
+
+
+def _paths(package: str) -> list[str]:
+    return list(getattr(importlib.import_module(package), "__path__", []))
+
+
+def public(module: ModuleType) -> list[str]:
+    """The names that a module offers."""
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    names = getattr(module, "__all__", None) or [name for name in own if not name.startswith("_")]
+    return list(names)
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """The first of `names` in alphabetic order, as messages show them."""
+    shown = sorted(names)[:most]
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*shown, *more]) or "nothing to check"

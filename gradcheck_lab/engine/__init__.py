@@ -1,0 +1,1 @@
+"""The manual engine: `Variable`, which walks hand-written rules without autograd."""

@@ -1,0 +1,56 @@
+"""Python's operators by our own ops, for Variables and for tensors that a program is recorded on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gradcheck_lab.rules.op import Op
+
+# torch's name of an operator, on either side -> (our op, whether its operands come reversed)
+OPERATORS: dict[str, tuple[str, bool]] = {
+    "add": ("add", False),
+    "__radd__": ("add", True),
+    "sub": ("sub", False),
+    "__rsub__": ("sub", True),
+    "rsub": ("sub", True),
+    "mul": ("mul", False),
+    "__rmul__": ("mul", True),
+    "div": ("div", False),
+    "true_divide": ("div", False),
+    "__rdiv__": ("div", True),
+    "__rtruediv__": ("div", True),
+    "pow": ("pow", False),
+    "__rpow__": ("pow", True),
+    "matmul": ("matmul", False),
+    "__rmatmul__": ("matmul", True),
+    "neg": ("neg", False),
+}
+
+
+def operator(name: str, operands: tuple[Any, ...]) -> Any:
+    """Apply the op behind an operator; plain numbers become tensors of the other operand's dtype and device."""
+    from gradcheck_lab import ops
+
+    op_name, reversed_ = OPERATORS[name]
+    if reversed_:
+        operands = operands[::-1]
+    like = next(value for value in operands if hasattr(value, "dtype"))
+    inputs = tuple(
+        torch.tensor(value, dtype=like.dtype, device=like.device) if isinstance(value, (int, float)) else value
+        for value in operands
+    )
+    return getattr(ops, op_name)(*inputs)
+
+
+def raw_function(name: str) -> str:
+    """The message for a torch function that was applied to a Variable."""
+    from gradcheck_lab import ops
+
+    fix = (
+        f"use gradcheck_lab.ops.{name}"
+        if isinstance(getattr(ops, name, None), Op)
+        else f"write it as an op: gl.Op(forward, backward, name={name!r})"
+    )
+    return f"torch's {name} was applied to a Variable, which runs hand-written ops only; {fix}"

@@ -1,0 +1,262 @@
+"""`Variable`: the manual engine, define-by-run, that walks hand-written rules. No autograd on this side."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+
+from gradcheck_lab.engine.operators import OPERATORS, operator, raw_function
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.rules.naming import assigned_names
+from gradcheck_lab.rules.op import Op, as_tuple
+
+_clock = itertools.count()
+_tape: ContextVar[list[Node] | None] = ContextVar("tape", default=None)
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One recorded call of an op; `index` grows with time, so decreasing order is reverse topological."""
+
+    op: Op
+    inputs: tuple[Any, ...]
+    options: dict[str, Any]
+    outputs: tuple[Variable, ...]
+    several: bool
+    names: tuple[str, ...]
+    index: int = field(default_factory=lambda: next(_clock))
+
+    def backward(self, grad_outputs: tuple[torch.Tensor, ...]) -> tuple[Any, ...]:
+        """Run the hand-written rule on tensors; one gradient per input."""
+        outputs = tuple(variable.data for variable in self.outputs)
+        grads = self.op.backward(
+            grad_outputs if self.several else grad_outputs[0],
+            outputs if self.several else outputs[0],
+            *(unwrap(value) for value in self.inputs),
+            **self.options,
+        )
+        return as_tuple(grads)
+
+
+class _RawMethod(InvalidArgument, AttributeError):
+    """A tensor method called on a Variable; an AttributeError too, so that `hasattr` says no."""
+
+
+class Variable:
+    """A tensor that remembers which op made it.
+
+    `Variable(tensor)` is a leaf; ops and operators (`+ - * / ** @`, negation) make the others. `v.backward(grad_output)`
+    walks the hand-written rules in reverse topological order and adds to `.grad` of every Variable on the way;
+    `grad_output` has the shape of `v` and may be left out when `v` has one element. A number becomes a float64 tensor.
+
+    Raises `InvalidArgument` when a raw torch function is applied to it, when `grad_output` is missing or has another shape,
+    and when an op on the way has no backward.
+
+    >>> x = Variable(3.0)
+    >>> y = x * x + x
+    >>> y.backward()
+    >>> x.grad
+    tensor(7., dtype=torch.float64)
+    """
+
+    __slots__ = ("data", "grad", "name", "node")
+    __array_ufunc__ = None
+
+    def __init__(self, data: torch.Tensor | float, name: str | None = None) -> None:
+        if isinstance(data, (int, float)) and not isinstance(data, bool):
+            data = torch.tensor(float(data), dtype=torch.float64)
+        if not isinstance(data, torch.Tensor):
+            raise InvalidArgument(
+                f"a Variable holds a tensor or a number and a {type(data).__name__} was given; "
+                "pass Variable(torch.as_tensor(data))"
+            )
+        self.data = data.detach()
+        self.grad: torch.Tensor | None = None
+        self.name = name
+        self.node: Node | None = None
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.data.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.data.device
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.data.size() if dim is None else self.data.size(dim)
+
+    def numel(self) -> int:
+        return self.data.numel()
+
+    def item(self) -> float:
+        return float(self.data.item())
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        return f"<Variable{name} {self.data!r}>"
+
+    def backward(self, grad_output: torch.Tensor | None = None) -> None:
+        """Add this Variable's gradient to `.grad` of every Variable that it was made from, and its own."""
+        if grad_output is None:
+            if self.data.numel() != 1:
+                raise InvalidArgument(
+                    f"backward of a Variable of shape {tuple(self.shape)} needs grad_output of that shape; "
+                    "only a single element has a default, 1"
+                )
+            grad_output = torch.ones_like(self.data)
+        if tuple(grad_output.shape) != tuple(self.shape):
+            raise InvalidArgument(
+                f"grad_output has shape {tuple(grad_output.shape)} and the Variable has {tuple(self.shape)}; "
+                "pass one of the same shape"
+            )
+        backward((self,), (grad_output,))
+
+    @staticmethod
+    def __apply_op__(op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        return apply(op, inputs, options)
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", str(func))
+        if name in OPERATORS and not kwargs:
+            return operator(name, args)
+        raise InvalidArgument(raw_function(name))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(torch.Tensor, name):
+            raise AttributeError(f"'Variable' has no attribute {name!r}")
+        raise _RawMethod(raw_function(name))
+
+    def __add__(self, other: Any) -> Variable:
+        return cast("Variable", operator("add", (self, other)))
+
+    def __radd__(self, other: Any) -> Variable:
+        return cast("Variable", operator("add", (other, self)))
+
+    def __sub__(self, other: Any) -> Variable:
+        return cast("Variable", operator("sub", (self, other)))
+
+    def __rsub__(self, other: Any) -> Variable:
+        return cast("Variable", operator("sub", (other, self)))
+
+    def __mul__(self, other: Any) -> Variable:
+        return cast("Variable", operator("mul", (self, other)))
+
+    def __rmul__(self, other: Any) -> Variable:
+        return cast("Variable", operator("mul", (other, self)))
+
+    def __truediv__(self, other: Any) -> Variable:
+        return cast("Variable", operator("div", (self, other)))
+
+    def __rtruediv__(self, other: Any) -> Variable:
+        return cast("Variable", operator("div", (other, self)))
+
+    def __matmul__(self, other: Any) -> Variable:
+        return cast("Variable", operator("matmul", (self, other)))
+
+    def __rmatmul__(self, other: Any) -> Variable:
+        return cast("Variable", operator("matmul", (other, self)))
+
+    def __pow__(self, other: Any) -> Variable:
+        return cast("Variable", operator("pow", (self, other)))
+
+    def __rpow__(self, other: Any) -> Variable:
+        return cast("Variable", operator("pow", (other, self)))
+
+    def __neg__(self) -> Variable:
+        return cast("Variable", operator("neg", (self,)))
+
+
+def unwrap(value: Any) -> Any:
+    """The tensor of a Variable; anything else as it is."""
+    return value.data if isinstance(value, Variable) else value
+
+
+@contextmanager
+def record() -> Iterator[list[Node]]:
+    """Collect every op call on Variables within the block, in order."""
+    tape: list[Node] = []
+    token = _tape.set(tape)
+    try:
+        yield tape
+    finally:
+        _tape.reset(token)
+
+
+def apply(op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Run an op's forward on the tensors of `inputs` and record the call; returns a Variable or a tuple of them."""
+    tensors = tuple(unwrap(value) for value in inputs)
+    op.validate(tensors, options)
+    with torch.no_grad():
+        output = op.forward(*tensors, **options)
+    several = isinstance(output, (tuple, list))
+    outputs = tuple(Variable(value) for value in as_tuple(output))
+    tape = _tape.get()
+    node = Node(op, inputs, options, outputs, several, assigned_names() if tape is not None else ())
+    for variable in outputs:
+        variable.node = node
+    if tape is not None:
+        tape.append(node)
+    return outputs if several else outputs[0]
+
+
+def backward(roots: tuple[Variable, ...], grad_outputs: tuple[torch.Tensor, ...]) -> None:
+    """Walk the rules in reverse topological order from several roots at once; adds to `.grad` on the way."""
+    reached: dict[Variable, torch.Tensor] = {}
+    for root, grad_output in zip(roots, grad_outputs, strict=True):
+        _accumulate(reached, root, grad_output)
+    heap = [(-variable.node.index, variable.node) for variable in reached if variable.node is not None]
+    heap = list({index: (index, node) for index, node in heap}.values())
+    heapq.heapify(heap)
+    queued = {index for index, _ in heap}
+    with torch.no_grad():
+        while heap:
+            _, node = heapq.heappop(heap)
+            upstream = tuple(
+                reached[variable] if variable in reached else torch.zeros_like(variable.data) for variable in node.outputs
+            )
+            for value, grad in zip(node.inputs, _counted(node, node.backward(upstream)), strict=True):
+                if not isinstance(value, Variable) or grad is None:
+                    continue
+                _accumulate(reached, value, grad)
+                source = value.node
+                if source is not None and -source.index not in queued:
+                    queued.add(-source.index)
+                    heapq.heappush(heap, (-source.index, source))
+    for variable, grad in reached.items():
+        variable.grad = grad if variable.grad is None else variable.grad + grad
+
+
+def _accumulate(reached: dict[Variable, torch.Tensor], variable: Variable, grad: torch.Tensor) -> None:
+    known = reached.get(variable)
+    reached[variable] = grad if known is None else known + grad
+
+
+def _counted(node: Node, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(grads) != len(node.inputs):
+        raise InvalidArgument(
+            f"the backward of {node.op.name} returned {len(grads)} gradients for {len(node.inputs)} inputs; "
+            "return one per input, None where not differentiable"
+        )
+    return grads

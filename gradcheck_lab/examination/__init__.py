@@ -1,0 +1,1 @@
+"""One case examined: the hand-written side run, an oracle chosen, and the two compared."""

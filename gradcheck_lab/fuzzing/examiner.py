@@ -1,0 +1,231 @@
+"""One drawn call, examined: whether it shows a wrong gradient, and the report that says so."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+
+from gradcheck_lab.calls.case import Case, copy_inputs
+from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.calls.recipe import CallRecipe
+from gradcheck_lab.calls.stress import EQUAL
+from gradcheck_lab.check import check
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.examination.pipeline import Examination
+from gradcheck_lab.model.findings import Finding, verdict_of
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.derived_calls import Trial, attempt
+from gradcheck_lab.probes.values import steady, tie_mass
+from gradcheck_lab.report import Report
+from gradcheck_lab.rules.op import Op
+from gradcheck_lab.subjects import adapt
+from gradcheck_lab.subjects.reference import with_reference
+from gradcheck_lab.subjects.subject import Subject
+
+Outcome = Literal["sound", "refused", "wrong"]
+# true whatever the derivative does next to the values
+_STRUCTURAL = frozenset(
+    "raises gradient-count missing-gradient missing-broadcast-sum wrong-shape wrong-dtype outside-subdifferential".split()
+)
+_GROSS = 1e5  # times what is allowed
+_LARGE = 200  # elements of an ordinary call
+_REFUSALS = ("NotImplementedError", "LinAlgError", "InvalidArgument")
+
+
+@dataclass
+class Examiner:
+    """Examines drawn calls of one object; the counts grow as it goes.
+
+    `numeric` is set as soon as a call tells whether numbers have to decide where autograd cannot follow. `refusals` are
+    what the forward said to calls that it does not take, `remarks` what is worth saying of calls that are no failure,
+    `accepted` the largest ordinary call so far that it takes. `excused` are gradients whose mistake is allowed: on a call of
+    one element the same mistake need not be told by its cause.
+    """
+
+    op: Any
+    reference: Any = None
+    order: int = 1
+    allow: Collection[str] = ()
+    device: str = "cpu"
+    evaluations: dict[str, int] = field(default_factory=lambda: {"forward": 0, "backward": 0})
+    numeric: bool | None = None
+    compared: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
+    remarks: dict[str, Finding] = field(default_factory=dict)
+    accepted: CallRecipe | None = None
+    excused: frozenset[tuple[str | None, str | None]] = frozenset()
+    _subjects: dict[tuple[Any, ...], Subject] = field(default_factory=dict)
+
+    def outcome(self, call: CallRecipe) -> Outcome:
+        """Examine one call, and count it."""
+        case = call.build(device=self.device)
+        trial = self._attempt(case)
+        if trial is None:
+            self._note_refusal(case)
+            return "refused"
+        self.compared += 1
+        if call.plain and (self.accepted is None or self.accepted.elements < call.elements <= _LARGE):
+            self.accepted = call
+        return "wrong" if self._errors(call, case, trial, confirm=True) else "sound"
+
+    def is_wrong(self, call: CallRecipe) -> bool:
+        """Whether a call shows a wrong gradient, by autograd alone; nothing is counted but evaluations."""
+        case = call.build(device=self.device)
+        trial = self._attempt(case)
+        return trial is not None and bool(self._errors(call, case, trial))
+
+    def report(self, call: CallRecipe) -> Report:
+        """The full report of one call, compared only; what no single element shows is added to it."""
+        case = call.build(device=self.device)
+        report = self._check(case, order=self.order)
+        trial = self._attempt(case) if call.generic else None
+        mass = () if trial is None else self._mass(trial)
+        if mass and report.verdict != "fail":
+            findings = (*report.findings, *mass)
+            report = replace(report, findings=findings, verdict=verdict_of(report.gradients, findings, report.reasons))
+        return report
+
+    def _check(self, case: Case, order: int = 1) -> Report:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return check(
+                self.op, *case.inputs, options=case.options, reference=self.reference, order=order, probes=(),
+                allow=self.allow, seed=case.seed,
+            )  # fmt: skip
+
+    def _attempt(self, case: Case) -> Trial | None:
+        try:
+            subject = self._subject(case)
+        except InvalidArgument:
+            return None
+        base = Examination(
+            subject, replace(case, inputs=subject.inputs), self.evaluations, has_reference=self.reference is not None
+        )
+        base.plain = subject  # a base that is not run: each drawn call stands for itself
+        context = Context(base)
+        found = attempt(context, base.case, numeric=bool(self.numeric))
+        if self.numeric is None and found is None:
+            found = attempt(context, base.case, numeric=True)
+            self.numeric = True if found is not None else None
+        elif self.numeric is None:
+            self.numeric = False
+        return found
+
+    def _subject(self, case: Case) -> Subject:
+        """The adapted object with the inputs of the case; that of an op serves all its calls alike."""
+        if not isinstance(self.op, Op):
+            return self._adapted(case)
+        if self.op.refuses:
+            self.op.validate(case.inputs, dict(case.options))
+        key = (len(case.inputs), *case.options.items())
+        if key not in self._subjects:
+            self._subjects[key] = self._adapted(case)
+        return replace(self._subjects[key], inputs=case.inputs)
+
+    def _adapted(self, case: Case) -> Subject:
+        subject = adapt(self.op, case.inputs, dict(case.options))
+        return subject if self.reference is None else with_reference(subject, self.reference)
+
+    def _errors(self, call: CallRecipe, case: Case, trial: Trial, confirm: bool = False) -> list[Finding]:
+        found = [f for f in trial.problems if f.cause not in self.allow and (f.op, f.gradient) not in self.excused]
+        if found and not self._steady(trial):
+            found = [f for f in found if f.cause in _STRUCTURAL]
+        parameters = len(trial.inputs) > len(call.tensors)
+        found = [f for f in found if not self._is_refusal(call, f) and not (parameters and self._is_stretched(call, f))]
+        if found and not self._is_wrong_when_wide(call, found):
+            found = []
+        if found and confirm and not self._fails(case):
+            found = []
+        if not found and call.generic and trial.examination.findings:
+            found = [f for f in self._mass(trial) if f.cause not in self.allow]
+        if not found and self.order == 2 and call.plain and not call.empty:
+            found = list(self._check(case, order=2).findings) if self._fails(case, order=2) else []
+        return found
+
+    def _is_wrong_when_wide(self, call: CallRecipe, found: list[Finding]) -> bool:
+        """Whether a narrow call is wrong in float64 too, where its forward runs in that, or grossly wrong.
+
+        Where a gradient nearly cancels, a narrow one is all rounding; what is wrong in narrow dtypes alone is for the probes.
+        """
+        wide = call.widened()
+        if wide is call or any(f.cause in _STRUCTURAL for f in found):
+            return True
+        trial = self._attempt(wide.build(device=self.device))
+        if trial is None or trial.problems:
+            return True
+        return any(f.measured is not None and f.allowed is not None and f.measured > _GROSS * f.allowed for f in found)
+
+    def _fails(self, case: Case, order: int = 1) -> bool:
+        """Whether the whole check says so too, which lets numbers guard autograd."""
+        try:
+            return self._check(case, order).verdict == "fail"
+        except InvalidArgument:
+            return False
+
+    def _steady(self, trial: Trial) -> bool:
+        try:
+            return steady(trial)
+        except Exception:  # no autograd pass, as where numbers decide: they have bounds of their own
+            return True
+
+    def _mass(self, trial: Trial) -> tuple[Finding, ...]:
+        base = Examination(trial.examination.subject, trial.case, self.evaluations)
+        base.plain = base.subject
+        try:
+            return tie_mass(Context(base), trial, (EQUAL,))
+        except Exception:  # no autograd pass to tell the derivative along all tied values
+            return ()
+
+    def _is_refusal(self, call: CallRecipe, finding: Finding) -> bool:
+        """Whether a backward that raises says no on purpose, or to a call without elements: worth a remark."""
+        if finding.cause != "raises":
+            return False
+        meant = any(name in finding.message for name in _REFUSALS)
+        if meant or call.empty:
+            remark = replace(finding, severity="note" if meant else "warning", case=described(call))
+            self.remarks.setdefault(finding.message, remark)
+        return meant or call.empty
+
+    def _is_stretched(self, call: CallRecipe, finding: Finding) -> bool:
+        """Whether a size of 1 broadcast against a parameter, whose sizes are fixed and no letter of the specs: a remark."""
+        stretched = finding.cause in ("missing-broadcast-sum", "wrong-shape") and any(1 in t.shape for t in call.tensors)
+        if stretched:
+            self.remarks.setdefault(finding.message, replace(finding, severity="note", case=described(call)))
+        return stretched
+
+    def _note_refusal(self, case: Case) -> None:
+        """Count why the forward does not take a call; looked for as long as the reasons are few."""
+        if sum(self.refusals.values()) >= 8:
+            return
+        try:
+            subject = self._adapted(case)
+            seed_all(case.seed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                outputs = subject.forward(copy_inputs(subject.inputs), case.options)
+            finite = all(bool(torch.isfinite(o).all()) for o in outputs if isinstance(o, torch.Tensor))
+            reason = "its oracle takes no such call" if finite else "its output is not finite"
+        except Exception as error:
+            first = (str(error).strip().splitlines() or ["no message"])[0]
+            reason = f"{type(error).__name__}: {first}"
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+
+def described(call: CallRecipe, names: Collection[str] = ()) -> str:
+    """The shapes, dtypes and options of a call, and what is special about its values and layouts, in one line."""
+    named = list(names) or [f"input {index}" for index in range(len(call.tensors))]
+    parts = []
+    for name, tensor in zip(named, call.tensors, strict=True):
+        special = [tensor.profile] if tensor.profile != "ordinary" and tensor.values is None else []
+        special += [tensor.layout] if tensor.layout != "contiguous" else []
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        parts.append(f"{name}: {dtype}{list(tensor.shape)}{' ' if special else ''}{', '.join(special)}")
+    return ", ".join([*parts, *_options(call.options)])
+
+
+def _options(options: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={value!r}" for name, value in options.items()]

@@ -1,0 +1,76 @@
+"""The reports of several objects together: a scanned module, a fuzzed module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gradcheck_lab.model.findings import ReportData, Verdict
+
+WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "pass")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What was found in a module: a report for each object that could be checked, the reason for each that could not."""
+
+    module: str
+    reports: dict[str, ReportData]
+    skipped: dict[str, str]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the verdicts; inconclusive where nothing was checked."""
+        found = [report.verdict for report in self.reports.values()]
+        return next((verdict for verdict in WORST_FIRST if verdict in found), "inconclusive")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scan as JSON-safe data."""
+        return {
+            "module": self.module,
+            "verdict": self.verdict,
+            "reports": {name: report.to_dict() for name, report in self.reports.items()},
+            "skipped": self.skipped,
+        }
+
+
+@dataclass
+class Fuzzed:
+    """What a run found: a report for each object, why others could not be fuzzed, and whether it was cut short."""
+
+    target: str
+    reports: dict[str, ReportData] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the verdicts; inconclusive where nothing was examined, or not to its end."""
+        found = [report.verdict for report in self.reports.values()]
+        if self.interrupted or not found:
+            found.append("inconclusive")
+        return next(verdict for verdict in WORST_FIRST if verdict in found)
+
+    @property
+    def examples(self) -> int:
+        """How many drawn calls were examined."""
+        return sum(report.examples for report in self.reports.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as JSON-safe data."""
+        return {
+            "target": self.target,
+            "verdict": self.verdict,
+            "examples": self.examples,
+            "reports": {name: report.to_dict() for name, report in self.reports.items()},
+            "skipped": self.skipped,
+        }
+
+    def take(self, name: str, report: ReportData) -> None:
+        """Add the report of one job; of several on one object the worst is kept, and the examples add up."""
+        known = self.reports.get(name)
+        if known is None:
+            self.reports[name] = report
+            return
+        worst, other = sorted((known, report), key=lambda each: WORST_FIRST.index(each.verdict))
+        self.reports[name] = replace(worst, examples=worst.examples + other.examples)

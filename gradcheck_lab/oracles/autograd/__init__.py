@@ -1,0 +1,1 @@
+"""The autograd oracle: passes over the same forward, and what they say at kinks and under rounding."""

@@ -1,0 +1,55 @@
+"""Whether a forward leaves autograd on its way: it detaches, reads a number out, or switches gradients off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.subjects.own_bodies import Place, place
+from gradcheck_lab.subjects.subject import Subject
+
+_LEAVES = frozenset("detach detach_ item tolist numpy __array__ set_grad_enabled _set_grad_enabled".split())
+
+
+def leaves_autograd(subject: Subject, case: Case, evaluations: dict[str, int]) -> Place | None:
+    """Where the forward leaves autograd, in one more run of it; None where it does not.
+
+    In a "body" that is hand-written, or only "around" those, in code that torch differentiates as it stands.
+    """
+    if subject.trace is None:
+        return "body"
+    inputs = tuple(v.detach().requires_grad_() if is_differentiable(v) else v for v in case.inputs)
+    seed_all(case.seed)
+    evaluations["forward"] += 1
+    watch = _Watch()
+    try:
+        with torch.enable_grad(), watch:
+            subject.trace(inputs, case.options, frozenset())
+    except Exception:  # it runs without the watch: whatever it does under it, it is not plain torch
+        return "body"
+    by_torch = subject.kind in ("module", "function") and subject.user is None
+    if not by_torch and "around" in watch.left:
+        return "body"
+    return "body" if "body" in watch.left else "around" if "around" in watch.left else None
+
+
+class _Watch(TorchFunctionMode):
+    """Notices calls by which a forward leaves autograd: in the body of a hand-written rule, or around these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: set[Place] = set()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        owner = getattr(getattr(func, "__self__", None), "__name__", "")
+        if name in _LEAVES or (name == "__get__" and owner == "data"):
+            self.left.add(place())
+        return func(*args, **(kwargs or {}))

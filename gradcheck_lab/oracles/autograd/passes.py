@@ -1,0 +1,199 @@
+"""The autograd oracle: the same forward with `requires_grad` on every leaf, its gradient taken at every intermediate."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
+from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.diagnosis.evidence import PartialGradient
+from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
+from gradcheck_lab.oracles.estimate import Estimate
+from gradcheck_lab.subjects.subject import Call, Key, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One forward and backward under autograd; `gradients` by key, None where nothing flows, `calls` of a program's ops.
+
+    `cut` are hand-written rules within it that no gradient reaches.
+    """
+
+    inputs: tuple[Any, ...]
+    upstream: tuple[torch.Tensor, ...]
+    outputs: tuple[Any, ...]
+    gradients: dict[Key, torch.Tensor | None]
+    calls: tuple[Call, ...]
+    tracked: bool
+    cut: tuple[str, ...] = ()
+
+    def estimate(self, key: Key, dtype: torch.dtype) -> Estimate:
+        """The gradient at `key` with the rounding level of `dtype`, in which this pass was run."""
+        return Estimate(self.gradients.get(key), unit_roundoff(dtype), f"autograd in {str(dtype)[6:]}")
+
+
+class AutogradOracle:
+    """Runs the forward of `subject` on `case` under autograd, in any dtype, with or without simulated rounding."""
+
+    def __init__(self, subject: Subject, case: Case, evaluations: dict[str, int]) -> None:
+        self.subject, self.case, self.evaluations = subject, case, evaluations
+        self.coarse = 0.0
+        self.copies = False  # set where the subject's code writes to what it is given
+        self.nearby: dict[Any, dict[Key, torch.Tensor | None]] = {}  # gradients at points beside the case, by their moves
+        self._passes: dict[str, Pass | None] = {}
+
+    def truth(self) -> Pass:
+        """The float64 (complex128) pass on the inputs as they are."""
+        found = self._passes.get("truth")
+        if found is None:
+            found = self._passes["truth"] = self._widest()
+        return found
+
+    def _widest(self) -> Pass:
+        """In float64, or in the inputs' own dtype where the forward takes no other: `coarse` is then their rounding."""
+        try:
+            return self.run(torch.float64)
+        except Exception:
+            dtypes = {value.dtype for value in self.case.inputs if is_differentiable(value)}
+            if all(torch.finfo(dtype).bits == 64 for dtype in dtypes):
+                raise
+            found = self.run(None)
+            self.coarse = max(unit_roundoff(dtype) for dtype in dtypes)
+            return replace(found, gradients={key: _wide(value) for key, value in found.gradients.items()})
+
+    def assume(self, truth: Pass) -> None:
+        """Take a pass that another run already made as the truth."""
+        self._passes["truth"] = truth
+
+    def references(self, level: str, dtype: torch.dtype, times: int = 1) -> list[Pass]:
+        """Passes that a sound implementation in `dtype` could have produced: `native` runs, or `simulated` rounding, which is
+        `torn` where equal values need not be rounded alike, as terms that cancel in one formula are not in another;
+        `times` makes the simulated rounding coarser.
+        """
+        if level == "native":
+            found = [self._try("native", None)]
+            if torch.finfo(dtype).bits == 16:
+                found.append(self._try("float32", torch.float32))
+        else:
+            torn = level == "torn"
+            name = f"{level} {dtype} {times}"
+            found = [self._try(f"{name} {salt}", torch.float64, dtype, salt, torn, times) for salt in (1, 2)]
+        return [each for each in found if each is not None]
+
+    def run(
+        self,
+        dtype: torch.dtype | None,
+        rounding: SimulatedRounding | None = None,
+        case: Case | None = None,
+        substitute: frozenset[int] = frozenset(),
+        nudged: TorchDispatchMode | None = None,
+    ) -> Pass:
+        """Run forward and backward in `dtype` (None: as the inputs are), on `case` instead of the oracle's when given.
+
+        The calls numbered in `substitute` keep their hand-written backward; the forward alone runs under `nudged`. Raises what
+        the forward raises.
+        """
+        case = case or self.case
+        assert case.grad_outputs is not None
+        given = copy_inputs(case.inputs) if self.copies else case.inputs
+        inputs = tuple(_leaf(value, dtype) for value in given)
+        seed_all(case.seed)
+        self.evaluations["forward"] += 1
+        with torch.enable_grad(), rounding or nullcontext():
+            assert self.subject.trace is not None
+            with nudged or nullcontext():
+                trace = self.subject.trace(inputs, case.options, substitute)
+            roots, upstream, everything = [], [], []
+            for output, grad_output in zip(trace.outputs, case.grad_outputs, strict=True):
+                matched = grad_output.to(output) if isinstance(output, torch.Tensor) else grad_output
+                everything.append(matched)
+                if isinstance(output, torch.Tensor) and output.requires_grad:
+                    roots.append(output)
+                    upstream.append(matched)
+            wanted = _wanted(inputs, trace.calls)
+            grads: tuple[torch.Tensor | None, ...] = (None,) * len(wanted)
+            if roots and wanted:
+                grads = torch.autograd.grad(roots, list(wanted.values()), upstream, allow_unused=True)
+        found = dict(zip(wanted, grads, strict=True))
+        return Pass(inputs, tuple(everything), trace.outputs, found, trace.calls, bool(roots), trace.cut)
+
+    def paths(self, index: int) -> list[PartialGradient]:
+        """The gradients of an input with some uses left out of a value that is used several times, in float64."""
+        from gradcheck_lab.oracles.autograd.partial_gradients import incomplete_gradients
+
+        case = self.case
+        assert case.grad_outputs is not None
+        assert self.subject.trace is not None
+        wide = torch.float64 if not self.coarse else None
+        inputs = tuple(_leaf(value, wide) for value in copy_inputs(case.inputs))
+        seed_all(case.seed)
+        self.evaluations["forward"] += 1
+        with torch.enable_grad():
+            outputs = self.subject.trace(inputs, case.options, frozenset()).outputs
+            pairs = [
+                (o, g.to(o)) for o, g in zip(outputs, case.grad_outputs, strict=True)
+                if isinstance(o, torch.Tensor) and o.requires_grad
+            ]  # fmt: skip
+            roots, upstream = [o for o, _ in pairs], [g for _, g in pairs]
+            return list(incomplete_gradients(roots, upstream, inputs[index])) if pairs else []
+
+    def _try(
+        self,
+        name: str,
+        dtype: torch.dtype | None,
+        simulate: torch.dtype | None = None,
+        salt: int = 0,
+        torn: bool = False,
+        times: int = 1,
+    ) -> Pass | None:
+        if name not in self._passes:
+            case, rounding = self.case, None
+            if simulate is not None:
+                u = 4 * times * unit_roundoff(simulate)  # two samples stand for every sound order of operations
+                rounding = SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16, torn=torn, modulus=True)
+                assert case.grad_outputs is not None
+                case = replace(
+                    case,
+                    inputs=tuple(_perturbed(value, u, salt, torn) for value in case.inputs),
+                    grad_outputs=tuple(_perturbed(value, u, salt, torn) for value in case.grad_outputs),
+                )
+            try:
+                self._passes[name] = self.run(dtype, rounding, case)
+            except Exception:  # a kernel that does not exist in this dtype is no reference, and no finding
+                self._passes[name] = None
+        return self._passes[name]
+
+
+def _wide(value: torch.Tensor | None) -> torch.Tensor | None:
+    return None if value is None else value.to(torch.complex128 if value.is_complex() else torch.float64)
+
+
+def _wanted(inputs: tuple[Any, ...], calls: tuple[Call, ...]) -> dict[Key, torch.Tensor]:
+    wanted = {Key("input", i): v for i, v in enumerate(inputs) if isinstance(v, torch.Tensor) and v.requires_grad}
+    for k, call in enumerate(calls):
+        for role, values in (("value", call.outputs), ("share", call.inputs)):
+            for j, value in enumerate(values):
+                if isinstance(value, torch.Tensor) and value.requires_grad:
+                    wanted[Key(role, k, j)] = value
+    return wanted
+
+
+def _leaf(value: Any, dtype: torch.dtype | None) -> Any:
+    if not is_differentiable(value):
+        return value
+    if dtype is not None:
+        value = value.to(dtype.to_complex() if value.is_complex() else dtype)
+    return value.detach().requires_grad_()
+
+
+def _perturbed(value: Any, u: float, salt: int, torn: bool) -> Any:
+    if not is_differentiable(value):
+        return value
+    wide = torch.complex128 if value.is_complex() else torch.float64
+    return perturb(value.detach().to(wide), u, salt, torn, modulus=True)

@@ -1,0 +1,75 @@
+"""The oracle run once more on a changed call, for what a diagnosis wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from gradcheck_lab.diagnosis.evidence import PartialGradient
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle
+from gradcheck_lab.subjects.subject import Key
+
+_LARGEST = 1 << 20
+
+
+class Reruns:
+    """What the oracle can still say about the gradient of one input; an explanation is never worth a crash."""
+
+    def __init__(self, oracle: AutogradOracle, index: int) -> None:
+        self.oracle, self.index = oracle, index
+
+    def paths(self) -> list[PartialGradient]:
+        """The gradients without some uses of a value that is used several times."""
+        try:
+            return self.oracle.paths(self.index) if self._cheap() else []
+        except Exception:  # the graph does not take hooks
+            return []
+
+    def unreduced(self) -> torch.Tensor | None:
+        """The gradient of the input as it would be had the user broadcast it to the first output's shape before the call."""
+        case = self.oracle.case
+        value, like = case.inputs[self.index], self.oracle.truth().outputs[0]
+        if not self._cheap() or not isinstance(like, torch.Tensor):
+            return None
+        inputs = list(case.inputs)
+        try:
+            inputs[self.index] = value.detach().expand(like.shape).clone()
+            found = self.oracle.run(torch.float64, case=replace(case, inputs=tuple(inputs)))
+        except Exception:  # the forward takes no such input
+            return None
+        same = isinstance(found.outputs[0], torch.Tensor) and found.outputs[0].shape == like.shape
+        if not same or not torch.allclose(found.outputs[0], like, rtol=1e-9, atol=1e-12):
+            return None
+        return found.gradients.get(Key("input", self.index))
+
+    def conjugated(self) -> torch.Tensor | None:
+        """The conjugate of the gradient for the conjugate of grad_output: J^T g where the gradient is J^H g."""
+        case = self.oracle.case
+        if not self._cheap() or case.grad_outputs is None:
+            return None
+        try:
+            turned = tuple(g.conj().resolve_conj() for g in case.grad_outputs)
+            found = self.oracle.run(torch.float64, case=replace(case, grad_outputs=turned)).gradients
+        except Exception:  # nothing to add to the comparison
+            return None
+        gradient = found.get(Key("input", self.index))
+        return None if gradient is None else gradient.conj().resolve_conj()
+
+    def reversed(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """For each axis, from the end, the flipped gradient for the flipped grad_output: what walks that axis backwards."""
+        case = self.oracle.case
+        upstream = case.grad_outputs or ()
+        ndim = min([case.inputs[self.index].ndim, *(g.ndim for g in upstream)])
+        for axis in range(-1, -1 - ndim, -1) if self._cheap() else ():
+            try:
+                found = self.oracle.run(torch.float64, case=replace(case, grad_outputs=tuple(g.flip(axis) for g in upstream)))
+            except Exception:  # nothing to add to the comparison
+                return
+            gradient = found.gradients.get(Key("input", self.index))
+            if gradient is not None:
+                yield axis, gradient.flip(axis)
+
+    def _cheap(self) -> bool:
+        return sum(v.numel() for v in self.oracle.case.inputs if isinstance(v, torch.Tensor)) <= _LARGEST

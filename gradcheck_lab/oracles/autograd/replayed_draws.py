@@ -1,0 +1,110 @@
+"""The random tensors of one forward, handed out again on other runs of it, in whatever dtype those are.
+
+Seeding alone is not enough: with one seed `rand_like` draws other numbers in float64 than in float32, so a float64 run of
+a float32 dropout would drop other elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradcheck_lab.calls.case import Case, copy_inputs
+from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.subjects.subject import Subject, Trace
+
+
+class Draws:
+    """What a forward drew, in order; `record` while it runs first, `replay` around every later run.
+
+    A later run that draws otherwise (another count, other shapes) draws for itself.
+
+    >>> draws = Draws()
+    >>> with draws.record():
+    ...     first = torch.rand(3, dtype=torch.float32)
+    >>> with draws.replay():
+    ...     again = torch.rand(3, dtype=torch.float64)
+    >>> torch.equal(first.double(), again)
+    True
+    """
+
+    def __init__(self) -> None:
+        self.drawn: list[torch.Tensor] = []
+
+    @contextmanager
+    def record(self) -> Iterator[None]:
+        """Keep every random tensor that torch draws in the block."""
+        self.drawn.clear()
+        with _Mode(self._keep):
+            yield
+
+    @contextmanager
+    def replay(self) -> Iterator[None]:
+        """Hand out the kept tensors, in order, in place of every random tensor that torch draws in the block."""
+        remaining = iter(self.drawn)
+        with _Mode(lambda function, args, kwargs: _handed(next(remaining, None), function, args, kwargs)):
+            yield
+
+    def _keep(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = function(*args, **kwargs)
+        # of a fused dropout, the mask; of everything else, the one result
+        self.drawn.append((result[-1] if isinstance(result, (tuple, list)) else result).detach().clone())
+        return result
+
+
+def replayed(subject: Subject, case: Case) -> Subject:
+    """The subject whose forwards all draw what one forward on `case`, run here, draws."""
+    draws = Draws()
+    seed_all(case.seed)
+    with draws.record():
+        subject.forward(copy_inputs(case.inputs), case.options)
+
+    def forward(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        with draws.replay():
+            return subject.forward(inputs, options)
+
+    def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
+        assert subject.trace is not None
+        with draws.replay():
+            return subject.trace(inputs, options, substitute)
+
+    return replace(subject, forward=forward, trace=trace if subject.trace is not None else None)
+
+
+def generator_states() -> list[torch.Tensor]:
+    """The states of torch's global generators: unequal before and after a forward that draws."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else ())]
+
+
+class _Mode(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
+
+    def __init__(self, draw: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.draw = draw
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **(kwargs or {}))
+        return self.draw(func, args, kwargs or {})
+
+
+def _handed(kept: torch.Tensor | None, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    result = function(*args, **kwargs)
+    drawn = result[-1] if isinstance(result, (tuple, list)) else result
+    if kept is None or kept.shape != drawn.shape:
+        return result
+    if function.overloadpacket is torch.ops.aten.native_dropout:
+        value, p = args[0], args[1]
+        return value * kept / (1 - p) if p < 1 else torch.zeros_like(value), kept
+    drawn.copy_(kept)
+    return result

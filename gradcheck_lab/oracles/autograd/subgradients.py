@@ -1,0 +1,230 @@
+"""What a gradient may be at a kink: autograd at points close by, on every side (Burke, Lewis and Overton, "A robust gradient
+sampling algorithm for nonsmooth, nonconvex optimization", SIAM J. Optim. 15, 2005).
+
+At a smooth point the gradients of nearby points agree ever better as the points come closer; at a kink they do not, and
+the interval between them is what a subgradient may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged, sizes
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
+from gradcheck_lab.subjects.subject import Key
+
+_RADIUS = {64: 1e-8, 32: 1e-6, 16: 1e-6}  # by the bits of the inputs, whose rounding moves a kink
+_CLOSER = 64
+_ALONE = 3
+_AIMED = 2
+_TURNS = 12
+_Point = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Elementwise bounds of the nearby gradients, and where they stay apart however close the points are.
+
+    `alone` is where they agree with one another and not with the gradient at the point itself: kinks of intermediates cancel
+    there, as those of clamp(x) and abs(x) do in softplus, and the conventions of their subgradients do not.
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    kink: torch.Tensor
+    alone: torch.Tensor
+
+    def admits(self, actual: torch.Tensor) -> torch.Tensor:
+        """Which elements of `actual` are subgradients at a kink, or the limit where autograd's value stands alone."""
+        width = self.high - self.low
+        slack = torch.where(self.alone, width + 1e-9 * self.high.abs(), 1e-3 * width)
+        return (self.kink | self.alone) & (actual >= self.low - slack) & (actual <= self.high + slack)
+
+
+class Subgradients:
+    """Gradients around the case of an oracle, sampled once and shared by all its gradients."""
+
+    def __init__(self, oracle: AutogradOracle) -> None:
+        self.oracle = oracle
+        bits = [torch.finfo(v.dtype).bits for v in oracle.case.inputs if is_differentiable(v)]
+        radius = _RADIUS[min(bits, default=64)]
+        self._radii = (radius, radius / _CLOSER)
+        upstream = [float(g.abs().max()) for g in oracle.case.grad_outputs or () if is_differentiable(g) and g.numel()]
+        self._rounding = 2.0**-44 * max(upstream, default=0.0)
+
+    def intervals(self, key: Key, doubtful: Callable[[Interval], torch.Tensor]) -> Iterator[Interval]:
+        """Ever better intervals for the gradient at `key`; none where the forward cannot be run beside the case, or is complex.
+
+        From two points on opposite sides; from more, since where several kinks meet in one element a convention takes the same
+        side of all of them, as moving one input alone does, or any; then from points aimed at the elements that are
+        `doubtful` by an interval, and from ramps at whose turns each of many tied values has every rank once; at last from
+        intermediates moved in the inputs' place: conventions choose a side at each of them, and inputs close by need not
+        reach these sides together.
+        """
+        points = self._around(key, thorough=False)
+        if not points:
+            return
+        yield self._interval(key, points)
+        points = self._around(key, thorough=True)
+        yield self._interval(key, points)
+        for _ in range(_AIMED if key.role == "input" else 0):
+            points += self._aimed(key, doubtful(self._interval(key, points)))
+            yield self._interval(key, points)
+        points += self._within(key)
+        yield self._interval(key, points)
+        if key.role == "input":
+            yield self._interval(key, points + self._points(key, self._turns()))
+
+    def _interval(self, key: Key, points: Sequence[_Point]) -> Interval:
+        """What lies between the gradients at some points; a kink is where they stay apart as the points come closer."""
+        wide, narrow = (torch.stack([point[k] for point in points]) for k in (0, 1))
+        low, high = narrow.amin(0), narrow.amax(0)
+        width, closer = wide.amax(0) - wide.amin(0), high - low
+        scale = torch.maximum(low.abs(), high.abs())
+        kink = (closer > 0.25 * width) & (closer > 1e-9 * scale)
+        # rounding alone changes as much from far to close as from point to point
+        kink &= (wide - narrow).abs().amax(0) <= 0.5 * closer
+        # a kink beside a slope is what is left where the slope is continued to the point itself
+        settled = ((wide - narrow).abs() <= 1e-3 * torch.maximum(wide.abs(), narrow.abs())).all(0)
+        limits = narrow - (wide - narrow) / (_CLOSER - 1)
+        apart = limits.amax(0) - limits.amin(0)
+        kink |= settled & (apart > 0.25 * closer) & (apart > 1e-9 * scale)
+        here = self.oracle.truth().gradients.get(key)
+        alone = torch.zeros_like(kink)
+        if here is not None and here.shape == kink.shape and not here.is_complex():
+            off = torch.maximum(low - here, here - high)
+            size = torch.maximum(scale, here.abs())
+            alone = ~kink & (off > torch.clamp(1e-3 * size, min=self._rounding)) & (closer <= 1e-3 * size)
+        return Interval(low, high, kink, alone)
+
+    def _around(self, key: Key, thorough: bool) -> list[_Point]:
+        return self._points(key, self._moves(thorough))
+
+    def _points(self, key: Key, moves: Sequence[_Move]) -> list[_Point]:
+        found = []
+        for move in moves:
+            wide, narrow = (self._sample(radius, move).get(key) for radius in self._radii)
+            if wide is not None and narrow is not None and not wide.is_complex():
+                found.append((wide.nan_to_num(0, 0, 0), narrow.nan_to_num(0, 0, 0)))
+        return found
+
+    def _aimed(self, key: Key, doubtful: torch.Tensor) -> list[_Point]:
+        """Points at which the doubtful elements of the input win or lose against all that they tie with.
+
+        Of many tied values a few random points let few win; moving those that matter further than the others does.
+        """
+        found: list[_Point] = []
+        here = self.oracle.case.inputs[key.first].detach().double()
+        for sign in (1, -1):
+            cases = []
+            for radius in self._radii:
+                inputs = self._moved(radius, _Move(sign, "random"))
+                mine = inputs[key.first]
+                aimed = torch.where(doubtful, here + 4 * (mine - here), mine)
+                cases.append(tuple(aimed if i == key.first else v for i, v in enumerate(inputs)))
+            found += self._settled(key, [partial(self._at, inputs) for inputs in cases])
+        return found
+
+    def _within(self, key: Key) -> list[_Point]:
+        """Gradients with every intermediate value moved: all up, all down, or each by chance."""
+        found: list[_Point] = []
+        for sign, chance in ((1, False), (-1, False), (1, True), (-1, True)):
+            seed = self.oracle.case.seed if chance else None
+            found += self._settled(key, [partial(self._nudged, radius * sign, seed) for radius in self._radii])
+        return found
+
+    def _settled(self, key: Key, runs: Sequence[Callable[[], Pass]]) -> list[_Point]:
+        """The gradients of a point, far and close, but for elements that differ: another kink lies between."""
+        try:
+            wide, narrow = (run().gradients.get(key) for run in runs)
+        except Exception:  # outside the domain on this side
+            return []
+        here = self.oracle.truth().gradients.get(key)
+        if wide is None or narrow is None or here is None or not bool(torch.isfinite(wide + narrow).all()):
+            return []
+        same = (wide - narrow).abs() <= 1e-3 * torch.maximum(wide.abs(), narrow.abs())
+        return [(torch.where(same, wide, here), torch.where(same, narrow, here))]
+
+    def _at(self, inputs: tuple[Any, ...]) -> Pass:
+        return self.oracle.run(torch.float64, case=replace(self.oracle.case, inputs=inputs))
+
+    def _nudged(self, step: float, seed: int | None) -> Pass:
+        return self.oracle.run(torch.float64, nudged=Nudged(step, seed))
+
+    def _moves(self, thorough: bool) -> tuple[_Move, ...]:
+        if not thorough:
+            return _OPPOSITE
+        moving = [i for i, v in enumerate(self.oracle.case.inputs) if is_differentiable(v) and not v.is_complex()]
+        # of two inputs, moving one up is moving the other down
+        alone = [_Move(sign, alone=i) for i in moving[: min(_ALONE, len(moving) - 1)] for sign in (1, -1)]
+        patterns = [_Move(sign, pattern) for pattern in ("ramp", "random", "mixed") for sign in (1, -1)]
+        return (*_OPPOSITE, *alone, *(move for move in patterns if move not in _OPPOSITE))
+
+    def _turns(self) -> list[_Move]:
+        tensors = [v for v in self.oracle.case.inputs if is_differentiable(v) and not v.is_complex()]
+        length = min(_TURNS, max([2, *(n for v in tensors for n in v.shape)]))
+        return [_Move(1, "turn", turn=turn, length=length) for turn in range(length)]
+
+    def _moved(self, radius: float, move: _Move) -> tuple[Any, ...]:
+        generator = torch.Generator().manual_seed(self.oracle.case.seed + 1 + len(move.pattern))
+        given = self.oracle.case.inputs
+        return tuple(_beside(v, radius, move, i, generator) if move.alone in (None, i) else v for i, v in enumerate(given))
+
+    def _sample(self, radius: float, move: _Move) -> dict[Key, torch.Tensor | None]:
+        if (radius, move) not in self.oracle.nearby:
+            inputs = self._moved(radius, move)
+            try:
+                self.oracle.nearby[radius, move] = self._at(inputs).gradients
+            except Exception:  # outside the domain on this side: nothing to learn from there
+                self.oracle.nearby[radius, move] = {}
+        return self.oracle.nearby[radius, move]
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A small step of the inputs or of one `alone`, up or down.
+
+    The `pattern` is "ramp", ever shorter in memory order, so that of tied values the first wins going up and the last going
+    down, as in most conventions; "random" lengths; "mixed", some elements up and the others down; or "turn", a ramp of `length`
+    along every axis that is rolled by `turn`.
+    """
+
+    sign: int
+    pattern: str = "ramp"
+    alone: int | None = None
+    turn: int = 0
+    length: int = 0
+
+
+# not the same ramp both ways: the middle one of tied values has the same rank on either
+_OPPOSITE = (_Move(1), _Move(-1, "random"))
+
+
+def _beside(value: Any, radius: float, move: _Move, slot: int, generator: torch.Generator) -> Any:
+    if not is_differentiable(value) or value.is_complex():
+        return value
+    wide = value.detach().double()
+    if move.pattern == "ramp":  # steeper for each further input, so that equal values of two of them are apart
+        step = torch.linspace(1.5 + 0.2 * slot, 0.5, max(wide.numel(), 1), dtype=torch.float64)[: wide.numel()].reshape(
+            wide.shape
+        )
+        step = step + 0.05 * slot
+    elif move.pattern == "turn":
+        lines = [
+            torch.arange(n).reshape([-1 if k == axis else 1 for k in range(wide.ndim)]) for axis, n in enumerate(wide.shape)
+        ]
+        place = sum(lines, torch.zeros(wide.shape, dtype=torch.long)) + move.turn + slot * (move.length // 2)
+        step = (place % move.length).double() - (move.length - 1) / 2 + 0.1 * slot
+    else:
+        step = torch.rand(wide.shape, generator=generator, dtype=torch.float64) + 0.5
+        coins = torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1
+        step = step * coins if move.pattern == "mixed" else step
+    # one way is shorter, or an even function would look the same on both
+    step = step if move.sign > 0 else -0.7 * step
+    return wide + radius * sizes(wide) * step.to(wide.device)

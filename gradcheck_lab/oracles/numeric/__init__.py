@@ -1,0 +1,1 @@
+"""The numeric oracle: derivatives of a forward that autograd cannot follow, with an error bound."""

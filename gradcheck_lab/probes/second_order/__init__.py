@@ -1,0 +1,1 @@
+"""The derivative of the backward itself."""

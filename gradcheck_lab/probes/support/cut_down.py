@@ -1,0 +1,26 @@
+"""Large inputs cut down to a few rows, so that derived calls stay cheap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.dimensions import LARGEST_DERIVED, letters_of
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.derived_calls import blank, valid
+
+
+def cut_down(context: Context, given: tuple[Any, ...], largest: int, rows: int | None = None) -> tuple[Any, ...]:
+    """The inputs with no dimension over `largest`, and `rows` rows; as given, or empty when large, where that cannot be."""
+    letters = letters_of(given, context.base.subject.specs)
+    wanted = {name: min(size, largest) for name, size in letters.sizes.items()}
+    if rows is not None and letters.batch is not None:
+        wanted[letters.batch] = rows
+    if wanted == letters.sizes:
+        return given
+    inputs = letters.inputs(given, wanted, context.case.seed)
+    case = blank(context, inputs=inputs)
+    if valid(context, case) and not isinstance(context.record(case), Exception):
+        return inputs
+    return given if sum(v.numel() for v in given if isinstance(v, torch.Tensor)) <= LARGEST_DERIVED else ()

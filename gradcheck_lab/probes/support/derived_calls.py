@@ -1,0 +1,209 @@
+"""Calls derived from the user's: inputs of other shapes and values, with the structure of the given ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.randomness import draws_random
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
+
+if TYPE_CHECKING:
+    from gradcheck_lab.examination.pipeline import Examination
+
+# others answer for these, on the user's own call; a reference need not be meant for calls that the user did not make
+_ELSEWHERE = frozenset({"mutates-input", "mutates-grad-output", "disconnected", "forward-mismatch"})
+_LANES = frozenset({"low-precision", "wrong-dtype"})
+# a mistake that only some calls show is gross there: what is nearly within the budget is ill-conditioned
+_MARGIN = 10.0
+_HUGE = 1e20
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A derived case that the user's forward takes: its examination, and the errors that the user's call did not show."""
+
+    case: Case
+    examination: Examination
+    problems: tuple[Finding, ...]
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        return self.case.inputs
+
+    def index(self, finding: Finding) -> int | None:
+        """Which input a finding is about; None for an op within a program."""
+        names = self.examination.subject.names
+        return names.index(finding.gradient) if finding.gradient in names and not finding.op else None
+
+    def pair(self, finding: Finding) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """What the backward returned and the truth; None where they cannot be laid side by side."""
+        index = self.index(finding)
+        if index is None or index >= len(self.examination.returned):
+            return None
+        actual, truth = self.examination.returned[index], truth_of(self.examination, index)
+        if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape:
+            return None
+        return actual.detach(), truth
+
+
+def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = False) -> Trial | None:
+    """Examine a derived case; None where the forward does not take it, or gives values that are not finite.
+
+    `lane` is set where the case differs in its dtype, which then is what the problems are about; with `numeric` numbers decide
+    where autograd cannot, at a price that only a single call is worth.
+    """
+    subject = context.base.subject
+    judged = [i for i, v in enumerate(case.inputs) if is_differentiable(v) and i not in subject.constants | context.settled]
+    if not judged:
+        return None
+    case = replace(case, grad_outputs=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not valid(context, case):
+            return None
+        try:
+            found = context.examine(case, numeric, skip=context.settled)
+            fresh = _fresh(context, found, lane) if found is not None else ()
+        except Exception:  # the call is our idea: where the oracle cannot follow it, it shows nothing
+            return None
+        if found is None or any(f.cause == "raises" and f.message.startswith("forward") for f in found.findings):
+            return None
+        if fresh and not (_finite_forward(context, case) and _finite_inside(found)):
+            return None
+    return Trial(case, found, fresh) if found.comparisons or fresh else None
+
+
+def _fresh(context: Context, found: Examination, lane: bool) -> tuple[Finding, ...]:
+    """The errors that the user's own call did not show and that say something about the gradient."""
+    errors = [f for f in found.findings if f.severity == "error" and f.cause not in _ELSEWHERE]
+    if not errors:
+        return ()
+    known = _known(context)
+    narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in found.case.inputs)
+    if narrow and draws_random(found.case.seed):
+        return ()  # the float64 oracle drew other numbers
+    widened = any(
+        is_differentiable(v) and v.dtype != given.dtype for v, given in zip(found.case.inputs, context.case.inputs, strict=True)
+    )
+    dtype_only = _LANES if widened and not lane else frozenset()
+    return tuple(
+        f for f in errors
+        if (f.op, f.gradient) not in known
+        and f.cause not in dtype_only
+        and not (widened and not lane and f.cause == "raises" and "dtype" in f"{f.message} {f.explanation}")
+        and not marginal(found, f)
+        and not excused(found, f)
+    )  # fmt: skip
+
+
+def blank(context: Context, **changes: Any) -> Case:
+    """The base case without its upstream gradients, which are drawn anew to fit."""
+    return replace(context.case, **{"grad_outputs": None, **changes})
+
+
+def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
+    """The inputs in float32 where they have 16 bits: other sizes and values are judged where rounding hides nothing.
+
+    `widest` takes them to float64, which also saves a second run of an op's rule.
+    """
+    given = context.case.inputs
+    narrow = [torch.finfo(v.dtype).bits for v in given if is_differentiable(v) and not v.is_complex()]
+    goals = [torch.float64] if widest and context.base.subject.kind != "layer" and min(narrow, default=64) < 64 else []
+    goals += [torch.float32] if min(narrow, default=64) < 32 else []
+    for goal in goals:
+        wide = tuple(_widened(v, goal) for v in given)
+        if not isinstance(context.record(replace(context.case, inputs=wide)), Exception):
+            return wide
+    return given
+
+
+def _widened(value: Any, goal: torch.dtype) -> Any:
+    narrower = is_differentiable(value) and not value.is_complex() and torch.finfo(value.dtype).bits < torch.finfo(goal).bits
+    return value.to(goal) if narrower else value
+
+
+def shapes_text(context: Context, inputs: Sequence[Any], only: Sequence[int] | None = None) -> str:
+    """`x (4, 3), weight (5, 3)`."""
+    return ", ".join(
+        f"{context.name(i)} {tuple(v.shape)}"
+        for i, v in enumerate(inputs)
+        if isinstance(v, torch.Tensor) and (only is None or i in only)
+    )
+
+
+def valid(context: Context, case: Case) -> bool:
+    """Whether an op's own specs and validators let the case through."""
+    op = context.base.subject.op
+    if op is None:
+        return True
+    try:
+        op.validate(case.inputs, dict(case.options))
+    except InvalidArgument:
+        return False
+    except Exception:  # a validator that was not written for this is no reason to crash
+        return False
+    return True
+
+
+def _finite_inside(found: Examination) -> bool:
+    """Whether every intermediate of a program is finite: what an infinite one does to the ops after it is no op's mistake."""
+    calls = found.oracle.truth().calls if found.subject.kind == "program" else ()
+    values = [o for call in calls for o in call.outputs if is_differentiable(o)]
+    return all(bool(torch.isfinite(value.detach()).all()) for value in values)
+
+
+def _finite_forward(context: Context, case: Case) -> bool:
+    recording = context.record(case)
+    if isinstance(recording, Exception):
+        return False
+    # 1e30 is how losses say that something cannot be
+    return all(bool((o.abs() < _HUGE).all()) for o in recording.outputs if is_differentiable(o))
+
+
+def _known(context: Context) -> set[tuple[str | None, str | None]]:
+    known = {(f.op, f.gradient) for f in context.base.findings if f.severity == "error"}
+    return known | {(None, context.name(i)) for i in context.wrong}
+
+
+def already_wrong(context: Context, given: tuple[Any, ...]) -> set[tuple[str | None, str | None]]:
+    """The gradients that are wrong on these inputs without anything further being changed."""
+    if all(a is b for a, b in zip(given, context.case.inputs, strict=True)):
+        return set()
+    trial = attempt(context, blank(context, inputs=given))
+    return set() if trial is None else {(f.op, f.gradient) for f in trial.problems}
+
+
+def repeated_rows(trial: Trial, problem: Finding) -> str:
+    """Whether the wrong rows are only those that an integer input hits more than once; the sentence, with how often."""
+    pair = trial.pair(problem)
+    if pair is None or not pair[1].ndim:
+        return ""
+    wrong = ~((pair[0] - pair[1]).abs() <= 1e-6 * pair[1].abs().amax())
+    for value in trial.inputs:
+        if not holds_integers(value):
+            continue
+        hits = torch.bincount(value.reshape(-1).clamp(min=0).long().cpu())
+        for axis in range(wrong.ndim):
+            if wrong.shape[axis] < hits.numel():
+                continue
+            rows = wrong.movedim(axis, 0).reshape(wrong.shape[axis], -1).any(1).nonzero().reshape(-1).tolist()
+            if rows and all(row < hits.numel() and int(hits[row]) > 1 for row in rows):
+                row = rows[0]
+                return f"along axis {axis} only the rows hit more than once are wrong; row {row} is hit {int(hits[row])} times"
+    return ""
+
+
+def holds_integers(value: Any) -> bool:
+    """Whether an input holds several integers: indices, labels."""
+    if not isinstance(value, torch.Tensor) or is_differentiable(value) or value.dtype == torch.bool:
+        return False
+    return value.numel() > 1

@@ -1,0 +1,91 @@
+"""The upstream of every output counts, and a missing one counts as zero."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import torch
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.probes.support.context import Context, Run
+from gradcheck_lab.probes.support.repeats import ENGINE_KINDS, backward_given, compared, differing, is_zero, run_kept, snapshot
+
+_OUTPUTS = 4
+
+
+def each_output(context: Context, explained: Collection[int]) -> Iterator[Finding]:
+    """Send an upstream to one output at a time, zeros or nothing to the others."""
+    grads = context.case.grad_outputs or ()
+    active = [k for k, grad in enumerate(grads) if is_differentiable(grad)]
+    if len(active) < 2:
+        return
+    wrong = [i for i in compared(context) if i in context.wrong and i not in explained]
+    for k in active[:_OUTPUTS]:
+        alone = tuple(g if j == k else torch.zeros_like(g) for j, g in enumerate(grads))
+        gradients: tuple[object, ...] = ()
+        if wrong and context.analytic:
+            found = context.examine(context.vary(grad_outputs=alone))
+            if found is None:
+                continue
+            failed = {c.result.name for c in found.comparisons if c.result.verdict == "fail"}
+            gradients = snapshot(found.returned)
+            for i in wrong:
+                if context.name(i) in failed and len(gradients) > i and is_zero(gradients[i]):
+                    yield _dropped(context, i, k)
+        elif context.base.subject.kind in ENGINE_KINDS:
+            gradients = run_kept(context, context.vary(grad_outputs=alone)).gradients
+        if gradients and context.base.subject.kind in ENGINE_KINDS:
+            missing = _without_others(context, k)
+            if missing is not None and (finding := _misread(context, k, missing, gradients)) is not None:
+                yield finding
+                return
+
+
+def _without_others(context: Context, k: int) -> Run | None:
+    recording = context.record(context.case)
+    if isinstance(recording, Exception):
+        return None
+    grads = context.case.grad_outputs or ()
+    upstream = [g if j == k else None for j, g in enumerate(grads)]
+    return backward_given(context, recording, upstream, context.case.seed)[0]
+
+
+def _dropped(context: Context, index: int, k: int) -> Finding:
+    return Finding(
+        "output-gradient-dropped",
+        "error",
+        f"the upstream of output {k} does not reach the gradient of {context.label(index)}",
+        gradient=context.name(index),
+        explanation=f"it is zero when only output {k} has an upstream, and autograd's is not",
+        suggestion=f"add the part of output {k}, or mark that output non-differentiable",
+        probe="upstream",
+        case=f"grad_output of output {k} alone",
+    )
+
+
+def _misread(context: Context, k: int, missing: Run, gradients: tuple[object, ...]) -> Finding | None:
+    others = [j for j, _ in enumerate(context.case.grad_outputs or ()) if j != k]
+    unused = f"output {others[0]}" if len(others) == 1 else "the other outputs"
+    error = missing.error
+    if error is not None:
+        what, gradient = f"backward raised {type(error).__name__} when only output {k} is used", None
+        explanation = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    else:
+        at = differing(context, snapshot(missing.gradients), gradients)
+        if at is None:
+            return None
+        what, gradient = f"gradient of {context.label(at)} is wrong when only output {k} is used", context.name(at)
+        explanation = f"the upstream of {unused} is then None, and zeros in its place give another gradient"
+    return Finding(
+        "undefined-upstream",
+        "error",
+        what,
+        gradient=gradient,
+        explanation=explanation,
+        suggestion=f"treat a grad_output of None as zero, or drop ctx.set_materialize_grads(False): {unused} may be unused",
+        probe="upstream",
+        case=f"a loss that uses output {k} only",
+        traceback=user_traceback(error) if error is not None else None,
+    )

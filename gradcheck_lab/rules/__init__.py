@@ -1,0 +1,1 @@
+"""Hand-written rules as users write them: ops and layers."""

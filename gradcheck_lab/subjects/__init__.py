@@ -1,0 +1,42 @@
+"""One kind of user object a file; each translates it, with the inputs of a call, to a `Subject`, or declines with None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.subjects.custom_op import adapt_custom_op
+from gradcheck_lab.subjects.function import adapt_function
+from gradcheck_lab.subjects.layers.adapter import adapt_layer
+from gradcheck_lab.subjects.module import adapt_module
+from gradcheck_lab.subjects.op import adapt_op
+from gradcheck_lab.subjects.pair import adapt_pair
+from gradcheck_lab.subjects.structured import adapt_structured
+from gradcheck_lab.subjects.subject import Subject
+
+Adapter = Callable[[Any, tuple[Any, ...], dict[str, Any]], Subject | None]
+
+ADAPTERS: tuple[Adapter, ...] = (
+    adapt_op,
+    adapt_pair,
+    adapt_function,
+    adapt_custom_op,
+    adapt_layer,
+    adapt_module,
+    adapt_structured,
+)
+
+
+def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject:
+    """Find the adapter for `value` and let it translate it with the inputs and options of a call.
+
+    Raises `InvalidArgument` for an object that none of them knows, and for inputs or options that it cannot take.
+    """
+    for adapter in ADAPTERS:
+        subject = adapter(value, inputs, options)
+        if subject is not None:
+            return subject
+    raise InvalidArgument(
+        f"cannot check an object of type {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops"
+    )

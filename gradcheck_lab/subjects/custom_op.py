@@ -1,0 +1,260 @@
+"""A `torch.library.custom_op`, or an operator `torch.ops.ns.name`, with the backward that was registered for it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch._library.custom_ops import OPDEFS, CustomOpDef
+
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.subjects.engine_walk import Gradients, Walk, as_leaves, entries
+from gradcheck_lab.subjects.placement import call_as_given, overridden, place
+from gradcheck_lab.subjects.subject import Recording, Subject, Trace, input_labels
+
+_AUTOGRAD_KEYS = ("Autograd", "AutogradCPU", "AutogradCUDA", "CompositeImplicitAutograd")
+
+
+def adapt_custom_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
+    """Translate a custom op, an operator or an overload of one; anything else is declined.
+
+    Lists of tensors become one input each. Raises `InvalidArgument` for an operator with several overloads, for one
+    without a registered backward, and for arguments that its schema does not have.
+    """
+    call = placed_call(value, inputs, options)
+    if call is None:
+        return None
+    operator, placed, _ = call
+    name = operator._schema.name
+    definition = _definition(value, operator)
+    _require_backward(name, operator, definition)
+    slots = _Slots(operator, definition, _keyword_only(operator), *_layout(placed, [p.name for p in _parameters(operator)]))
+    return Subject(
+        name=name,
+        kind="custom_op",
+        inputs=slots.flatten(placed),
+        names=slots.names,
+        labels=input_labels(slots.names),
+        record=slots.record,
+        trace=slots.trace if slots.body(placed) is not None else None,
+        forward=slots.forward,
+        target=_importable(value, definition),
+        oracle="autograd of the kernel's body",
+        call_reference=lambda reference, given, options: _tensors(
+            call_as_given(reference, len(inputs), slots.parameters, slots.arguments(given, options), options)
+        ),
+        user=value,
+        connected=lambda given, options: _tensors(slots.call(operator, given, options)),
+    )
+
+
+def placed_call(
+    value: Any, inputs: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[Any, tuple[Any, ...], dict[str, Any]] | None:
+    """The overload that `value` stands for, its positional arguments and its keyword-only ones; None for no operator."""
+    operator = _operator(value)
+    if operator is None:
+        return None
+    only = _keyword_only(operator)
+    placed = place(operator._schema.name, _parameters(operator), inputs, options, fill=False, keywords=only)
+    return operator, placed, {name: option for name, option in options.items() if name in only}
+
+
+def defaults_of(value: Any) -> dict[str, Any]:
+    """The default of every argument of an operator that has one, by name."""
+    return {a.name: a.default_value for a in _operator(value)._schema.arguments if a.has_default_value()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """An operator, its Python definition where it has one, and how its arguments lie in the flat inputs.
+
+    `sizes` has the length of each argument that is a list of tensors, None for every other argument.
+    """
+
+    operator: Any
+    definition: Any
+    keywords: frozenset[str]
+    names: tuple[str, ...]
+    sizes: tuple[int | None, ...]
+
+    def flatten(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
+        flat: list[Any] = []
+        for size, value in zip(self.sizes, arguments, strict=True):
+            flat += [value] if size is None else value
+        return tuple(flat)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(parameter.name for parameter in _parameters(self.operator))[: len(self.sizes)]
+
+    def arguments(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> list[Any]:
+        """The positional arguments, lists of tensors put together again."""
+        values = iter(overridden(self.names, inputs, options))
+        return [next(values) if size is None else [next(values) for _ in range(size)] for size in self.sizes]
+
+    def call(self, function: Callable[..., Any], inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        """Run `function` on the arguments that `inputs` and `options` stand for."""
+        return function(
+            *self.arguments(inputs, options), **{name: value for name, value in options.items() if name in self.keywords}
+        )
+
+    def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+        leaves = as_leaves(inputs)
+        with torch.enable_grad():
+            result = self.call(self.operator, leaves, options)
+        outputs = _tensors(result)
+        info = self.definition or _info_behind(outputs)
+
+        def watch(call: Callable[[], Gradients], kept: list[Any]) -> Gradients:
+            with nullcontext() if info is None else _watched(info, kept):
+                return call()
+
+        walk = Walk(outputs, leaves, watch, self._raw)
+        return Recording(outputs, isinstance(result, (tuple, list)), walk.backward, engine=walk.engine)
+
+    def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
+        body = self.body(inputs)
+        assert body is not None
+        return Trace(_tensors(self.call(body, inputs, options)))
+
+    def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        with torch.no_grad():
+            return _tensors(self.call(self.operator, inputs, options))
+
+    def body(self, inputs: Sequence[Any]) -> Callable[..., Any] | None:
+        """The Python kernel for the device of `inputs`; None where it is not known."""
+        if self.definition is None:
+            return None
+        devices = [value.device.type for value in inputs if isinstance(value, torch.Tensor)]
+        kernels = self.definition._backend_fns
+        kernel = kernels.get(devices[0]) if devices else None
+        found: Callable[..., Any] = kernel or kernels.get(None) or self.definition._init_fn
+        return found
+
+    def _raw(self, returned: Any) -> tuple[Any, ...]:
+        found = entries(returned, len(self.sizes))
+        if len(found) != len(self.sizes):
+            return found
+        flat: list[Any] = []
+        for size, value in zip(self.sizes, found, strict=True):
+            if size is None:
+                flat.append(value)
+            else:
+                flat += value if isinstance(value, (list, tuple)) else [value] * size
+        return tuple(flat)
+
+
+def _operator(value: Any) -> Any:
+    """The overload that `value` stands for; None for anything that is no operator."""
+    if isinstance(value, CustomOpDef):
+        return value._opoverload
+    if isinstance(value, torch._ops.OpOverload):
+        return value
+    if not isinstance(value, torch._ops.OpOverloadPacket):
+        return None
+    overloads = value.overloads()
+    if len(overloads) > 1:
+        shown = f"torch.ops.{str(value).replace('::', '.')}"
+        listed, one = ", ".join(sorted(overloads)), "default" if "default" in overloads else min(overloads)
+        raise InvalidArgument(f"{shown} has the overloads {listed}; pass one, such as {shown}.{one}")
+    return getattr(value, overloads[0])
+
+
+def _definition(value: Any, operator: Any) -> Any:
+    if isinstance(value, CustomOpDef):
+        return value
+    return OPDEFS.get(operator._schema.name) if operator._overloadname == "default" else None
+
+
+def _require_backward(name: str, operator: Any, definition: Any) -> None:
+    if definition is not None:
+        if definition._backward_fn is None:
+            called = definition._init_fn.__name__
+            raise InvalidArgument(
+                f"{name} has no backward; register one with {called}.register_autograd(backward, setup_context=setup_context)"
+            )
+        return
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    if not any(has_kernel(operator.name(), key) for key in _AUTOGRAD_KEYS):
+        raise InvalidArgument(
+            f"{name} has no backward; register one with "
+            f"torch.library.register_autograd({name!r}, backward, setup_context=setup_context)"
+        )
+
+
+def _keyword_only(operator: Any) -> frozenset[str]:
+    return frozenset(argument.name for argument in operator._schema.arguments if argument.kwarg_only)
+
+
+def _parameters(operator: Any) -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(
+            argument.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=argument.default_value if argument.has_default_value() else inspect.Parameter.empty,
+        )
+        for argument in operator._schema.arguments
+        if not argument.kwarg_only
+    ]
+
+
+def _layout(arguments: tuple[Any, ...], parameters: list[str]) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
+    names: list[str] = []
+    sizes: list[int | None] = []
+    for name, value in zip(parameters, arguments, strict=False):
+        several = isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value)
+        sizes.append(len(value) if several else None)
+        names += [f"{name}[{index}]" for index in range(len(value))] if several else [name]
+    return tuple(names), tuple(sizes)
+
+
+def _tensors(result: Any) -> tuple[torch.Tensor, ...]:
+    flat: list[torch.Tensor] = []
+    for value in result if isinstance(result, (tuple, list)) else (result,):
+        flat += _tensors(value) if isinstance(value, (tuple, list)) else [value]
+    return tuple(value for value in flat if isinstance(value, torch.Tensor))
+
+
+def _info_behind(outputs: tuple[torch.Tensor, ...]) -> Any:
+    """Where torch keeps the backward that `torch.library.register_autograd` was given, found from an output's graph."""
+    for output in outputs:
+        generated = getattr(output.grad_fn, "_forward_cls", None)
+        pending = [getattr(generated, "backward", None)]
+        while pending:
+            for cell in getattr(pending.pop(), "__closure__", None) or ():
+                if hasattr(cell.cell_contents, "_backward_fn"):
+                    return cell.cell_contents
+                if inspect.isfunction(cell.cell_contents):
+                    pending.append(cell.cell_contents)
+    return None
+
+
+@contextmanager
+def _watched(info: Any, kept: list[Any]) -> Iterator[None]:
+    """Keep what the registered backward returns while the block runs."""
+    rule = info._backward_fn
+
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        result = rule(ctx, *grad_outputs)
+        kept.append(result)
+        return result
+
+    info._backward_fn = backward
+    try:
+        yield
+    finally:
+        info._backward_fn = rule
+
+
+def _importable(value: Any, definition: Any) -> str | None:
+    body = getattr(definition, "_init_fn", None)
+    module, name = getattr(body, "__module__", None), getattr(body, "__name__", None)
+    if module in (None, "__main__") or getattr(sys.modules.get(str(module)), str(name), None) is not value:
+        return None
+    return f"{module}:{name}"

@@ -1,0 +1,103 @@
+"""What torch itself differentiates, with hand-written rules somewhere inside: the common part of modules and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.subjects.engine_walk import Walk, as_leaves
+from gradcheck_lab.subjects.own_bodies import own_bodies
+from gradcheck_lab.subjects.structure import tensors_of
+from gradcheck_lab.subjects.subject import Recording, Trace
+from gradcheck_lab.subjects.untraceable import Untraceable
+
+Run = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
+
+
+@dataclass(slots=True)
+class Differentiable:
+    """The three runs of a subject that torch differentiates.
+
+    `run(inputs, options)` calls the user's object on flat inputs, of which the first `arguments` are the call's own;
+    `inputs` are those given by the user, whose dtypes say what a wider run has to widen.
+    """
+
+    name: str
+    run: Run
+    inputs: tuple[Any, ...]
+    arguments: int
+    plain: bool = False  # nothing inside was hand-written when it was last traced
+    in_place: bool = False  # it writes to the call's own inputs
+
+    def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+        """Run it as its users do; hand-written Functions inside go through their own backward."""
+        leaves = as_leaves(inputs)
+        with torch.enable_grad():
+            output = self._run(leaves, options)
+        outputs = self._tensors(output)
+        walk = Walk(outputs, leaves, lambda call, returned: call(), tuple)
+        return Recording(tuple(o.detach() for o in outputs), not isinstance(output, torch.Tensor), walk.backward)
+
+    def connected(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[torch.Tensor, ...]:
+        """Run it on tensors that autograd tracks, through the hand-written Functions inside."""
+        with self._widened(inputs):
+            return self._tensors(self._run(inputs, options))
+
+    def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
+        """Run it with the forward bodies of the Functions inside; raises `Untraceable` where there are none."""
+        if not self.plain:
+            with own_bodies() as bodies, self._widened(inputs):
+                output = self._run(inputs, options)
+            self.plain = not bodies.replaced
+        if self.plain:
+            raise Untraceable(f"nothing inside {self.name} has a hand-written backward, so autograd would check itself")
+        return Trace(self._tensors(output), cut=bodies.cut)
+
+    def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Evaluate it."""
+        with self._widened(inputs):
+            return self._tensors(self._run(inputs, options))
+
+    def _run(self, leaves: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        if not self.in_place:
+            try:
+                return self.run(leaves, options)
+            except RuntimeError as error:
+                if "leaf Variable that requires grad" not in str(error):
+                    raise
+            self.in_place = True
+        # torch allows in-place work on anything but a leaf
+        given = tuple(v.clone() if is_differentiable(v) else v for v in leaves[: self.arguments])
+        return self.run((*given, *leaves[self.arguments :]), options)
+
+    def _tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        found = tensors_of(output)
+        if not found:
+            raise InvalidArgument(
+                f"{self.name} returned a {type(output).__name__} without a tensor; "
+                "return a tensor, or a tuple, dict or dataclass of tensors"
+            )
+        return found
+
+    @contextmanager
+    def _widened(self, inputs: tuple[Any, ...]) -> Iterator[None]:
+        """Make constants such as `torch.zeros(n)` in the dtype that the inputs were widened to."""
+        default = torch.get_default_dtype()
+        wide = dtype_changes(self.inputs, inputs).get(default, default)
+        torch.set_default_dtype(wide)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)
+
+
+def dtype_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> dict[torch.dtype, torch.dtype]:
+    """The dtype that tensors of each floating dtype were given in, by the dtype that they had."""
+    pairs = [(a.dtype, b.dtype) for a, b in zip(before, after, strict=True) if is_differentiable(a) and is_differentiable(b)]
+    return {a: b for a, b in pairs if a.is_complex == b.is_complex}

@@ -1,0 +1,1 @@
+"""Layer objects with `forward` and `backward`, in torch or NumPy."""

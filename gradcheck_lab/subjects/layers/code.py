@@ -1,0 +1,173 @@
+"""What the code of a layer's class says: which attributes it stores, what its backward takes and returns.
+
+Gradients that are None or absent until the first backward are found by the names that the code stores.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+import torch
+
+from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS
+
+SELF = "self"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One access of an attribute: `name` on the attribute `parent`, as grad_ on W in `self.W.grad_`.
+
+    `parent` is `SELF` for attributes of the layer itself, and "" where the code does not tell.
+    """
+
+    parent: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCode:
+    """`stored` anywhere in the class; `saved` by the forward and what it calls; `read` and not stored by the backward."""
+
+    stored: tuple[Access, ...]
+    saved: frozenset[str]
+    read: frozenset[str]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The attributes that the class stores on its objects, but for those that tensors have where it does not tell."""
+        return frozenset(each.name for each in self.stored
+                         if each.parent == SELF or not (each.parent or each.name in ON_TENSORS))  # fmt: skip
+
+
+def layer_code(layer: Any, forward: str) -> LayerCode:
+    """Read the methods of the layer's class and its bases, and functions held on the layer itself."""
+    methods = _methods(layer)
+    stored = tuple(each for code in methods.values() for each in _stores(code))
+    properties = tuple(Access(SELF, name) for kind in type(layer).__mro__ for name, v in vars(kind).items()
+                       if isinstance(v, property))  # fmt: skip
+    saved = {each.name for name in _reached(methods, forward) for each in _stores(methods[name])}
+    read = {each for name in _reached(methods, "backward") for each in _attributes(methods[name], "LOAD_ATTR")}
+    return LayerCode(stored + properties, frozenset(saved), frozenset(each.name for each in read - set(stored)))
+
+
+def uses_numpy(layer: Any, forward: str) -> bool:
+    """Whether the code of forward and backward is NumPy's: by the modules it names, what only arrays have, or its imports."""
+    methods = _methods(layer)
+    functions = [f for start in (forward, "backward") for name in _reached(methods, start) for f in methods[name]]
+    named, imported, loaded = set[str](), set[str](), set[str]()
+    for function in functions:
+        words = _names([function])
+        named |= {_module(function.__globals__[word]) for word in words if word in function.__globals__}
+        imported |= {_module(value) for value in function.__globals__.values() if inspect.ismodule(value)}
+        loaded |= words
+    for modules in (named, imported):
+        if "numpy" in modules or "torch" in modules:
+            return "torch" not in modules
+        if any(hasattr(np.ndarray, word) and not hasattr(torch.Tensor, word) for word in loaded):
+            return True
+    return False
+
+
+def _module(value: Any) -> str:
+    name = getattr(value, "__name__", "") if inspect.ismodule(value) else getattr(value, "__module__", "")
+    return str(name).partition(".")[0]
+
+
+def returned_names(function: Callable[..., Any]) -> tuple[str, ...] | None:
+    """The names in the longest `return` of `function` ("" for an expression), () for none; None without its source."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    body = tree.body[0]
+    nodes = [node for node in ast.walk(body) if isinstance(node, ast.Return)]
+    literal = {
+        node.targets[0].id: node.value
+        for node in ast.walk(body)
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
+    }
+    found: tuple[str, ...] = ()
+    for node in nodes:
+        value = node.value
+        if isinstance(value, ast.Name) and isinstance(literal.get(value.id), (ast.Tuple, ast.List)):
+            value = literal[value.id]
+        parts = value.elts if isinstance(value, (ast.Tuple, ast.List)) else [value]
+        names = tuple(_word(part) for part in parts if part is not None)
+        found = max(found, names, key=len)
+    return found
+
+
+def _word(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _methods(layer: Any) -> dict[str, list[FunctionType]]:
+    """The functions of each name, of the class and of its bases: an override often calls the one that it overrides."""
+    found: dict[str, list[FunctionType]] = {}
+    held = [vars(kind) for kind in type(layer).__mro__ if kind not in (object, torch.nn.Module)]
+    for namespace in [getattr(layer, "__dict__", {}), *held]:
+        for name, value in namespace.items():
+            function = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
+            function = inspect.unwrap(function) if callable(function) else function
+            if isinstance(function, FunctionType):
+                found.setdefault(name, []).append(function)
+    return found
+
+
+def _reached(methods: dict[str, list[FunctionType]], start: str) -> list[str]:
+    reached, todo = [], [start]
+    while todo:
+        name = todo.pop()
+        if name in methods and name not in reached:
+            reached.append(name)
+            todo += _names(methods[name]) & methods.keys() - {"__init__", "forward", "backward"}
+    return reached
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _all_codes(functions: Iterable[FunctionType]) -> Iterator[CodeType]:
+    for function in functions:
+        yield from _codes(function.__code__)
+
+
+def _names(functions: Iterable[FunctionType]) -> set[str]:
+    return {name for code in _all_codes(functions) for name in code.co_names}
+
+
+def _stores(functions: Iterable[FunctionType]) -> Iterator[Access]:
+    return _attributes(functions, "STORE_ATTR")
+
+
+def _attributes(functions: Iterable[FunctionType], access: str) -> Iterator[Access]:
+    for code in _all_codes(functions):
+        parent = ""
+        for instruction in dis.get_instructions(code):
+            if instruction.opname == access:
+                yield Access(parent, str(instruction.argval))
+            if instruction.opname not in ("CACHE", "NOP"):
+                parent = _parent(instruction, code)
+
+
+def _parent(instruction: dis.Instruction, code: CodeType) -> str:
+    if instruction.opname == "LOAD_ATTR":
+        return str(instruction.argval)
+    loaded = instruction.argval if "LOAD_FAST" in instruction.opname else None
+    last = loaded[-1] if isinstance(loaded, tuple) else loaded
+    return SELF if code.co_argcount and last == code.co_varnames[0] else ""

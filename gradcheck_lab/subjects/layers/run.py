@@ -1,0 +1,178 @@
+"""One layer, run on copies: its hand-written side, its forward as a function, its forward under autograd."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.layers.backward_call import BackwardCall
+from gradcheck_lab.subjects.layers.code import LayerCode
+from gradcheck_lab.subjects.layers.copies import copy_with, slots
+from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS, partners
+from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
+from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, Target, agree, call, fingerprint
+from gradcheck_lab.subjects.layers.parameters import Parameter
+from gradcheck_lab.subjects.layers.paths import attributes, is_array, owners
+from gradcheck_lab.subjects.subject import Manual, Recording, Trace
+from gradcheck_lab.subjects.untraceable import Untraceable
+
+_RESETS = re.compile(r"(zero|clear|reset|clean|init)\w*grad|grad\w*(zero|clear|reset)|^(reset|zero|clear)$", re.IGNORECASE)
+
+
+@dataclass
+class LayerRun:
+    """Runs `layer` with the parameters that it is given, on a copy each time; `kinds` are the forms of its flat inputs."""
+
+    layer: Any
+    title: str
+    forward_name: str
+    names: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    kinds: tuple[str, ...]
+    dtypes: tuple[torch.dtype | None, ...]
+    call: BackwardCall
+    code: LayerCode
+    numpy: bool
+    _recorded: tuple[Any, tuple[Any, ...]] | None = None
+    _verified: set[Any] = field(default_factory=set)
+    _refused: Untraceable | None = None
+
+    def __post_init__(self) -> None:
+        self._tracer = NumpyTracer(self.title)
+
+    def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+        """Run the forward as its users do."""
+        inputs = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in inputs)
+        native = self._native(inputs)
+        layer = self._placed(inputs, native, zero_gradients=True)
+        given = native[: len(self.names)]
+        with torch.no_grad(), np.errstate(all="ignore"):
+            output = call(layer, self.forward_name, given, options)
+        raw = as_tuple(output)
+        outputs = tuple(from_native(value) for value in raw)
+        if self.numpy:
+            self._recorded = (fingerprint(inputs), outputs)
+
+        def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
+            upstream = fixed if fixed is not None else grad_outputs
+            with torch.no_grad(), np.errstate(all="ignore"):
+                returned = self._run_backward(layer, raw, upstream, given)
+            return Manual(self._collected(layer, returned, inputs, given))
+
+        fixed = None
+        if not self.call.takes_upstream and not self._upstream_attribute():
+            fixed = tuple(torch.ones_like(o) if isinstance(o, torch.Tensor) else o for o in outputs)
+        return Recording(outputs, isinstance(output, (tuple, list)), backward, fixed_grad_outputs=fixed)
+
+    def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The outputs as a function of the flat inputs."""
+        native = self._native(inputs)
+        layer = self._placed(inputs, native)
+        with np.errstate(all="ignore"):
+            output = call(layer, self.forward_name, native[: len(self.names)], options)
+        return tuple(from_native(value) for value in as_tuple(output))
+
+    def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int] = frozenset()) -> Trace:
+        """The forward where autograd follows it; raises `Untraceable` where it cannot follow a NumPy forward."""
+        if not self.numpy:
+            return Trace(self.forward(inputs, options))
+        if self._refused is not None:
+            raise self._refused
+        try:
+            outputs = self._traced(inputs, options)
+            self._verify(inputs, options, outputs)
+        except Untraceable as error:
+            self._refused = error
+            raise
+        return Trace(outputs)
+
+    def adds_up(self, index: int) -> bool:
+        """Whether a gradient that grows with every backward is meant to: as torch's own does, or with a way to reset it."""
+        if index < len(self.names):
+            return False
+        places = self.parameters[index - len(self.names)].gradients
+        if any(is_array(place.owner(self.layer)) for place in places if place.find(self.layer) is not None):
+            return True
+        return any(_RESETS.search(name) for _, owner in owners(self.layer) for name in dir(owner))
+
+    def _traced(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        count = len(self.names)
+        layer = self._placed(inputs, inputs)
+        target = Target(layer, self.forward_name, slots(self.layer, layer, self.parameters))
+        return as_tuple(self._tracer.run(target, inputs[count:], inputs[:count], options))
+
+    def _verify(self, inputs: tuple[Any, ...], options: Mapping[str, Any], traced: tuple[Any, ...]) -> None:
+        """Hold the traced outputs against NumPy's own, once for each signature: they differ where it draws random numbers."""
+        key = tuple((v.dtype, v.shape) if isinstance(v, torch.Tensor) else repr(v) for v in inputs)
+        if key in self._verified:
+            return
+        own = None
+        if self._recorded is not None and self._recorded[0] == fingerprint(inputs):
+            own = self._recorded[1]
+        self._recorded = None
+        own = own if own is not None else self.forward(inputs, options)
+        if len(own) != len(traced) or not all(agree(a, b) for a, b in zip(traced, own, strict=True)):
+            raise Untraceable(f"traced, the forward of {self.title} gives other values than in NumPy, as random numbers do")
+        self._verified.add(key)
+
+    def _native(self, inputs: Sequence[Any]) -> list[Any]:
+        return [to_native(value, kind) for value, kind in zip(inputs, self.kinds, strict=True)]
+
+    def _placed(self, inputs: Sequence[Any], native: Sequence[Any], zero_gradients: bool = False) -> Any:
+        changes = {
+            before: value.dtype.to_real() if value.is_complex() and not before.is_complex else value.dtype
+            for before, value in zip(self.dtypes, inputs, strict=True)
+            if is_differentiable(value) and before is not None and before != value.dtype
+        }
+        return copy_with(self.layer, self.title, self.parameters, native[len(self.names) :], changes, zero_gradients)
+
+    def _run_backward(self, layer: Any, raw: Sequence[Any], upstream: Sequence[torch.Tensor], given: Sequence[Any]) -> Any:
+        grads = [like_output(grad, output) for grad, output in zip(upstream, raw, strict=True)]
+        attribute = self._upstream_attribute()
+        if attribute and not self.call.takes_upstream:
+            for output, grad in zip(raw, grads, strict=True):
+                setattr(output, attribute, grad)
+            grads = []
+        positional, keywords = self.call.arguments(grads if self.call.takes_upstream else (), given)
+        return layer.backward(*positional, **keywords)
+
+    def _upstream_attribute(self) -> str | None:
+        """Where a backward without arguments reads its upstream: `out.g`, on the tensors that the forward returned."""
+        if self.numpy or self.call.takes_upstream:
+            return None
+        return next((name for name in ON_TENSORS if name in self.code.read), None)
+
+    def _collected(self, layer: Any, returned: Any, inputs: tuple[Any, ...], given: Sequence[Any]) -> Any:
+        """One gradient per flat input: what was returned, or left on the layer; then those of the parameters."""
+        entries = list(as_tuple(returned)) if returned is not None else []
+        taken = {p.returned for p in self.parameters if p.returned is not None}
+        of_inputs = [value for index, value in enumerate(entries) if index not in taken]
+        if not of_inputs or all(value is None for value in of_inputs):
+            of_inputs = [self._left_behind(layer, index, given[index]) for index in range(len(self.names))]
+        floating = [i for i in range(len(self.names)) if is_differentiable(inputs[i])]
+        slots = list(range(len(self.names))) if len(of_inputs) >= len(self.names) else floating
+        if len(of_inputs) <= len(slots):
+            spread = dict(zip(slots, of_inputs, strict=False))
+            of_inputs = [spread.get(i) for i in range(len(self.names))]
+        of_parameters = [
+            entries[p.returned] if p.returned is not None and p.returned < len(entries) else p.gradient(layer)
+            for p in self.parameters
+        ]
+        likes = [*inputs[: len(self.names)], *[None] * (len(of_inputs) - len(self.names)), *inputs[len(self.names) :]]
+        return tuple(from_native(v, like) for v, like in zip([*of_inputs, *of_parameters], likes, strict=True))
+
+    def _left_behind(self, layer: Any, index: int, value: Any) -> Any:
+        for name in partners(self.names[index], {*attributes(layer), *self.code.names}):
+            found = getattr(layer, name, None)
+            if found is not None:
+                return found
+        if isinstance(value, torch.Tensor):
+            return next((vars(value)[name] for name in ON_TENSORS if name in vars(value)), None)
+        return None

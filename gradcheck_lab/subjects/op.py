@@ -1,0 +1,75 @@
+"""`gl.Op`, and everything in `gradcheck_lab.ops`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.rules.op import Op, as_tuple, missing_backward
+from gradcheck_lab.subjects.signature import require_signature
+from gradcheck_lab.subjects.subject import Manual, Recording, Subject, Trace, importable, input_labels
+
+
+def adapt_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
+    """Translate an `Op`; anything else is declined."""
+    if not isinstance(value, Op):
+        return None
+    op = value
+    if op.rule is None:
+        raise InvalidArgument(missing_backward(op.name))
+    require_tensors(op.name, inputs)
+    op.validate(inputs, options)
+    require_signature(op, inputs, options)
+
+    def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+        with torch.no_grad():
+            output = op.forward(*inputs, **options)
+        several = isinstance(output, (tuple, list))
+        outputs = as_tuple(output)
+
+        def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
+            with torch.no_grad():
+                return Manual(
+                    op.backward(
+                        grad_outputs if several else grad_outputs[0],
+                        outputs if several else outputs[0],
+                        *inputs,
+                        **options,
+                    )
+                )
+
+        return Recording(outputs, several, backward)
+
+    def forward(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        return as_tuple(op.forward(*inputs, **options))
+
+    def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
+        return Trace(forward(inputs, options))
+
+    names = op.names(len(inputs))
+    return Subject(
+        name=op.name,
+        kind="op",
+        inputs=inputs,
+        names=names,
+        labels=input_labels(names),
+        record=record,
+        trace=trace,
+        forward=forward,
+        target=importable(op),
+        specs=op.specs,
+        op=op,
+    )
+
+
+def require_tensors(name: str, inputs: tuple[Any, ...]) -> None:
+    """Raise `InvalidArgument` unless every input is a tensor or None."""
+    for index, value in enumerate(inputs):
+        if value is not None and not isinstance(value, torch.Tensor):
+            raise InvalidArgument(
+                f"input {index} of {name} is a {type(value).__name__}; pass a tensor, such as "
+                f"torch.as_tensor(..., dtype=torch.float64), or give it by keyword in options="
+            )

@@ -1,0 +1,181 @@
+"""Own forward bodies: hand-written autograd Functions within a larger forward, run as plain torch code under autograd.
+
+`Function.apply` ends in the method of `_SingleLevelFunction`, which is patched there, so that `swish = Swish.apply`, bound
+long before, is reached too. Other threads, and torch's own Functions, go the usual way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch._library.custom_ops import OPDEFS
+from torch.autograd.function import _SingleLevelFunction
+from torch.utils import checkpoint
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.rules.op import _HandWritten
+from gradcheck_lab.subjects.context_stand_in import StandIn
+from gradcheck_lab.subjects.untraceable import Untraceable
+
+Place = Literal["around", "body", "context"]
+
+_CHECKPOINT = "_checkpoint_without_reentrant_generator"
+_checkpointed: Any = getattr(checkpoint, _CHECKPOINT, None)
+_OF_CUSTOM_OP = "GeneratedBackwardFor_"
+_lock = threading.Lock()
+
+
+@dataclass
+class Bodies:
+    """How many hand-written Functions were replaced by their own forward body, and by name whether a gradient reaches them."""
+
+    replaced: int = 0
+    reached: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """Those that no gradient reaches in any call, though gradients are switched on."""
+        return tuple(name for name, reached in self.reached.items() if not reached)
+
+
+_active: ContextVar[Bodies | None] = ContextVar("bodies", default=None)
+_place: ContextVar[Place] = ContextVar("place", default="around")
+_depth = 0
+
+
+@contextmanager
+def own_bodies() -> Iterator[Bodies]:
+    """Within the block, every user-defined `torch.autograd.Function` runs its forward body where autograd can follow it.
+
+    Custom ops of `torch.library` count as well. Raises `Untraceable` out of the block where a body gives outputs that
+    autograd cannot follow back to its inputs (it detaches them, or leaves torch).
+
+    >>> class Double(torch.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         return 2 * x
+    ...     @staticmethod
+    ...     def backward(ctx, grad_output):
+    ...         return 3 * grad_output
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> with own_bodies() as bodies:
+    ...     y = Double.apply(x)
+    >>> torch.autograd.grad(y, x)[0].item(), bodies.replaced
+    (2.0, 1)
+    """
+    bodies = Bodies()
+    token = _active.set(bodies)
+    _install()
+    try:
+        yield bodies
+    finally:
+        _uninstall()
+        _active.reset(token)
+
+
+def _install() -> None:
+    global _depth
+    with _lock:
+        _depth += 1
+        if _depth == 1:
+            _SingleLevelFunction.apply = classmethod(_apply)  # type: ignore[attr-defined]
+            if _checkpointed is not None:
+                setattr(checkpoint, _CHECKPOINT, _uncheckpointed)
+
+
+def place() -> Place:
+    """What is running: the forward "body" of a hand-written Function, what sets up its "context", or the code "around" it."""
+    return _place.get()
+
+
+def _uninstall() -> None:
+    global _depth
+    with _lock:
+        _depth -= 1
+        if _depth == 0:
+            del _SingleLevelFunction.apply  # type: ignore[attr-defined]
+            if _checkpointed is not None:
+                setattr(checkpoint, _CHECKPOINT, _checkpointed)
+
+
+def _uncheckpointed(*args: Any, **kwargs: Any) -> Iterator[None]:
+    # checkpointing runs its function again in the backward, when the bodies are no longer in their place
+    if _active.get() is None:
+        yield from _checkpointed(*args, **kwargs)
+    else:
+        yield
+
+
+def _apply(cls: Any, *args: Any) -> Any:
+    bodies = _active.get()
+    body = None if bodies is None else _body_of(cls)
+    if bodies is None or body is None:
+        return super(_SingleLevelFunction, cls).apply(*args)
+    bodies.replaced += 1
+    if torch.is_grad_enabled():
+        tracked = any(isinstance(value, torch.Tensor) and value.requires_grad for value in args)
+        name = args[0].name if cls is _HandWritten else cls.__name__.removeprefix(_OF_CUSTOM_OP)
+        bodies.reached[name] = bodies.reached.get(name, False) or tracked
+    token = _place.set("body")
+    try:
+        output = body(*args)
+    finally:
+        _place.reset(token)
+    if torch.is_grad_enabled() and _loses_track(args, output):
+        raise Untraceable(f"the forward of {cls.__name__} leaves autograd: it detaches its inputs, or leaves torch")
+    return output
+
+
+def _body_of(cls: Any) -> Callable[..., Any] | None:
+    if cls is _HandWritten:
+        return lambda op, options, *inputs: op.forward(*inputs, **options)
+    if cls.__name__.startswith(_OF_CUSTOM_OP):
+        return _custom_op_body(cls.__name__.removeprefix(_OF_CUSTOM_OP))
+    if not issubclass(cls, torch.autograd.Function) or cls.__module__.partition(".")[0] == "torch":
+        return None
+    return partial(_run_body, cls)
+
+
+def _run_body(cls: Any, *args: Any) -> Any:
+    ctx = StandIn(tuple(isinstance(value, torch.Tensor) and value.requires_grad for value in args))
+    if cls.setup_context is _SingleLevelFunction.setup_context:
+        output = cls.forward(ctx, *args)
+    else:
+        output = cls.forward(*args)
+        token = _place.set("context")
+        try:
+            with torch.no_grad():
+                cls.setup_context(ctx, args, output)
+        finally:
+            _place.reset(token)
+    finished = ctx.finish(output if isinstance(output, tuple) else (output,))
+    return finished if isinstance(output, tuple) else finished[0]
+
+
+def _custom_op_body(name: str) -> Callable[..., Any] | None:
+    """The Python kernel of a custom op, called as its generated Function is: the last argument holds the keywords."""
+    for qualified, definition in OPDEFS.items():
+        if name == f"{qualified.replace('::', '_')}_default":
+            return lambda *args: _kernel(definition, args)(*args[:-1], **args[-1].keyword_only_args)
+    return None
+
+
+def _kernel(definition: Any, args: tuple[Any, ...]) -> Callable[..., Any]:
+    device = next((value.device.type for value in args if isinstance(value, torch.Tensor)), None)
+    kernels = definition._backend_fns
+    found: Callable[..., Any] = kernels.get(device) or kernels.get(None) or definition._init_fn
+    return found
+
+
+def _loses_track(args: tuple[Any, ...], output: Any) -> bool:
+    """Whether no output depends on an input that autograd tracks, although one is differentiable."""
+    given = [v for v in args if isinstance(v, torch.Tensor) and v.requires_grad]
+    outputs = [v for v in (output if isinstance(output, (tuple, list)) else (output,)) if is_differentiable(v)]
+    return bool(given) and bool(outputs) and not any(v.requires_grad for v in outputs)

@@ -1,0 +1,107 @@
+"""A program: a plain function that calls ops, on Variables for the manual side and on tensors for autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.engine.operators import OPERATORS, operator
+from gradcheck_lab.engine.variable import Node, Variable, backward, record, unwrap
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.rules.naming import assigned_names
+from gradcheck_lab.rules.op import Op, active_recorder, as_tuple
+from gradcheck_lab.subjects.signature import require_signature
+from gradcheck_lab.subjects.subject import Call, Key, Manual, Recording, Trace
+
+Program = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
+
+
+def record_program(program: Program, name: str, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+    """Run the program on Variables: its ops record themselves, and their hand-written rules are walked backwards."""
+    leaves = tuple(Variable(value) if is_differentiable(value) else value for value in inputs)
+    with record() as tape:
+        output = program(leaves, options)
+    variables = as_tuple(output)
+    for variable in variables:
+        if not isinstance(variable, Variable):
+            raise InvalidArgument(
+                f"{name} returned a {type(variable).__name__} where its ops return Variables; "
+                "return what the ops gave, and call ops on the inputs that the function is given"
+            )
+
+    def walk(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
+        backward(variables, grad_outputs)
+        returned = tuple(leaf.grad if isinstance(leaf, Variable) else None for leaf in leaves)
+        values = {Key("value", k, j): variable.grad for k, node in enumerate(tape) for j, variable in enumerate(node.outputs)}
+        return Manual(returned, values)
+
+    calls = tuple(_call(node) for node in tape)
+    for call in calls:
+        require_signature(call.op, call.inputs, call.options)
+    several = isinstance(output, (tuple, list))
+    return Recording(tuple(variable.data for variable in variables), several, walk, calls)
+
+
+def _call(node: Node) -> Call:
+    inputs = tuple(unwrap(value) for value in node.inputs)
+    outputs = tuple(variable.data for variable in node.outputs)
+    return Call(node.op, inputs, node.options, outputs, node.several, node.names)
+
+
+@dataclass
+class _Tracer(TorchFunctionMode):
+    """Runs op calls under autograd; each input passes through an alias, whose gradient is that call's own share."""
+
+    substitute: frozenset[int] | None = frozenset()
+    calls: list[Call] = field(default_factory=list)
+    inside: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def apply(self, op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        op.validate(inputs, options)
+        aliases = tuple(
+            value.view_as(value) if isinstance(value, torch.Tensor) and value.requires_grad else value for value in inputs
+        )
+        self.inside, token = True, active_recorder.set(None)
+        try:
+            written = self.substitute is None or len(self.calls) in self.substitute
+            forward = op.as_function() if written else op.forward
+            output = forward(*aliases, **options)
+        finally:
+            self.inside = False
+            active_recorder.reset(token)
+        several = isinstance(output, (tuple, list))
+        self.calls.append(Call(op, aliases, options, as_tuple(output), several, assigned_names()))
+        return output
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        if not self.inside and not kwargs and name in OPERATORS:
+            return operator(name, args)
+        return func(*args, **(kwargs or {}))
+
+
+def trace_program(
+    program: Program, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int] | None = frozenset()
+) -> Trace:
+    """Run the program on tensors that autograd tracks.
+
+    The calls numbered in `substitute`, all of them for None, keep their hand-written backward.
+    """
+    tracer = _Tracer(substitute)
+    token = active_recorder.set(tracer)
+    try:
+        with tracer:
+            output = program(inputs, options)
+    finally:
+        active_recorder.reset(token)
+    return Trace(as_tuple(output), tuple(tracer.calls))

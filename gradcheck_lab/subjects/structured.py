@@ -1,0 +1,119 @@
+"""Functions and callable objects: programs, whose ops are taken one by one, and whatever else torch differentiates.
+
+Which of the two a function is shows when it runs. It runs on tensors first, as its users run it; the first op that it calls
+ends that run before any op has run its forward, and the program starts over on Variables.
+"""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from gradcheck_lab.calls.randomness import preserved_randomness
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.rules.naming import input_names, option_names
+from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.differentiable import Differentiable
+from gradcheck_lab.subjects.op import require_tensors
+from gradcheck_lab.subjects.op_calls import OpCalled, ops_refused
+from gradcheck_lab.subjects.program import record_program, trace_program
+from gradcheck_lab.subjects.structure import flatten_arguments, tensors_of
+from gradcheck_lab.subjects.subject import Recording, Subject, Trace, importable
+
+_OPERATORS = frozenset("+ - * / @ += -= *= /= @=".split())
+_HARMLESS = ("LOAD_FAST", "LOAD_CONST", "LOAD_SMALL_INT", "LOAD_GLOBAL", "LOAD_DEREF", "COPY_FREE_VARS", "STORE_FAST",
+             "UNARY_NEGATIVE", "RETURN", "RESUME", "CACHE", "NOP")  # fmt: skip
+
+
+def adapt_structured(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
+    """Translate a function, method, partial or callable object whose arguments hold tensors; classes are declined.
+
+    Raises `InvalidArgument` for options that it has not, and for arrays in the place of tensors.
+    """
+    if not callable(value) or isinstance(value, type) or callable(getattr(value, "backward", None)):
+        return None
+    name = _name(value)
+    _refuse_options(value, name, len(inputs), options)
+    laid = flatten_arguments(inputs, input_names(value, len(inputs)))
+    require_tensors(name, tuple(leaf if hasattr(leaf, "__array__") else None for leaf in laid.leaves))
+
+    def run(given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        return value(*laid.rebuild(given), **options)
+
+    either = _Either(name, run, Differentiable(name, run, laid.leaves, len(laid.leaves)), _only_operators(value))
+    return Subject(
+        name=name,
+        kind="program",
+        inputs=laid.leaves,
+        names=laid.names,
+        labels=laid.labels,
+        record=either.record,
+        trace=either.trace,
+        forward=either.forward,
+        connected=either.connected,
+        target=importable(value),
+        call_reference=lambda reference, given, options: tensors_of(reference(*laid.rebuild(given), **options)),
+    )
+
+
+@dataclass(slots=True)
+class _Either:
+    """A function that is a program once an op was called in it, and until then a differentiable function."""
+
+    name: str
+    run: Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
+    function: Differentiable
+    is_program: bool
+
+    def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+        if not self.is_program:
+            try:
+                with preserved_randomness(), ops_refused():
+                    return replace(self.function.record(inputs, options), kind="function")
+            except OpCalled:
+                self.is_program = True
+        require_tensors(self.name, inputs)
+        return record_program(self.run, self.name, inputs, options)
+
+    def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
+        if self.is_program:
+            return trace_program(self.run, inputs, options, substitute)
+        return self.function.trace(inputs, options, substitute)
+
+    def connected(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        if self.is_program:
+            return trace_program(self.run, inputs, options, None).outputs
+        return self.function.connected(inputs, options)
+
+    def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        return as_tuple(self.run(inputs, options)) if self.is_program else self.function.forward(inputs, options)
+
+
+def _only_operators(value: Any) -> bool:
+    """Whether the function does nothing but `+ - * / @` on its arguments, as `lambda x, y: x * y`: these are ops."""
+    code = getattr(value, "__code__", None)
+    if code is None:
+        return False
+    applied = 0
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "BINARY_OP" and instruction.argrepr in _OPERATORS:
+            applied += 1
+        elif not instruction.opname.startswith(_HARMLESS):
+            return False
+    return applied > 0
+
+
+def _name(value: Any) -> str:
+    function = value.func if isinstance(value, partial) else value
+    return str(getattr(function, "__name__", None) or type(function).__name__)
+
+
+def _refuse_options(value: Any, name: str, inputs: int, options: Mapping[str, Any]) -> None:
+    known = option_names(value, inputs)
+    for option in options:
+        if known is not None and option not in known:
+            accepted = f"it accepts {', '.join(known)}" if known else "it accepts none"
+            raise InvalidArgument(f"{name} has no option {option!r}; {accepted}")
