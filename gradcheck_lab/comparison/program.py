@@ -14,6 +14,7 @@ from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, sett
 from gradcheck_lab.comparison.isolated_rule import call_label, isolated
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.oracles.autograd.passes import Pass
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Call, Key, Manual
@@ -43,9 +44,9 @@ def compare_program(examination: Examination, manual: Manual, truth: Pass) -> No
         )
         findings = findings + [f for c in compared for f in c.findings]
         for finding in findings:
-            at = f"{finding.op}: " if finding.op and finding.cause != "raises" else ""
+            at = f"{finding.op}: " if finding.op and finding.cause not in having("no_result") else ""
             examination.findings.append(replace(finding, message=at + finding.message))
-        if any(f.severity == "error" or f.cause == "convention" for f in findings):
+        if any(f.severity == "error" or f.cause in having("admitted") for f in findings):
             blamed[k] = call_label(recording.calls[k])
     wrong = {k for k in blamed if any(f.severity == "error" and f.op == blamed[k] for f in examination.findings)}
     given = _substituted(examination, frozenset(blamed)) if blamed else None

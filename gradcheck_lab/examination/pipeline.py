@@ -22,6 +22,7 @@ from gradcheck_lab.comparison.program import compare_program
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.guarding import disconnected, watched
 from gradcheck_lab.examination.oracle_choice import followed, numeric_oracle
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
@@ -287,7 +288,7 @@ class Examination:
         findings = [finding for c in compared for finding in c.findings if finding.severity == "error"]
         narrow = any(torch.finfo(v.dtype).bits == 16 for v in self.case.inputs if is_differentiable(v))
         # float32 inside is all that 16-bit inputs ask for
-        designed = {"wrong-dtype", "low-precision"} if narrow else {"wrong-dtype"}
+        designed = having("dtype") if narrow else {"wrong-dtype"}
         fresh = [finding for finding in findings if finding.gradient not in known and finding.cause not in designed]
         self.findings += [replace(f, message=f"{f.message}, in float64", case="in float64") for f in fresh]
         wrong = {finding.gradient for finding in fresh}

@@ -16,6 +16,7 @@ from gradcheck_lab.calls.stress import EQUAL
 from gradcheck_lab.check import check
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.pipeline import Examination
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import Trial, attempt
@@ -27,10 +28,6 @@ from gradcheck_lab.subjects.reference import with_reference
 from gradcheck_lab.subjects.subject import Subject
 
 Outcome = Literal["sound", "refused", "wrong"]
-# true whatever the derivative does next to the values
-_STRUCTURAL = frozenset(
-    "raises gradient-count missing-gradient missing-broadcast-sum wrong-shape wrong-dtype outside-subdifferential".split()
-)
 _GROSS = 1e5  # times what is allowed
 _LARGE = 200  # elements of an ordinary call
 _REFUSALS = ("NotImplementedError", "LinAlgError", "InvalidArgument")
@@ -133,7 +130,7 @@ class Examiner:
     def _errors(self, call: CallRecipe, case: Case, trial: Trial, confirm: bool = False) -> list[Finding]:
         found = [f for f in trial.problems if f.cause not in self.allow and (f.op, f.gradient) not in self.excused]
         if found and not self._steady(trial):
-            found = [f for f in found if f.cause in _STRUCTURAL]
+            found = [f for f in found if f.cause in having("sure_at_kinks")]
         parameters = len(trial.inputs) > len(call.tensors)
         found = [f for f in found if not self._is_refusal(call, f) and not (parameters and self._is_stretched(call, f))]
         if found and not self._is_wrong_when_wide(call, found):
@@ -152,7 +149,7 @@ class Examiner:
         Where a gradient nearly cancels, a narrow one is all rounding; what is wrong in narrow dtypes alone is for the probes.
         """
         wide = call.widened()
-        if wide is call or any(f.cause in _STRUCTURAL for f in found):
+        if wide is call or any(f.cause in having("sure_at_kinks") for f in found):
             return True
         trial = self._attempt(wide.build(device=self.device))
         if trial is None or trial.problems:
@@ -182,7 +179,7 @@ class Examiner:
 
     def _is_refusal(self, call: CallRecipe, finding: Finding) -> bool:
         """Whether a backward that raises says no on purpose, or to a call without elements: worth a remark."""
-        if finding.cause != "raises":
+        if finding.cause not in having("no_result"):
             return False
         meant = any(name in finding.message for name in _REFUSALS)
         if meant or call.empty:
@@ -192,7 +189,7 @@ class Examiner:
 
     def _is_stretched(self, call: CallRecipe, finding: Finding) -> bool:
         """Whether a size of 1 broadcast against a parameter, whose sizes are fixed and no letter of the specs: a remark."""
-        stretched = finding.cause in ("missing-broadcast-sum", "wrong-shape") and any(1 in t.shape for t in call.tensors)
+        stretched = finding.cause in having("shape") and any(1 in t.shape for t in call.tensors)
         if stretched:
             self.remarks.setdefault(finding.message, replace(finding, severity="note", case=described(call)))
         return stretched

@@ -10,6 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
@@ -50,7 +51,7 @@ def _lane(context: Context, given: tuple[Any, ...], mine: torch.dtype, dtype: to
 
 def _counts(trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtype) -> bool:
     """Whether a problem of a lane says something: no missing kernel, and in 16 bits nothing near the budget."""
-    if problem.cause == "raises":
+    if problem.cause in having("no_result"):
         words = f"{problem.message} {problem.explanation}"
         if torch.finfo(dtype).bits == 16:
             return False  # a kernel that does not take 16 bits is no mistake
@@ -58,7 +59,7 @@ def _counts(trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtyp
     pair = trial.pair(problem)
     if unit_roundoff(dtype) <= unit_roundoff(mine) or torch.finfo(dtype).bits > 16 or pair is None:
         return True
-    if problem.cause in ("wrong-dtype", "non-finite") or pair[0].dtype != dtype:
+    if problem.cause in having("never_rounding") or pair[0].dtype != dtype:
         return True
     found = judge(pair[0], pair[1], dtype, _references(trial, problem, dtype))
     return found.budget_used > _MARGIN
@@ -74,9 +75,9 @@ def _references(trial: Trial, problem: Finding, dtype: torch.dtype) -> list[torc
 
 
 def _finding(context: Context, trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtype) -> Finding:
-    cause = problem.cause if problem.cause in ("wrong-dtype", "low-precision", "overflow") else "value-dependent"
+    cause = problem.cause if problem.cause in having("dtype") else "value-dependent"
     suggestion = problem.suggestion
-    if problem.cause == "raises":
+    if problem.cause in having("no_result"):
         cause, suggestion = "wrong-dtype", f"make every tensor of the backward in the dtype of {_first(context)}"
     elif problem.cause == "non-finite":
         cause, suggestion = "overflow", "compute the intermediate in float32, or use the stable form"

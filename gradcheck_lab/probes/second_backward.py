@@ -8,12 +8,11 @@ from typing import Any
 import torch
 
 from gradcheck_lab.comparison.isolated_rule import call_label
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import Repeated, alike, compared, is_zero, repeatable, repeated, snapshot
 from gradcheck_lab.subjects.subject import Recording
-
-_WRITES = frozenset({"mutates-input"})
 
 
 def second_backward(context: Context) -> Iterator[Finding]:
@@ -21,7 +20,7 @@ def second_backward(context: Context) -> Iterator[Finding]:
     whole = repeated(context)
     if whole.how in ("noise", "nondeterministic", "stochastic"):
         yield _unrepeatable(context, whole)
-    if not repeatable(context) or any(finding.cause in _WRITES for finding in context.base.findings):
+    if not repeatable(context) or any(finding.cause in having("changes_the_call") for finding in context.base.findings):
         return
     recording = context.record(context.case)
     if isinstance(recording, Exception):

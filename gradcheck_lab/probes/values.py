@@ -11,6 +11,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, stressable, stressed, unlike
 from gradcheck_lab.comparison.findings import number, show
+from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.probes.support.context import Context
@@ -22,7 +23,6 @@ from gradcheck_lab.subjects.subject import Key
 
 _ROWS = 12
 _OWN = 4
-_AT_TIES = frozenset({"convention", "outside-subdifferential", "wrong-value", "constant-factor", "zero-gradient"})
 
 
 def values(context: Context) -> Iterator[Finding]:
@@ -61,10 +61,10 @@ def _carries_rows(context: Context, index: int) -> bool:
 
 def _masked(context: Context) -> Iterator[Finding]:
     """NaN or inf on the call as given, where the forward did not select the branch that it comes from."""
-    base = context.base
+    base, masked = context.base, CAUSES["masked-branch"]
     for finding in base.findings:
         names = base.subject.names
-        if finding.cause != "non-finite" or finding.op or finding.gradient not in names:
+        if finding.cause not in masked.compared_as or finding.op or finding.gradient not in names:
             continue
         index = names.index(finding.gradient)
         actual, truth = base.returned[index], base.oracle.truth().gradients.get(Key("input", index))
@@ -72,13 +72,12 @@ def _masked(context: Context) -> Iterator[Finding]:
             continue
         broken = ~torch.isfinite(actual.detach()) & torch.isfinite(truth)
         if bool(broken.any()) and not bool(truth[broken].any()) and flat_there(base, index, broken):
-            fix = _SUGGESTIONS["masked-branch"]
-            yield replace(finding, cause="masked-branch", explanation=UNSELECTED, suggestion=fix, probe="values")
+            yield replace(finding, cause=masked.name, explanation=UNSELECTED, suggestion=masked.fix, probe="values")
 
 
 def _implied(finding: Finding, reported: set[tuple[str | None, str | None, str]]) -> bool:
     """Whether a vague cause repeats what a finding on the same gradient already explains."""
-    vague = finding.cause in ("value-dependent", "non-finite")
+    vague = finding.cause in having("says_only_where")
     return vague and any((op, gradient) == (finding.op, finding.gradient) for op, gradient, _ in reported)
 
 
@@ -141,7 +140,8 @@ def _attempt(
 def tie_mass(context: Context, trial: Trial, group: Sequence[Stress]) -> tuple[Finding, ...]:
     """At a tie each share may vary within its interval, but moving all tied values together has one derivative."""
     sound = {context.name(i) for i in range(len(trial.inputs)) if i not in context.wrong}
-    doubtful = [f for f in trial.examination.findings if f.gradient in sound and not f.op and f.cause in _AT_TIES]
+    suspects = CAUSES["tie-mass"].compared_as
+    doubtful = [f for f in trial.examination.findings if f.gradient in sound and not f.op and f.cause in suspects]
     if tuple(group) not in ((EQUAL,), (TIES,)) or not doubtful or trial.problems:
         return ()
     gradient, tied = str(doubtful[0].gradient), False
@@ -160,8 +160,7 @@ def tie_mass(context: Context, trial: Trial, group: Sequence[Stress]) -> tuple[F
     label = context.label(context.base.subject.names.index(gradient))
     message = f"gradient of {label} does not conserve the mass of its ties"
     why = f"its elements sum to {show(actual)} where the derivative along all of them is {show(wanted)}"
-    fix = "give one of the tied values the whole gradient, or divide it among them by their number"
-    return (Finding("tie-mass", "error", message, gradient, why, fix, measured=abs(actual - wanted)),)
+    return (Finding("tie-mass", "error", message, gradient, why, CAUSES["tie-mass"].fix, measured=abs(actual - wanted)),)
 
 
 def _finding(
@@ -180,7 +179,7 @@ def _finding(
         severity="note" if "LinAlgError" in problem.message else "error",  # an honest refusal of a singular matrix
         message=f"{problem.message}, with {condition}",
         explanation=f"right on the values given, wrong with {condition}{at}: {why or problem.explanation}",
-        suggestion=_SUGGESTIONS.get(cause, problem.suggestion),
+        suggestion=CAUSES[cause].fix if cause in having("at_values") else problem.suggestion,
         probe="values",
         case=condition,
     )
@@ -196,13 +195,3 @@ def _where(trial: Trial, problem: Finding) -> str:
     at = tuple(int(k) for k in torch.unravel_index(error.argmax(), error.shape))
     value = trial.inputs[index][at]
     return f" (first at {list(at)}, where {trial.examination.subject.names[index]} is {show(number(value))})"
-
-
-_SUGGESTIONS = {
-    "non-finite": "guard the division, logarithm or root there, as the forward does",
-    "overflow": "use a form that is stable for large values: shift by the maximum, or write it with the output",
-    "masked-branch": "replace the argument of the branch that is not selected by a harmless value before the formula",
-    "tie-mass": "give one of the tied values the whole gradient, or divide it among them by their number",
-    "epsilon-mismatch": "use the same epsilon, in the same place, in forward and backward",
-    "value-dependent": "derive the rule again for these values, or treat them as a case of their own",
-}

@@ -12,6 +12,7 @@ import torch
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
@@ -19,9 +20,6 @@ from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
 if TYPE_CHECKING:
     from gradcheck_lab.examination.pipeline import Examination
 
-# others answer for these, on the user's own call; a reference need not be meant for calls that the user did not make
-_ELSEWHERE = frozenset({"mutates-input", "mutates-grad-output", "disconnected", "forward-mismatch"})
-_LANES = frozenset({"low-precision", "wrong-dtype"})
 # a mistake that only some calls show is gross there: what is nearly within the budget is ill-conditioned
 _MARGIN = 10.0
 _HUGE = 1e20
@@ -84,7 +82,7 @@ def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = Fa
 
 def _fresh(context: Context, found: Examination, lane: bool) -> tuple[Finding, ...]:
     """The errors that the user's own call did not show and that say something about the gradient."""
-    errors = [f for f in found.findings if f.severity == "error" and f.cause not in _ELSEWHERE]
+    errors = [f for f in found.findings if f.severity == "error" and f.cause not in having("whole_call")]
     if not errors:
         return ()
     known = _known(context)
@@ -94,7 +92,7 @@ def _fresh(context: Context, found: Examination, lane: bool) -> tuple[Finding, .
     widened = any(
         is_differentiable(v) and v.dtype != given.dtype for v, given in zip(found.case.inputs, context.case.inputs, strict=True)
     )
-    dtype_only = _LANES if widened and not lane else frozenset()
+    dtype_only = having("dtype") if widened and not lane else frozenset()
     return tuple(
         f for f in errors
         if (f.op, f.gradient) not in known
