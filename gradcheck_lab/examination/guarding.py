@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -23,7 +23,12 @@ from gradcheck_lab.subjects.subject import Key, Manual
 if TYPE_CHECKING:
     from gradcheck_lab.examination.pipeline import Examination
 
-_WITH_NUMBERS = "manual and numeric agree"
+Side = Literal["numeric", "autograd", "neither"]
+_WHO: dict[Side, str] = {
+    "numeric": "manual and numeric agree",
+    "autograd": "manual and autograd agree",
+    "neither": "no two of them agree",
+}
 _BESIDE = 1e-3
 
 
@@ -77,7 +82,7 @@ def watched(examination: Examination, manual: Manual, truth: Pass) -> bool:
         return True  # autograd's own value at a kink stands alone, and what the backward returns is the limit
     if all(c.result.verdict == "pass" for c in examination.comparisons) and _agrees_beside(examination):
         return True  # at a kink or a tie numbers are the mean of its sides, which is no convention's choice
-    if _contradict(examination, manual, found) == _WITH_NUMBERS:
+    if _contradict(examination, manual, found) == "numeric":
         _withdraw(examination)
     return True
 
@@ -85,7 +90,7 @@ def watched(examination: Examination, manual: Manual, truth: Pass) -> bool:
 def _sides_with_numbers(examination: Examination, manual: Manual, found: Guarded) -> bool:
     kinks = any(c.result.settled_by == "subgradient" for c in examination.comparisons)
     passed = all(c.result.verdict == "pass" for c in examination.comparisons)
-    return kinks and passed and _agreement(manual, found)[1] == _WITH_NUMBERS
+    return kinks and passed and _agreement(manual, found)[1] == "numeric"
 
 
 def _agrees_beside(examination: Examination) -> bool:
@@ -118,8 +123,9 @@ def _withdraw(examination: Examination) -> None:
     examination.findings = [f for f in examination.findings if id(f) not in blamed]
 
 
-def _contradict(examination: Examination, manual: Manual, found: Guarded) -> str:
-    value, pair = _agreement(manual, found)
+def _contradict(examination: Examination, manual: Manual, found: Guarded) -> Side:
+    value, side = _agreement(manual, found)
+    pair = _WHO[side]
     text = f"manual {show(value)}, autograd {show(found.expected)}, numeric {show(found.measured)}"
     examination.findings.append(
         Finding(
@@ -131,19 +137,18 @@ def _contradict(examination: Examination, manual: Manual, found: Guarded) -> str
         )
     )
     examination.reasons.append(f"the oracles contradict each other ({text}): {pair}; pass reference=")
-    return pair
+    return side
 
 
-def _agreement(manual: Manual, found: Guarded) -> tuple[float, str]:
+def _agreement(manual: Manual, found: Guarded) -> tuple[float, Side]:
     """What the hand-written gradients say along the guard's direction, and with whom that agrees."""
     returned, directions = as_tuple(manual.returned), found.directions or {}
     usable = all(isinstance(returned[i], torch.Tensor) and returned[i].shape == d.shape for i, d in directions.items())
     value = sum(inner(returned[i].detach(), d) for i, d in directions.items()) if usable else float("nan")
     with_numbers, with_autograd = abs(value - found.measured), abs(value - found.expected)
-    pair = _WITH_NUMBERS if with_numbers <= 1e-3 * with_autograd else "no two of them agree"
     if with_autograd <= 1e-3 * with_numbers:
-        pair = "manual and autograd agree"
-    return value, pair
+        return value, "autograd"
+    return value, "numeric" if with_numbers <= 1e-3 * with_autograd else "neither"
 
 
 def _never_run(rules: tuple[str, ...]) -> Finding:

@@ -23,7 +23,8 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.guarding import disconnected, watched
 from gradcheck_lab.examination.oracle_choice import followed, numeric_oracle
 from gradcheck_lab.model.causes import having
-from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.exceptions import class_name
+from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.user_errors import user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.replayed_draws import generator_states, replayed
@@ -65,7 +66,7 @@ class Examination:
     returned: tuple[Any, ...] = ()
     unfollowed: str = ""
     oracle_name: str = ""
-    refused: str = ""
+    refused: Finding | None = None
 
     def run(self) -> None:
         """Run both sides and compare everything; what the user's code raises becomes a finding."""
@@ -186,7 +187,15 @@ class Examination:
         try:
             return deliver()
         except Exception as error:  # what is wrong with the raw entries is mostly seen by comparing them; else this says it
-            self.refused = str(error).strip().splitlines()[0]
+            self.refused = Finding(
+                "raises",
+                "error",
+                "torch's engine refused what backward returned",
+                explanation=str(error).strip().splitlines()[0],
+                suggestion="return what the engine expects: one gradient per tensor, None for every other argument",
+                stage="engine",
+                exception=class_name(error),
+            )
             return None
 
     def _check_untouched(self, upstream: Sequence[torch.Tensor]) -> None:
@@ -218,7 +227,7 @@ class Examination:
         return after._version > 0
 
     def _reference(self) -> Pass:
-        truth: Pass = self._guard(self.oracle.truth, "reference", "pass a reference that takes the same inputs")
+        truth: Pass = self._guard(self.oracle.truth, "oracle", "pass a reference that takes the same inputs")
         if not truth.tracked:
             raise InvalidArgument(
                 f"the reference of {self.subject.name} does not depend on any input through torch functions; "
@@ -230,7 +239,7 @@ class Examination:
             raise Stopped
         return truth
 
-    def _guard(self, call: Callable[[], Any], what: str, suggestion: str) -> Any:
+    def _guard(self, call: Callable[[], Any], stage: Stage, suggestion: str) -> Any:
         try:
             return call()
         except InvalidArgument:
@@ -241,10 +250,12 @@ class Examination:
                 Finding(
                     "raises",
                     "error",
-                    f"{what} raised {type(error).__name__}",
+                    f"{'reference' if stage == 'oracle' else stage} raised {type(error).__name__}",
                     explanation=first[0] if first else type(error).__name__,
                     suggestion=suggestion,
                     traceback=user_traceback(error),
+                    stage=stage,
+                    exception=class_name(error),
                 )
             )
             raise Stopped from error
@@ -255,16 +266,8 @@ class Examination:
         if deliverable(self.engine):
             compared = with_engine(compared, compare_returned(self.subject, self.engine, self.oracle, truth, outputs))
         self._take(compared)
-        if self.refused and not any(finding.severity == "error" for finding in self.findings):
-            self.findings.append(
-                Finding(
-                    "raises",
-                    "error",
-                    "torch's engine refused what backward returned",
-                    explanation=self.refused,
-                    suggestion="return what the engine expects: one gradient per tensor, None for every other argument",
-                )
-            )
+        if self.refused is not None and not any(finding.severity == "error" for finding in self.findings):
+            self.findings.append(self.refused)
         if any(torch.finfo(v.dtype).bits < 64 for v in self.case.inputs if is_differentiable(v)):
             self._compare_in_float64(truth, {finding.gradient for c in compared for finding in c.findings})
 

@@ -17,6 +17,7 @@ from gradcheck_lab.check import check
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.pipeline import Examination
 from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.exceptions import DELIBERATE, SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import Trial, attempt
@@ -30,7 +31,14 @@ from gradcheck_lab.subjects.subject import Subject
 Outcome = Literal["sound", "refused", "wrong"]
 _GROSS = 1e5  # times what is allowed
 _LARGE = 200  # elements of an ordinary call
-_REFUSALS = ("NotImplementedError", "LinAlgError", "InvalidArgument")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call cannot be judged; `exception` is the class of what its forward raised, None where it raised nothing."""
+
+    words: str
+    exception: str | None = None
 
 
 @dataclass
@@ -51,8 +59,8 @@ class Examiner:
     evaluations: dict[str, int] = field(default_factory=lambda: {"forward": 0, "backward": 0})
     numeric: bool | None = None
     compared: int = 0
-    refusals: dict[str, int] = field(default_factory=dict)
-    remarks: dict[str, Finding] = field(default_factory=dict)
+    refusals: dict[Refusal, int] = field(default_factory=dict)
+    remarks: dict[tuple[str | None, ...], Finding] = field(default_factory=dict)
     accepted: CallRecipe | None = None
     excused: frozenset[tuple[str | None, str | None]] = frozenset()
     _subjects: dict[tuple[Any, ...], Subject] = field(default_factory=dict)
@@ -181,18 +189,21 @@ class Examiner:
         """Whether a backward that raises says no on purpose, or to a call without elements: worth a remark."""
         if finding.cause not in having("no_result"):
             return False
-        meant = any(name in finding.message for name in _REFUSALS)
+        meant = finding.exception in DELIBERATE | SINGULAR
         if meant or call.empty:
-            remark = replace(finding, severity="note" if meant else "warning", case=described(call))
-            self.remarks.setdefault(finding.message, remark)
+            self._remark(replace(finding, severity="note" if meant else "warning", case=described(call)))
         return meant or call.empty
 
     def _is_stretched(self, call: CallRecipe, finding: Finding) -> bool:
         """Whether a size of 1 broadcast against a parameter, whose sizes are fixed and no letter of the specs: a remark."""
         stretched = finding.cause in having("shape") and any(1 in t.shape for t in call.tensors)
         if stretched:
-            self.remarks.setdefault(finding.message, replace(finding, severity="note", case=described(call)))
+            self._remark(replace(finding, severity="note", case=described(call)))
         return stretched
+
+    def _remark(self, finding: Finding) -> None:
+        """Keep the first of the findings that say the same of different calls."""
+        self.remarks.setdefault((finding.cause, finding.op, finding.gradient, finding.exception), finding)
 
     def _note_refusal(self, case: Case) -> None:
         """Count why the forward does not take a call; looked for as long as the reasons are few."""
@@ -205,11 +216,11 @@ class Examiner:
                 warnings.simplefilter("ignore")
                 outputs = subject.forward(copy_inputs(subject.inputs), case.options)
             finite = all(bool(torch.isfinite(o).all()) for o in outputs if isinstance(o, torch.Tensor))
-            reason = "its oracle takes no such call" if finite else "its output is not finite"
+            refusal = Refusal("its oracle takes no such call" if finite else "its output is not finite")
         except Exception as error:
             first = (str(error).strip().splitlines() or ["no message"])[0]
-            reason = f"{type(error).__name__}: {first}"
-        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+            refusal = Refusal(f"{type(error).__name__}: {first}", class_name(error))
+        self.refusals[refusal] = self.refusals.get(refusal, 0) + 1
 
 
 def described(call: CallRecipe, names: Collection[str] = ()) -> str:

@@ -11,12 +11,13 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.exceptions import OF_ARGUMENTS, SINGULAR
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
-from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank
+from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, raised_by_dtype
 
 _REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _LARGEST = 16
@@ -45,17 +46,17 @@ def _lane(context: Context, given: tuple[Any, ...], mine: torch.dtype, dtype: to
     inputs = tuple(v.to(dtype) if is_differentiable(v) else v for v in given)
     trial = attempt(context, blank(context, inputs=inputs, label=_name(dtype)), lane=True)
     for problem in () if trial is None else trial.problems:
-        if trial is not None and _counts(trial, problem, mine, dtype):
+        if trial is not None and _counts(context, trial, problem, mine, dtype):
             yield _finding(context, trial, problem, mine, dtype)
 
 
-def _counts(trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtype) -> bool:
+def _counts(context: Context, trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtype) -> bool:
     """Whether a problem of a lane says something: no missing kernel, and in 16 bits nothing near the budget."""
     if problem.cause in having("no_result"):
-        words = f"{problem.message} {problem.explanation}"
-        if torch.finfo(dtype).bits == 16:
-            return False  # a kernel that does not take 16 bits is no mistake
-        return "not implemented" not in words and "NotImplemented" not in words and "dtype" in words.lower()
+        # a kernel that does not take 16 bits is no mistake
+        if torch.finfo(dtype).bits == 16 or problem.exception in OF_ARGUMENTS | SINGULAR:
+            return False
+        return raised_by_dtype(context, trial.examination, problem)
     pair = trial.pair(problem)
     if unit_roundoff(dtype) <= unit_roundoff(mine) or torch.finfo(dtype).bits > 16 or pair is None:
         return True

@@ -13,6 +13,7 @@ from typing import Any
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.exceptions import OF_ARGUMENTS
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
@@ -167,8 +168,7 @@ def _refused(problem: Finding, asked: bool, changes: Mapping[str, Any], before: 
     """
     raised = problem.cause in having("no_result")
     negative = any(isinstance(v, int) and isinstance(before[n], int) and v < 0 <= before[n] for n, v in changes.items())
-    refusals = ("NotImplementedError", "ValueError", "InvalidArgument", "AssertionError", "TypeError", "KeyError")
-    if negative or (raised and not asked and any(word in problem.message for word in refusals)):
+    if negative or (raised and not asked and problem.exception in OF_ARGUMENTS):
         return True
     return problem.cause in having("arity") and not asked
 

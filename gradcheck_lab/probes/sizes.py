@@ -141,7 +141,7 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
 def _carries_rows(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool:
     """Whether the first input with a gradient is among those that a leading dimension is added to: weights alone have none."""
     first = next((i for i, v in enumerate(given) if is_differentiable(v) and v.ndim), None)
-    return first in letters.leading and not any(context.label(i).startswith("parameter") for i in letters.leading)
+    return first in letters.leading and not any(i in context.base.subject.parameters for i in letters.leading)
 
 
 def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:

@@ -12,6 +12,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, stressable, stressed, unlike
 from gradcheck_lab.comparison.findings import number, show
 from gradcheck_lab.model.causes import CAUSES, having
+from gradcheck_lab.model.exceptions import SINGULAR
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.probes.support.context import Context
@@ -176,7 +177,7 @@ def _finding(
     return replace(
         problem,
         cause=cause,
-        severity="note" if "LinAlgError" in problem.message else "error",  # an honest refusal of a singular matrix
+        severity="note" if problem.exception in SINGULAR else "error",  # an honest refusal of a singular matrix
         message=f"{problem.message}, with {condition}",
         explanation=f"right on the values given, wrong with {condition}{at}: {why or problem.explanation}",
         suggestion=CAUSES[cause].fix if cause in having("at_values") else problem.suggestion,

@@ -10,7 +10,9 @@ import torch
 
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Severity
+from gradcheck_lab.model.torch_messages import lacks_fake_kernel, writes_undeclared
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.custom_op import placed_call
 
@@ -74,16 +76,17 @@ def _run(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any], test
     explanation = "it has no fake kernel, which torch.compile and torch.export need" if unregistered else lines[0]
     suggestion = "add one with register_fake" if unregistered else _SUGGESTIONS[test]
     message = f"opcheck's {test} failed for {operator._schema.name}"
-    return [Finding(cause, severity, message, explanation=explanation, suggestion=suggestion, probe="opcheck")]
+    return [Finding(cause, severity, message, explanation=explanation, suggestion=suggestion, probe="opcheck",
+                    exception=class_name(error))]  # fmt: skip
 
 
 def _classify(test: str, error: Exception) -> tuple[str, Severity]:
     if test == "test_autograd_registration":
         return "disconnected", "error"
-    if test == "test_schema" and "mutated" in str(error):
+    if test == "test_schema" and writes_undeclared(error):
         return "mutates-input", "error"
     if test == "test_faketensor":
-        if "no fake impl" in str(error) or type(error).__name__ == "UnsupportedOperatorException":
+        if lacks_fake_kernel(error):
             return "unsupported", "warning"
         if type(error).__name__ == "MetadataMismatchError":
             return "forward-mismatch", "error"

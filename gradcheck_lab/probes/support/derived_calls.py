@@ -73,7 +73,7 @@ def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = Fa
             fresh = _fresh(context, found, lane) if found is not None else ()
         except Exception:  # the call is our idea: where the oracle cannot follow it, it shows nothing
             return None
-        if found is None or any(f.cause == "raises" and f.message.startswith("forward") for f in found.findings):
+        if found is None or any(f.stage == "forward" for f in found.findings):
             return None
         if fresh and not (_finite_forward(context, case) and _finite_inside(found)):
             return None
@@ -97,10 +97,19 @@ def _fresh(context: Context, found: Examination, lane: bool) -> tuple[Finding, .
         f for f in errors
         if (f.op, f.gradient) not in known
         and f.cause not in dtype_only
-        and not (widened and not lane and f.cause == "raises" and "dtype" in f"{f.message} {f.explanation}")
+        and not (widened and not lane and f.cause in having("no_result") and raised_by_dtype(context, found, f))
         and not marginal(found, f)
         and not excused(found, f)
     )  # fmt: skip
+
+
+def raised_by_dtype(context: Context, found: Examination, problem: Finding) -> bool:
+    """Whether code that raises on a derived call runs when the same values have the dtypes that the user gave."""
+    pairs = zip(found.case.inputs, context.case.inputs, strict=True)
+    own = tuple(v.to(given.dtype) if is_differentiable(v) else v for v, given in pairs)
+    again = context.examine(replace(found.case, inputs=own, grad_outputs=None), skip=context.settled)
+    raised = {(f.stage, f.op) for f in again.findings if f.cause in having("no_result")} if again is not None else set()
+    return again is not None and not raised & {("forward", None), (problem.stage, problem.op)}
 
 
 def blank(context: Context, **changes: Any) -> Case:
