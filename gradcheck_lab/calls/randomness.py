@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+_TURNS = threading.RLock()
+
 
 @contextmanager
 def preserved_randomness(seed: int | None = None) -> Iterator[None]:
-    """Run a block with every global generator seeded by `seed` (None: as it is), and put their states back afterwards."""
+    """Run a block with every global generator seeded by `seed` (None: as it is), and put their states back afterwards.
+
+    The generators are the process's own, so blocks of several threads take turns.
+    """
+    with _TURNS:
+        yield from _preserved(seed)
+
+
+def _preserved(seed: int | None) -> Iterator[None]:
     numpy = sys.modules.get("numpy")
     torch_state, python_state = torch.get_rng_state(), random.getstate()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
