@@ -16,6 +16,7 @@ from torch._library.custom_ops import CustomOpDef
 from gradcheck_lab import specs
 from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.user_errors import text_of
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec
 
@@ -87,7 +88,7 @@ def _instance(found: type, name: str, seed: int) -> Any:
         with preserved_randomness(seed):
             return found()
     except Exception as error:
-        raise InvalidArgument(f"constructing it raised {type(error).__name__}: {error}") from error
+        raise InvalidArgument(f"constructing it raised {type(error).__name__}: {text_of(error)}") from error
 
 
 def _required(found: type) -> list[str]:

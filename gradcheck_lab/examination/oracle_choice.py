@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.user_errors import class_and_line, first_line
 from gradcheck_lab.oracles.autograd.passes import Pass
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.subjects.untraceable import Untraceable
@@ -28,9 +29,8 @@ def followed(examination: Examination) -> Pass | None:
     except InvalidArgument:
         raise
     except Exception as error:
-        first = (str(error).strip().splitlines() or ["no message"])[0]
         known = isinstance(error, Untraceable)
-        examination.unfollowed = first if known else f"{type(error).__name__}: {first}"
+        examination.unfollowed = first_line(error) if known else class_and_line(error)
         return None
     if not truth.tracked:
         examination.unfollowed = f"no output of {subject.name} depends on an input through torch functions"
@@ -46,10 +46,9 @@ def numeric_oracle(examination: Examination) -> NumericOracle | None:
         oracle = NumericOracle(subject, examination.case, examination.evaluations)
         method = oracle.method
     except Exception as error:
-        first = (str(error).strip().splitlines() or ["no message"])[0]
         examination.reasons.append(
             f"there is no oracle for {subject.name}: autograd cannot follow it ({why}), and evaluating it raised "
-            f"{type(error).__name__}: {first}; pass reference=, the same function in torch"
+            f"{class_and_line(error)}; pass reference=, the same function in torch"
         )
         return None
     examination.oracle_name = f"{method} (autograd cannot follow {subject.name}: {why})"

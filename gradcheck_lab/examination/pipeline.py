@@ -23,7 +23,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.guarding import disconnected, watched
 from gradcheck_lab.examination.oracle_choice import followed, numeric_oracle
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback, wrong_count
+from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.replayed_draws import generator_states, replayed
 from gradcheck_lab.rules.op import as_tuple
@@ -185,7 +185,7 @@ class Examination:
         try:
             return deliver()
         except Exception as error:  # what is wrong with the raw entries is mostly seen by comparing them; else this says it
-            self.refused = str(error).strip().splitlines()[0]
+            self.refused = first_line(error)
             return None
 
     def _check_untouched(self, upstream: Sequence[torch.Tensor]) -> None:
@@ -235,13 +235,12 @@ class Examination:
         except InvalidArgument:
             raise
         except Exception as error:
-            first = str(error).strip().splitlines()
             self.findings.append(
                 Finding(
                     "raises",
                     "error",
                     f"{what} raised {type(error).__name__}",
-                    explanation=first[0] if first else type(error).__name__,
+                    explanation=first_line(error),
                     suggestion=suggestion,
                     traceback=user_traceback(error),
                 )

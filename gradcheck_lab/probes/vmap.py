@@ -15,7 +15,7 @@ from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import unit_roundoff
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
 from gradcheck_lab.oracles.numeric.scalar_problem import rms, widened
 from gradcheck_lab.probes.forward_mode import overrides
@@ -227,7 +227,7 @@ def _finding(
 
 
 def _stopped(context: Context, batch: _Batch, error: Exception) -> Finding:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first = first_line(error)
     refused = isinstance(error, NotImplementedError) or any(words in first for words in _REFUSALS)
     return Finding(
         "unsupported" if refused else "raises",

@@ -11,6 +11,7 @@ import torch
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding, Severity
+from gradcheck_lab.model.user_errors import first_line, text_of
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.custom_op import placed_call
 
@@ -69,9 +70,8 @@ def _run(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any], test
     if not isinstance(error, Exception):
         return []
     cause, severity = _classify(test, error)
-    lines = str(error).strip().splitlines() or [type(error).__name__]
     unregistered = cause == "unsupported" and test != COMPILED
-    explanation = "it has no fake kernel, which torch.compile and torch.export need" if unregistered else lines[0]
+    explanation = "it has no fake kernel, which torch.compile and torch.export need" if unregistered else first_line(error)
     suggestion = "add one with register_fake" if unregistered else _SUGGESTIONS[test]
     message = f"opcheck's {test} failed for {operator._schema.name}"
     return [Finding(cause, severity, message, explanation=explanation, suggestion=suggestion, probe="opcheck")]
@@ -80,10 +80,10 @@ def _run(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any], test
 def _classify(test: str, error: Exception) -> tuple[str, Severity]:
     if test == "test_autograd_registration":
         return "disconnected", "error"
-    if test == "test_schema" and "mutated" in str(error):
+    if test == "test_schema" and "mutated" in text_of(error):
         return "mutates-input", "error"
     if test == "test_faketensor":
-        if "no fake impl" in str(error) or type(error).__name__ == "UnsupportedOperatorException":
+        if "no fake impl" in text_of(error) or type(error).__name__ == "UnsupportedOperatorException":
             return "unsupported", "warning"
         if type(error).__name__ == "MetadataMismatchError":
             return "forward-mismatch", "error"

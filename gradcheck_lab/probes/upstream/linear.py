@@ -9,7 +9,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.repeats import alike, compared, is_zero, repeatable, repeated, run_kept
 from gradcheck_lab.probes.upstream.outputs import each_output
@@ -167,12 +167,11 @@ def _finding(context: Context, index: int, cause: str, message: str, explanation
 
 
 def _raised(word: str, error: Exception) -> Finding:
-    first = str(error).strip().splitlines()
     return Finding(
         "raises",
         "error",
         f"backward raised {type(error).__name__} when grad_output is {word}",
-        explanation=first[0] if first else type(error).__name__,
+        explanation=first_line(error),
         suggestion="look at the backward's traceback below",
         probe="upstream",
         case=f"grad_output {word}",

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.user_errors import text_of
 from gradcheck_lab.subjects.layers.numpy_boundary import cast_buffer
 from gradcheck_lab.subjects.layers.parameters import Parameter
 from gradcheck_lab.subjects.layers.paths import Place, arrays, is_array
@@ -39,7 +40,7 @@ def copy_with(
         copied = copy.deepcopy(layer, memo)
     except Exception as error:
         raise InvalidArgument(
-            f"{title} cannot be copied with copy.deepcopy ({type(error).__name__}: {error}); "
+            f"{title} cannot be copied with copy.deepcopy ({type(error).__name__}: {text_of(error)}); "
             "give its class a __deepcopy__, or leave out what cannot be copied"
         ) from error
     for parameter, value in zip(parameters, values, strict=True):

@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.subjects.untraceable import Untraceable
 
 OUTPUT_ATTRIBUTES = ("output", "outputs", "out")
@@ -70,8 +71,7 @@ class NumpyTracer:
                     warnings.simplefilter("ignore")
                     return self._compiled[key](target, list(parameters), list(inputs), dict(options))
         except Exception as error:
-            lines = str(error).strip().splitlines()
-            raise Untraceable(f"{type(error).__name__}: {lines[0] if lines else 'no message'}") from error
+            raise Untraceable(class_and_line(error)) from error
         finally:
             self._modes.clear()
 
