@@ -23,6 +23,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.guarding import disconnected, watched
 from gradcheck_lab.examination.oracle_choice import followed, numeric_oracle
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import is_narrow, is_wide
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.replayed_draws import generator_states, replayed
@@ -263,7 +264,7 @@ class Examination:
                     suggestion="return what the engine expects: one gradient per tensor, None for every other argument",
                 )
             )
-        if any(torch.finfo(v.dtype).bits < 64 for v in self.case.inputs if is_differentiable(v)):
+        if any(not is_wide(v.dtype) for v in self.case.inputs if is_differentiable(v)):
             self._compare_in_float64(truth, {finding.gradient for c in compared for finding in c.findings})
 
     def _compare_in_float64(self, truth: Pass, known: set[str | None]) -> None:
@@ -284,7 +285,7 @@ class Examination:
             return
         compared = compare_returned(self.subject, returned, oracle, truth, self._outputs(truth))
         findings = [finding for c in compared for finding in c.findings if finding.severity == "error"]
-        narrow = any(torch.finfo(v.dtype).bits == 16 for v in self.case.inputs if is_differentiable(v))
+        narrow = any(is_narrow(v.dtype) for v in self.case.inputs if is_differentiable(v))
         # float32 inside is all that 16-bit inputs ask for
         designed = {"wrong-dtype", "low-precision"} if narrow else {"wrong-dtype"}
         fresh = [finding for finding in findings if finding.gradient not in known and finding.cause not in designed]

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.diagnosis.evidence import PartialGradient
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.subjects.subject import Call, Key, Subject
@@ -61,7 +61,7 @@ class AutogradOracle:
             return self.run(torch.float64)
         except Exception:
             dtypes = {value.dtype for value in self.case.inputs if is_differentiable(value)}
-            if all(torch.finfo(dtype).bits == 64 for dtype in dtypes):
+            if all(is_wide(dtype) for dtype in dtypes):
                 raise
             found = self.run(None)
             self.coarse = max(unit_roundoff(dtype) for dtype in dtypes)
@@ -78,7 +78,7 @@ class AutogradOracle:
         """
         if level == "native":
             found = [self._try("native", None)]
-            if torch.finfo(dtype).bits == 16:
+            if is_narrow(dtype):
                 found.append(self._try("float32", torch.float32))
         else:
             torn = level == "torn"
@@ -156,7 +156,7 @@ class AutogradOracle:
             case, rounding = self.case, None
             if simulate is not None:
                 u = 4 * times * unit_roundoff(simulate)  # two samples stand for every sound order of operations
-                rounding = SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16, torn=torn, modulus=True)
+                rounding = SimulatedRounding(u, salt, long_sums=not is_narrow(simulate), torn=torn, modulus=True)
                 assert case.grad_outputs is not None
                 case = replace(
                     case,
@@ -171,7 +171,7 @@ class AutogradOracle:
 
 
 def _wide(value: torch.Tensor | None) -> torch.Tensor | None:
-    return None if value is None else value.to(torch.complex128 if value.is_complex() else torch.float64)
+    return None if value is None else widened(value)
 
 
 def _wanted(inputs: tuple[Any, ...], calls: tuple[Call, ...]) -> dict[Key, torch.Tensor]:
@@ -195,5 +195,4 @@ def _leaf(value: Any, dtype: torch.dtype | None) -> Any:
 def _perturbed(value: Any, u: float, salt: int, torn: bool) -> Any:
     if not is_differentiable(value):
         return value
-    wide = torch.complex128 if value.is_complex() else torch.float64
-    return perturb(value.detach().to(wide), u, salt, torn, modulus=True)
+    return perturb(widened(value.detach()), u, salt, torn, modulus=True)

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
 from gradcheck_lab.subjects.subject import Subject
 
 GROUPS = 1024
@@ -183,11 +183,6 @@ def inner(gradient: torch.Tensor, direction: torch.Tensor) -> float:
     return float((widened(gradient).conj() * widened(direction.to(gradient.device))).real.sum())
 
 
-def widened(value: torch.Tensor) -> torch.Tensor:
-    """The tensor in float64 or complex128."""
-    return value.to(torch.complex128 if value.is_complex() else torch.float64)
-
-
 def scales(problem: Problem, directions: Directions) -> tuple[float, float, float]:
     """Three lengths along the directions: typical of the elements that move, the least of them, and of whole inputs."""
     typical, least, whole = [], [], []
@@ -225,7 +220,7 @@ class _Watch(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         for value in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16) and value.numel() > 1:
+            if isinstance(value, torch.Tensor) and is_narrow(value.dtype) and value.numel() > 1:
                 self.roundoff = max(self.roundoff, unit_roundoff(value.dtype))
         return result
 

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
+from gradcheck_lab.model.precision import widened
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
 from gradcheck_lab.oracles.numeric.finite_difference import Sweep, sweep
-from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, rms, scales, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, rms, scales
 
 Parts = Callable[[Problem, Directions], torch.Tensor | None]
 

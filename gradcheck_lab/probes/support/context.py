@@ -12,6 +12,7 @@ from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differen
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.precision import is_narrow, wide_dtype
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Recording
 
@@ -126,8 +127,8 @@ class Context:
             return type(actual) is type(expected)
         if actual.shape != expected.shape or not is_differentiable(actual):
             return False
-        wide = torch.complex128 if expected.is_complex() else torch.float64
+        wide = wide_dtype(expected.dtype)
         both = torch.isnan(actual) & torch.isnan(expected)
         zero = torch.zeros((), dtype=actual.dtype, device=actual.device)
         mine, theirs = torch.where(both, zero, actual), torch.where(both, zero, expected)
-        return judge(mine, theirs.to(wide), actual.dtype, roundings=64 if torch.finfo(actual.dtype).bits > 16 else 4).passed
+        return judge(mine, theirs.to(wide), actual.dtype, roundings=4 if is_narrow(actual.dtype) else 64).passed

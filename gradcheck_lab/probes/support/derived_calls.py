@@ -13,6 +13,7 @@ from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import bits, is_wide
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
 
@@ -88,7 +89,7 @@ def _fresh(context: Context, found: Examination, lane: bool) -> tuple[Finding, .
     if not errors:
         return ()
     known = _known(context)
-    narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in found.case.inputs)
+    narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in found.case.inputs)
     if narrow and draws_random(found.case.seed):
         return ()  # the float64 oracle drew other numbers
     widened = any(
@@ -116,7 +117,7 @@ def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
     `widest` takes them to float64, which also saves a second run of an op's rule.
     """
     given = context.case.inputs
-    narrow = [torch.finfo(v.dtype).bits for v in given if is_differentiable(v) and not v.is_complex()]
+    narrow = [bits(v.dtype) for v in given if is_differentiable(v) and not v.is_complex()]
     goals = [torch.float64] if widest and context.base.subject.kind != "layer" and min(narrow, default=64) < 64 else []
     goals += [torch.float32] if min(narrow, default=64) < 32 else []
     for goal in goals:
@@ -127,7 +128,7 @@ def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
 
 
 def _widened(value: Any, goal: torch.dtype) -> Any:
-    narrower = is_differentiable(value) and not value.is_complex() and torch.finfo(value.dtype).bits < torch.finfo(goal).bits
+    narrower = is_differentiable(value) and not value.is_complex() and bits(value.dtype) < bits(goal)
     return value.to(goal) if narrower else value
 
 

@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.precision import widened
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.subjects.untraceable import Untraceable
 
@@ -110,7 +111,7 @@ def fingerprint(values: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _checksum(value: torch.Tensor) -> int:
-    wide = value.detach().to(torch.complex128 if value.is_complex() else torch.float64)
+    wide = widened(value.detach())
     return zlib.crc32(wide.resolve_conj().contiguous().numpy().data) if wide.numel() else 0
 
 
