@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differentiable
-from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.calls.randomness import random_states, seed_all, torch_drawn_since
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.engine import deliverable, with_engine
 from gradcheck_lab.comparison.entries import compare_returned
@@ -26,7 +26,7 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow, is_wide
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
-from gradcheck_lab.oracles.autograd.replayed_draws import generator_states, replayed
+from gradcheck_lab.oracles.autograd.replayed_draws import replayed
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Call, Manual, Recording, Subject
 
@@ -115,11 +115,11 @@ class Examination:
         seed_all(self.case.seed)
         self.evaluations["forward"] += 1
         inputs = copy_inputs(given)
-        states = generator_states()
+        states = random_states()
         self.recording = self._guard(
             lambda: self.subject.record(inputs, self.case.options), "forward", "look at the forward's traceback below"
         )
-        if not all(torch.equal(a, b) for a, b in zip(states, generator_states(), strict=False)):
+        if torch_drawn_since(states):
             self.evaluations["forward"] += 1
             self.subject = replayed(self.subject, self.case)
         self.several, self.findings = self.recording.several, [*self.findings, *self.recording.findings]

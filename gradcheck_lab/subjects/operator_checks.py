@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
+from gradcheck_lab.calls.randomness import drawn_since, random_states
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding, Severity
 from gradcheck_lab.model.user_errors import first_line, text_of
@@ -49,10 +50,10 @@ def opcheck_findings(value: Any, inputs: tuple[Any, ...], options: dict[str, Any
 
 def _is_random(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any]) -> bool:
     """Whether a call of the kernel moves the random generator or is not the same twice."""
-    before = torch.get_rng_state()
+    before = random_states()
     with torch.no_grad():
         once = operator(*[_leaf(a) for a in arguments], **keywords)
-        moved = not torch.equal(before, torch.get_rng_state())
+        moved = drawn_since(before)
         again = operator(*[_leaf(a) for a in arguments], **keywords)
     pairs = zip(as_tuple(once), as_tuple(again), strict=True)
     return moved or not all(_same(a, b) for a, b in pairs)

@@ -76,11 +76,6 @@ def replayed(subject: Subject, case: Case) -> Subject:
     return replace(subject, forward=forward, trace=trace if subject.trace is not None else None)
 
 
-def generator_states() -> list[torch.Tensor]:
-    """The states of torch's global generators: unequal before and after a forward that draws."""
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else ())]
-
-
 class _Mode(TorchDispatchMode):
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
