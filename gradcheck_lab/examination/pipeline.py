@@ -29,6 +29,7 @@ from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.replayed_draws import replayed
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Call, Manual, Recording, Subject
+from gradcheck_lab.torch_internals import writes_to
 
 _CHEAP = 1 << 16
 
@@ -215,7 +216,7 @@ class Examination:
         # a write through torch raises the version; one past torch shows in the values, a pass over memory to compare
         if self.thorough or after.numel() <= _CHEAP:
             return not _same(after, before)
-        return after._version > 0
+        return writes_to(after) > 0
 
     def _reference(self) -> Pass:
         truth: Pass = self._guard(self.oracle.truth, "reference", "pass a reference that takes the same inputs")

@@ -15,6 +15,7 @@ from gradcheck_lab.model.findings import Finding, Severity
 from gradcheck_lab.model.user_errors import first_line, text_of
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.custom_op import placed_call
+from gradcheck_lab.torch_internals import schema
 
 STATIC = ("test_schema", "test_autograd_registration", "test_faketensor")
 COMPILED = "test_aot_dispatch_dynamic"
@@ -74,7 +75,7 @@ def _run(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any], test
     unregistered = cause == "unsupported" and test != COMPILED
     explanation = "it has no fake kernel, which torch.compile and torch.export need" if unregistered else first_line(error)
     suggestion = "add one with register_fake" if unregistered else _SUGGESTIONS[test]
-    message = f"opcheck's {test} failed for {operator._schema.name}"
+    message = f"opcheck's {test} failed for {schema(operator).name}"
     return [Finding(cause, severity, message, explanation=explanation, suggestion=suggestion, probe="opcheck")]
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import seed_all
@@ -16,6 +15,7 @@ from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, wid
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.subjects.subject import Call, Key, Subject
+from gradcheck_lab.torch_internals import DispatchMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class AutogradOracle:
         rounding: SimulatedRounding | None = None,
         case: Case | None = None,
         substitute: frozenset[int] = frozenset(),
-        nudged: TorchDispatchMode | None = None,
+        nudged: DispatchMode | None = None,
     ) -> Pass:
         """Run forward and backward in `dtype` (None: as the inputs are), on `case` instead of the oracle's when given.
 

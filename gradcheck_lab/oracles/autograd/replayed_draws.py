@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import Case, copy_inputs
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.subjects.subject import Subject, Trace
+from gradcheck_lab.torch_internals import DispatchMode
 
 
 class Draws:
@@ -76,13 +76,9 @@ def replayed(subject: Subject, case: Case) -> Subject:
     return replace(subject, forward=forward, trace=trace if subject.trace is not None else None)
 
 
-class _Mode(TorchDispatchMode):
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
-
+class _Mode(DispatchMode):
     def __init__(self, draw: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.draw = draw
 
     def __torch_dispatch__(

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
 from gradcheck_lab.subjects.subject import Subject
+from gradcheck_lab.torch_internals import DispatchMode
 
 GROUPS = 1024
 
@@ -88,7 +88,7 @@ class Problem:
     def base(self) -> tuple[Any, ...]:
         """The outputs at the point itself; raises what the forward raises."""
         if "base" not in self.memory:
-            watch = _Watch()  # type: ignore[no-untyped-call]
+            watch = _Watch()
             with watch:
                 outputs = self.run(copy_inputs(self.inputs))
             self.memory["base"] = tuple(o.detach().clone() if isinstance(o, torch.Tensor) else o for o in outputs)
@@ -206,14 +206,10 @@ def quiet() -> Iterator[None]:
         yield
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(DispatchMode):
     """Sees whether a forward computes in 16 bits inside; constants of one element do not count."""
 
     roundoff = 0.0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

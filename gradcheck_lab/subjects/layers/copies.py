@@ -15,6 +15,7 @@ from gradcheck_lab.model.user_errors import text_of
 from gradcheck_lab.subjects.layers.numpy_boundary import cast_buffer
 from gradcheck_lab.subjects.layers.parameters import Parameter
 from gradcheck_lab.subjects.layers.paths import Place, arrays, is_array
+from gradcheck_lab.torch_internals import without_torch_function
 
 
 def copy_with(
@@ -29,7 +30,7 @@ def copy_with(
 
     With `zero_gradients` the gradients that it holds start from zero. Raises `InvalidArgument` for what cannot be copied.
     """
-    with torch._C.DisableTorchFunction():  # no part of the forward: whoever watches that must not see it
+    with without_torch_function():  # no part of the forward: whoever watches that must not see it
         memo: dict[int, Any] = {id(value): cast_buffer(value, changes) for _, value in arrays(layer)}
         if zero_gradients:
             for parameter, new in zip(parameters, values, strict=True):
