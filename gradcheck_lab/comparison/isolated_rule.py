@@ -12,7 +12,7 @@ from gradcheck_lab.calls.case import Case, copy_inputs
 from gradcheck_lab.comparison.entries import compare_returned
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback, wrong_count
+from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.op import adapt_op
@@ -33,13 +33,12 @@ def isolated(call: Call, number: int, program: AutogradOracle) -> tuple[list[Com
     try:
         returned = run_rule(replace(call, inputs=inputs, outputs=outputs), upstream)
     except Exception as error:
-        first = str(error).strip().splitlines()
         return [], [
             Finding(
                 "raises",
                 "error",
                 f"backward of {label} raised {type(error).__name__}",
-                explanation=first[0] if first else type(error).__name__,
+                explanation=first_line(error),
                 suggestion="look at the backward's traceback below",
                 op=label,
                 traceback=user_traceback(error),

@@ -10,17 +10,19 @@ from typing import Any, TypeVar
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differentiable
+from gradcheck_lab.calls.randomness import torch_drawn_since, torch_states
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback, wrong_count
+from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
-from gradcheck_lab.oracles.autograd.replayed_draws import generator_states, replayed
+from gradcheck_lab.oracles.autograd.replayed_draws import replayed
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Recording, Subject
+from gradcheck_lab.torch_internals import writes_to
 
 _CHEAP = 1 << 16
 Result = TypeVar("Result")
@@ -34,11 +36,11 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     handed_out = copy_inputs(case.inputs)
     case = replace(case, inputs=detached(case.inputs))
     runner.begin(case.seed)
-    states = generator_states()
+    states = torch_states()
     recording = attempted(lambda: runner.record(handed_out, case), "forward", "look at the forward's traceback below")
     if isinstance(recording, Finding):
         return Examined(runner, case, policy, AutogradOracle(runner, case)).found(recording)
-    drew = not all(torch.equal(a, b) for a, b in zip(states, generator_states(), strict=False))
+    drew = torch_drawn_since(states)
     if recording.kind is not None:
         runner = replace(runner, subject=replace(runner.subject, kind=recording.kind))
     replaying = replayed(runner, case) if drew else runner
@@ -67,12 +69,11 @@ def attempted(call: Callable[[], Result], stage: str, suggestion: str) -> Result
     except InvalidArgument:
         raise
     except Exception as error:
-        first = str(error).strip().splitlines()
         return Finding(
             "raises",
             "error",
             f"{stage} raised {type(error).__name__}",
-            explanation=first[0] if first else type(error).__name__,
+            explanation=first_line(error),
             suggestion=suggestion,
             traceback=user_traceback(error),
         )
@@ -126,7 +127,7 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
         try:
             delivered = recording.engine(upstream)
         except Exception as error:  # what is wrong with the raw entries is mostly seen by comparing them; else this says it
-            refusal = str(error).strip().splitlines()[0]
+            refusal = first_line(error)
     calls = recording.calls if runner.subject.kind == "program" else ()
     return ManualRun(tuple(as_tuple(manual.returned)), recording.several, manual.intermediates, delivered, refusal, calls)
 
@@ -157,7 +158,7 @@ def _is_written(after: torch.Tensor, before: torch.Tensor, thorough: bool) -> bo
     # a write through torch raises the version; one past torch shows in the values, a pass over memory to compare
     if thorough or after.numel() <= _CHEAP:
         return not _same(after, before)
-    return after._version > 0
+    return writes_to(after) > 0
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -7,6 +7,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth
 from gradcheck_lab.examination.manual import attempted
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import class_and_line, first_line
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.subjects.untraceable import Untraceable
 
@@ -26,8 +27,7 @@ def autograd_truth(examined: Examined) -> AutogradTruth | NoTruth | Finding:
     except InvalidArgument:
         raise
     except Exception as error:
-        text = (str(error).strip().splitlines() or ["no message"])[0]
-        return NoTruth(text if isinstance(error, Untraceable) else f"{type(error).__name__}: {text}")
+        return NoTruth(first_line(error) if isinstance(error, Untraceable) else class_and_line(error))
     if not first.tracked:
         return NoTruth(f"no output of {subject.name} depends on an input through torch functions")
     return AutogradTruth(oracle, first, f"{subject.oracle} in float64")
@@ -56,9 +56,8 @@ def numeric_truth(examined: Examined, why: str) -> NumericTruth | str:
         oracle = NumericOracle(runner, examined.case)
         method = oracle.method
     except Exception as error:
-        first = (str(error).strip().splitlines() or ["no message"])[0]
         return (
             f"there is no oracle for {name}: autograd cannot follow it ({why}), and evaluating it raised "
-            f"{type(error).__name__}: {first}; pass reference=, the same function in torch"
+            f"{class_and_line(error)}; pass reference=, the same function in torch"
         )
     return NumericTruth(oracle, f"{method} (autograd cannot follow {name}: {why})", why)

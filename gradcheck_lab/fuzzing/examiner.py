@@ -16,6 +16,7 @@ from gradcheck_lab.calls.stress import EQUAL
 from gradcheck_lab.check import check
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding, verdict_of
+from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.probes.support.derived_calls import Attempt, Trial
 from gradcheck_lab.probes.values import steady, tie_mass
 from gradcheck_lab.report import Report
@@ -205,8 +206,7 @@ class Examiner:
             finite = all(bool(torch.isfinite(o).all()) for o in outputs if isinstance(o, torch.Tensor))
             reason = "its oracle takes no such call" if finite else "its output is not finite"
         except Exception as error:
-            first = (str(error).strip().splitlines() or ["no message"])[0]
-            reason = f"{type(error).__name__}: {first}"
+            reason = class_and_line(error)
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
 
 

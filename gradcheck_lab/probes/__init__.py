@@ -13,6 +13,7 @@ from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.examination.one_finding_a_mistake import merged
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import text_of
 from gradcheck_lab.probes.aliased_inputs import aliased_inputs
 from gradcheck_lab.probes.dtypes import dtypes
 from gradcheck_lab.probes.forward_mode import forward_mode
@@ -97,7 +98,7 @@ def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
     except Exception as error:
         if STRICT:
             raise
-        text = f"the probe {name} failed: {type(error).__name__}: {error}"
+        text = f"the probe {name} failed: {type(error).__name__}: {text_of(error)}"
         found.append(
             Finding("unsupported", "note", text, explanation="a defect of gradcheck_lab; please report it", probe=name)
         )

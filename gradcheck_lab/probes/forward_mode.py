@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.tangents import ALIGNED, Lane, Product, confirmed, lanes, product
 
@@ -108,7 +108,7 @@ def _cause(products: list[Product], several: bool) -> tuple[str, str, str]:
 
 
 def _raised(context: Context, error: Exception, tried: str) -> Finding:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first = first_line(error)
     none = "INTERNAL ASSERT" in first and "autograd_meta" in first  # all that torch says of a None
     name = context.subject.name
     what = "returns no tangent for a differentiable output" if none else f"raised {type(error).__name__}"

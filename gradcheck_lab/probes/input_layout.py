@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
-from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.repeats import differing, outputs_alike, repeatable, repeated, run_given
@@ -123,15 +121,5 @@ def _apart(value: Any) -> Any:
 
 def _draws(context: Context, inputs: Sequence[Any]) -> bool:
     """Whether the forward consumes random numbers."""
-    seed_all(context.case.seed)
-    before = _random_state()
     context.record_given([_apart(v) for v in inputs], context.case)
-    return _random_state() != before
-
-
-def _random_state() -> tuple[Any, ...]:
-    numpy = sys.modules.get("numpy")
-    tensors = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
-    state = () if numpy is None else numpy.random.get_state()
-    own = [part if isinstance(part, (str, int, float)) else bytes(part) for part in state]
-    return tuple(bytes(each.numpy()) for each in tensors), random.getstate(), own
+    return draws_random(context.case.seed)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.randomness import random_states, same_states, seed_all
+from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import attempt, blank, wide_inputs
@@ -56,10 +56,8 @@ def _set(owner: Any, training: bool) -> None:
 
 
 def _random(context: Context) -> Iterator[Finding]:
-    seed_all(context.case.seed)
-    before = random_states()
     recording = context.record(context.case)
-    if isinstance(recording, Exception) or same_states(before, random_states()) or context.case.grad_outputs is None:
+    if isinstance(recording, Exception) or not draws_random(context.case.seed) or context.case.grad_outputs is None:
         return
     name = context.subject.name
     yield Finding("stochastic", "note", f"{name} draws random numbers; they were replayed", probe="modes", case="as given")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import (
     ENGINE_KINDS,
@@ -56,8 +56,8 @@ def _tried(context: Context, wanted: frozenset[int], words: str) -> Finding | No
     if isinstance(error, NotImplementedError):  # an honest refusal
         return None
     if error is not None:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return _finding(f"backward raises {type(error).__name__} when {words}", None, first, words, error)
+        message = f"backward raises {type(error).__name__} when {words}"
+        return _finding(message, None, first_line(error), words, error)
     first_run = repeated(context).first
     for i in sorted(wanted):
         if len(run.gradients) == len(first_run) and not _right(context, i, run.gradients, engine):

@@ -9,6 +9,7 @@ import torch
 
 from gradcheck_lab.comparison.isolated_rule import call_label
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import first_line, text_of
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import Repeated, alike, compared, is_zero, repeatable, repeated, snapshot
 from gradcheck_lab.subjects.subject import Recording
@@ -37,8 +38,8 @@ def second_backward(context: Context) -> Iterator[Finding]:
     two = context.backward(recording, grads, seed)
     if two.error is not None:
         # state that backward frees is the author's choice; torch's version check is about writes
-        if "modified by an inplace operation" in str(two.error):
-            yield _mutates(changed, "a second backward on the same forward raises", None, str(two.error).splitlines()[0])
+        if "modified by an inplace operation" in text_of(two.error):
+            yield _mutates(changed, "a second backward on the same forward raises", None, first_line(two.error))
         return
     again = snapshot(two.gradients)
     if context.subject.kind == "program":  # Variables add up what they receive

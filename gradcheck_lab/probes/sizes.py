@@ -14,6 +14,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.dimensions import Letters, letters_of
 from gradcheck_lab.calls.resemblance import resembling
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, repeated_rows, shapes_text, wide_inputs
 from gradcheck_lab.probes.support.implied_contract import meant, work
@@ -104,7 +105,7 @@ def _of_dtype(context: Context, variant: Variant, problem: Finding) -> bool:
     own = tuple(v.to(given.dtype) if isinstance(v, torch.Tensor) else v for v, given in pairs)
     if all(a is b for a, b in zip(own, variant.inputs, strict=True)):
         return False
-    if any(is_differentiable(v) and torch.finfo(v.dtype).bits == 16 for v in own):
+    if any(is_differentiable(v) and is_narrow(v.dtype) for v in own):
         return False
     trial = attempt(context, blank(context, inputs=own))
     return trial is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in trial.problems)

@@ -14,10 +14,10 @@ from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.precision import unit_roundoff
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
-from gradcheck_lab.oracles.numeric.scalar_problem import rms, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.probes.forward_mode import overrides
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import compared
@@ -180,7 +180,7 @@ def _difference(context: Context, batch: _Batch, found: Result, wanted: Result) 
 
 
 def _alike(mine: torch.Tensor, expected: torch.Tensor, references: Sequence[torch.Tensor], terms: int) -> bool:
-    roundings = 64 if torch.finfo(expected.dtype).bits > 16 else 4
+    roundings = 4 if is_narrow(expected.dtype) else 64
     # a batched kernel may add up a strided axis term by term, in float32 at least, where the single one adds pairwise
     slack = 8 * math.sqrt(terms) * min(unit_roundoff(expected.dtype), 2.0**-24) * rms(widened(expected))
     wide = [widened(reference) for reference in references]
@@ -225,7 +225,7 @@ def _finding(
 
 
 def _stopped(context: Context, batch: _Batch, error: Exception) -> Finding:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first = first_line(error)
     refused = isinstance(error, NotImplementedError) or any(words in first for words in _REFUSALS)
     return Finding(
         "unsupported" if refused else "raises",

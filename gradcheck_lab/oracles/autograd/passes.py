@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.diagnosis.evidence import PartialGradient
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.partial_gradients import incomplete_gradients
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Call, Key
+from gradcheck_lab.torch_internals import DispatchMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class AutogradOracle:
             return self.run(torch.float64)
         except Exception:
             dtypes = {value.dtype for value in self.case.inputs if is_differentiable(value)}
-            if all(torch.finfo(dtype).bits == 64 for dtype in dtypes):
+            if all(is_wide(dtype) for dtype in dtypes):
                 raise
             found = self.run(None)
             wide = {key: _wide(value) for key, value in found.gradients.items()}
@@ -85,7 +85,7 @@ class AutogradOracle:
         """
         if level == "native":
             found = [self._try("native", None)]
-            if torch.finfo(dtype).bits == 16:
+            if is_narrow(dtype):
                 found.append(self._try("float32", torch.float32))
         else:
             torn = level == "torn"
@@ -99,7 +99,7 @@ class AutogradOracle:
         rounding: SimulatedRounding | None = None,
         case: Case | None = None,
         substitute: frozenset[int] = frozenset(),
-        nudged: TorchDispatchMode | None = None,
+        nudged: DispatchMode | None = None,
     ) -> Pass:
         """Run forward and backward in `dtype` (None: as the inputs are), on `case` instead of the oracle's when given.
 
@@ -155,7 +155,7 @@ class AutogradOracle:
             case, rounding = self.case, None
             if simulate is not None:
                 u = 4 * times * unit_roundoff(simulate)  # two samples stand for every sound order of operations
-                rounding = SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16, torn=torn, modulus=True)
+                rounding = SimulatedRounding(u, salt, long_sums=not is_narrow(simulate), torn=torn, modulus=True)
                 assert case.grad_outputs is not None
                 case = replace(
                     case,
@@ -170,7 +170,7 @@ class AutogradOracle:
 
 
 def _wide(value: torch.Tensor | None) -> torch.Tensor | None:
-    return None if value is None else value.to(torch.complex128 if value.is_complex() else torch.float64)
+    return None if value is None else widened(value)
 
 
 def _wanted(inputs: tuple[Any, ...], calls: tuple[Call, ...]) -> dict[Key, torch.Tensor]:
@@ -194,5 +194,4 @@ def _leaf(value: Any, dtype: torch.dtype | None) -> Any:
 def _perturbed(value: Any, u: float, salt: int, torn: bool) -> Any:
     if not is_differentiable(value):
         return value
-    wide = torch.complex128 if value.is_complex() else torch.float64
-    return perturb(value.detach().to(wide), u, salt, torn, modulus=True)
+    return perturb(widened(value.detach()), u, salt, torn, modulus=True)

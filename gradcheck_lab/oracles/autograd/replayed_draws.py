@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import Case, copy_inputs
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Trace
+from gradcheck_lab.torch_internals import DispatchMode
 
 
 class Draws:
@@ -75,18 +75,9 @@ def replayed(runner: Runner, case: Case) -> Runner:
     return replace(runner, subject=replace(subject, forward=forward, trace=trace if subject.trace is not None else None))
 
 
-def generator_states() -> list[torch.Tensor]:
-    """The states of torch's global generators: unequal before and after a forward that draws."""
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else ())]
-
-
-class _Mode(TorchDispatchMode):
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
-
+class _Mode(DispatchMode):
     def __init__(self, draw: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.draw = draw
 
     def __torch_dispatch__(

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_tensor, is_differentiable
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
-from gradcheck_lab.oracles.numeric.scalar_problem import Directions, Problem, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import Directions, Problem
 from gradcheck_lab.subjects.runner import Runner
 
 Forward = Callable[[tuple[Any, ...]], Sequence[Any]]
@@ -163,7 +163,7 @@ class SecondOrderOracle:
         """What a sound double backward in `dtype` could have given for a variable, by level and coarseness."""
 
         def found(level: str, times: int) -> list[torch.Tensor]:
-            narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in self.case.inputs)
+            narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in self.case.inputs)
             native = [self._try("native", None, 0)] if narrow and level == "native" else []
             passes = self.rounded(dtype, times) if level == "simulated" else [values for values in native if values is not None]
             like = self.truth().get(variable)
@@ -193,7 +193,7 @@ class SecondOrderOracle:
         inputs = tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in case.inputs)
         upstream = tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in case.grad_outputs or ())
         moved = Case(inputs, case.options, upstream, case.seed)
-        with SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16):
+        with SimulatedRounding(u, salt, long_sums=not is_narrow(simulate)):
             return self._run(moved).along(self.directions)
 
 

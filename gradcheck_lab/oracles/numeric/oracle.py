@@ -14,18 +14,10 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.oracles.numeric import complex_step, finite_difference, forward_mode
-from gradcheck_lab.oracles.numeric.scalar_problem import (
-    Derivative,
-    Directions,
-    Problem,
-    inner,
-    power_of_two,
-    problem_of,
-    widened,
-)
+from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, inner, power_of_two, problem_of
 from gradcheck_lab.subjects.runner import Runner
 
 Method = Callable[[Problem, Directions], Derivative | None]

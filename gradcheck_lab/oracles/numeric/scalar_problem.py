@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
 from gradcheck_lab.subjects.runner import Runner
+from gradcheck_lab.torch_internals import DispatchMode
 
 GROUPS = 1024
 
@@ -86,7 +86,7 @@ class Problem:
     def base(self) -> tuple[Any, ...]:
         """The outputs at the point itself; raises what the forward raises."""
         if "base" not in self.memory:
-            watch = _Watch()  # type: ignore[no-untyped-call]
+            watch = _Watch()
             with watch:
                 outputs = self.run(copy_inputs(self.inputs))
             self.memory["base"] = tuple(o.detach().clone() if isinstance(o, torch.Tensor) else o for o in outputs)
@@ -181,11 +181,6 @@ def inner(gradient: torch.Tensor, direction: torch.Tensor) -> float:
     return float((widened(gradient).conj() * widened(direction.to(gradient.device))).real.sum())
 
 
-def widened(value: torch.Tensor) -> torch.Tensor:
-    """The tensor in float64 or complex128."""
-    return value.to(torch.complex128 if value.is_complex() else torch.float64)
-
-
 def scales(problem: Problem, directions: Directions) -> tuple[float, float, float]:
     """Three lengths along the directions: typical of the elements that move, the least of them, and of whole inputs."""
     typical, least, whole = [], [], []
@@ -209,21 +204,17 @@ def quiet() -> Iterator[None]:
         yield
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(DispatchMode):
     """Sees whether a forward computes in 16 bits inside; constants of one element do not count."""
 
     roundoff = 0.0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         for value in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16) and value.numel() > 1:
+            if isinstance(value, torch.Tensor) and is_narrow(value.dtype) and value.numel() > 1:
                 self.roundoff = max(self.roundoff, unit_roundoff(value.dtype))
         return result
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.second_order import Forward, Graph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding
-from gradcheck_lab.oracles.numeric.scalar_problem import Directions, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import Directions
 from gradcheck_lab.probes.second_order.rows import Row, close, row_of
 from gradcheck_lab.probes.support.context import Context
 

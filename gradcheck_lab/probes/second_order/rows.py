@@ -16,10 +16,10 @@ from gradcheck_lab.comparison.budget import Judgement, judge
 from gradcheck_lab.comparison.gradient import Comparison, result_of, settle
 from gradcheck_lab.comparison.noise import without_jumps
 from gradcheck_lab.comparison.slot import Slot
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.second_order import Graph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.oracles.numeric.guard import Guarded
-from gradcheck_lab.oracles.numeric.scalar_problem import inner, rms, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import inner, rms
 from gradcheck_lab.probes.support.context import Context
 
 _NEAR = 2.0**-6
@@ -97,8 +97,7 @@ def _inside(expected: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
     """The dtype that the oracle's forward shows to compute in, where that is narrower than its inputs'."""
     if dtype != torch.float64 or expected.numel() < 4 or torch.equal(expected, expected.round()):
         return dtype
-    narrow = (torch.bfloat16, torch.float16, torch.float32)
-    return next((d for d in narrow if torch.equal(expected.to(d).double(), expected)), dtype)
+    return next((d for d in BELOW_FLOAT64 if torch.equal(expected.to(d).double(), expected)), dtype)
 
 
 def _gross(judged: Judgement, actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:

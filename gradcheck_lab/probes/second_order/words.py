@@ -9,7 +9,7 @@ import torch
 
 from gradcheck_lab.comparison.findings import show, worst_line
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.second_order import Graph
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.probes.second_order.rows import Row, derivative_name, variable_name
@@ -108,7 +108,7 @@ def missing(context: Context, graph: Graph) -> Finding:
 
 def refused(context: Context, error: Exception | None) -> Finding | None:
     """The note for a backward that says itself that it has no second derivative; None for any other exception."""
-    said = "backward is marked @once_differentiable" if error is None else _first(error)
+    said = "backward is marked @once_differentiable" if error is None else first_line(error)
     honest = error is None or isinstance(error, NotImplementedError)
     if not honest and not (isinstance(error, RuntimeError) and any(words in said for words in _HONEST)):
         return None
@@ -129,15 +129,11 @@ def raised(context: Context, error: Any) -> Finding:
         severity(context),
         f"second derivative raised {type(error).__name__}",
         gradient="second order",
-        explanation=_first(error),
+        explanation=first_line(error),
         suggestion="look at the traceback below; add @once_differentiable if there is to be no second derivative",
         probe="double_backward",
         traceback=user_traceback(error),
     )
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _cut_off(variable: str) -> str:

@@ -14,6 +14,7 @@ from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import bits
 from gradcheck_lab.probes.support.context import Context, examine_derived
 from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
 from gradcheck_lab.subjects.runner import Runner
@@ -153,7 +154,7 @@ def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
 
 
 def _widened(value: Any, goal: torch.dtype) -> Any:
-    narrower = is_differentiable(value) and not value.is_complex() and torch.finfo(value.dtype).bits < torch.finfo(goal).bits
+    narrower = is_differentiable(value) and not value.is_complex() and bits(value.dtype) < bits(goal)
     return value.to(goal) if narrower else value
 
 

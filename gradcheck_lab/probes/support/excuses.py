@@ -14,7 +14,7 @@ from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.comparison.isolated_rule import call_label
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
 from gradcheck_lab.probes.support.kinks import admitted
 from gradcheck_lab.subjects.subject import Key
 
@@ -109,7 +109,7 @@ def _inside(examined: Examined) -> torch.dtype | None:
     outputs = [o.detach().double() for o in examined.oracle.truth().outputs if is_differentiable(o) and not o.is_complex()]
     if not outputs or sum(o.numel() for o in outputs) < 4 or all(torch.equal(o, o.round()) for o in outputs):
         return None
-    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+    for dtype in BELOW_FLOAT64:
         if all(torch.equal(o.to(dtype).double(), o) for o in outputs):
             return dtype if any(not torch.equal(v.to(dtype).double(), v) for v in inputs) else None
     return None

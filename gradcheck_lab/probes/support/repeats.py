@@ -10,7 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case, copy_tensor, is_differentiable
 from gradcheck_lab.comparison.budget import judge
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff, wide_dtype, widened
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.rules.op import as_tuple
@@ -137,7 +137,7 @@ def _gross(context: Context, index: int, actual: torch.Tensor, expected: torch.T
     if actual.shape != expected.shape or not is_differentiable(actual) or not actual.numel():
         return True
     base = context.gradients[index] if index < len(context.gradients) else None
-    wide = torch.complex128 if actual.is_complex() else torch.float64
+    wide = wide_dtype(actual.dtype)
     sizes = [torch.linalg.vector_norm(v.to(wide)) for v in (expected, base) if isinstance(v, torch.Tensor)]
     error = float(torch.linalg.vector_norm(actual.to(wide) - expected.to(wide)))
     share = min(0.05, 64 * unit_roundoff(actual.dtype) ** 0.5)
@@ -171,7 +171,7 @@ def _within_noise(context: Context, actual: torch.Tensor, expected: torch.Tensor
     truth, *found = [pick(each) for each in _perturbed(context, actual.dtype)] or [None]
     if truth is None or not found or any(r is None or r.shape != expected.shape for r in [truth, *found]):
         return False
-    wide = expected.to(torch.complex128 if expected.is_complex() else torch.float64)
+    wide = widened(expected)
     noise = [wide + (r.detach() - truth.detach()).to(wide) for r in found]
     both = torch.isnan(actual) & torch.isnan(expected)
     clean = actual.masked_fill(both, 0.0)

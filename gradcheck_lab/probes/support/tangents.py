@@ -12,9 +12,9 @@ import torch
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.oracles.numeric.finite_difference import directional
-from gradcheck_lab.oracles.numeric.scalar_problem import Directions, inner, problem_of, quiet, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import Directions, inner, problem_of, quiet
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import compared
 from gradcheck_lab.subjects.subject import Key

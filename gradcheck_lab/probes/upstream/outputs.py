@@ -8,7 +8,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.repeats import ENGINE_KINDS, backward_given, compared, differing, is_zero, run_kept, snapshot
 
@@ -71,7 +71,7 @@ def _misread(context: Context, k: int, missing: Run, gradients: tuple[object, ..
     error = missing.error
     if error is not None:
         what, gradient = f"backward raised {type(error).__name__} when only output {k} is used", None
-        explanation = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        explanation = first_line(error)
     else:
         at = differing(context, snapshot(missing.gradients), gradients)
         if at is None:
