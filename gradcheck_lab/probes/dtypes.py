@@ -13,11 +13,11 @@ from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.exceptions import OF_ARGUMENTS, SINGULAR
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
-from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, raised_by_dtype
+from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, trying
 
 _REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _LARGEST = 16
@@ -28,7 +28,7 @@ def dtypes(context: Context) -> Iterator[Finding]:
     """Run the same values in the other dtypes; a real call is not tried in complex ones, which few rules are meant for."""
     given = cut_down(context, context.case.inputs, _LARGEST)
     own = {v.dtype for v in given if is_differentiable(v)}
-    if not context.analytic or not given or len(own) != 1 or context.base.subject.kind == "program":
+    if not context.analytic or not given or len(own) != 1 or context.subject.kind == "program":
         return
     mine = own.pop()
     lanes: Sequence[torch.dtype] = _REAL if not mine.is_complex else (torch.complex128, torch.complex64)
@@ -54,11 +54,11 @@ def _counts(context: Context, trial: Trial, problem: Finding, mine: torch.dtype,
     """Whether a problem of a lane says something: no missing kernel, and in 16 bits nothing near the budget."""
     if problem.cause in having("no_result"):
         # a kernel that does not take 16 bits is no mistake
-        if torch.finfo(dtype).bits == 16 or problem.exception in OF_ARGUMENTS | SINGULAR:
+        if is_narrow(dtype) or problem.exception in OF_ARGUMENTS | SINGULAR:
             return False
-        return raised_by_dtype(context, trial.examination, problem)
+        return trying(context).raised_by_dtype(trial.examined, problem)
     pair = trial.pair(problem)
-    if unit_roundoff(dtype) <= unit_roundoff(mine) or torch.finfo(dtype).bits > 16 or pair is None:
+    if unit_roundoff(dtype) <= unit_roundoff(mine) or not is_narrow(dtype) or pair is None:
         return True
     if problem.cause in having("never_rounding") or pair[0].dtype != dtype:
         return True
@@ -67,7 +67,7 @@ def _counts(context: Context, trial: Trial, problem: Finding, mine: torch.dtype,
 
 
 def _references(trial: Trial, problem: Finding, dtype: torch.dtype) -> list[torch.Tensor]:
-    oracle: AutogradOracle = trial.examination.oracle
+    oracle: AutogradOracle = trial.examined.oracle
     index = trial.index(problem)
     assert index is not None
     passes = [*oracle.references("native", dtype), *oracle.references("simulated", dtype)]
@@ -100,7 +100,7 @@ def _narrow(trial: Trial, problem: Finding, dtype: torch.dtype) -> bool:
     pair = trial.pair(problem)
     if pair is None:
         return False
-    size = float(torch.linalg.vector_norm(pair[1].to(torch.complex128 if pair[1].is_complex() else torch.float64)))
+    size = float(torch.linalg.vector_norm(widened(pair[1])))
     error = float(torch.linalg.vector_norm(pair[0].to(pair[1]) - pair[1]))
     return 0 < error < 0.02 * size
 
