@@ -1,7 +1,7 @@
 """The one place that reads messages: torch's own, of failures that it has no class of exception for.
 
-They belong to torch, not to the user's code nor to a finding. tests/model/test_torch_messages.py makes torch say each of them, so
-that a version of torch which words one otherwise fails a test.
+They belong to torch, not to the user's code nor to a finding. tests/model/test_torch_messages.py makes torch say each of
+them, so that a version of torch which words one otherwise fails a test.
 """
 
 from __future__ import annotations
