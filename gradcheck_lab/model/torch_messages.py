@@ -39,7 +39,7 @@ def lacks_tangent(error: BaseException) -> bool:
 
 
 def cannot_be_differentiated(error: BaseException) -> bool:
-    """Whether torch says that it has no derivative of what a backward computes."""
+    """Whether torch, or a kernel in the same words, says that it has no derivative of what a backward computes."""
     return isinstance(error, RuntimeError) and any(words in first_line(error) for words in _CANNOT_BE_DIFFERENTIATED)
 
 
