@@ -33,19 +33,21 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
 
     Raises `InvalidArgument` for outputs that are no tensors and for grad_outputs that do not fit them.
     """
-    handed_out = copy_inputs(case.inputs)
-    case = replace(case, inputs=detached(case.inputs))
-    runner.begin(case.seed)
+    handed_out, inputs = copy_inputs(case.inputs), detached(case.inputs)
+    runner.begin(case.seed, forward=1)
     states = torch_states()
-    recording = attempted(lambda: runner.record(handed_out, case), "forward", "look at the forward's traceback below")
+    recording = attempted(
+        lambda: runner.subject.record(handed_out, case.options), "forward", "look at the forward's traceback below"
+    )
     if isinstance(recording, Finding):
+        case = replace(case, inputs=inputs)
         return Examined(runner, case, policy, AutogradOracle(runner, case)).found(recording)
     drew = torch_drawn_since(states)
     if recording.kind is not None:
         runner = replace(runner, subject=replace(runner.subject, kind=recording.kind))
-    replaying = replayed(runner, case) if drew else runner
     _refuse_outputs(runner.subject, recording)
-    case = replace(case, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
+    case = replace(case, inputs=inputs, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
+    replaying = replayed(runner, case) if drew else runner
     findings = recording.findings
     outputs = detached(recording.outputs) if policy.has_reference else ()
     upstream = tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
@@ -54,9 +56,10 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     del recording
     if isinstance(ran, Finding):
         return Examined(runner, case, policy, AutogradOracle(replaying, case)).found(*findings, ran)
-    written = list(_written(runner.subject, case, handed_out, upstream, policy.thorough))
-    ran = replace(ran, outputs=outputs, wrote=bool(written))
-    examined = Examined(runner, case, policy, AutogradOracle(replaying, case, ran.wrote), ran).found(*findings, *written)
+    written = _written(runner.subject, case, handed_out, upstream, policy.thorough)
+    oracle = AutogradOracle(replaying, case, copies=bool(written))
+    examined = Examined(runner, case, policy, oracle, replace(ran, outputs=outputs) if outputs else ran)
+    examined = examined.found(*findings, *written)
     if len(ran.returned) != len(case.inputs):
         return replace(examined, run=None).found(wrong_count(len(ran.returned), len(case.inputs), None))
     return examined
