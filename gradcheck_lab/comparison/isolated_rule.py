@@ -11,6 +11,7 @@ import torch
 from gradcheck_lab.calls.case import Case, copy_inputs
 from gradcheck_lab.comparison.entries import compare_returned
 from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
@@ -42,6 +43,8 @@ def isolated(call: Call, number: int, program: AutogradOracle) -> tuple[list[Com
                 suggestion="look at the backward's traceback below",
                 op=label,
                 traceback=user_traceback(error),
+                stage="backward",
+                exception=class_name(error),
             )
         ]
     count = len(as_tuple(returned))

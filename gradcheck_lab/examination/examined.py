@@ -43,7 +43,7 @@ class ManualRun:
     several: bool
     intermediates: Mapping[Key, torch.Tensor | None] = field(default_factory=dict)
     delivered: tuple[Any, ...] | None = None
-    refusal: str = ""
+    refusal: Finding | None = None
     calls: tuple[Call, ...] = ()
     outputs: tuple[Any, ...] = ()
 

@@ -15,7 +15,8 @@ from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
-from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.exceptions import class_name
+from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.replayed_draws import replayed
@@ -65,7 +66,7 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     return examined
 
 
-def attempted(call: Callable[[], Result], stage: str, suggestion: str) -> Result | Finding:
+def attempted(call: Callable[[], Result], stage: Stage, suggestion: str) -> Result | Finding:
     """What a call of the user's code gives, or the finding that it raised."""
     try:
         return call()
@@ -75,10 +76,12 @@ def attempted(call: Callable[[], Result], stage: str, suggestion: str) -> Result
         return Finding(
             "raises",
             "error",
-            f"{stage} raised {type(error).__name__}",
+            f"{'reference' if stage == 'oracle' else stage} raised {type(error).__name__}",
             explanation=first_line(error),
             suggestion=suggestion,
             traceback=user_traceback(error),
+            stage=stage,
+            exception=class_name(error),
         )
 
 
@@ -125,12 +128,20 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
     )
     if isinstance(manual, Finding):
         return manual
-    delivered, refusal = None, ""
+    delivered, refusal = None, None
     if recording.engine is not None:
         try:
             delivered = recording.engine(upstream)
         except Exception as error:  # what is wrong with the raw entries is mostly seen by comparing them; else this says it
-            refusal = first_line(error)
+            refusal = Finding(
+                "raises",
+                "error",
+                "torch's engine refused what backward returned",
+                explanation=first_line(error),
+                suggestion="return what the engine expects: one gradient per tensor, None for every other argument",
+                stage="engine",
+                exception=class_name(error),
+            )
     calls = recording.calls if runner.subject.kind == "program" else ()
     return ManualRun(tuple(as_tuple(manual.returned)), recording.several, manual.intermediates, delivered, refusal, calls)
 

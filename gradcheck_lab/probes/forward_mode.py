@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.torch_messages import lacks_tangent
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.tangents import ALIGNED, Lane, Product, confirmed, lanes, product
@@ -39,19 +41,20 @@ def overrides(function: Any, name: str) -> bool:
 
 def _findings(context: Context, lane: Lane) -> list[Finding]:
     every = list(lane.gradients)
-    wrong, tried = [], "every input has a tangent"
+    wrong: list[list[int]] = []
+    alone: int | None = None
     try:
         together = [product(context, lane, every, salt) for salt in (0, ALIGNED)]
         bad = [each for each in together if confirmed(context, lane, each)]
         for i in every if len(every) > 1 and bad else every[:_ALONE] if len(every) > 1 else []:
-            tried = f"only {context.label(i)} has a tangent"
+            alone = i
             if confirmed(context, lane, product(context, lane, [i], ALIGNED)):
                 wrong.append([i])
     except NotImplementedError as error:
         return [_refused(context, error)]
     except Exception as error:
         # in float64 it is our idea: the rule's kernels may take narrow dtypes only
-        return [] if lane.words else [_raised(context, error, tried)]
+        return [] if lane.words else [_raised(context, error, alone)]
     if bad and not wrong:
         wrong.append(every)
     return [_explained(context, lane, indices) for indices in wrong]
@@ -107,12 +110,13 @@ def _cause(products: list[Product], several: bool) -> tuple[str, str, str]:
     )
 
 
-def _raised(context: Context, error: Exception, tried: str) -> Finding:
+def _raised(context: Context, error: Exception, alone: int | None) -> Finding:
     first = first_line(error)
-    none = "INTERNAL ASSERT" in first and "autograd_meta" in first  # all that torch says of a None
+    none = lacks_tangent(error)
     name = context.subject.name
     what = "returns no tangent for a differentiable output" if none else f"raised {type(error).__name__}"
-    words = "" if tried.startswith("every") else f" when {tried}"
+    tried = "every input has a tangent" if alone is None else f"only {context.label(alone)} has a tangent"
+    words = "" if alone is None else f" when {tried}"
     return Finding(
         "missing-gradient" if none else "raises",
         "error",
@@ -124,6 +128,7 @@ def _raised(context: Context, error: Exception, tried: str) -> Finding:
         probe="forward_mode",
         case=tried,
         traceback=user_traceback(error),
+        exception=class_name(error),
     )
 
 
@@ -132,7 +137,8 @@ def _refused(context: Context, error: Exception) -> Finding:
         "unsupported",
         "note",
         f"forward-mode rule (jvp) of {context.subject.name} refuses this call",
-        explanation=(str(error).strip().splitlines() or ["it raises NotImplementedError"])[0],
+        explanation=first_line(error, "it raises NotImplementedError"),
         probe="forward_mode",
         case="a random tangent",
+        exception=class_name(error),
     )

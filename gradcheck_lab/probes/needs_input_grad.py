@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
@@ -85,4 +86,6 @@ def _finding(message: str, gradient: str | None, explanation: str, words: str, e
         probe="needs_input_grad",
         case=words,
         traceback=user_traceback(error) if error is not None else None,
+        stage="backward" if error is not None else "",
+        exception=class_name(error),
     )

@@ -11,6 +11,8 @@ from typing import Any
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.exceptions import OF_ARGUMENTS
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
@@ -141,12 +143,12 @@ def _finding(
     names = context.subject.names
     before = {n: known[n] if n in known else context.case.inputs[names.index(n)] for n in changes}
     index, why = trial.index(problem), problem.explanation
-    if index is not None and problem.cause != "raises" and _unmoved(context, trial, index, before):
+    if index is not None and problem.cause not in having("no_result") and _unmoved(context, trial, index, before):
         why = f"it is the same gradient for every {' and '.join(changes)}"
     many = " and ".join(repr(n) for n in changes)
     return replace(
         problem,
-        cause=problem.cause if problem.cause == "missing-broadcast-sum" else "option-specialised",
+        cause=problem.cause if problem.cause in having("keeps_name") else "option-specialised",
         severity="note" if _refused(problem, asked, changes, before) else "error",
         message=f"{problem.message}, with {_words(changes)}",
         explanation=f"right with {_words(before)}, wrong with {_words(changes)}: {why}",
@@ -162,12 +164,11 @@ def _refused(problem: Finding, asked: bool, changes: Mapping[str, Any], before: 
     Not meant is a whole number that became negative, with which padding crops, and where the backward says that it does not
     take what the call left at its default.
     """
-    raised = problem.cause == "raises"
+    raised = problem.cause in having("no_result")
     negative = any(isinstance(v, int) and isinstance(before[n], int) and v < 0 <= before[n] for n, v in changes.items())
-    refusals = ("NotImplementedError", "ValueError", "InvalidArgument", "AssertionError", "TypeError", "KeyError")
-    if negative or (raised and not asked and any(word in problem.message for word in refusals)):
+    if negative or (raised and not asked and problem.exception in OF_ARGUMENTS):
         return True
-    return problem.cause == "gradient-count" and not asked
+    return problem.cause in having("arity") and not asked
 
 
 def _unmoved(context: Context, trial: Trial, index: int, before: Mapping[str, Any]) -> bool:

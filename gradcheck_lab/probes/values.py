@@ -11,6 +11,8 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, stressable, stressed, unlike
 from gradcheck_lab.comparison.findings import number, show
+from gradcheck_lab.model.causes import CAUSES, having
+from gradcheck_lab.model.exceptions import SINGULAR
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.probes.support.context import Context
@@ -22,7 +24,6 @@ from gradcheck_lab.subjects.subject import Key
 
 _ROWS = 12
 _OWN = 4
-_AT_TIES = frozenset({"convention", "outside-subdifferential", "wrong-value", "constant-factor", "zero-gradient"})
 
 
 def values(context: Context) -> Iterator[Finding]:
@@ -61,9 +62,10 @@ def _carries_rows(context: Context, index: int) -> bool:
 
 def _masked(context: Context) -> Iterator[Finding]:
     """NaN or inf on the call as given, where the forward did not select the branch that it comes from."""
+    masked = CAUSES["masked-branch"]
     for finding in context.findings:
         names = context.subject.names
-        if finding.cause != "non-finite" or finding.op or finding.gradient not in names:
+        if finding.cause not in masked.compared_as or finding.op or finding.gradient not in names:
             continue
         index = names.index(finding.gradient)
         actual, truth = context.gradients[index], context.oracle.truth().gradients.get(Key("input", index))
@@ -71,13 +73,12 @@ def _masked(context: Context) -> Iterator[Finding]:
             continue
         broken = ~torch.isfinite(actual.detach()) & torch.isfinite(truth)
         if bool(broken.any()) and not bool(truth[broken].any()) and flat_there(context.examined, index, broken):
-            fix = _SUGGESTIONS["masked-branch"]
-            yield replace(finding, cause="masked-branch", explanation=UNSELECTED, suggestion=fix, probe="values")
+            yield replace(finding, cause=masked.name, explanation=UNSELECTED, suggestion=masked.fix, probe="values")
 
 
 def _implied(finding: Finding, reported: set[tuple[str | None, str | None, str]]) -> bool:
     """Whether a vague cause repeats what a finding on the same gradient already explains."""
-    vague = finding.cause in ("value-dependent", "non-finite")
+    vague = finding.cause in having("says_only_where")
     return vague and any((op, gradient) == (finding.op, finding.gradient) for op, gradient, _ in reported)
 
 
@@ -144,7 +145,8 @@ def tie_mass(trial: Trial, group: Sequence[Stress], wrong: frozenset[int] = froz
     """
     subject = trial.examined.subject
     sound = {subject.names[i] for i in range(len(trial.inputs)) if i not in wrong}
-    doubtful = [f for f in trial.examined.findings if f.gradient in sound and not f.op and f.cause in _AT_TIES]
+    suspects = CAUSES["tie-mass"].compared_as
+    doubtful = [f for f in trial.examined.findings if f.gradient in sound and not f.op and f.cause in suspects]
     if tuple(group) not in ((EQUAL,), (TIES,)) or not doubtful or trial.problems:
         return ()
     gradient, tied = str(doubtful[0].gradient), False
@@ -163,8 +165,7 @@ def tie_mass(trial: Trial, group: Sequence[Stress], wrong: frozenset[int] = froz
     label = subject.labels[subject.names.index(gradient)]
     message = f"gradient of {label} does not conserve the mass of its ties"
     why = f"its elements sum to {show(actual)} where the derivative along all of them is {show(wanted)}"
-    fix = "give one of the tied values the whole gradient, or divide it among them by their number"
-    return (Finding("tie-mass", "error", message, gradient, why, fix, measured=abs(actual - wanted)),)
+    return (Finding("tie-mass", "error", message, gradient, why, CAUSES["tie-mass"].fix, measured=abs(actual - wanted)),)
 
 
 def _finding(
@@ -180,10 +181,10 @@ def _finding(
     return replace(
         problem,
         cause=cause,
-        severity="note" if "LinAlgError" in problem.message else "error",  # an honest refusal of a singular matrix
+        severity="note" if problem.exception in SINGULAR else "error",  # an honest refusal of a singular matrix
         message=f"{problem.message}, with {condition}",
         explanation=f"right on the values given, wrong with {condition}{at}: {why or problem.explanation}",
-        suggestion=_SUGGESTIONS.get(cause, problem.suggestion),
+        suggestion=CAUSES[cause].fix if cause in having("at_values") else problem.suggestion,
         probe="values",
         case=condition,
     )
@@ -199,13 +200,3 @@ def _where(trial: Trial, problem: Finding) -> str:
     at = tuple(int(k) for k in torch.unravel_index(error.argmax(), error.shape))
     value = trial.inputs[index][at]
     return f" (first at {list(at)}, where {trial.examined.subject.names[index]} is {show(number(value))})"
-
-
-_SUGGESTIONS = {
-    "non-finite": "guard the division, logarithm or root there, as the forward does",
-    "overflow": "use a form that is stable for large values: shift by the maximum, or write it with the output",
-    "masked-branch": "replace the argument of the branch that is not selected by a harmless value before the formula",
-    "tie-mass": "give one of the tied values the whole gradient, or divide it among them by their number",
-    "epsilon-mismatch": "use the same epsilon, in the same place, in forward and backward",
-    "value-dependent": "derive the rule again for these values, or treat them as a case of their own",
-}

@@ -13,8 +13,10 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
+from gradcheck_lab.model.torch_messages import cannot_be_mapped
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
 from gradcheck_lab.oracles.numeric.scalar_problem import rms
@@ -24,7 +26,6 @@ from gradcheck_lab.probes.support.repeats import compared
 
 _FACTORS = (1.0, -0.5, 0.75)
 _ALONE = 4
-_REFUSALS = ("vmap: ", "Batching rule not implemented", "setup_context", "doesn't have storage")
 
 Row = tuple[Any, ...]
 Result = tuple[list[torch.Tensor], dict[int, torch.Tensor]]
@@ -226,7 +227,7 @@ def _finding(
 
 def _stopped(context: Context, batch: _Batch, error: Exception) -> Finding:
     first = first_line(error)
-    refused = isinstance(error, NotImplementedError) or any(words in first for words in _REFUSALS)
+    refused = isinstance(error, NotImplementedError) or cannot_be_mapped(error)
     return Finding(
         "unsupported" if refused else "raises",
         "note" if refused else "error",
@@ -236,4 +237,5 @@ def _stopped(context: Context, batch: _Batch, error: Exception) -> Finding:
         probe="vmap",
         case=f"three calls through torch.func.vmap, {batch.words}",
         traceback=None if refused else user_traceback(error),
+        exception=class_name(error),
     )

@@ -108,10 +108,10 @@ class _Search:
         if found.error is not None and not self._runs_once():
             yield from _left_open(context, "the backward does not run outside the call as given")
             return
-        finding = refused(context, found.error) or raised(context, found.error)
-        if finding.cause == "unsupported":
-            yield from _left_open(context, finding.explanation)
-        yield finding
+        refusal = refused(context, found.error)
+        if refusal is not None:
+            yield from _left_open(context, refusal.explanation)
+        yield refusal or raised(context, found.error)
 
     def _runs_once(self) -> bool:
         """Whether the same call runs where nothing is to be differentiated again: then it is that which was refused."""

@@ -13,6 +13,7 @@ from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits
 from gradcheck_lab.probes.support.context import Context, examine_derived
@@ -20,9 +21,6 @@ from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
 
-# others answer for these, on the user's own call; a reference need not be meant for calls that the user did not make
-_ELSEWHERE = frozenset({"mutates-input", "mutates-grad-output", "disconnected", "forward-mismatch"})
-_LANES = frozenset({"low-precision", "wrong-dtype"})
 # a mistake that only some calls show is gross there: what is nearly within the budget is ill-conditioned
 _MARGIN = 10.0
 _HUGE = 1e20
@@ -90,7 +88,7 @@ class Attempt:
                 fresh = self._fresh(found, lane) if found is not None else ()
             except Exception:  # the call is our idea: where the oracle cannot follow it, it shows nothing
                 return None
-            if found is None or any(f.cause == "raises" and f.message.startswith("forward") for f in found.findings):
+            if found is None or any(f.stage == "forward" for f in found.findings):
                 return None
             if fresh and not (self._finite_forward(case) and _finite_inside(found)):
                 return None
@@ -98,7 +96,7 @@ class Attempt:
 
     def _fresh(self, found: Examined, lane: bool) -> tuple[Finding, ...]:
         """The errors that the user's own call did not show and that say something about the gradient."""
-        errors = [f for f in found.findings if f.severity == "error" and f.cause not in _ELSEWHERE]
+        errors = [f for f in found.findings if f.severity == "error" and f.cause not in having("whole_call")]
         if not errors:
             return ()
         narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in found.case.inputs)
@@ -106,15 +104,24 @@ class Attempt:
             return ()  # the float64 oracle drew other numbers
         pairs = zip(found.case.inputs, self.given, strict=True)
         widened = any(is_differentiable(v) and v.dtype != given.dtype for v, given in pairs)
-        dtype_only = _LANES if widened and not lane else frozenset()
+        dtype_only = having("dtype") if widened and not lane else frozenset()
         return tuple(
             f for f in errors
             if (f.op, f.gradient) not in self.known
             and f.cause not in dtype_only
-            and not (widened and not lane and f.cause == "raises" and "dtype" in f"{f.message} {f.explanation}")
+            and not (widened and not lane and f.cause in having("no_result") and self.raised_by_dtype(found, f))
             and not marginal(found, f)
             and not excused(found, f)
         )  # fmt: skip
+
+    def raised_by_dtype(self, found: Examined, problem: Finding) -> bool:
+        """Whether code that raises on a derived call runs when the same values have the dtypes that the user gave."""
+        pairs = zip(found.case.inputs, self.given, strict=True)
+        own = tuple(v.to(given.dtype) if is_differentiable(v) else v for v, given in pairs)
+        case = replace(found.case, inputs=own, grad_outputs=None)
+        again = examine_derived(self.runner, case, self.has_reference, numeric=False, skip=self.settled)
+        raised = {(f.stage, f.op) for f in again.findings if f.cause in having("no_result")} if again is not None else set()
+        return again is not None and not raised & {("forward", None), (problem.stage, problem.op)}
 
     def _finite_forward(self, case: Case) -> bool:
         try:
@@ -127,9 +134,13 @@ class Attempt:
 
 def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = False) -> Trial | None:
     """Examine a case derived from the context's; see `Attempt.on`."""
+    return trying(context).on(case, lane, numeric)
+
+
+def trying(context: Context) -> Attempt:
+    """How cases derived from the context's are tried."""
     known = context.once("known mistakes", lambda: _known(context))
-    trying = Attempt(context.runner, context.case.inputs, context.has_reference, context.settled, known)
-    return trying.on(case, lane, numeric)
+    return Attempt(context.runner, context.case.inputs, context.has_reference, context.settled, known)
 
 
 def blank(context: Context, **changes: Any) -> Case:

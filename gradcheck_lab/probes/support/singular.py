@@ -11,6 +11,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.stress import Stress
 from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.probes.support.derived_calls import Trial
@@ -24,7 +25,7 @@ _SCALES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
 def cause_of(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> tuple[str, str]:
     """The cause of a problem at stress values and, where the comparison's own words say less, the sentence."""
-    if problem.cause == "raises":
+    if problem.cause in having("no_result"):
         return "value-dependent", ""
     if problem.cause == "non-finite":
         if _only_masked(trial, problem, flat=not stress.large):
@@ -32,7 +33,7 @@ def cause_of(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> tu
         if stress.large:
             return "overflow", "the forward is finite there, and the backward overflows"
         return "non-finite", ""
-    if problem.cause in ("tie-mass", "missing-broadcast-sum"):
+    if problem.cause == "tie-mass" or problem.cause in having("keeps_name"):
         return problem.cause, ""
     why = _epsilon(trial, problem, rerun) if stress.near_zero else ""
     if why:

@@ -8,6 +8,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits, wide_dtype
 from gradcheck_lab.model.user_errors import first_line, user_traceback
@@ -177,4 +178,6 @@ def _raised(word: str, error: Exception) -> Finding:
         probe="upstream",
         case=f"grad_output {word}",
         traceback=user_traceback(error),
+        stage="backward",
+        exception=class_name(error),
     )

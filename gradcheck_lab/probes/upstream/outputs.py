@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
@@ -88,4 +89,6 @@ def _misread(context: Context, k: int, missing: Run, gradients: tuple[object, ..
         probe="upstream",
         case=f"a loss that uses output {k} only",
         traceback=user_traceback(error) if error is not None else None,
+        stage="backward" if error is not None else "",
+        exception=class_name(error),
     )
