@@ -69,7 +69,7 @@ def compare_returned(
                 upstream=case.grad_outputs or (),
                 precision=slot.slack,
                 options=options,
-                assigned=subject.kind == "layer",
+                assigned=subject.keeps_last_call,
                 paths=reruns.paths,
                 unreduced=reruns.unreduced,
                 conjugated=reruns.conjugated,

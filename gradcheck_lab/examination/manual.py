@@ -142,7 +142,7 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
                 stage="engine",
                 exception=class_name(error),
             )
-    calls = recording.calls if runner.subject.kind == "program" else ()
+    calls = recording.calls if runner.subject.is_program else ()
     return ManualRun(tuple(as_tuple(manual.returned)), recording.several, manual.intermediates, delivered, refusal, calls)
 
 

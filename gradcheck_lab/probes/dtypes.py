@@ -28,7 +28,7 @@ def dtypes(context: Context) -> Iterator[Finding]:
     """Run the same values in the other dtypes; a real call is not tried in complex ones, which few rules are meant for."""
     given = cut_down(context, context.case.inputs, _LARGEST)
     own = {v.dtype for v in given if is_differentiable(v)}
-    if not context.analytic or not given or len(own) != 1 or context.subject.kind == "program":
+    if not context.analytic or not given or len(own) != 1 or context.subject.is_program:
         return
     mine = own.pop()
     lanes: Sequence[torch.dtype] = _REAL if not mine.is_complex else (torch.complex128, torch.complex64)

@@ -23,8 +23,8 @@ _ALONE = 4
 
 def forward_mode(context: Context) -> Iterator[Finding]:
     """Run a Function's own `jvp` on random tangents, of all inputs together and of each alone."""
-    function = context.subject.user
-    if context.subject.kind != "function" or not overrides(function, "jvp"):
+    function = context.subject.autograd_function
+    if function is None or not overrides(function, "jvp"):
         return
     for lane in lanes(context):
         findings = _findings(context, lane)

@@ -119,11 +119,11 @@ def _defaults(context: Context) -> dict[str, Any]:
     """The forward's keyword options with their defaults, where its signature can be seen."""
     subject = context.subject
     function: Any = subject.op.forward if subject.op is not None else None
-    if subject.kind == "custom_op" and subject.user is not None:
+    if subject.operator is not None:
         return {name: default for name, default in defaults_of(subject.user).items() if name not in subject.names}
-    if subject.kind == "function" and subject.user is not None:
+    if subject.autograd_function is not None:
         function = getattr(subject.user, "forward", None)
-    if function is None and subject.kind == "program" and subject.target:
+    if function is None and subject.is_program and subject.target:
         module, _, name = subject.target.partition(":")
         function = getattr(importlib.import_module(module), name, None)
     try:

@@ -33,7 +33,7 @@ def state(context: Context) -> Iterator[Finding]:
     if stale is not None:
         yield stale
         return
-    if context.subject.kind == "layer":  # an object that keeps its last call, by design
+    if context.subject.keeps_last_call:  # an object that keeps its last call, by design
         return
     state = context.subject.state
     with nullcontext() if state is None else state.alive():

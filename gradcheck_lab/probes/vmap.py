@@ -42,8 +42,8 @@ class _Batch:
 
 def vmap(context: Context) -> Iterator[Finding]:
     """Map a Function's own `vmap`, or the generated one, over three calls with different values."""
-    function = context.subject.user
-    if context.subject.kind != "function" or not _has_rule(function):
+    function = context.subject.autograd_function
+    if function is None or not _has_rule(function):
         return
     rows = _rows(context, _jittered)
     if _looped(context, rows) is None:

@@ -43,7 +43,7 @@ def double_backward(context: Context) -> Iterator[Yielded]:
 def _claims_it(context: Context) -> bool:
     """Whether users can come upon the second derivative without asking for it: torch's engine runs this backward."""
     subject = context.subject
-    return subject.kind in ("function", "custom_op", "module") and (subject.user is not None or context.analytic)
+    return subject.called_by_engine and (subject.user is not None or context.analytic)
 
 
 def _forward(context: Context) -> Forward | None:

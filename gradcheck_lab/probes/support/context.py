@@ -106,7 +106,7 @@ class Context:
     @property
     def settled(self) -> frozenset[int]:
         """The inputs that derived calls need not judge; in a program an op that is wrong elsewhere may show through them."""
-        return frozenset() if self.subject.kind == "program" else self.wrong
+        return frozenset() if self.subject.is_program else self.wrong
 
     def label(self, index: int) -> str:
         """How messages call an input."""

@@ -155,7 +155,7 @@ def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
     """
     given = context.case.inputs
     narrow = [torch.finfo(v.dtype).bits for v in given if is_differentiable(v) and not v.is_complex()]
-    goals = [torch.float64] if widest and context.subject.kind != "layer" and min(narrow, default=64) < 64 else []
+    goals = [torch.float64] if widest and not context.subject.keeps_last_call and min(narrow, default=64) < 64 else []
     goals += [torch.float32] if min(narrow, default=64) < 32 else []
     for goal in goals:
         wide = tuple(_widened(v, goal) for v in given)
@@ -194,7 +194,7 @@ def valid(subject: Subject, case: Case) -> bool:
 
 def _finite_inside(found: Examined) -> bool:
     """Whether every intermediate of a program is finite: what an infinite one does to the ops after it is no op's mistake."""
-    calls = found.oracle.truth().calls if found.subject.kind == "program" else ()
+    calls = found.oracle.truth().calls if found.subject.is_program else ()
     values = [o for call in calls for o in call.outputs if is_differentiable(o)]
     return all(bool(torch.isfinite(value.detach()).all()) for value in values)
 

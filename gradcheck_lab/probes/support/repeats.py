@@ -16,8 +16,6 @@ from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Key, Recording
 
-ENGINE_KINDS = frozenset({"function", "custom_op", "module"})
-
 Repetition = Literal["equal", "noise", "accumulates", "nondeterministic", "stochastic", "raises"]
 
 
@@ -90,7 +88,7 @@ def _reusable(context: Context) -> Recording | None:
 
 
 def _reused(context: Context) -> Recording | None:
-    if context.subject.kind not in ("op", "function", "custom_op") or not repeatable(context):
+    if not context.subject.keeps_calls_apart or not repeatable(context):
         return None
     recording = context.record(context.case)
     if isinstance(recording, Exception):

@@ -11,7 +11,7 @@ from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.repeats import ENGINE_KINDS, backward_given, compared, differing, is_zero, run_kept, snapshot
+from gradcheck_lab.probes.support.repeats import backward_given, compared, differing, is_zero, run_kept, snapshot
 
 _OUTPUTS = 4
 
@@ -35,9 +35,9 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
             for i in wrong:
                 if context.name(i) in failed and len(gradients) > i and is_zero(gradients[i]):
                     yield _dropped(context, i, k)
-        elif context.subject.kind in ENGINE_KINDS:
+        elif context.subject.called_by_engine:
             gradients = run_kept(context, context.vary(grad_outputs=alone)).gradients
-        if gradients and context.subject.kind in ENGINE_KINDS:
+        if gradients and context.subject.called_by_engine:
             missing = _without_others(context, k)
             if missing is not None and (finding := _misread(context, k, missing, gradients)) is not None:
                 yield finding
