@@ -11,7 +11,9 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.comparison.findings import show
+from gradcheck_lab.model.amounts import BESIDE_THE_CALL, BESIDE_ZERO
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision.budget import CLEARLY_MOVES, LESS_THAN_AGREEMENT
 from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd
 from gradcheck_lab.oracles.autograd.passes import Pass
 from gradcheck_lab.oracles.numeric.finite_difference import directional
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from gradcheck_lab.examination.pipeline import Examination
 
 _WITH_NUMBERS = "manual and numeric agree"
-_BESIDE = 1e-3
 
 
 def disconnected(examination: Examination) -> Finding | None:
@@ -36,7 +37,7 @@ def disconnected(examination: Examination) -> Finding | None:
         found = directional(problem, problem.random_directions(-7))
     except Exception:  # it cannot be evaluated: nothing is known
         return None
-    if found.flag or not math.isfinite(found.value + found.error) or abs(found.value) <= 10 * found.error:
+    if found.flag or not math.isfinite(found.value + found.error) or abs(found.value) <= CLEARLY_MOVES.value * found.error:
         return None
     return Finding(
         "disconnected",
@@ -107,7 +108,7 @@ def _moved(value: Any, generator: torch.Generator) -> Any:
         return value
     wide = value.detach().double()
     noise = torch.randn(wide.shape, generator=generator, dtype=torch.float64).to(wide.device)
-    return wide + _BESIDE * wide.abs().clamp(min=1e-2) * noise
+    return wide + BESIDE_THE_CALL.value * wide.abs().clamp(min=BESIDE_ZERO.value) * noise
 
 
 def _withdraw(examination: Examination) -> None:
@@ -140,8 +141,8 @@ def _agreement(manual: Manual, found: Guarded) -> tuple[float, str]:
     usable = all(isinstance(returned[i], torch.Tensor) and returned[i].shape == d.shape for i, d in directions.items())
     value = sum(inner(returned[i].detach(), d) for i, d in directions.items()) if usable else float("nan")
     with_numbers, with_autograd = abs(value - found.measured), abs(value - found.expected)
-    pair = _WITH_NUMBERS if with_numbers <= 1e-3 * with_autograd else "no two of them agree"
-    if with_autograd <= 1e-3 * with_numbers:
+    pair = _WITH_NUMBERS if with_numbers <= LESS_THAN_AGREEMENT.value * with_autograd else "no two of them agree"
+    if with_autograd <= LESS_THAN_AGREEMENT.value * with_numbers:
         pair = "manual and autograd agree"
     return value, pair
 

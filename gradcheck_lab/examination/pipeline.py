@@ -23,13 +23,12 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.guarding import disconnected, watched
 from gradcheck_lab.examination.oracle_choice import followed, numeric_oracle
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import COMPARED_FOR_WRITES
 from gradcheck_lab.model.user_errors import user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.replayed_draws import generator_states, replayed
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Call, Manual, Recording, Subject
-
-_CHEAP = 1 << 16
 
 
 class Stopped(Exception):
@@ -212,7 +211,7 @@ class Examination:
 
     def _written(self, after: torch.Tensor, before: torch.Tensor) -> bool:
         # a write through torch raises the version; one past torch shows in the values, a pass over memory to compare
-        if self.thorough or after.numel() <= _CHEAP:
+        if self.thorough or after.numel() <= COMPARED_FOR_WRITES.value:
             return not _same(after, before)
         return after._version > 0
 
