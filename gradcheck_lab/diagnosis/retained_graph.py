@@ -9,9 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.diagnosis import PartialGradient
-
-_NODES = 4000
-_USES = 6
+from gradcheck_lab.model.limits import RETAINED_DEPTH, RETAINED_NODES, RETAINED_USES
 
 Edge = tuple[Any, int]
 Place = tuple[int, int]
@@ -56,7 +54,7 @@ class Graph:
 
     def _walk(self, queue: list[Any]) -> None:
         seen: set[int] = set()
-        while queue and len(seen) < _NODES:
+        while queue and len(seen) < RETAINED_NODES.value:
             node = queue.pop()
             if id(node) in seen:
                 continue
@@ -101,7 +99,7 @@ class Graph:
         edges = self.consumers.get(place, [])
         if not edges:  # the loss
             return torch.ones_like(tensor) if tensor is not None and tensor.numel() == 1 else None
-        if depth > 8:
+        if depth > RETAINED_DEPTH.value:
             return None
         parts = [self.sent(edge, depth + 1) for edge in edges]
         known = [part for part in parts if part is not None]
@@ -134,7 +132,7 @@ class Graph:
 def incomplete_gradients(graph: Graph, tensor: torch.Tensor) -> Iterator[PartialGradient]:
     """The gradients that a tensor would have if only some of its uses sent theirs; what cannot be told counts as one use."""
     uses, total = graph.uses(tensor), tensor.grad
-    if total is None or not 1 < len(uses) <= _USES:
+    if total is None or not 1 < len(uses) <= RETAINED_USES.value:
         return
     words: dict[str, list[torch.Tensor | None]] = {}
     for edge in uses:
