@@ -19,10 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.model.limits import DIFFERENCE_GROUPS
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.subjects.subject import Subject
-
-GROUPS = 1024
 
 Directions = Mapping[int, torch.Tensor]
 Flag = Literal["", "kink", "jump", "non-finite"]
@@ -244,10 +243,11 @@ def _difference(there: Any, here: Any) -> torch.Tensor | None:
 
 
 def _grouped(flat: torch.Tensor) -> torch.Tensor:
-    if flat.numel() > GROUPS:
-        each = flat.numel() // GROUPS
-        head = flat[: each * GROUPS].reshape(GROUPS, each).sum(1)
-        head[-1] += flat[each * GROUPS :].sum()
+    groups = DIFFERENCE_GROUPS.value
+    if flat.numel() > groups:
+        each = flat.numel() // groups
+        head = flat[: each * groups].reshape(groups, each).sum(1)
+        head[-1] += flat[each * groups :].sum()
         flat = head
     return flat.cpu()
 
