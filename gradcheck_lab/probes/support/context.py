@@ -12,6 +12,7 @@ from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differen
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Recording
 
@@ -130,4 +131,5 @@ class Context:
         both = torch.isnan(actual) & torch.isnan(expected)
         zero = torch.zeros((), dtype=actual.dtype, device=actual.device)
         mine, theirs = torch.where(both, zero, actual), torch.where(both, zero, expected)
-        return judge(mine, theirs.to(wide), actual.dtype, roundings=64 if torch.finfo(actual.dtype).bits > 16 else 4).passed
+        roundings = (SAME_ROUNDINGS if torch.finfo(actual.dtype).bits > 16 else SAME_ROUNDINGS_16_BITS).value
+        return judge(mine, theirs.to(wide), actual.dtype, roundings=roundings).passed

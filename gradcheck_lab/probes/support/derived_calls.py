@@ -13,6 +13,7 @@ from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision.derived_calls import INFINITY_IN_WORDS, WRONG_ELEMENT
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 # others answer for these, on the user's own call; a reference need not be meant for calls that the user did not make
 _ELSEWHERE = frozenset({"mutates-input", "mutates-grad-output", "disconnected", "forward-mismatch"})
 _LANES = frozenset({"low-precision", "wrong-dtype"})
-# a mistake that only some calls show is gross there: what is nearly within the budget is ill-conditioned
-_MARGIN = 10.0
-_HUGE = 1e20
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +164,7 @@ def _finite_forward(context: Context, case: Case) -> bool:
     if isinstance(recording, Exception):
         return False
     # 1e30 is how losses say that something cannot be
-    return all(bool((o.abs() < _HUGE).all()) for o in recording.outputs if is_differentiable(o))
+    return all(bool((o.abs() < INFINITY_IN_WORDS.value).all()) for o in recording.outputs if is_differentiable(o))
 
 
 def _known(context: Context) -> set[tuple[str | None, str | None]]:
@@ -187,7 +185,7 @@ def repeated_rows(trial: Trial, problem: Finding) -> str:
     pair = trial.pair(problem)
     if pair is None or not pair[1].ndim:
         return ""
-    wrong = ~((pair[0] - pair[1]).abs() <= 1e-6 * pair[1].abs().amax())
+    wrong = ~((pair[0] - pair[1]).abs() <= WRONG_ELEMENT.value * pair[1].abs().amax())
     for value in trial.inputs:
         if not holds_integers(value):
             continue
