@@ -67,10 +67,27 @@ class Fuzzed:
         }
 
     def take(self, name: str, report: ReportData) -> None:
-        """Add the report of one job; of several on one object the worst is kept, and the examples add up."""
+        """Add the report of one job; of several on one object the worst is kept, and the examples add up.
+
+        What ended its process is worse than a wrong gradient; errors that the others found are kept beside it.
+        """
         known = self.reports.get(name)
         if known is None:
             self.reports[name] = report
             return
-        worst, other = sorted((known, report), key=lambda each: WORST_FIRST.index(each.verdict))
-        self.reports[name] = replace(worst, examples=worst.examples + other.examples)
+        worst, other = sorted((known, report), key=_rank)
+        findings, gradients = worst.findings, worst.gradients
+        if _crashed(worst) and not _crashed(other):  # which says nothing of the gradients
+            findings = (*findings, *(finding for finding in other.findings if finding.severity == "error"))
+            gradients = other.gradients
+        self.reports[name] = replace(
+            worst, examples=worst.examples + other.examples, findings=findings, gradients=gradients
+        )
+
+
+def _rank(report: ReportData) -> tuple[int, bool]:
+    return WORST_FIRST.index(report.verdict), not _crashed(report)
+
+
+def _crashed(report: ReportData) -> bool:
+    return any(finding.cause == "crashed" for finding in report.findings)

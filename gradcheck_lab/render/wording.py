@@ -69,11 +69,15 @@ def smallest_call(report: ReportData) -> list[str]:
     case = report.failing_case
     if case is None:
         return []
-    place = f"drawn call {report.examples}" if report.examples else "a drawn call"
-    return [
-        f"first seen in {place}; the smallest that shows it is {case['words']}:",
-        *(f"  {line}" for line in str(case["python"]).splitlines()),
-    ]
+    if any(finding.cause == "crashed" for finding in report.findings):
+        found = f"the call that did it is {case['words']}:"
+    else:
+        found = f"first seen in {_place(report)}; the smallest that shows it is {case['words']}:"
+    return [found, *(f"  {line}" for line in str(case["python"]).splitlines())]
+
+
+def _place(report: ReportData) -> str:
+    return f"drawn call {report.examples}" if report.examples else "a drawn call"
 
 
 def cells(gradient: GradientResult) -> tuple[str, ...]:
