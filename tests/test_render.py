@@ -248,7 +248,7 @@ def test_html_says_what_the_text_says(report: Report) -> None:
 def test_html_table_has_the_worst_element() -> None:
     row = "<td>6.7e+14</td><td>[1, 2]</td><td>0.84</td><td>0.42</td><td>6.3e-16</td></tr>"
     assert row in render_fragment(FAILED)
-    assert '<tr class="fail"><td>input 0 &#x27;x&#x27;</td><td>(4, 3)</td>' in render_fragment(FAILED)
+    assert '<tr class="fail"><td>input 0 &#39;x&#39;</td><td>(4, 3)</td>' in render_fragment(FAILED)
 
 
 def test_html_shows_the_traceback_of_what_raised() -> None:
