@@ -12,6 +12,7 @@ from rich.console import Console
 
 from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.render.html import render_fragment, render_html
+from gradcheck_lab.render.tables import table_lines
 from gradcheck_lab.render.terminal import print_report, render_text
 from gradcheck_lab.report import Report
 
@@ -263,3 +264,12 @@ def test_to_html_writes_a_page_and_a_notebook_gets_its_fragment(tmp_path: Path) 
     page = path.read_text(encoding="utf-8")
     assert page.startswith('<!doctype html>\n<html lang="en">\n')
     assert FAILED._repr_html_() in page
+
+
+def test_table_takes_wide_letters_markup_and_lines_as_they_are() -> None:
+    rows = [("op", "said"), ("勾配", "[red]no[/]"), ("x" * 300, "two\nlines")]
+    assert table_lines(rows) == [
+        f"op{' ' * 300}said",
+        f"勾配{' ' * 298}[red]no[/]",
+        f"{'x' * 300}  two lines",
+    ]
