@@ -61,6 +61,7 @@ def report_of_end(job: Job, ended: Died | Exited, note: str, examples: int) -> R
         explanation="a call may raise an exception, but not end the process that makes it",
         suggestion="raise an exception instead; python -X faulthandler shows where it ends",
         probe="fuzz",
+        exception="SystemExit" if isinstance(ended, Exited) else None,
     )
     again = None if noted.get("probed", True) else call
     return plan_of(job).of_end(finding, again, noted.get("kind") or "op", examples, _command(job))

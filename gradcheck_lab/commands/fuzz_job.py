@@ -11,7 +11,7 @@ import torch
 
 from gradcheck_lab import specs
 from gradcheck_lab.discovery.description import constructed, specs_of
-from gradcheck_lab.discovery.targets import NoSpecs, locate, read_option
+from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, locate, read_option
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.plan import Before, Plan
 
@@ -47,7 +47,7 @@ def plan_of(
     try:
         found = constructed(found, name, job.made_with, torch.float64)
     except InvalidArgument as error:
-        raise InvalidArgument(f"{job.target} cannot be fuzzed: {error}") from error.__cause__
+        raise CannotConstruct(job.target, "fuzzed", str(error)) from error.__cause__
     signature: Sequence[Any] = tuple(specs.parse(text) for text in job.specs)
     if not signature and not getattr(found, "signatures", ()):
         signature = specs_of(found, module_name, name)

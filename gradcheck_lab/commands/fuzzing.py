@@ -8,7 +8,7 @@ from gradcheck_lab.commands.fuzz_job import Counts, Job, divided, plan_of
 from gradcheck_lab.commands.fuzz_workers import fuzz_here, fuzz_in_workers
 from gradcheck_lab.discovery.description import DESCRIPTION
 from gradcheck_lab.discovery.scan import names_of
-from gradcheck_lab.discovery.targets import NoSpecs, import_module, listed, public
+from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, import_module, listed, public
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.several import Fuzzed
 
@@ -53,8 +53,10 @@ def _ready(job: Job, fuzzed: Fuzzed) -> list[Job]:
             fuzzed.skipped[name] = (
                 f"nothing describes its inputs; add {DESCRIPTION} = {{{name!r}: \"real('n d')\"}} to the module"
             )
+        except CannotConstruct as error:
+            fuzzed.skipped[name] = error.why
         except InvalidArgument as error:
-            fuzzed.skipped[name] = str(error).removeprefix(f"{each.target} cannot be fuzzed: ")
+            fuzzed.skipped[name] = str(error)
     if not ready and not fuzzed.skipped:
         raise InvalidArgument(
             f"the module {job.target!r} defines no op, autograd Function, custom op, layer or module; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import ReportData, Verdict
 
 WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "pass")
@@ -77,7 +78,7 @@ class Fuzzed:
             return
         worst, other = sorted((known, report), key=_rank)
         findings, gradients = worst.findings, worst.gradients
-        if _crashed(worst) and not _crashed(other):  # which says nothing of the gradients
+        if _ended(worst) and not _ended(other):  # which says nothing of the gradients
             findings = (*findings, *(finding for finding in other.findings if finding.severity == "error"))
             gradients = other.gradients
         self.reports[name] = replace(
@@ -86,8 +87,8 @@ class Fuzzed:
 
 
 def _rank(report: ReportData) -> tuple[int, bool]:
-    return WORST_FIRST.index(report.verdict), not _crashed(report)
+    return WORST_FIRST.index(report.verdict), not _ended(report)
 
 
-def _crashed(report: ReportData) -> bool:
-    return any(finding.cause == "crashed" for finding in report.findings)
+def _ended(report: ReportData) -> bool:
+    return not having("ends_process").isdisjoint(finding.cause for finding in report.findings)

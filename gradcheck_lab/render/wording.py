@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding, GradientResult, Number, ReportData
 
 HEADINGS = ("gradient", "shape", "dtype", "verdict", "max abs error", "budget used")
@@ -69,7 +70,7 @@ def smallest_call(report: ReportData) -> list[str]:
     case = report.failing_case
     if case is None:
         return []
-    if any(finding.cause == "crashed" for finding in report.findings):
+    if not having("ends_process").isdisjoint(finding.cause for finding in report.findings):
         found = f"the call that did it is {case['words']}:"
     else:
         found = f"first seen in {_place(report)}; the smallest that shows it is {case['words']}:"

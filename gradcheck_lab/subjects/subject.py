@@ -114,7 +114,8 @@ class Subject:
     `call_reference(reference, inputs, options)` runs the user's `reference=` where flat inputs are not what it takes.
     `user` is the Function's class or the operator, for what is registered with it besides the backward.
     `connected(inputs, options)` runs the forward as users run it, on tensors that autograd tracks, whose graph then holds
-    the hand-written backward; None where torch's engine does not call that. `state` is set for an object that has some.
+    the hand-written backward; None where torch's engine does not call that. `state` is set for an object that has some;
+    `parameters` are the inputs, by index, that it holds itself.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Subject:
     user: Any = None
     connected: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     state: Stateful | None = None
+    parameters: frozenset[int] = frozenset()
 
 
 def input_labels(names: tuple[str, ...]) -> tuple[str, ...]:
