@@ -17,6 +17,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Stage
+from gradcheck_lab.model.limits import COMPARED_FOR_WRITES
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.replayed_draws import replayed
@@ -25,7 +26,6 @@ from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Recording, Subject
 from gradcheck_lab.torch_internals import writes_to
 
-_CHEAP = 1 << 16
 Result = TypeVar("Result")
 
 
@@ -142,7 +142,7 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
                 stage="engine",
                 exception=class_name(error),
             )
-    calls = recording.calls if runner.subject.kind == "program" else ()
+    calls = recording.calls if runner.subject.is_program else ()
     return ManualRun(tuple(as_tuple(manual.returned)), recording.several, manual.intermediates, delivered, refusal, calls)
 
 
@@ -170,7 +170,7 @@ def _written(
 
 def _is_written(after: torch.Tensor, before: torch.Tensor, thorough: bool) -> bool:
     # a write through torch raises the version; one past torch shows in the values, a pass over memory to compare
-    if thorough or after.numel() <= _CHEAP:
+    if thorough or after.numel() <= COMPARED_FOR_WRITES.value:
         return not _same(after, before)
     return writes_to(after) > 0
 

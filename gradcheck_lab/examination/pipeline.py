@@ -58,8 +58,7 @@ def _wants_guard(examined: Examined) -> bool:
 
 def _by_numbers(examined: Examined, truth: NoTruth) -> Examined:
     subject = examined.subject
-    differentiated = subject.kind in ("program", "function", "module") and subject.user is None
-    if differentiated and all(gradient is None for gradient in examined.returned):
+    if (subject.is_program or subject.written_in_torch) and all(gradient is None for gradient in examined.returned):
         # there is no path from any input to the output: nothing to compare
         finding = None if examined.policy.derived else disconnected(examined)
         return examined if finding is None else examined.found(finding)
@@ -76,7 +75,7 @@ def _by_numbers(examined: Examined, truth: NoTruth) -> Examined:
 def _compare(examined: Examined, truth: AutogradTruth) -> Examined:
     run = examined.run
     assert run is not None
-    if examined.subject.kind == "program":
+    if examined.subject.is_program:
         compared = compare_program(examined.runner, examined.case, run.calls, run.returned, run.intermediates, truth.oracle)
         found = replace(examined, comparisons=compared.comparisons).found(*compared.findings)
         return replace(found, reasons=(*found.reasons, *compared.reasons))

@@ -13,22 +13,22 @@ from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.exceptions import OF_ARGUMENTS, SINGULAR
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import LANE_ELEMENTS
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
+from gradcheck_lab.model.precision.derived_calls import DTYPE_MARGIN, LAST_DIGITS
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, trying
 
 _REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-_LARGEST = 16
-_MARGIN = 8.0
 
 
 def dtypes(context: Context) -> Iterator[Finding]:
     """Run the same values in the other dtypes; a real call is not tried in complex ones, which few rules are meant for."""
-    given = cut_down(context, context.case.inputs, _LARGEST)
+    given = cut_down(context, context.case.inputs, LANE_ELEMENTS.value)
     own = {v.dtype for v in given if is_differentiable(v)}
-    if not context.analytic or not given or len(own) != 1 or context.subject.kind == "program":
+    if not context.analytic or not given or len(own) != 1 or context.subject.is_program:
         return
     mine = own.pop()
     lanes: Sequence[torch.dtype] = _REAL if not mine.is_complex else (torch.complex128, torch.complex64)
@@ -63,7 +63,7 @@ def _counts(context: Context, trial: Trial, problem: Finding, mine: torch.dtype,
     if problem.cause in having("never_rounding") or pair[0].dtype != dtype:
         return True
     found = judge(pair[0], pair[1], dtype, _references(trial, problem, dtype))
-    return found.budget_used > _MARGIN
+    return found.budget_used > DTYPE_MARGIN.value
 
 
 def _references(trial: Trial, problem: Finding, dtype: torch.dtype) -> list[torch.Tensor]:
@@ -102,7 +102,7 @@ def _narrow(trial: Trial, problem: Finding, dtype: torch.dtype) -> bool:
         return False
     size = float(torch.linalg.vector_norm(widened(pair[1])))
     error = float(torch.linalg.vector_norm(pair[0].to(pair[1]) - pair[1]))
-    return 0 < error < 0.02 * size
+    return 0 < error < LAST_DIGITS.value * size
 
 
 def _first(context: Context) -> str:

@@ -11,20 +11,20 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.model.amounts import ALIGNED_SALT, SHOWN_IN_FULL
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import TANGENTS_ALONE
 from gradcheck_lab.model.torch_messages import lacks_tangent
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.tangents import ALIGNED, Lane, Product, confirmed, lanes, product
-
-_ALONE = 4
+from gradcheck_lab.probes.support.tangents import Lane, Product, confirmed, lanes, product
 
 
 def forward_mode(context: Context) -> Iterator[Finding]:
     """Run a Function's own `jvp` on random tangents, of all inputs together and of each alone."""
-    function = context.subject.user
-    if context.subject.kind != "function" or not overrides(function, "jvp"):
+    function = context.subject.autograd_function
+    if function is None or not overrides(function, "jvp"):
         return
     for lane in lanes(context):
         findings = _findings(context, lane)
@@ -44,11 +44,11 @@ def _findings(context: Context, lane: Lane) -> list[Finding]:
     wrong: list[list[int]] = []
     alone: int | None = None
     try:
-        together = [product(context, lane, every, salt) for salt in (0, ALIGNED)]
+        together = [product(context, lane, every, salt) for salt in (0, ALIGNED_SALT.value)]
         bad = [each for each in together if confirmed(context, lane, each)]
-        for i in every if len(every) > 1 and bad else every[:_ALONE] if len(every) > 1 else []:
+        for i in every if len(every) > 1 and bad else every[: TANGENTS_ALONE.value] if len(every) > 1 else []:
             alone = i
-            if confirmed(context, lane, product(context, lane, [i], ALIGNED)):
+            if confirmed(context, lane, product(context, lane, [i], ALIGNED_SALT.value)):
                 wrong.append([i])
     except NotImplementedError as error:
         return [_refused(context, error)]
@@ -61,7 +61,7 @@ def _findings(context: Context, lane: Lane) -> list[Finding]:
 
 
 def _explained(context: Context, lane: Lane, indices: list[int]) -> Finding:
-    products = [product(context, lane, indices, salt) for salt in (ALIGNED, 0, 2)]
+    products = [product(context, lane, indices, salt) for salt in (ALIGNED_SALT.value, 0, 2)]
     aligned = products[0]
     cause, explanation, suggestion = _cause(products, sum(lane.gradients[i].numel() for i in indices) > 1)
     whose = f"a tangent of {context.label(indices[0])}" if len(indices) == 1 else "tangents of all inputs together"
@@ -100,7 +100,7 @@ def _cause(products: list[Product], several: bool) -> tuple[str, str, str]:
         if fits and abs(c - value) * abs(first.expected) <= first.allowed:
             return "constant-factor", f"it is {words} the reference", fix
     if fits and several:
-        number = f"{c:.6g}" if abs(c - 1) > 1e-4 else f"{c:.12g}"
+        number = f"{c:.6g}" if abs(c - 1) > SHOWN_IN_FULL.value else f"{c:.12g}"
         return "constant-factor", f"it is {number} times the reference", f"divide what jvp returns by {number}"
     explanation = f"<g, J v> is {first.measured:.6g} by the rule and {first.expected:.6g} by the gradient, with random g and v"
     return (

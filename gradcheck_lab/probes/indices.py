@@ -12,12 +12,12 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import LANE_ELEMENTS
 from gradcheck_lab.probes.options import known_options, placed_options
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, holds_integers, repeated_rows, wide_inputs
 
-_LARGEST = 16
 _LEFT_OUT = re.compile(r"ignore|pad|blank|(^|_)(index|idx|id|token)$", re.IGNORECASE)
 _UNASKED = "-1, the last one"
 
@@ -26,7 +26,7 @@ def indices(context: Context) -> Iterator[Finding]:
     """Put repeated, equal and extreme indices in the place of the integer inputs, within the range of the given ones."""
     if not context.analytic or not any(map(holds_integers, context.case.inputs)):
         return
-    given = cut_down(context, wide_inputs(context), _LARGEST)
+    given = cut_down(context, wide_inputs(context), LANE_ELEMENTS.value)
     which = [i for i, value in enumerate(given) if holds_integers(value)]
     reported: set[str | None] = set()
     marks = {f"some of them {name}, {value}": partial(_marked, value) for name, value in _ignored(context).items()}

@@ -59,7 +59,7 @@ def _right(context: Context, inputs: Sequence[Any], finding: Finding) -> bool:
 
 
 def _held(context: Context, index: int) -> bool:
-    return context.subject.kind == "module" and index in context.subject.parameters
+    return context.subject.written_in_torch and index in context.subject.parameters
 
 
 def _movable(value: Any) -> bool:

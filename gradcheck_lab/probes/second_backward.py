@@ -42,10 +42,10 @@ def second_backward(context: Context) -> Iterator[Finding]:
             yield _mutates(changed, "a second backward on the same forward raises", None, first_line(two.error))
         return
     again = snapshot(two.gradients)
-    if context.subject.kind == "program":  # Variables add up what they receive
+    if context.subject.is_program:  # Variables add up what they receive
         again = tuple(_minus(b, a) for a, b in zip(kept, again, strict=False))
     different = [i for i in compared(context) if len(again) == len(kept) and not alike(context, i, again[i], kept[i])]
-    if context.subject.kind == "layer":
+    if context.subject.keeps_last_call:
         grown = [i for i in different if alike(context, i, _minus(again[i], kept[i]), kept[i])]
         different = [i for i in different if i not in grown]
         state = context.subject.state

@@ -13,17 +13,22 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.dimensions import Letters, letters_of
 from gradcheck_lab.calls.resemblance import resembling
+from gradcheck_lab.model.amounts import SIZE_CYCLES, SIZES_OF_ONE_DIMENSION, TIES_APART
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import (
+    ACCEPTED_SPLITS,
+    LONG_AXIS,
+    LONG_AXIS_SQUARED,
+    LONG_CALL_ELEMENTS,
+    ROW_ELEMENTS,
+    TRIED_SPLITS,
+)
 from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, repeated_rows, shapes_text, wide_inputs
 from gradcheck_lab.probes.support.implied_contract import meant, work
 from gradcheck_lab.probes.support.tails import tail_text
-
-_LONG, _LONG_SQUARED, _MOST, _ROW = 1030, 150, 1 << 13, 64
-_SPLITS, _ACCEPTED = 8, 4
-_CYCLES = ((3, 5, 2, 7), (17, 3, 5, 2), (2, 33, 9, 3), (33, 2, 3, 5), (4, 4, 4, 4), (1, 1, 1, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ def _tied(context: Context, trial: Trial, problem: Finding) -> bool:
         return False
     generator = torch.Generator().manual_seed(context.case.seed)
     noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
-    apart = tuple(v + 1e-3 * noise if i == index else v for i, v in enumerate(trial.inputs))
+    apart = tuple(v + TIES_APART.value * noise if i == index else v for i, v in enumerate(trial.inputs))
     again = attempt(context, blank(context, inputs=apart))
     return again is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in again.problems)
 
@@ -122,13 +127,13 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
     batch = letters.batch
     if batch is not None:
         small = {name: min(size, 7) for name, size in letters.sizes.items()}
-        same = {name: min(size, _ROW) for name, size in letters.sizes.items() if name != batch}
-        only = all(size <= _ROW for name, size in letters.sizes.items() if name != batch)
+        same = {name: min(size, ROW_ELEMENTS.value) for name, size in letters.sizes.items() if name != batch}
+        only = all(size <= ROW_ELEMENTS.value for name, size in letters.sizes.items() if name != batch)
         leads = all(batch not in axes[1:] for axes in letters.axes)
         yield Variant("batch 1", letters.inputs(given, {**same, batch: 1}, seed), rows=only and leads)
         if _carries_rows(context, letters, given):
             yield Variant("one more leading dimension", letters.inputs(given, small, seed, lead=2), not letters.declared)
-    for sizes in _CYCLES if len(names) > 1 else ((3,), (17,), (33,), (9,), (1,)):
+    for sizes in SIZE_CYCLES.value if len(names) > 1 else SIZES_OF_ONE_DIMENSION.value:
         chosen = dict(zip(names, cycle(sizes), strict=False))
         if names and chosen != letters.sizes:
             yield Variant("other sizes", letters.inputs(given, chosen, seed))
@@ -156,17 +161,18 @@ def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterato
         if few != many:
             continue
         # a matrix of the dimension with itself, as of scores or of a solve, is kept affordable
-        chosen = {**short, letter: _LONG if large <= 4 * small else _LONG_SQUARED}
+        chosen = {**short, letter: (LONG_AXIS if large <= 4 * small else LONG_AXIS_SQUARED).value}
         shapes = [[chosen[name] if name else n for name, n in zip(axes, v.shape, strict=True)]
                   for axes, v in zip(letters.axes, given, strict=True) if isinstance(v, torch.Tensor)]  # fmt: skip
-        if all(axes.count(letter) < 2 for axes in letters.axes) and sum(math.prod(shape) for shape in shapes) <= _MOST:
+        total = sum(math.prod(shape) for shape in shapes)
+        if all(axes.count(letter) < 2 for axes in letters.axes) and total <= LONG_CALL_ELEMENTS.value:
             yield Variant("other sizes", letters.inputs(given, chosen, seed))
 
 
 def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
     """Sizes that are equal in the call and need not be: queries against keys, heads in groups, a matrix that is not square."""
     seed, found = context.case.seed, 0
-    for split in islice(letters.untied(given), _SPLITS):
+    for split in islice(letters.untied(given), TRIED_SPLITS.value):
         one = next(name for name in split.sizes if name not in letters.sizes)
         other = one.removesuffix("'")
         accepted: list[Variant] = []
@@ -178,7 +184,7 @@ def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Itera
                 accepted.append(Variant("other sizes", inputs, outside=True))
         yield from accepted
         found += len(accepted)
-        if found >= _ACCEPTED:
+        if found >= ACCEPTED_SPLITS.value:
             return
 
 

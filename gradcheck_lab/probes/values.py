@@ -11,19 +11,20 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, stressable, stressed, unlike
 from gradcheck_lab.comparison.findings import number, show
+from gradcheck_lab.model.amounts import STEADY_DISTANCE
 from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.exceptions import SINGULAR
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import STRESSED_ALONE, STRESSED_ROWS
 from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision.derived_calls import TIED_ROUNDINGS
+from gradcheck_lab.model.precision.kinks import SETTLED
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import Trial, already_wrong, attempt, blank, repeated_rows, wide_inputs
 from gradcheck_lab.probes.support.kinks import kinked
 from gradcheck_lab.probes.support.singular import UNSELECTED, cause_of, flat_there
 from gradcheck_lab.subjects.subject import Key
-
-_ROWS = 12
-_OWN = 4
 
 
 def values(context: Context) -> Iterator[Finding]:
@@ -32,18 +33,18 @@ def values(context: Context) -> Iterator[Finding]:
         return
     yield from _masked(context)
     wide = wide_inputs(context, widest=True)
-    given = cut_down(context, wide, _ROWS, rows=_ROWS)
+    given = cut_down(context, wide, STRESSED_ROWS.value, rows=STRESSED_ROWS.value)
     constants = context.subject.constants
     which = [i for i, v in enumerate(given) if stressable(v) and i not in constants]
     reported: set[tuple[str | None, str | None, str]] = set()
     excluded: set[tuple[str | None, str | None]] | None = None
-    as_called = cut_down(context, wide, _ROWS)
+    as_called = cut_down(context, wide, STRESSED_ROWS.value)
     others = [i for i, v in enumerate(as_called) if is_differentiable(v) and not v.is_complex() and i not in constants]
     own = [(as_called, (stress,), [i]) for i in others if (stress := unlike(as_called[i])) is not None]
     rows = [i for i in which if _carries_rows(context, i)]
     general = [(given, group, rows if group[0].entry else which) for group in GROUPS]
     general = [each for each in general if each[2]]
-    for inputs, group, changed in (*general, *own[:_OWN]):
+    for inputs, group, changed in (*general, *own[: STRESSED_ALONE.value]):
         for finding in _tried(context, inputs, group, changed):
             if excluded is None:
                 excluded = already_wrong(context, given)
@@ -108,13 +109,14 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
 def steady(trial: Trial) -> bool:
     """Whether the derivative is the same just beside the values; outside its domain a forward may be finite and chaotic."""
     oracle = trial.examined.oracle
-    beside = tuple(v.detach() * (1 + 1e-9) if is_differentiable(v) else v for v in oracle.case.inputs)
+    beside = tuple(v.detach() * (1 + STEADY_DISTANCE.value) if is_differentiable(v) else v for v in oracle.case.inputs)
     moved = oracle.run(torch.float64, case=replace(oracle.case, inputs=beside)).gradients
     for key, here in oracle.truth().gradients.items():
         there = moved.get(key)
         if here is None or there is None:
             continue
-        if not float(torch.linalg.vector_norm(there - here)) <= 1e-3 * float(torch.linalg.vector_norm(here)):
+        change, size = (float(torch.linalg.vector_norm(value)) for value in (there - here, here))
+        if not change <= SETTLED.value * size:
             return False
     return True
 
@@ -123,7 +125,7 @@ def _narrower(group: Sequence[Stress], which: Sequence[int]) -> Iterator[tuple[S
     """One kind of values on one input, then on all of them: the smallest condition first."""
     for stress in group:
         if len(which) > 1:
-            for i in which[:4]:
+            for i in which[: STRESSED_ALONE.value]:
                 yield stress, [i]
         # one large entry in each of two factors makes products that are no ordinary values
         if len(which) == 1 or len(group) == 1 or not stress.large:
@@ -160,7 +162,7 @@ def tie_mass(trial: Trial, group: Sequence[Stress], wrong: frozenset[int] = froz
     dtype = next(v.dtype for v in trial.inputs if stressable(v))
     # terms that cancel are as large as the upstream times the inputs
     upstream = sum(float(g.double().abs().sum()) for g in trial.examined.case.grad_outputs or () if is_differentiable(g))
-    if not tied or abs(actual - wanted) <= 1e3 * unit_roundoff(dtype) * (size + upstream):
+    if not tied or abs(actual - wanted) <= TIED_ROUNDINGS.value * unit_roundoff(dtype) * (size + upstream):
         return ()
     label = subject.labels[subject.names.index(gradient)]
     message = f"gradient of {label} does not conserve the mass of its ties"

@@ -17,6 +17,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.model.amounts import LONG_NUMBERS
 from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd
 from gradcheck_lab.oracles.autograd.second_order import Forward, SecondOrderOracle, differentiated, problem_of_gradients, wide
 from gradcheck_lab.oracles.numeric.guard import guard
@@ -43,7 +44,7 @@ def double_backward(context: Context) -> Iterator[Yielded]:
 def _claims_it(context: Context) -> bool:
     """Whether users can come upon the second derivative without asking for it: torch's engine runs this backward."""
     subject = context.subject
-    return subject.kind in ("function", "custom_op", "module") and (subject.user is not None or context.analytic)
+    return subject.called_by_engine and (subject.user is not None or context.analytic)
 
 
 def _forward(context: Context) -> Forward | None:
@@ -228,6 +229,6 @@ class _Search:
 
 def _long_numbers(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Numbers that no narrower dtype holds, so that a result which one does hold shows where the forward works in it."""
-    return value * (1 + 1e-3 * torch.rand(value.shape, generator=generator, dtype=torch.float64)).to(
+    return value * (1 + LONG_NUMBERS.value * torch.rand(value.shape, generator=generator, dtype=torch.float64)).to(
         value.device, value.real.dtype
     )

@@ -142,6 +142,6 @@ def _inner(context: Context, graph: Graph) -> str:
 
 
 def _suggestion(context: Context) -> str:
-    if context.subject.op is not None or context.subject.kind == "program":
+    if context.subject.op is not None or context.subject.is_program:
         return "write backward in torch functions of grad_output, output and the inputs"
     return "save inputs and outputs rather than intermediates, or add @once_differentiable to backward"

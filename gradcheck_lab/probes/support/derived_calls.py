@@ -16,14 +16,11 @@ from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits
+from gradcheck_lab.model.precision.derived_calls import INFINITY_IN_WORDS, WRONG_ELEMENT
 from gradcheck_lab.probes.support.context import Context, examine_derived
 from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
-
-# a mistake that only some calls show is gross there: what is nearly within the budget is ill-conditioned
-_MARGIN = 10.0
-_HUGE = 1e20
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +126,7 @@ class Attempt:
         except Exception:
             return False
         # 1e30 is how losses say that something cannot be
-        return all(bool((o.abs() < _HUGE).all()) for o in recording.outputs if is_differentiable(o))
+        return all(bool((o.abs() < INFINITY_IN_WORDS.value).all()) for o in recording.outputs if is_differentiable(o))
 
 
 def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = False) -> Trial | None:
@@ -155,7 +152,7 @@ def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
     """
     given = context.case.inputs
     narrow = [torch.finfo(v.dtype).bits for v in given if is_differentiable(v) and not v.is_complex()]
-    goals = [torch.float64] if widest and context.subject.kind != "layer" and min(narrow, default=64) < 64 else []
+    goals = [torch.float64] if widest and not context.subject.keeps_last_call and min(narrow, default=64) < 64 else []
     goals += [torch.float32] if min(narrow, default=64) < 32 else []
     for goal in goals:
         wide = tuple(_widened(v, goal) for v in given)
@@ -194,7 +191,7 @@ def valid(subject: Subject, case: Case) -> bool:
 
 def _finite_inside(found: Examined) -> bool:
     """Whether every intermediate of a program is finite: what an infinite one does to the ops after it is no op's mistake."""
-    calls = found.oracle.truth().calls if found.subject.kind == "program" else ()
+    calls = found.oracle.truth().calls if found.subject.is_program else ()
     values = [o for call in calls for o in call.outputs if is_differentiable(o)]
     return all(bool(torch.isfinite(value.detach()).all()) for value in values)
 
@@ -217,7 +214,7 @@ def repeated_rows(trial: Trial, problem: Finding) -> str:
     pair = trial.pair(problem)
     if pair is None or not pair[1].ndim:
         return ""
-    wrong = ~((pair[0] - pair[1]).abs() <= 1e-6 * pair[1].abs().amax())
+    wrong = ~((pair[0] - pair[1]).abs() <= WRONG_ELEMENT.value * pair[1].abs().amax())
     for value in trial.inputs:
         if not holds_integers(value):
             continue
