@@ -134,7 +134,7 @@ def replay(
     """Check the call in a saved file again, on what the code is now."""
     with _misuse():
         _refuse_lost_files(json)
-        from gradcheck_lab.commands.fuzzing import replay as replayed
+        from gradcheck_lab.commands.replaying import replay as replayed
         from gradcheck_lab.render.terminal import print_report
 
         report = replayed(file)

@@ -1,4 +1,8 @@
-"""A call and where its op is found, as a JSON file: tensors by seed and profile, or by value when small; never pickle."""
+"""A call and where its op is found, as a JSON file: tensors by seed and profile, or by value when small; never pickle.
+
+The file is laid out for its reader and not as the dataclasses are: the entries of a call lie flat beside those of the case, and
+a tensor has either values or a seed. So it is written out here, and not by the types of fields as reports are.
+"""
 
 from __future__ import annotations
 

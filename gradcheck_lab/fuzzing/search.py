@@ -26,8 +26,8 @@ class Search:
     """One run of Hypothesis; `examples` counts the calls before the first wrong one and that one, not those of shrinking.
 
     `key` names the object in the user's database, whose entries `read` makes calls of. `first` is the first wrong call, which
-    numbers confirmed, `smallest` the smallest so far. `on_example(examples, found)` is called after each call, and an
-    exception that it raises ends the search.
+    numbers confirmed, `smallest` the smallest so far. `before(call)` is called before each call, `on_example(examples, found)`
+    after it, and an exception that this raises ends the search.
     """
 
     examiner: Examiner
@@ -37,6 +37,7 @@ class Search:
     key: str
     read: Callable[[bytes], CallRecipe | None] = lambda text: None
     on_example: OnExample = lambda examples, found: None
+    before: Callable[[CallRecipe], None] = lambda call: None
     examples: int = 0
     smallest: CallRecipe | None = None
     first: CallRecipe | None = None
@@ -84,6 +85,7 @@ class Search:
             wrong = self._is_wrong_still(call)
         else:
             self.examples += 1
+            self.before(call)
             wrong = self.examiner.outcome(call) == "wrong"
             self.first = call if wrong else None
         if wrong and (self.smallest is None or call.elements <= self.smallest.elements):
@@ -95,6 +97,7 @@ class Search:
         """Whether a simpler call is wrong; several strings of bytes stand for one call, which is examined once."""
         key = repr(call)
         if key not in self._known:
+            self.before(call)
             self._known[key] = self.examiner.is_wrong(call)
         return self._known[key]
 

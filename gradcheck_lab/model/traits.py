@@ -11,7 +11,7 @@ from gradcheck_lab.model.findings import Severity
 Trait = Literal[
     "unexplained", "explains", "overrules", "pattern", "consequence", "says_only_where", "no_result", "arity", "shape",
     "keeps_name", "dtype", "size", "ties", "at_values", "fix_by_call", "never_rounding", "sure_at_kinks", "admitted",
-    "whole_call", "changes_the_call",
+    "whole_call", "changes_the_call", "ends_process",
 ]  # fmt: skip
 
 TRAITS: Mapping[Trait, str] = {
@@ -35,6 +35,7 @@ TRAITS: Mapping[Trait, str] = {
     "admitted": "right, and another choice than autograd's, so that what is computed from it differs from autograd too",
     "whole_call": "about the call and no gradient of it; judged once, on the user's own call",
     "changes_the_call": "the call is another one once it has run, so that repeating it shows nothing",
+    "ends_process": "the process of the call ended with it, by itself or by force; nothing was compared or shrunk",
 }
 
 

@@ -12,7 +12,7 @@ from tests.mistakes.registry import Mistake
 
 # the second order has rows and tests of its own; a twin that is right to first order may have none
 ELSEWHERE = frozenset({"double-backward"})
-# nothing finds these yet: user's code runs in this process
+# no check of one call finds these: they need a process of their own
 UNSEEN = frozenset({"crashed", "timed-out", "memory-exceeded"})
 
 

@@ -18,8 +18,8 @@ from gradcheck_lab.subjects import operator_checks
 PACKAGE = Path(gradcheck_lab.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "causes.py")
 PRODUCERS = ("Finding", "Explanation", "_finding")
-# what will be found where user's code runs in a process of its own
-SOON = {"crashed", "timed-out", "memory-exceeded"}
+# what will be found where a call in a process of its own has limits
+SOON = {"timed-out", "memory-exceeded"}
 
 
 @cache
