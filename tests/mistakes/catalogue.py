@@ -14,6 +14,7 @@ from tests.mistakes import (
     catalogue_state,
     catalogue_structure,
     catalogue_terms,
+    catalogue_thresholds,
     catalogue_upstream,
     catalogue_values,
     values,
@@ -33,6 +34,7 @@ _FAMILIES = (
     catalogue_terms,
     catalogue_calls,
     catalogue_conditions,
+    catalogue_thresholds,
 )
 
 
