@@ -19,7 +19,7 @@ from gradcheck_lab.diagnosis.retained_graph import Graph, incomplete_gradients
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import verdict_of
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype
 from gradcheck_lab.model.precision.budget import AGREE, AGREE_16_BITS, DIFFER, DIFFER_16_BITS
 from gradcheck_lab.report import Report
 
@@ -161,10 +161,8 @@ def _compare(
         result = result_of(slot, empty, like, like, "inconclusive")
         return Comparison(replace(result, reason=pair.reason))
     assert pair.reference is not None
-    wide = torch.complex128 if like.is_complex() else torch.float64
-    expected = pair.reference.detach().to(wide)
-    narrow = torch.finfo(slot.dtype).bits == 16
-    agree, differ = (AGREE_16_BITS, DIFFER_16_BITS) if narrow else (AGREE, DIFFER)
+    expected = pair.reference.detach().to(wide_dtype(like.dtype))
+    agree, differ = (AGREE_16_BITS, DIFFER_16_BITS) if is_narrow(slot.dtype) else (AGREE, DIFFER)
     if not isinstance(manual, torch.Tensor) or tuple(manual.shape) != slot.shape or manual.device != slot.device:
         return compare_gradient(slot, manual, expected, lambda level: [], _evidence(slot, references, tensors))
     found = judge(manual.detach(), expected, slot.dtype, roundings=agree.value)

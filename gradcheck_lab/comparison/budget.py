@@ -24,7 +24,7 @@ import torch
 
 from gradcheck_lab.comparison.blocks import Index, along, blocks, locate, over_others, spread_out
 from gradcheck_lab.model.limits import SLICES_OF_AN_AXIS
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff
 from gradcheck_lab.model.precision.budget import (
     OWN_ROUNDINGS,
     REFERENCE_ERRORS,
@@ -73,7 +73,7 @@ def judge(
     1
     """
     if roundings is None:
-        roundings = (SLICE_ROUNDINGS_16_BITS if torch.finfo(dtype).bits == 16 else SLICE_ROUNDINGS).value
+        roundings = (SLICE_ROUNDINGS_16_BITS if is_narrow(dtype) else SLICE_ROUNDINGS).value
     if truth.is_complex():
         real = torch.view_as_real
         parts = [real(r.resolve_conj()) for r in references]

@@ -10,7 +10,7 @@ import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence
 from gradcheck_lab.model.amounts import LABELS_LOST
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff
 from gradcheck_lab.model.precision.fits import (
     CONSTANT_ROUNDINGS,
     CONSTANT_ROUNDINGS_16_BITS,
@@ -22,7 +22,7 @@ Constant = tuple[float, str, str, str]
 
 def tolerance_of(evidence: Evidence) -> float:
     """How far, relatively, a factor that was read off the gradient may be from the constant that it is."""
-    if torch.finfo(evidence.dtype).bits == 16:
+    if is_narrow(evidence.dtype):
         return CONSTANT_ROUNDINGS_16_BITS.value * unit_roundoff(evidence.dtype)
     return CONSTANT_ROUNDINGS.value * unit_roundoff(evidence.dtype)
 
@@ -51,7 +51,7 @@ def constants(evidence: Evidence, simple: bool = False) -> Iterator[Constant]:
     for n, where in _sizes(evidence):
         yield n, f"{n} times", f"{n} is {where}: a mean was not applied", f"divide it by {n}"
         yield 1 / n, f"1/{n} of", f"{n} is {where}: a mean was applied twice, or to a sum", f"multiply it by {n}"
-    if torch.finfo(evidence.dtype).bits == 16 or simple:
+    if is_narrow(evidence.dtype) or simple:
         return
     yield from _counts(evidence)
     for name, value in evidence.numbers.items():

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.model.limits import DIAGNOSED_ELEMENTS
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype
 from gradcheck_lab.model.precision.fits import MARGINAL_ROUNDINGS, ORACLE_ERRORS, SOUND_ROUNDINGS, SOUND_ROUNDINGS_16_BITS
 
 
@@ -87,7 +87,7 @@ class Evidence:
     @property
     def rounding(self) -> float:
         """What a sound implementation may lose, relative to the size of a gradient."""
-        return (SOUND_ROUNDINGS_16_BITS if torch.finfo(self.dtype).bits == 16 else SOUND_ROUNDINGS).value * unit_roundoff(
+        return (SOUND_ROUNDINGS_16_BITS if is_narrow(self.dtype) else SOUND_ROUNDINGS).value * unit_roundoff(
             self.dtype
         )
 
@@ -117,7 +117,7 @@ class Evidence:
         value = self.actual if actual is None else actual
         if value.shape != candidate.shape or not value.numel():
             return False
-        wide = torch.complex128 if value.is_complex() or candidate.is_complex() else torch.float64
+        wide = wide_dtype(torch.promote_types(value.dtype, candidate.dtype))
         a, b = value.to(wide), candidate.to(wide)
         scale = float(torch.linalg.vector_norm(b))
         error = float(torch.linalg.vector_norm(a - b))

@@ -6,6 +6,7 @@ import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.model.limits import OVERLAP_ELEMENTS
+from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.model.precision.fits import CLEARLY_WRONG, ENOUGH_ELEMENTS
 
 
@@ -13,7 +14,7 @@ def overlapped(evidence: Evidence) -> Explanation | None:
     """Explain wrong elements that hold one element of grad_output where the reference is the sum of several; else None."""
     if (
         not evidence.real
-        or torch.finfo(evidence.dtype).bits == 16
+        or is_narrow(evidence.dtype)
         or not ENOUGH_ELEMENTS.value <= evidence.actual.numel() <= OVERLAP_ELEMENTS.value
     ):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
 from gradcheck_lab.model.precision.patterns import (
     ALIGNED_ERROR,
     LEVEL_FROM,
@@ -16,8 +16,6 @@ from gradcheck_lab.model.precision.patterns import (
     SMOOTH_SIGNS,
     SPREAD_ERROR,
 )
-
-_NARROWER = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def imprecise(evidence: Evidence) -> Explanation | None:
@@ -33,7 +31,7 @@ def imprecise(evidence: Evidence) -> Explanation | None:
     level = size / scale
     touched = float((error != 0).double().mean())
     aligned = abs(float((error * truth).sum())) / (size * scale)
-    for dtype in _NARROWER:
+    for dtype in reversed(BELOW_FLOAT64):
         u = unit_roundoff(dtype)
         if u <= unit_roundoff(evidence.dtype):
             continue

@@ -10,6 +10,7 @@ from gradcheck_lab.diagnosis.constants import named_constant, tolerance_of
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.model.amounts import SHOWN_AS_DIFFERENCE
 from gradcheck_lab.model.limits import DIAGNOSED_ELEMENTS
+from gradcheck_lab.model.precision import widened
 from gradcheck_lab.model.precision.fits import ERROR_BESIDE_FACTOR, NO_FACTOR, REAL_FACTOR, SIGN_PRECISION
 
 
@@ -72,5 +73,4 @@ def times(c: float) -> str:
 
 def _sample(value: torch.Tensor) -> torch.Tensor:
     step = max(1, value.numel() // DIAGNOSED_ELEMENTS.value)
-    wide = torch.complex128 if value.is_complex() else torch.float64
-    return value.reshape(-1)[::step].to(wide)
+    return widened(value.reshape(-1)[::step])

@@ -15,25 +15,30 @@ from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.calls.stress import EQUAL
 from gradcheck_lab.check import check
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.examination.pipeline import Examination
+from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.exceptions import DELIBERATE, SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding, verdict_of
-from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.derived_calls import Trial, attempt
+from gradcheck_lab.model.user_errors import class_and_line
+from gradcheck_lab.probes.support.derived_calls import Attempt, Trial
 from gradcheck_lab.probes.values import steady, tie_mass
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects import adapt
 from gradcheck_lab.subjects.reference import with_reference
+from gradcheck_lab.subjects.runner import Evaluations, Runner
 from gradcheck_lab.subjects.subject import Subject
 
 Outcome = Literal["sound", "refused", "wrong"]
-# true whatever the derivative does next to the values
-_STRUCTURAL = frozenset(
-    "raises gradient-count missing-gradient missing-broadcast-sum wrong-shape wrong-dtype outside-subdifferential".split()
-)
 _GROSS = 1e5  # times what is allowed
 _LARGE = 200  # elements of an ordinary call
-_REFUSALS = ("NotImplementedError", "LinAlgError", "InvalidArgument")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call cannot be judged; `exception` is the class of what its forward raised, None where it raised nothing."""
+
+    words: str
+    exception: str | None = None
 
 
 @dataclass
@@ -51,11 +56,11 @@ class Examiner:
     order: int = 1
     allow: Collection[str] = ()
     device: str = "cpu"
-    evaluations: dict[str, int] = field(default_factory=lambda: {"forward": 0, "backward": 0})
+    evaluations: Evaluations = field(default_factory=Evaluations)
     numeric: bool | None = None
     compared: int = 0
-    refusals: dict[str, int] = field(default_factory=dict)
-    remarks: dict[str, Finding] = field(default_factory=dict)
+    refusals: dict[Refusal, int] = field(default_factory=dict)
+    remarks: dict[tuple[str | None, ...], Finding] = field(default_factory=dict)
     accepted: CallRecipe | None = None
     excused: frozenset[tuple[str | None, str | None]] = frozenset()
     _subjects: dict[tuple[Any, ...], Subject] = field(default_factory=dict)
@@ -98,18 +103,16 @@ class Examiner:
             )  # fmt: skip
 
     def _attempt(self, case: Case) -> Trial | None:
+        """Examine a drawn call, which stands for itself; numbers decide where autograd cannot follow the first one."""
         try:
             subject = self._subject(case)
         except InvalidArgument:
             return None
-        base = Examination(
-            subject, replace(case, inputs=subject.inputs), self.evaluations, has_reference=self.reference is not None
-        )
-        base.plain = subject  # a base that is not run: each drawn call stands for itself
-        context = Context(base)
-        found = attempt(context, base.case, numeric=bool(self.numeric))
+        case = replace(case, inputs=subject.inputs)
+        trying = Attempt(Runner(subject, self.evaluations), case.inputs, self.reference is not None)
+        found = trying.on(case, numeric=bool(self.numeric))
         if self.numeric is None and found is None:
-            found = attempt(context, base.case, numeric=True)
+            found = trying.on(case, numeric=True)
             self.numeric = True if found is not None else None
         elif self.numeric is None:
             self.numeric = False
@@ -133,14 +136,14 @@ class Examiner:
     def _errors(self, call: CallRecipe, case: Case, trial: Trial, confirm: bool = False) -> list[Finding]:
         found = [f for f in trial.problems if f.cause not in self.allow and (f.op, f.gradient) not in self.excused]
         if found and not self._steady(trial):
-            found = [f for f in found if f.cause in _STRUCTURAL]
+            found = [f for f in found if f.cause in having("sure_at_kinks")]
         parameters = len(trial.inputs) > len(call.tensors)
         found = [f for f in found if not self._is_refusal(call, f) and not (parameters and self._is_stretched(call, f))]
         if found and not self._is_wrong_when_wide(call, found):
             found = []
         if found and confirm and not self._fails(case):
             found = []
-        if not found and call.generic and trial.examination.findings:
+        if not found and call.generic and trial.examined.findings:
             found = [f for f in self._mass(trial) if f.cause not in self.allow]
         if not found and self.order == 2 and call.plain and not call.empty:
             found = list(self._check(case, order=2).findings) if self._fails(case, order=2) else []
@@ -152,7 +155,7 @@ class Examiner:
         Where a gradient nearly cancels, a narrow one is all rounding; what is wrong in narrow dtypes alone is for the probes.
         """
         wide = call.widened()
-        if wide is call or any(f.cause in _STRUCTURAL for f in found):
+        if wide is call or any(f.cause in having("sure_at_kinks") for f in found):
             return True
         trial = self._attempt(wide.build(device=self.device))
         if trial is None or trial.problems:
@@ -173,29 +176,30 @@ class Examiner:
             return True
 
     def _mass(self, trial: Trial) -> tuple[Finding, ...]:
-        base = Examination(trial.examination.subject, trial.case, self.evaluations)
-        base.plain = base.subject
         try:
-            return tie_mass(Context(base), trial, (EQUAL,))
+            return tie_mass(trial, (EQUAL,))
         except Exception:  # no autograd pass to tell the derivative along all tied values
             return ()
 
     def _is_refusal(self, call: CallRecipe, finding: Finding) -> bool:
         """Whether a backward that raises says no on purpose, or to a call without elements: worth a remark."""
-        if finding.cause != "raises":
+        if finding.cause not in having("no_result"):
             return False
-        meant = any(name in finding.message for name in _REFUSALS)
+        meant = finding.exception in DELIBERATE | SINGULAR
         if meant or call.empty:
-            remark = replace(finding, severity="note" if meant else "warning", case=described(call))
-            self.remarks.setdefault(finding.message, remark)
+            self._remark(replace(finding, severity="note" if meant else "warning", case=described(call)))
         return meant or call.empty
 
     def _is_stretched(self, call: CallRecipe, finding: Finding) -> bool:
         """Whether a size of 1 broadcast against a parameter, whose sizes are fixed and no letter of the specs: a remark."""
-        stretched = finding.cause in ("missing-broadcast-sum", "wrong-shape") and any(1 in t.shape for t in call.tensors)
+        stretched = finding.cause in having("shape") and any(1 in t.shape for t in call.tensors)
         if stretched:
-            self.remarks.setdefault(finding.message, replace(finding, severity="note", case=described(call)))
+            self._remark(replace(finding, severity="note", case=described(call)))
         return stretched
+
+    def _remark(self, finding: Finding) -> None:
+        """Keep the first of the findings that say the same of different calls."""
+        self.remarks.setdefault((finding.cause, finding.op, finding.gradient, finding.exception), finding)
 
     def _note_refusal(self, case: Case) -> None:
         """Count why the forward does not take a call; looked for as long as the reasons are few."""
@@ -208,11 +212,10 @@ class Examiner:
                 warnings.simplefilter("ignore")
                 outputs = subject.forward(copy_inputs(subject.inputs), case.options)
             finite = all(bool(torch.isfinite(o).all()) for o in outputs if isinstance(o, torch.Tensor))
-            reason = "its oracle takes no such call" if finite else "its output is not finite"
+            refusal = Refusal("its oracle takes no such call" if finite else "its output is not finite")
         except Exception as error:
-            first = (str(error).strip().splitlines() or ["no message"])[0]
-            reason = f"{type(error).__name__}: {first}"
-        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+            refusal = Refusal(class_and_line(error), class_name(error))
+        self.refusals[refusal] = self.refusals.get(refusal, 0) + 1
 
 
 def described(call: CallRecipe, names: Collection[str] = ()) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import alike, compared, is_zero, outputs_alike, repeatable, run_given
 
@@ -34,9 +35,8 @@ def aliased_inputs(context: Context) -> Iterator[Finding]:
     error = together.error
     names = " and ".join(context.label(i) for i in slots)
     if error is not None:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         message = f"backward raises {type(error).__name__} when {names} are the same tensor"
-        yield _finding(context, slots, message, first, error)
+        yield _finding(context, slots, message, first_line(error), error)
         return
     wanted, found = _total(apart.gradients, slots), _total(together.gradients, slots)
     others = [i for i in compared(context) if i not in slots]
@@ -54,7 +54,7 @@ def aliased_inputs(context: Context) -> Iterator[Finding]:
 def _slots(context: Context) -> list[int]:
     """The first inputs of one shape, dtype and device that a caller can pass one tensor for."""
     inputs = context.case.inputs
-    usual = [i for i in compared(context) if not context.label(i).startswith("parameter")]
+    usual = [i for i in compared(context) if i not in context.subject.parameters]
     for k, i in enumerate(usual):
         alike_ones = [j for j in usual[k:] if _kind(inputs[j]) == _kind(inputs[i])]
         if len(alike_ones) > 1:
@@ -86,4 +86,6 @@ def _finding(context: Context, slots: Sequence[int], message: str, explanation: 
         probe="aliased_inputs",
         case="one tensor in two places",
         traceback=user_traceback(error) if error is not None else None,
+        stage="backward" if error is not None else "",
+        exception=class_name(error),
     )

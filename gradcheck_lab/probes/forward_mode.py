@@ -12,17 +12,19 @@ from typing import Any
 import torch
 
 from gradcheck_lab.model.amounts import ALIGNED_SALT, SHOWN_IN_FULL
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import TANGENTS_ALONE
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.torch_messages import lacks_tangent
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.tangents import Lane, Product, confirmed, lanes, product
 
 
 def forward_mode(context: Context) -> Iterator[Finding]:
     """Run a Function's own `jvp` on random tangents, of all inputs together and of each alone."""
-    function = context.base.subject.user
-    if context.base.subject.kind != "function" or not overrides(function, "jvp"):
+    function = context.subject.autograd_function
+    if function is None or not overrides(function, "jvp"):
         return
     for lane in lanes(context):
         findings = _findings(context, lane)
@@ -39,19 +41,20 @@ def overrides(function: Any, name: str) -> bool:
 
 def _findings(context: Context, lane: Lane) -> list[Finding]:
     every = list(lane.gradients)
-    wrong, tried = [], "every input has a tangent"
+    wrong: list[list[int]] = []
+    alone: int | None = None
     try:
         together = [product(context, lane, every, salt) for salt in (0, ALIGNED_SALT.value)]
         bad = [each for each in together if confirmed(context, lane, each)]
         for i in every if len(every) > 1 and bad else every[: TANGENTS_ALONE.value] if len(every) > 1 else []:
-            tried = f"only {context.label(i)} has a tangent"
+            alone = i
             if confirmed(context, lane, product(context, lane, [i], ALIGNED_SALT.value)):
                 wrong.append([i])
     except NotImplementedError as error:
         return [_refused(context, error)]
     except Exception as error:
         # in float64 it is our idea: the rule's kernels may take narrow dtypes only
-        return [] if lane.words else [_raised(context, error, tried)]
+        return [] if lane.words else [_raised(context, error, alone)]
     if bad and not wrong:
         wrong.append(every)
     return [_explained(context, lane, indices) for indices in wrong]
@@ -65,7 +68,7 @@ def _explained(context: Context, lane: Lane, indices: list[int]) -> Finding:
     return Finding(
         cause,
         "error",
-        f"forward-mode rule (jvp) of {context.base.subject.name} is wrong for {whose}{lane.words}",
+        f"forward-mode rule (jvp) of {context.subject.name} is wrong for {whose}{lane.words}",
         explanation=explanation,
         suggestion=suggestion,
         probe="forward_mode",
@@ -107,12 +110,13 @@ def _cause(products: list[Product], several: bool) -> tuple[str, str, str]:
     )
 
 
-def _raised(context: Context, error: Exception, tried: str) -> Finding:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    none = "INTERNAL ASSERT" in first and "autograd_meta" in first  # all that torch says of a None
-    name = context.base.subject.name
+def _raised(context: Context, error: Exception, alone: int | None) -> Finding:
+    first = first_line(error)
+    none = lacks_tangent(error)
+    name = context.subject.name
     what = "returns no tangent for a differentiable output" if none else f"raised {type(error).__name__}"
-    words = "" if tried.startswith("every") else f" when {tried}"
+    tried = "every input has a tangent" if alone is None else f"only {context.label(alone)} has a tangent"
+    words = "" if alone is None else f" when {tried}"
     return Finding(
         "missing-gradient" if none else "raises",
         "error",
@@ -124,6 +128,7 @@ def _raised(context: Context, error: Exception, tried: str) -> Finding:
         probe="forward_mode",
         case=tried,
         traceback=user_traceback(error),
+        exception=class_name(error),
     )
 
 
@@ -131,8 +136,9 @@ def _refused(context: Context, error: Exception) -> Finding:
     return Finding(
         "unsupported",
         "note",
-        f"forward-mode rule (jvp) of {context.base.subject.name} refuses this call",
-        explanation=(str(error).strip().splitlines() or ["it raises NotImplementedError"])[0],
+        f"forward-mode rule (jvp) of {context.subject.name} refuses this call",
+        explanation=first_line(error, "it raises NotImplementedError"),
         probe="forward_mode",
         case="a random tangent",
+        exception=class_name(error),
     )

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import LANE_ELEMENTS
 from gradcheck_lab.probes.options import known_options, placed_options
@@ -39,7 +40,7 @@ def indices(context: Context) -> Iterator[Finding]:
         for problem in () if trial is None else trial.problems:
             if problem.gradient not in reported and trial is not None:
                 reported.add(problem.gradient)
-                yield _finding(trial, problem, condition)
+                yield _finding(trial, problem, condition, asked=words != _UNASKED)
 
 
 def _repeated(value: torch.Tensor) -> torch.Tensor:
@@ -121,14 +122,14 @@ _ROWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def _finding(trial: Trial, problem: Finding, condition: str) -> Finding:
-    shares = None if problem.cause == "raises" else repeated_rows(trial, problem)
+def _finding(trial: Trial, problem: Finding, condition: str, asked: bool) -> Finding:
+    shares = None if problem.cause in having("no_result") else repeated_rows(trial, problem)
     if shares:
         cause, why = "duplicate-index", shares
         fix = "add instead of writing: index_add_, scatter_add_, index_put_(accumulate=True) or np.add.at"
     else:
         cause, why, fix = "value-dependent", problem.explanation, "derive the rule again for these indices"
-    honest = problem.cause == "raises" and condition.endswith(_UNASKED)  # nobody said that it is meant
+    honest = problem.cause in having("no_result") and not asked  # nobody said that it is meant
     return replace(
         problem,
         cause=cause,

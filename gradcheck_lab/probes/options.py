@@ -6,13 +6,14 @@ import importlib
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.amounts import OTHER_OPTIONS_FOR_ZERO
+from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.exceptions import OF_ARGUMENTS
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import LANE_ELEMENTS, OPTION_CHANGES
 from gradcheck_lab.probes.support.context import Context
@@ -42,13 +43,13 @@ def options(context: Context) -> Iterator[Finding]:
         for problem in () if trial is None else trial.problems:
             if problem.gradient not in reported and trial is not None and where is not None:
                 reported.add(problem.gradient)
-                asked = changes.keys() <= {*context.base.subject.names, *context.case.options}
+                asked = changes.keys() <= {*context.subject.names, *context.case.options}
                 yield _finding(where, trial, problem, changes, known, asked)
 
 
 def known_options(context: Context) -> dict[str, Any]:
     """The options of the call, and the defaults of those that it left out; a reference need not take these."""
-    defaults = {} if context.base.has_reference else _defaults(context)
+    defaults = {} if context.has_reference else _defaults(context)
     return {**defaults, **context.case.options}
 
 
@@ -62,15 +63,14 @@ def _placed(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]
 
     Of a Function or operator, whose options are inputs, one that the call left at its default is placed among them.
     """
-    subject, base = context.base.subject, copy(context.base)
+    subject, runner = context.subject, context.runner
     if subject.user is not None and not changes.keys() <= {*subject.names, *context.case.options}:
         try:
-            base.subject = base.plain = adapt(subject.user, given, dict(changes))
+            runner = replace(runner, subject=adapt(subject.user, given, dict(changes)))
         except InvalidArgument:  # it lies behind an argument without a default
             return None
-        given = base.subject.inputs
-    base.case = replace(context.case, inputs=given)
-    return Context(base)
+        given = runner.subject.inputs
+    return context.on(runner, replace(context.case, inputs=given))
 
 
 def _changes(context: Context, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -107,7 +107,7 @@ def others(value: Any) -> Iterator[Any]:
 
 
 def _with(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) -> Case:
-    names = context.base.subject.names
+    names = context.subject.names
     scalars = {n for n, v in zip(names, context.case.inputs, strict=True) if isinstance(v, (bool, int, float, str))}
     inputs = tuple(changes[n] if n in changes and n in scalars else v for n, v in zip(names, given, strict=True))
     rest = {name: value for name, value in changes.items() if name not in scalars}
@@ -117,13 +117,13 @@ def _with(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) 
 
 def _defaults(context: Context) -> dict[str, Any]:
     """The forward's keyword options with their defaults, where its signature can be seen."""
-    subject = context.base.subject
+    subject = context.subject
     function: Any = subject.op.forward if subject.op is not None else None
-    if subject.kind == "custom_op" and subject.user is not None:
+    if subject.operator is not None:
         return {name: default for name, default in defaults_of(subject.user).items() if name not in subject.names}
-    if subject.kind == "function" and subject.user is not None:
+    if subject.autograd_function is not None:
         function = getattr(subject.user, "forward", None)
-    if function is None and subject.kind == "program" and subject.target:
+    if function is None and subject.is_program and subject.target:
         module, _, name = subject.target.partition(":")
         function = getattr(importlib.import_module(module), name, None)
     try:
@@ -140,15 +140,15 @@ def _words(changes: Mapping[str, Any]) -> str:
 def _finding(
     context: Context, trial: Trial, problem: Finding, changes: Mapping[str, Any], known: Mapping[str, Any], asked: bool
 ) -> Finding:
-    names = context.base.subject.names
+    names = context.subject.names
     before = {n: known[n] if n in known else context.case.inputs[names.index(n)] for n in changes}
     index, why = trial.index(problem), problem.explanation
-    if index is not None and problem.cause != "raises" and _unmoved(context, trial, index, before):
+    if index is not None and problem.cause not in having("no_result") and _unmoved(context, trial, index, before):
         why = f"it is the same gradient for every {' and '.join(changes)}"
     many = " and ".join(repr(n) for n in changes)
     return replace(
         problem,
-        cause=problem.cause if problem.cause == "missing-broadcast-sum" else "option-specialised",
+        cause=problem.cause if problem.cause in having("keeps_name") else "option-specialised",
         severity="note" if _refused(problem, asked, changes, before) else "error",
         message=f"{problem.message}, with {_words(changes)}",
         explanation=f"right with {_words(before)}, wrong with {_words(changes)}: {why}",
@@ -164,17 +164,16 @@ def _refused(problem: Finding, asked: bool, changes: Mapping[str, Any], before: 
     Not meant is a whole number that became negative, with which padding crops, and where the backward says that it does not
     take what the call left at its default.
     """
-    raised = problem.cause == "raises"
+    raised = problem.cause in having("no_result")
     negative = any(isinstance(v, int) and isinstance(before[n], int) and v < 0 <= before[n] for n, v in changes.items())
-    refusals = ("NotImplementedError", "ValueError", "InvalidArgument", "AssertionError", "TypeError", "KeyError")
-    if negative or (raised and not asked and any(word in problem.message for word in refusals)):
+    if negative or (raised and not asked and problem.exception in OF_ARGUMENTS):
         return True
-    return problem.cause == "gradient-count" and not asked
+    return problem.cause in having("arity") and not asked
 
 
 def _unmoved(context: Context, trial: Trial, index: int, before: Mapping[str, Any]) -> bool:
     """Whether the backward, fed the same grad_output with the option as it was, returns the same."""
-    other = context.run(replace(_with(context, trial.inputs, before), grad_outputs=trial.examination.case.grad_outputs))
+    other = context.run(replace(_with(context, trial.inputs, before), grad_outputs=trial.examined.case.grad_outputs))
     if other.error is not None or index >= len(other.gradients):
         return False
-    return context.same(index, trial.examination.returned[index], other.gradients[index])
+    return context.equal(trial.examined.returned[index], other.gradients[index])

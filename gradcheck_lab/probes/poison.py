@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.model.amounts import POISON
@@ -16,6 +15,7 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import POISONED_ELEMENTS
 from gradcheck_lab.model.precision.derived_calls import POISONED
 from gradcheck_lab.probes.support.context import Context, Run
+from gradcheck_lab.torch_internals import DispatchMode
 
 _EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided empty_permuted".split())
 
@@ -38,20 +38,16 @@ def poison(context: Context) -> Iterator[Finding]:
                 continue
             large = (mine.abs() > POISONED.value) & (clean.abs() < POISONED.value)
             hit = torch.isnan(mine) & ~torch.isnan(clean) if value != value else large
-            if bool(hit.any()) and not (context.same(i, mine, clean)):
+            if bool(hit.any()) and not (context.equal(mine, clean)):
                 reported.add(i)
                 yield _finding(context, i, hit)
 
 
-class Poison(TorchDispatchMode):
+class Poison(DispatchMode):
     """Fills floating tensors that are allocated empty with one value."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler for a mode that is never compiled
-
     def __init__(self, value: float) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.value, self.filled = value, 0
 
     def __torch_dispatch__(

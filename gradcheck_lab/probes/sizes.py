@@ -14,6 +14,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.dimensions import Letters, letters_of
 from gradcheck_lab.calls.resemblance import resembling
 from gradcheck_lab.model.amounts import SIZE_CYCLES, SIZES_OF_ONE_DIMENSION, TIES_APART
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import (
     ACCEPTED_SPLITS,
@@ -23,14 +24,11 @@ from gradcheck_lab.model.limits import (
     ROW_ELEMENTS,
     TRIED_SPLITS,
 )
+from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, repeated_rows, shapes_text, wide_inputs
 from gradcheck_lab.probes.support.implied_contract import meant, work
 from gradcheck_lab.probes.support.tails import tail_text
-
-_KEPT = frozenset({"missing-broadcast-sum"})
-_AT_TIES = frozenset({"outside-subdifferential", "tie-mass"})
-_LOUD = frozenset({"wrong-shape", "missing-broadcast-sum"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +48,20 @@ def sizes(context: Context) -> Iterator[Finding]:
     if not context.analytic:
         return
     given = wide_inputs(context, widest=True)
-    letters = letters_of(given, context.base.subject.specs)
+    letters = letters_of(given, context.subject.specs)
     found: dict[tuple[str | None, str | None], Finding] = {}
     # a NumPy forward is traced anew for every shape, which takes a second
-    state = context.base.subject.state
+    state = context.subject.state
     most = 4 if state is not None and state.numpy else None
     for variant in islice(_variants(context, letters, given), most):
         trial = attempt(context, blank(context, inputs=variant.inputs, label=variant.what))
         if trial is not None and trial.problems and not letters.declared and not variant.broadcast:
-            outputs = trial.examination.case.grad_outputs or ()
+            outputs = trial.examined.case.grad_outputs or ()
             trial = trial if meant(context, trial.case, outputs) else None
         for problem in () if trial is None else trial.problems:
-            if trial is None or problem.cause in _AT_TIES or repeated_rows(trial, problem) or _tied(context, trial, problem):
+            if trial is None or problem.cause in having("ties"):
+                continue
+            if repeated_rows(trial, problem) or _tied(context, trial, problem):
                 continue
             if _of_dtype(context, variant, problem):
                 continue
@@ -94,7 +94,7 @@ def _redrawn(context: Context, letters: Letters, given: tuple[Any, ...], key: tu
 
 
 def _by_value(finding: Finding) -> Finding:
-    if finding.cause not in ("size-specialised", "unwritten-elements"):
+    if finding.cause not in having("size"):
         return finding
     return replace(
         finding,
@@ -110,7 +110,7 @@ def _of_dtype(context: Context, variant: Variant, problem: Finding) -> bool:
     own = tuple(v.to(given.dtype) if isinstance(v, torch.Tensor) else v for v, given in pairs)
     if all(a is b for a, b in zip(own, variant.inputs, strict=True)):
         return False
-    if any(is_differentiable(v) and torch.finfo(v.dtype).bits == 16 for v in own):
+    if any(is_differentiable(v) and is_narrow(v.dtype) for v in own):
         return False
     trial = attempt(context, blank(context, inputs=own))
     return trial is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in trial.problems)
@@ -147,7 +147,7 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
 def _carries_rows(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool:
     """Whether the first input with a gradient is among those that a leading dimension is added to: weights alone have none."""
     first = next((i for i, v in enumerate(given) if is_differentiable(v) and v.ndim), None)
-    return first in letters.leading and not any(context.label(i).startswith("parameter") for i in letters.leading)
+    return first in letters.leading and not any(i in context.subject.parameters for i in letters.leading)
 
 
 def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
@@ -190,8 +190,8 @@ def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Itera
 
 def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
     """A column against a row, for two operands of one shape: as declared with `#`, else only for a note."""
-    specs = context.base.subject.specs
-    operands = [i for i, v in enumerate(given) if is_differentiable(v) and i not in context.base.subject.constants]
+    specs = context.subject.specs
+    operands = [i for i, v in enumerate(given) if is_differentiable(v) and i not in context.subject.constants]
     if len(operands) != 2 or len(given) != 2 or given[0].shape != given[1].shape or not given[0].ndim:
         return
     declared = bool(specs) and letters.declared
@@ -206,18 +206,18 @@ def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding)
     moved = [i for i, v in enumerate(trial.inputs) if isinstance(v, torch.Tensor) and v.shape != context.case.inputs[i].shape]
     here, there = shapes_text(context, trial.inputs, moved), shapes_text(context, context.case.inputs, moved)
     condition = f"{variant.what}, {here}" if variant.what != "other sizes" else here
-    raised = problem.cause == "raises"
+    raised = problem.cause in having("no_result")
     tail = None if raised else tail_text(trial.pair(problem))
     cause = "size-specialised"
     if tail is not None and not variant.broadcast:
         cause = "unwritten-elements"
-    elif problem.cause in _KEPT:
+    elif problem.cause in having("keeps_name"):
         cause = problem.cause
-    loud = problem.cause in _LOUD or variant.broadcast
+    loud = problem.cause in having("shape") or variant.broadcast
     return replace(
         problem,
         cause=cause,
-        severity=_severity(variant, raised, loud, bool(context.base.subject.specs)),
+        severity=_severity(variant, raised, loud, bool(context.subject.specs)),
         message=f"{problem.message}, at {condition}",
         explanation=f"right at {there}, wrong at {here}: {tail or problem.explanation}",
         suggestion=_suggestion(cause, problem),
@@ -238,6 +238,6 @@ def _severity(variant: Variant, raised: bool, loud: bool, declared: bool) -> Lit
 def _suggestion(cause: str, problem: Finding) -> str:
     if cause == "unwritten-elements":
         return "write the last, partial block too: round the number of blocks up and mask the rest"
-    if cause == "size-specialised" and problem.cause in ("wrong-value", "raises", "non-finite"):
+    if cause == "size-specialised" and problem.cause in having("fix_by_call"):
         return "take sizes and axes from the inputs; count axes from the last one"
     return problem.suggestion

@@ -12,6 +12,8 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, stressable, stressed, unlike
 from gradcheck_lab.comparison.findings import number, show
 from gradcheck_lab.model.amounts import STEADY_DISTANCE
+from gradcheck_lab.model.causes import CAUSES, having
+from gradcheck_lab.model.exceptions import SINGULAR
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import STRESSED_ALONE, STRESSED_ROWS
 from gradcheck_lab.model.precision import unit_roundoff
@@ -24,8 +26,6 @@ from gradcheck_lab.probes.support.kinks import kinked
 from gradcheck_lab.probes.support.singular import UNSELECTED, cause_of, flat_there
 from gradcheck_lab.subjects.subject import Key
 
-_AT_TIES = frozenset({"convention", "outside-subdifferential", "wrong-value", "constant-factor", "zero-gradient"})
-
 
 def values(context: Context) -> Iterator[Finding]:
     """Try stress values on all inputs together and one at a time, several kinds in one call; narrow down where it fails."""
@@ -34,7 +34,7 @@ def values(context: Context) -> Iterator[Finding]:
     yield from _masked(context)
     wide = wide_inputs(context, widest=True)
     given = cut_down(context, wide, STRESSED_ROWS.value, rows=STRESSED_ROWS.value)
-    constants = context.base.subject.constants
+    constants = context.subject.constants
     which = [i for i, v in enumerate(given) if stressable(v) and i not in constants]
     reported: set[tuple[str | None, str | None, str]] = set()
     excluded: set[tuple[str | None, str | None]] | None = None
@@ -63,30 +63,29 @@ def _carries_rows(context: Context, index: int) -> bool:
 
 def _masked(context: Context) -> Iterator[Finding]:
     """NaN or inf on the call as given, where the forward did not select the branch that it comes from."""
-    base = context.base
-    for finding in base.findings:
-        names = base.subject.names
-        if finding.cause != "non-finite" or finding.op or finding.gradient not in names:
+    masked = CAUSES["masked-branch"]
+    for finding in context.findings:
+        names = context.subject.names
+        if finding.cause not in masked.compared_as or finding.op or finding.gradient not in names:
             continue
         index = names.index(finding.gradient)
-        actual, truth = base.returned[index], base.oracle.truth().gradients.get(Key("input", index))
+        actual, truth = context.gradients[index], context.oracle.truth().gradients.get(Key("input", index))
         if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape:
             continue
         broken = ~torch.isfinite(actual.detach()) & torch.isfinite(truth)
-        if bool(broken.any()) and not bool(truth[broken].any()) and flat_there(base, index, broken):
-            fix = _SUGGESTIONS["masked-branch"]
-            yield replace(finding, cause="masked-branch", explanation=UNSELECTED, suggestion=fix, probe="values")
+        if bool(broken.any()) and not bool(truth[broken].any()) and flat_there(context.examined, index, broken):
+            yield replace(finding, cause=masked.name, explanation=UNSELECTED, suggestion=masked.fix, probe="values")
 
 
 def _implied(finding: Finding, reported: set[tuple[str | None, str | None, str]]) -> bool:
     """Whether a vague cause repeats what a finding on the same gradient already explains."""
-    vague = finding.cause in ("value-dependent", "non-finite")
+    vague = finding.cause in having("says_only_where")
     return vague and any((op, gradient) == (finding.op, finding.gradient) for op, gradient, _ in reported)
 
 
 def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int]) -> Iterator[Finding]:
     trial = _attempt(context, given, group, which, mixed=len(group) > 1)
-    if trial is None or not (trial.problems or tie_mass(context, trial, group)):
+    if trial is None or not (trial.problems or tie_mass(trial, group, context.wrong)):
         return
     seen: set[tuple[str | None, str | None]] = set()
     wanted = {(problem.op, problem.gradient) for problem in trial.problems}
@@ -98,7 +97,7 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
             continue
         if narrow.problems and not steady(narrow):
             continue
-        for problem in (*narrow.problems, *tie_mass(context, narrow, (stress,))):
+        for problem in (*narrow.problems, *tie_mass(narrow, (stress,), context.wrong)):
             if (problem.op, problem.gradient) not in seen and not repeated_rows(narrow, problem):
                 seen.add((problem.op, problem.gradient))
                 yield _finding(context, given, narrow, stress, problem, inputs)
@@ -109,7 +108,7 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
 
 def steady(trial: Trial) -> bool:
     """Whether the derivative is the same just beside the values; outside its domain a forward may be finite and chaotic."""
-    oracle = trial.examination.oracle
+    oracle = trial.examined.oracle
     beside = tuple(v.detach() * (1 + STEADY_DISTANCE.value) if is_differentiable(v) else v for v in oracle.case.inputs)
     moved = oracle.run(torch.float64, case=replace(oracle.case, inputs=beside)).gradients
     for key, here in oracle.truth().gradients.items():
@@ -141,30 +140,34 @@ def _attempt(
     return attempt(context, blank(context, inputs=inputs, label=label))
 
 
-def tie_mass(context: Context, trial: Trial, group: Sequence[Stress]) -> tuple[Finding, ...]:
-    """At a tie each share may vary within its interval, but moving all tied values together has one derivative."""
-    sound = {context.name(i) for i in range(len(trial.inputs)) if i not in context.wrong}
-    doubtful = [f for f in trial.examination.findings if f.gradient in sound and not f.op and f.cause in _AT_TIES]
+def tie_mass(trial: Trial, group: Sequence[Stress], wrong: frozenset[int] = frozenset()) -> tuple[Finding, ...]:
+    """At a tie each share may vary within its interval, but moving all tied values together has one derivative.
+
+    Inputs in `wrong` are known to be so.
+    """
+    subject = trial.examined.subject
+    sound = {subject.names[i] for i in range(len(trial.inputs)) if i not in wrong}
+    suspects = CAUSES["tie-mass"].compared_as
+    doubtful = [f for f in trial.examined.findings if f.gradient in sound and not f.op and f.cause in suspects]
     if tuple(group) not in ((EQUAL,), (TIES,)) or not doubtful or trial.problems:
         return ()
     gradient, tied = str(doubtful[0].gradient), False
     actual, wanted, size = 0.0, 0.0, 0.0
     for i, value in enumerate(trial.inputs):
-        pair = trial.pair(replace(doubtful[0], gradient=context.name(i))) if stressable(value) else None
+        pair = trial.pair(replace(doubtful[0], gradient=subject.names[i])) if stressable(value) else None
         if pair is not None and bool(torch.isfinite(pair[0]).all()):
-            tied = tied or (not pair[1].is_complex() and kinked(trial.examination.oracle, i))
+            tied = tied or (not pair[1].is_complex() and kinked(trial.examined.oracle, i))
             actual, wanted = actual + float(pair[0].double().sum()), wanted + float(pair[1].double().sum())
             size += float(pair[1].double().abs().sum()) + float(pair[0].double().abs().sum())
     dtype = next(v.dtype for v in trial.inputs if stressable(v))
     # terms that cancel are as large as the upstream times the inputs
-    upstream = sum(float(g.double().abs().sum()) for g in trial.examination.case.grad_outputs or () if is_differentiable(g))
+    upstream = sum(float(g.double().abs().sum()) for g in trial.examined.case.grad_outputs or () if is_differentiable(g))
     if not tied or abs(actual - wanted) <= TIED_ROUNDINGS.value * unit_roundoff(dtype) * (size + upstream):
         return ()
-    label = context.label(context.base.subject.names.index(gradient))
+    label = subject.labels[subject.names.index(gradient)]
     message = f"gradient of {label} does not conserve the mass of its ties"
     why = f"its elements sum to {show(actual)} where the derivative along all of them is {show(wanted)}"
-    fix = "give one of the tied values the whole gradient, or divide it among them by their number"
-    return (Finding("tie-mass", "error", message, gradient, why, fix, measured=abs(actual - wanted)),)
+    return (Finding("tie-mass", "error", message, gradient, why, CAUSES["tie-mass"].fix, measured=abs(actual - wanted)),)
 
 
 def _finding(
@@ -180,10 +183,10 @@ def _finding(
     return replace(
         problem,
         cause=cause,
-        severity="note" if "LinAlgError" in problem.message else "error",  # an honest refusal of a singular matrix
+        severity="note" if problem.exception in SINGULAR else "error",  # an honest refusal of a singular matrix
         message=f"{problem.message}, with {condition}",
         explanation=f"right on the values given, wrong with {condition}{at}: {why or problem.explanation}",
-        suggestion=_SUGGESTIONS.get(cause, problem.suggestion),
+        suggestion=CAUSES[cause].fix if cause in having("at_values") else problem.suggestion,
         probe="values",
         case=condition,
     )
@@ -198,14 +201,4 @@ def _where(trial: Trial, problem: Finding) -> str:
     error[~torch.isfinite(truth)] = 0
     at = tuple(int(k) for k in torch.unravel_index(error.argmax(), error.shape))
     value = trial.inputs[index][at]
-    return f" (first at {list(at)}, where {trial.examination.subject.names[index]} is {show(number(value))})"
-
-
-_SUGGESTIONS = {
-    "non-finite": "guard the division, logarithm or root there, as the forward does",
-    "overflow": "use a form that is stable for large values: shift by the maximum, or write it with the output",
-    "masked-branch": "replace the argument of the branch that is not selected by a harmless value before the formula",
-    "tie-mass": "give one of the tied values the whole gradient, or divide it among them by their number",
-    "epsilon-mismatch": "use the same epsilon, in the same place, in forward and backward",
-    "value-dependent": "derive the rule again for these values, or treat them as a case of their own",
-}
+    return f" (first at {list(at)}, where {trial.examined.subject.names[index]} is {show(number(value))})"

@@ -10,23 +10,23 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.randomness import draws_random, seed_all
+from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.amounts import BATCH_FACTORS, BATCH_JITTER
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import BATCHED_ALONE
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
 from gradcheck_lab.model.precision.derived_calls import BATCHED_SUM
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.torch_messages import cannot_be_mapped
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
-from gradcheck_lab.oracles.numeric.scalar_problem import rms, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.probes.forward_mode import overrides
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import compared
-
-_REFUSALS = ("vmap: ", "Batching rule not implemented", "setup_context", "doesn't have storage")
 
 Row = tuple[Any, ...]
 Result = tuple[list[torch.Tensor], dict[int, torch.Tensor]]
@@ -43,8 +43,8 @@ class _Batch:
 
 def vmap(context: Context) -> Iterator[Finding]:
     """Map a Function's own `vmap`, or the generated one, over three calls with different values."""
-    function = context.base.subject.user
-    if context.base.subject.kind != "function" or not _has_rule(function):
+    function = context.subject.autograd_function
+    if function is None or not _has_rule(function):
         return
     rows = _rows(context, _jittered)
     if _looped(context, rows) is None:
@@ -127,9 +127,7 @@ def _mapped(context: Context, batch: _Batch) -> Result:
 
 def _gradients(context: Context, given: Row, upstream: Sequence[torch.Tensor], dims: Sequence[int | None] = ()) -> Result:
     """Outputs of one call, mapped where `dims` say how, and the gradients of the inputs; zeros where nothing flows."""
-    seed_all(context.case.seed)
-    context.base.evaluations["forward"] += 1
-    context.base.evaluations["backward"] += 1
+    context.runner.begin(context.case.seed, forward=1, backward=1)
     leaves = {i: given[i].detach().clone().requires_grad_() for i in compared(context)}
     tensors = [i for i, value in enumerate(given) if isinstance(value, torch.Tensor)]
 
@@ -137,7 +135,7 @@ def _gradients(context: Context, given: Row, upstream: Sequence[torch.Tensor], d
         arguments = list(given)
         for i, value in zip(tensors, values, strict=True):
             arguments[i] = value
-        result = context.base.subject.user.apply(*arguments)
+        result = context.subject.user.apply(*arguments)
         return tuple(v for v in (result if isinstance(result, (tuple, list)) else (result,)) if isinstance(v, torch.Tensor))
 
     with torch.enable_grad():
@@ -205,7 +203,7 @@ def _noise(context: Context, batch: _Batch) -> list[Result]:
 
 
 def _rule(context: Context) -> str:
-    function = context.base.subject.user
+    function = context.subject.user
     generated = not overrides(function, "vmap")
     return f"generated vmap rule of {function.__name__}" if generated else f"vmap rule of {function.__name__}"
 
@@ -213,7 +211,7 @@ def _rule(context: Context) -> str:
 def _finding(
     context: Context, batch: _Batch, cause: str, what: str, explanation: str, measured: float | None = None
 ) -> Finding:
-    generated = not overrides(context.base.subject.user, "vmap")
+    generated = not overrides(context.subject.user, "vmap")
     return Finding(
         cause,
         "error",
@@ -229,8 +227,8 @@ def _finding(
 
 
 def _stopped(context: Context, batch: _Batch, error: Exception) -> Finding:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    refused = isinstance(error, NotImplementedError) or any(words in first for words in _REFUSALS)
+    first = first_line(error)
+    refused = isinstance(error, NotImplementedError) or cannot_be_mapped(error)
     return Finding(
         "unsupported" if refused else "raises",
         "note" if refused else "error",
@@ -240,4 +238,5 @@ def _stopped(context: Context, batch: _Batch, error: Exception) -> Finding:
         probe="vmap",
         case=f"three calls through torch.func.vmap, {batch.words}",
         traceback=None if refused else user_traceback(error),
+        exception=class_name(error),
     )

@@ -26,6 +26,7 @@ from gradcheck_lab.model.amounts import (
     STEP_PER_VALUE,
 )
 from gradcheck_lab.model.limits import AIMED_ROUNDS, INPUTS_MOVED_ALONE, TIED_RANKS
+from gradcheck_lab.model.precision import bits
 from gradcheck_lab.model.precision.budget import NOT_ROUNDING
 from gradcheck_lab.model.precision.kinks import INSIDE_ROUNDING, INTERVAL_SLACK, KINK_STAYS, LIMIT_ERROR, SETTLED, SLOPES_DIFFER
 from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged, sizes
@@ -60,8 +61,8 @@ class Subgradients:
 
     def __init__(self, oracle: AutogradOracle) -> None:
         self.oracle = oracle
-        bits = [torch.finfo(v.dtype).bits for v in oracle.case.inputs if is_differentiable(v)]
-        radius = (KINK_RADIUS if min(bits, default=64) == 64 else KINK_RADIUS_NARROW).value
+        found = [bits(v.dtype) for v in oracle.case.inputs if is_differentiable(v)]
+        radius = (KINK_RADIUS if min(found, default=64) == 64 else KINK_RADIUS_NARROW).value
         self._radii = (radius, radius / KINK_RADIUS_CLOSER.value)
         upstream = [float(g.abs().max()) for g in oracle.case.grad_outputs or () if is_differentiable(g) and g.numel()]
         self._rounding = INSIDE_ROUNDING.value * max(upstream, default=0.0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from gradcheck_lab.model.amounts import LOOK_STEP
+from gradcheck_lab.model.precision import widened
 from gradcheck_lab.model.precision.numbers import (
     BELOW_INNER_ROUNDING,
     CONFIRMED_CONTRADICTION,
@@ -22,7 +23,7 @@ from gradcheck_lab.model.precision.numbers import (
     TOO_NOISY,
 )
 from gradcheck_lab.oracles.numeric.finite_difference import directional
-from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, inner, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, inner
 
 
 @dataclass(frozen=True, slots=True)

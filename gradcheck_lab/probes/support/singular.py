@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.stress import Stress
+from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.amounts import ONE_SIDE, SHRINKING_SCALES
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.precision.budget import NOT_ROUNDING
@@ -21,16 +22,13 @@ from gradcheck_lab.probes.support.derived_calls import Trial
 from gradcheck_lab.probes.support.kinks import kinked
 from gradcheck_lab.subjects.subject import Key
 
-if TYPE_CHECKING:
-    from gradcheck_lab.examination.pipeline import Examination
-
 Rerun = Callable[[float], Trial | None]
 UNSELECTED = "NaN or inf only where the forward did not select the branch, and its derivative is 0"
 
 
 def cause_of(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> tuple[str, str]:
     """The cause of a problem at stress values and, where the comparison's own words say less, the sentence."""
-    if problem.cause == "raises":
+    if problem.cause in having("no_result"):
         return "value-dependent", ""
     if problem.cause == "non-finite":
         if _only_masked(trial, problem, flat=not stress.large):
@@ -38,7 +36,7 @@ def cause_of(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> tu
         if stress.large:
             return "overflow", "the forward is finite there, and the backward overflows"
         return "non-finite", ""
-    if problem.cause in ("tie-mass", "missing-broadcast-sum"):
+    if problem.cause == "tie-mass" or problem.cause in having("keeps_name"):
         return problem.cause, ""
     why = _epsilon(trial, problem, rerun) if stress.near_zero else ""
     if why:
@@ -67,12 +65,12 @@ def _only_masked(trial: Trial, problem: Finding, flat: bool) -> bool:
                 continue
             if bool((state == state[0]).all()):
                 return True
-    return flat and flat_there(trial.examination, index, broken)
+    return flat and flat_there(trial.examined, index, broken)
 
 
-def flat_there(examination: Examination, index: int, where: torch.Tensor) -> bool:
+def flat_there(examined: Examined, index: int, where: torch.Tensor) -> bool:
     """Whether the derivative is 0 not only at those elements of an input but on one side of them: nothing is selected there."""
-    oracle, value = examination.oracle, examination.case.inputs[index]
+    oracle, value = examined.oracle, examined.case.inputs[index]
     for sign in (1, -1):
         here, side = value.detach().double(), ONE_SIDE.value
         moved = here + sign * side * where * here.abs().clamp(min=side)
@@ -90,7 +88,7 @@ def _at_a_kink(trial: Trial, problem: Finding) -> bool:
     pair, index = trial.pair(problem), trial.index(problem)
     if pair is None or index is None or pair[1].is_complex():
         return False
-    return kinked(trial.examination.oracle, index)
+    return kinked(trial.examined.oracle, index)
 
 
 def _saturated(trial: Trial, problem: Finding) -> bool:
