@@ -15,13 +15,11 @@ ELSEWHERE = frozenset({"double-backward"})
 # what the explanation has to say beside the cause, where a threshold decides no more than that
 WORDS = {
     "pair-three-of-six-rows": "it is 3 times the reference",
-    "pair-spread-of-rows": "1/std(x) of the reference",
     "pair-spread-of-rows-float32": "1/std(x) of the reference",
     "pair-spread-of-rows-bfloat16": "std(x) times the reference",
     "pair-not-quite-the-spread": "another one each",
     "pair-option-under-a-root": "sqrt(var(x) + 0.01)",
     "pair-three-upstreams-float32": "the term 3.7 * grad_output",
-    "pair-one-row-left-out": "row 5 of x",
     "pair-one-row-left-out-float32": "row 5 of x",
     "pair-extra-factor-float32": "in every element it is x times the reference",
     "pair-two-rows-doubled-float32": "right everywhere else",
