@@ -10,7 +10,8 @@ error of reference r, and a slice all elements that share one index of one axis,
 
 The rounding of terms as large as the result always counts as one e_r: 16u times the rms of the slice, u in 16 bits, where
 sound implementations accumulate in float32 and round once. Sixteen is what an algebraically rewritten formula such as
-y (1 - y) loses; it is still 1e5 times less than a cast to float32 leaves in float64.
+y (1 - y) loses; it is still 1e5 times less than a cast to float32 leaves in float64. These numbers stand in
+`model/precision/budget.py`, each with its reason and the planted pair that fixes it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from gradcheck_lab.model.precision import is_narrow, unit_roundoff
 from gradcheck_lab.model.precision.fits import (
     CONSTANT_ROUNDINGS,
     CONSTANT_ROUNDINGS_16_BITS,
-    OPTION_OF_ZERO,
     SMALL_WHOLE_NUMBER,
 )
 
@@ -85,7 +84,7 @@ def _of_option(name: str, value: float) -> Iterator[Constant]:
         (value * value, f"{name}^2"),
         (math.sqrt(abs(value)), f"sqrt({name})"),
     ):
-        if math.isfinite(each) and abs(each) > OPTION_OF_ZERO.value and abs(each) not in (1.0, 2.0):
+        if math.isfinite(each) and abs(each) not in (0.0, 1.0, 2.0):
             why = f"{name} is {shown}"
             yield each, f"{formula} times", why, f"divide it by {formula}"
             yield 1 / each, f"1/{formula} times", why, f"multiply it by {formula}"

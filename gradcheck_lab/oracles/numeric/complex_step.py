@@ -13,7 +13,7 @@ import torch
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
 from gradcheck_lab.model.amounts import COMPLEX_STEP
 from gradcheck_lab.model.precision import widened
-from gradcheck_lab.model.precision.numbers import SAME_FORWARD, SAME_FORWARD_NEAR_ZERO, SMALLEST_IMAGINARY_PART
+from gradcheck_lab.model.precision.numbers import SAME_FORWARD, SAME_FORWARD_NEAR_ZERO
 from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, quiet
 from gradcheck_lab.oracles.numeric.trust import bounded, verified
 
@@ -47,7 +47,7 @@ def _checked_parts(problem: Problem, directions: Directions) -> torch.Tensor | N
             return None
     parts = problem.contract(_imaginary(outputs, step))
     wider = problem.contract(_imaginary(_outputs(problem, directions, 8 * step, copy_inputs(problem.inputs)), 8 * step))
-    linear = torch.allclose(parts, wider, rtol=rtol, atol=SMALLEST_IMAGINARY_PART.value, equal_nan=True)
+    linear = torch.allclose(parts, wider, rtol=rtol, atol=0.0, equal_nan=True)
     return parts if linear else None
 
 
