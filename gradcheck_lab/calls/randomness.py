@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+_TURNS = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,14 +34,9 @@ class RandomStates:
             sys.modules["numpy"].random.set_state(self.numpy)
 
     @property
-    def torch_words(self) -> tuple[bytes, ...]:
-        """The states of torch's generators, as values that can be compared."""
-        return tuple(bytes(state.numpy()) for state in (self.cpu, *self.cuda))
-
-    @property
     def words(self) -> tuple[Any, ...]:
         """All states, as values that can be compared."""
-        return self.torch_words, self.python, _plain(self.numpy)
+        return tuple(bytes(state.numpy()) for state in (self.cpu, *self.cuda)), self.python, _plain(self.numpy)
 
 
 def random_states() -> RandomStates:
@@ -57,9 +55,14 @@ def drawn_since(states: RandomStates) -> bool:
     return random_states().words != states.words
 
 
-def torch_drawn_since(states: RandomStates) -> bool:
-    """Whether one of torch's global generators moved since the moment of these states."""
-    return random_states().torch_words != states.torch_words
+def torch_states() -> tuple[torch.Tensor, ...]:
+    """The states of torch's global generators alone, which costs less."""
+    return torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else ())
+
+
+def torch_drawn_since(states: tuple[torch.Tensor, ...]) -> bool:
+    """Whether one of torch's global generators moved since these states of theirs."""
+    return not all(torch.equal(a, b) for a, b in zip(states, torch_states(), strict=False))
 
 
 def seed_all(seed: int) -> None:
@@ -75,14 +78,18 @@ def seed_all(seed: int) -> None:
 
 @contextmanager
 def preserved_randomness(seed: int | None = None) -> Iterator[None]:
-    """Run a block with every global generator seeded by `seed` (None: as it is), and put their states back afterwards."""
-    before = random_states()
-    try:
-        if seed is not None:
-            seed_all(seed)
-        yield
-    finally:
-        before.restore()
+    """Run a block with every global generator seeded by `seed` (None: as it is), and put their states back afterwards.
+
+    The generators are the process's own, so blocks of several threads take turns.
+    """
+    with _TURNS:
+        before = random_states()
+        try:
+            if seed is not None:
+                seed_all(seed)
+            yield
+        finally:
+            before.restore()
 
 
 def draws_random(seed: int) -> bool:

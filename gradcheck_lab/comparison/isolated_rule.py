@@ -21,17 +21,15 @@ from gradcheck_lab.subjects.subject import Call, Key
 _COPIED = 1 << 20
 
 
-def isolated(
-    call: Call, number: int, truth: Pass, case: Case, evaluations: dict[str, int]
-) -> tuple[list[Comparison], list[Finding]]:
-    """Run one call's hand-written rule on the oracle's own values and upstream, and compare it with its own share."""
-    label = call_label(call)
+def isolated(call: Call, number: int, program: AutogradOracle) -> tuple[list[Comparison], list[Finding]]:
+    """Run the rule of call `number` on the values and upstream of a program's oracle, and compare it with its own share."""
+    label, truth, case = call_label(call), program.truth(), program.case
     inputs, outputs = detached(call.inputs), detached(call.outputs)
     upstream = tuple(_upstream(truth, number, j, output) for j, output in enumerate(outputs))
     subject = adapt_op(call.op, inputs, dict(call.options))
     assert subject is not None
     local = Case(inputs, call.options, upstream, case.seed, case.label)
-    oracle = AutogradOracle(subject, local, evaluations)
+    oracle = AutogradOracle(replace(program.runner, subject=subject), local)
     try:
         returned = run_rule(replace(call, inputs=inputs, outputs=outputs), upstream)
     except Exception as error:

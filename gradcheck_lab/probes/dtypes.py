@@ -26,7 +26,7 @@ def dtypes(context: Context) -> Iterator[Finding]:
     """Run the same values in the other dtypes; a real call is not tried in complex ones, which few rules are meant for."""
     given = cut_down(context, context.case.inputs, _LARGEST)
     own = {v.dtype for v in given if is_differentiable(v)}
-    if not context.analytic or not given or len(own) != 1 or context.base.subject.kind == "program":
+    if not context.analytic or not given or len(own) != 1 or context.subject.kind == "program":
         return
     mine = own.pop()
     lanes: Sequence[torch.dtype] = _REAL if not mine.is_complex else (torch.complex128, torch.complex64)
@@ -65,7 +65,7 @@ def _counts(trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtyp
 
 
 def _references(trial: Trial, problem: Finding, dtype: torch.dtype) -> list[torch.Tensor]:
-    oracle: AutogradOracle = trial.examination.oracle
+    oracle: AutogradOracle = trial.examined.oracle
     index = trial.index(problem)
     assert index is not None
     passes = [*oracle.references("native", dtype), *oracle.references("simulated", dtype)]

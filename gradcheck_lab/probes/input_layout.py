@@ -12,7 +12,7 @@ from gradcheck_lab.calls.layouts import SLICED, TRANSPOSED, expanded, placed_ali
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.repeats import differing, outputs_alike, record_given, repeatable, repeated, run_given
+from gradcheck_lab.probes.support.repeats import differing, outputs_alike, repeatable, repeated, run_given
 
 
 def input_layout(context: Context) -> Iterator[Finding]:
@@ -46,13 +46,13 @@ def _right(context: Context, inputs: Sequence[Any], finding: Finding) -> bool:
     """Whether the oracle finds nothing wrong with the gradient there: it is all rounding, as where its terms cancel."""
     if finding.gradient is None or not context.analytic:
         return False
-    found = context.examine(context.vary(inputs=tuple(_apart(value) for value in inputs)))
+    found = context.against_oracle(context.vary(inputs=tuple(_apart(value) for value in inputs)))
     results = [] if found is None else [c.result for c in found.comparisons if c.result.name == finding.gradient]
     return bool(results) and all(result.verdict == "pass" for result in results)
 
 
 def _held(context: Context, index: int) -> bool:
-    return context.base.subject.kind == "module" and context.label(index).startswith("parameter")
+    return context.subject.kind == "module" and context.label(index).startswith("parameter")
 
 
 def _movable(value: Any) -> bool:
@@ -109,5 +109,5 @@ def _apart(value: Any) -> Any:
 
 def _draws(context: Context, inputs: Sequence[Any]) -> bool:
     """Whether the forward consumes random numbers."""
-    record_given(context, [_apart(v) for v in inputs], context.case)
+    context.record_given([_apart(v) for v in inputs], context.case)
     return draws_random(context.case.seed)

@@ -21,7 +21,7 @@ def modes(context: Context) -> Iterator[Finding]:
 
 
 def _other_mode(context: Context) -> Iterator[Finding]:
-    state = context.base.subject.state
+    state = context.subject.state
     owner = None if state is None else state.owner
     if owner is None or not isinstance(getattr(owner, "training", None), bool):
         return
@@ -59,11 +59,11 @@ def _random(context: Context) -> Iterator[Finding]:
     recording = context.record(context.case)
     if isinstance(recording, Exception) or not draws_random(context.case.seed) or context.case.grad_outputs is None:
         return
-    name = context.base.subject.name
+    name = context.subject.name
     yield Finding("stochastic", "note", f"{name} draws random numbers; they were replayed", probe="modes", case="as given")
     found = context.backward(recording, context.case.grad_outputs, context.case.seed + 1)
     for i, (mine, wanted) in enumerate(zip(found.gradients, context.gradients, strict=False)):
-        if not context.same(i, mine, wanted):
+        if not context.equal(mine, wanted):
             yield Finding(
                 "random-replay",
                 "error",

@@ -15,7 +15,6 @@ from gradcheck_lab.probes.support.repeats import (
     alike,
     backward_given,
     compared,
-    record_given,
     repeatable,
     repeated,
 )
@@ -26,7 +25,7 @@ _INPUTS = 4
 def needs_input_grad(context: Context) -> Iterator[Finding]:
     """Let each input alone require grad, and each one alone be frozen, where the hand-written code can see it."""
     inputs = compared(context)
-    if context.base.subject.kind not in ENGINE_KINDS or len(inputs) < 2 or not repeatable(context):
+    if context.subject.kind not in ENGINE_KINDS or len(inputs) < 2 or not repeatable(context):
         return
     patterns = [frozenset({i}) for i in inputs[:_INPUTS]]
     patterns += [frozenset(inputs) - {i} for i in inputs[:_INPUTS]]
@@ -49,7 +48,7 @@ def _tried(context: Context, wanted: frozenset[int], words: str) -> Finding | No
         v.detach().clone().requires_grad_(i in wanted) if isinstance(v, torch.Tensor) and i in compared(context) else v
         for i, v in enumerate(context.case.inputs)
     ]
-    recording = record_given(context, given, context.case)
+    recording = context.record_given(given, context.case)
     if isinstance(recording, Exception):
         return None
     run, engine = backward_given(context, recording, context.case.grad_outputs or (), context.case.seed)
@@ -71,7 +70,7 @@ def _tried(context: Context, wanted: frozenset[int], words: str) -> Finding | No
 def _right(context: Context, index: int, gradients: tuple[Any, ...], engine: tuple[Any, ...] | None) -> bool:
     if alike(context, index, gradients[index], repeated(context).first[index]):
         return True
-    delivered = context.base.engine
+    delivered = None if context.examined.run is None else context.examined.run.delivered
     return bool(engine and delivered and alike(context, index, engine[index], delivered[index]))
 
 

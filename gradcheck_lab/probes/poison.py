@@ -32,7 +32,7 @@ def poison(context: Context) -> Iterator[Finding]:
             if i in reported or not is_differentiable(mine) or not is_differentiable(clean) or mine.shape != clean.shape:
                 continue
             hit = torch.isnan(mine) & ~torch.isnan(clean) if value != value else (mine.abs() > 1e4) & (clean.abs() < 1e4)
-            if bool(hit.any()) and not (context.same(i, mine, clean)):
+            if bool(hit.any()) and not (context.equal(mine, clean)):
                 reported.add(i)
                 yield _finding(context, i, hit)
 

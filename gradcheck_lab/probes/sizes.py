@@ -45,15 +45,15 @@ def sizes(context: Context) -> Iterator[Finding]:
     if not context.analytic:
         return
     given = wide_inputs(context, widest=True)
-    letters = letters_of(given, context.base.subject.specs)
+    letters = letters_of(given, context.subject.specs)
     found: dict[tuple[str | None, str | None], Finding] = {}
     # a NumPy forward is traced anew for every shape, which takes a second
-    state = context.base.subject.state
+    state = context.subject.state
     most = 4 if state is not None and state.numpy else None
     for variant in islice(_variants(context, letters, given), most):
         trial = attempt(context, blank(context, inputs=variant.inputs, label=variant.what))
         if trial is not None and trial.problems and not letters.declared and not variant.broadcast:
-            outputs = trial.examination.case.grad_outputs or ()
+            outputs = trial.examined.case.grad_outputs or ()
             trial = trial if meant(context, trial.case, outputs) else None
         for problem in () if trial is None else trial.problems:
             if trial is None or problem.cause in _AT_TIES or repeated_rows(trial, problem) or _tied(context, trial, problem):
@@ -184,8 +184,8 @@ def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Itera
 
 def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
     """A column against a row, for two operands of one shape: as declared with `#`, else only for a note."""
-    specs = context.base.subject.specs
-    operands = [i for i, v in enumerate(given) if is_differentiable(v) and i not in context.base.subject.constants]
+    specs = context.subject.specs
+    operands = [i for i, v in enumerate(given) if is_differentiable(v) and i not in context.subject.constants]
     if len(operands) != 2 or len(given) != 2 or given[0].shape != given[1].shape or not given[0].ndim:
         return
     declared = bool(specs) and letters.declared
@@ -211,7 +211,7 @@ def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding)
     return replace(
         problem,
         cause=cause,
-        severity=_severity(variant, raised, loud, bool(context.base.subject.specs)),
+        severity=_severity(variant, raised, loud, bool(context.subject.specs)),
         message=f"{problem.message}, at {condition}",
         explanation=f"right at {there}, wrong at {here}: {tail or problem.explanation}",
         suggestion=_suggestion(cause, problem),

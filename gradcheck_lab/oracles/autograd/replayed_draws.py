@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs
-from gradcheck_lab.calls.randomness import seed_all
-from gradcheck_lab.subjects.subject import Subject, Trace
+from gradcheck_lab.subjects.runner import Runner
+from gradcheck_lab.subjects.subject import Trace
 from gradcheck_lab.torch_internals import DispatchMode
 
 
@@ -57,12 +57,11 @@ class Draws:
         return result
 
 
-def replayed(subject: Subject, case: Case) -> Subject:
-    """The subject whose forwards all draw what one forward on `case`, run here, draws."""
-    draws = Draws()
-    seed_all(case.seed)
+def replayed(runner: Runner, case: Case) -> Runner:
+    """The runner whose oracles' forwards all draw what one forward on `case`, run here, draws."""
+    draws, subject = Draws(), runner.subject
     with draws.record():
-        subject.forward(copy_inputs(case.inputs), case.options)
+        runner.forward(copy_inputs(case.inputs), case)
 
     def forward(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         with draws.replay():
@@ -73,7 +72,7 @@ def replayed(subject: Subject, case: Case) -> Subject:
         with draws.replay():
             return subject.trace(inputs, options, substitute)
 
-    return replace(subject, forward=forward, trace=trace if subject.trace is not None else None)
+    return replace(runner, subject=replace(subject, forward=forward, trace=trace if subject.trace is not None else None))
 
 
 class _Mode(DispatchMode):

@@ -16,10 +16,9 @@ from typing import Any, Literal
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
-from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
-from gradcheck_lab.subjects.subject import Subject
+from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.torch_internals import DispatchMode
 
 GROUPS = 1024
@@ -49,7 +48,7 @@ class Problem:
     """A forward at one point, with the upstream gradients that make its outputs a scalar.
 
     `forward(inputs, options)` returns a tuple of outputs; `inputs` are in the precision that it is evaluated in, float64 where
-    it takes that. Every call of it is counted in `evaluations["forward"]` and sees the random numbers of `seed`. `memory`
+    it takes that. Every call of it is counted by `runner` and sees the random numbers of `seed`. `memory`
     keeps what the oracles found out about the point, so that the next direction does not pay for it again.
     """
 
@@ -58,7 +57,7 @@ class Problem:
     options: Mapping[str, Any]
     grad_outputs: tuple[torch.Tensor, ...]
     seed: int
-    evaluations: dict[str, int]
+    runner: Runner
     memory: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -79,8 +78,7 @@ class Problem:
 
     def run(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Call the forward on these inputs, which it may write to; warnings about values outside its domain are dropped."""
-        seed_all(self.seed)
-        self.evaluations["forward"] += 1
+        self.runner.begin(self.seed, forward=1)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self.forward(inputs, self.options)
@@ -156,14 +154,14 @@ class Problem:
         return found
 
 
-def problem_of(subject: Subject, case: Case, evaluations: dict[str, int]) -> Problem:
-    """The forward of `subject` at a case with its grad_outputs, in the widest dtype that the forward takes.
+def problem_of(runner: Runner, case: Case) -> Problem:
+    """The forward of a subject at a case with its grad_outputs, in the widest dtype that the forward takes.
 
     Raises what the forward raises in the dtypes of the case.
     """
     assert case.grad_outputs is not None
     given = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in case.inputs)
-    native = Problem(subject.forward, given, case.options, case.grad_outputs, case.seed, evaluations)
+    native = Problem(runner.subject.forward, given, case.options, case.grad_outputs, case.seed, runner)
     for wide in (torch.float64, torch.float32):
         if all(unit_roundoff(given[i].dtype) <= unit_roundoff(wide) for i in native.differentiable):
             break

@@ -71,8 +71,8 @@ def row_of(
     name = derivative_name(context, wanted, variable)
     dtype = _inside(expected, leaf.dtype)
     slot = Slot(name, f"second derivative {name}", tuple(leaf.shape), dtype, leaf.device)
-    if context.base.oracle.coarse:
-        slot = replace(slot, slack=16 * context.base.oracle.coarse * rms(expected))
+    if context.oracle.coarse:
+        slot = replace(slot, slack=16 * context.oracle.coarse * rms(expected))
     references = oracle.references(variable, dtype)
 
     def levels(level: str) -> list[torch.Tensor]:
@@ -173,7 +173,7 @@ def smooth_between(oracle: SecondOrderOracle, case: Case) -> bool:
 def _hardly_changed(oracle: SecondOrderOracle, case: Case, distance: float) -> bool:
     inputs = _beside(case, distance, zeros=True)
     try:
-        oracle.evaluations["forward"] += 1
+        oracle.runner.count(forward=1)
         near: Graph = differentiated(oracle.forward, inputs, case.grad_outputs or (), oracle.wanted)
         second = near.along(oracle.directions)
         here = oracle.graph()

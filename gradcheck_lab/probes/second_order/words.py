@@ -31,7 +31,7 @@ _CUT = "an intermediate that forward saved, detach, .data, no_grad or NumPy cuts
 
 def severity(context: Context) -> Literal["error", "warning"]:
     """An error where the second derivative was asked for."""
-    return "error" if context.base.order == 2 else "warning"
+    return "error" if context.order == 2 else "warning"
 
 
 def wrong(context: Context, row: Row, alone: Mapping[int, Row], graph: Graph, case: str) -> Finding:
@@ -115,7 +115,7 @@ def refused(context: Context, error: Exception | None) -> Finding | None:
     return Finding(
         "unsupported",
         "note",
-        f"{context.base.subject.name} refuses a second derivative",
+        f"{context.subject.name} refuses a second derivative",
         gradient="second order",
         explanation=said,
         probe="double_backward",
@@ -142,12 +142,12 @@ def _cut_off(variable: str) -> str:
 
 def _inner(context: Context, graph: Graph) -> str:
     """The hand-written Functions that the backward of a Function or custom op calls."""
-    if context.base.subject.user is None:
+    if context.subject.user is None:
         return ""
-    return ", ".join(name for name in graph.functions if name not in (context.base.subject.name, "_HandWritten", "Alias"))
+    return ", ".join(name for name in graph.functions if name not in (context.subject.name, "_HandWritten", "Alias"))
 
 
 def _suggestion(context: Context) -> str:
-    if context.base.subject.op is not None or context.base.subject.kind == "program":
+    if context.subject.op is not None or context.subject.kind == "program":
         return "write backward in torch functions of grad_output, output and the inputs"
     return "save inputs and outputs rather than intermediates, or add @once_differentiable to backward"

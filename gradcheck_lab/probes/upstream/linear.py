@@ -62,13 +62,13 @@ def _unused(context: Context, index: int, runs: dict[str, Run]) -> Finding | Non
     other = runs["another"].gradients[index]
     if not isinstance(other, torch.Tensor):
         return None
-    if context.same(index, scaled, -first) and context.same(index, other.abs(), first.abs()):
+    if context.equal(scaled, -first) and context.equal(other.abs(), first.abs()):
         message = f"gradient of {label} only changes its sign when grad_output is multiplied by -2"
         explanation = "backward does not use the size of grad_output"
         return _finding(context, index, "upstream-ignored", message, explanation, _USE, "times -2")
-    if not context.same(index, other, first):
+    if not context.equal(other, first):
         return None  # it uses it, if only its direction
-    if context.same(index, scaled, first):
+    if context.equal(scaled, first):
         message = f"gradient of {label} is unchanged when grad_output is multiplied by -2"
         return _finding(context, index, "upstream-ignored", message, "backward does not use grad_output", _USE, "times -2")
     return None
@@ -104,7 +104,7 @@ def _right_at_ones(context: Context, index: int) -> bool:
     if index not in context.wrong:
         return False
     ones = tuple(torch.ones_like(g) for g in context.case.grad_outputs or ())
-    found = context.examine(context.vary(grad_outputs=ones), numeric=not context.analytic)
+    found = context.against_oracle(context.vary(grad_outputs=ones), numeric=not context.analytic)
     return found is not None and any(
         c.result.name == context.name(index) and c.result.verdict == "pass" for c in found.comparisons
     )

@@ -26,7 +26,7 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
         alone = tuple(g if j == k else torch.zeros_like(g) for j, g in enumerate(grads))
         gradients: tuple[object, ...] = ()
         if wrong and context.analytic:
-            found = context.examine(context.vary(grad_outputs=alone))
+            found = context.against_oracle(context.vary(grad_outputs=alone))
             if found is None:
                 continue
             failed = {c.result.name for c in found.comparisons if c.result.verdict == "fail"}
@@ -34,9 +34,9 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
             for i in wrong:
                 if context.name(i) in failed and len(gradients) > i and is_zero(gradients[i]):
                     yield _dropped(context, i, k)
-        elif context.base.subject.kind in ENGINE_KINDS:
+        elif context.subject.kind in ENGINE_KINDS:
             gradients = run_kept(context, context.vary(grad_outputs=alone)).gradients
-        if gradients and context.base.subject.kind in ENGINE_KINDS:
+        if gradients and context.subject.kind in ENGINE_KINDS:
             missing = _without_others(context, k)
             if missing is not None and (finding := _misread(context, k, missing, gradients)) is not None:
                 yield finding
