@@ -132,7 +132,7 @@ def _refused(context: Context, error: Exception) -> Finding:
         "unsupported",
         "note",
         f"forward-mode rule (jvp) of {context.subject.name} refuses this call",
-        explanation=(str(error).strip().splitlines() or ["it raises NotImplementedError"])[0],
+        explanation=first_line(error, "it raises NotImplementedError"),
         probe="forward_mode",
         case="a random tangent",
     )

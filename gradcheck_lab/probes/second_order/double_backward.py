@@ -17,6 +17,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.model.precision import is_wide
 from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd
 from gradcheck_lab.oracles.autograd.second_order import Forward, SecondOrderOracle, differentiated, problem_of_gradients, wide
 from gradcheck_lab.oracles.numeric.guard import guard
@@ -94,7 +95,7 @@ class _Search:
     def _given(self, directions: Directions) -> Point | Stopped:
         """The case as given, in float64 where both sides take that: rounding hides nothing there."""
         case = self.context.case
-        narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in case.inputs)
+        narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in case.inputs)
         if narrow and not self.context.oracle.coarse:
             found = self.points.at(wide(case), directions, "in float64")
             if isinstance(found, Point) and not draws_random(case.seed) and self.points.matches(found):

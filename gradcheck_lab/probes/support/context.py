@@ -15,6 +15,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, NumericTruth, Policy
 from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import is_narrow, wide_dtype
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner
@@ -174,11 +175,11 @@ class Context:
             return False
         if torch.equal(actual, expected):
             return True
-        wide = torch.complex128 if expected.is_complex() else torch.float64
+        wide = wide_dtype(expected.dtype)
         both = torch.isnan(actual) & torch.isnan(expected)
         zero = torch.zeros((), dtype=actual.dtype, device=actual.device)
         mine, theirs = torch.where(both, zero, actual), torch.where(both, zero, expected)
-        return judge(mine, theirs.to(wide), actual.dtype, roundings=64 if torch.finfo(actual.dtype).bits > 16 else 4).passed
+        return judge(mine, theirs.to(wide), actual.dtype, roundings=4 if is_narrow(actual.dtype) else 64).passed
 
 
 def examine_derived(
