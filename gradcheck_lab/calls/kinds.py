@@ -85,6 +85,10 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+TIED = 0.7123  # no bound of any usual clamp, hinge or knot
+ASIDE = 0.0123  # added to tied values: away from zeros and bounds, only the ties are kinks
+
+
 def ordinary(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return value
 
@@ -94,11 +98,11 @@ def zeros(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def ties(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return value.round().add(0.0123)  # away from zeros and bounds: only the ties are kinks
+    return value.round().add(ASIDE)
 
 
 def equal(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return torch.full_like(value, 0.7123)  # no bound of any usual clamp, hinge or knot
+    return torch.full_like(value, TIED)
 
 
 def whole(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

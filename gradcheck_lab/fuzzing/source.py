@@ -24,8 +24,9 @@ def assigned(function: Callable[..., Any], name: str, **arguments: str) -> list[
     *before, last = _body(function)
     assert isinstance(last, ast.Return)
     assert last.value is not None
-    lines = [_written(statement, arguments) for statement in before]
-    result = _written(last.value, arguments)
+    known = _numbers(function) | arguments
+    lines = [_written(statement, known) for statement in before]
+    result = _written(last.value, known)
     return lines if result == name else [*lines, f"{name} = {result}"]
 
 
@@ -34,7 +35,7 @@ def returned(function: Callable[..., Any], **arguments: str) -> str:
     (last,) = _body(function)
     assert isinstance(last, ast.Return)
     assert last.value is not None
-    return _written(last.value, arguments)
+    return _written(last.value, _numbers(function) | arguments)
 
 
 @cache
@@ -43,6 +44,11 @@ def _body(function: Callable[..., Any]) -> tuple[ast.stmt, ...]:
     assert isinstance(definition, ast.FunctionDef)
     documented = ast.get_docstring(definition) is not None
     return tuple(definition.body[1:] if documented else definition.body)
+
+
+def _numbers(function: Callable[..., Any]) -> dict[str, str]:
+    """The numbers that stand beside a function in its module, by name: the printed lines have them as literals."""
+    return {name: repr(value) for name, value in function.__globals__.items() if type(value) in (int, float)}
 
 
 def _written(node: ast.AST, arguments: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.stress import Stress
+from gradcheck_lab.calls.stress import SCALES, Stress
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import unit_roundoff
@@ -19,7 +19,6 @@ from gradcheck_lab.subjects.subject import Key
 
 Rerun = Callable[[float], Trial | None]
 UNSELECTED = "NaN or inf only where the forward did not select the branch, and its derivative is 0"
-_SCALES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
 
 def cause_of(trial: Trial, stress: Stress, problem: Finding, rerun: Rerun) -> tuple[str, str]:
@@ -104,7 +103,7 @@ def _epsilon(trial: Trial, problem: Finding, rerun: Rerun) -> str:
     """Whether the relative error grows steadily as the values shrink, as eps/s does; the sentence, with two sizes of it."""
     dtype = next(v.dtype for v in trial.inputs if is_differentiable(v))
     levels = []
-    for scale in _SCALES:
+    for scale in SCALES:
         other = rerun(scale)
         found = None if other is None else _relative(other, problem)
         if found is not None:
