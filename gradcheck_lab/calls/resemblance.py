@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import JITTER, jittered
 
 
 def resembling(given: torch.Tensor, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
@@ -22,8 +23,7 @@ def resembling(given: torch.Tensor, shape: Sequence[int], generator: torch.Gener
     if is_differentiable(given):
         whole = bool((flat == flat.real.round() if flat.is_complex() else flat == flat.round()).all())
         if not whole:
-            jitter = 1 + 0.2 * (torch.rand(count, generator=generator, dtype=torch.float64) - 0.5)
-            picked = picked * jitter.to(picked.device, picked.real.dtype if picked.is_complex() else picked.dtype)
+            picked = jittered(picked, JITTER, generator)
     return structured(given, picked.reshape(tuple(shape)))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import STEADY
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, about, stressable, stressed, unlike
 from gradcheck_lab.comparison.findings import number, show
 from gradcheck_lab.model.findings import Finding
@@ -107,7 +108,7 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
 def steady(trial: Trial) -> bool:
     """Whether the derivative is the same just beside the values; outside its domain a forward may be finite and chaotic."""
     oracle = trial.examined.oracle
-    beside = tuple(v.detach() * (1 + 1e-9) if is_differentiable(v) else v for v in oracle.case.inputs)
+    beside = tuple(v.detach() * (1 + STEADY) if is_differentiable(v) else v for v in oracle.case.inputs)
     moved = oracle.run(torch.float64, case=replace(oracle.case, inputs=beside)).gradients
     for key, here in oracle.truth().gradients.items():
         there = moved.get(key)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import JITTER, jittered
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import judge
@@ -90,9 +91,7 @@ def _rows(context: Context, change: Any) -> tuple[Row, ...]:
 def _jittered(value: torch.Tensor, row: int) -> torch.Tensor:
     if not value.is_complex() and torch.equal(value, value.round()):
         return value
-    generator = torch.Generator().manual_seed(row)
-    factor = 1 + 0.2 * (torch.rand(value.shape, generator=generator, dtype=torch.float64) - 0.5)
-    return structured(value, value * factor.to(value.device, value.real.dtype))
+    return structured(value, jittered(value, JITTER, torch.Generator().manual_seed(row)))
 
 
 def _scaled(value: torch.Tensor, row: int) -> torch.Tensor:

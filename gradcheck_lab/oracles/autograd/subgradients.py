@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import AROUND_A_KINK, coins, lengths, moved, size_among
 from gradcheck_lab.model.precision import bits
-from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged, sizes
+from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.subjects.subject import Key
 
-_RADIUS = {64: 1e-8, 32: 1e-6, 16: 1e-6}  # by the bits of the inputs, whose rounding moves a kink
 _CLOSER = 64
 _ALONE = 3
 _AIMED = 2
@@ -54,7 +54,7 @@ class Subgradients:
     def __init__(self, oracle: AutogradOracle) -> None:
         self.oracle = oracle
         found = [bits(v.dtype) for v in oracle.case.inputs if is_differentiable(v)]
-        radius = _RADIUS[min(found, default=64)]
+        radius = AROUND_A_KINK[min(found, default=64)]
         self._radii = (radius, radius / _CLOSER)
         upstream = [float(g.abs().max()) for g in oracle.case.grad_outputs or () if is_differentiable(g) and g.numel()]
         self._rounding = 2.0**-44 * max(upstream, default=0.0)
@@ -223,9 +223,8 @@ def _beside(value: Any, radius: float, move: _Move, slot: int, generator: torch.
         place = sum(lines, torch.zeros(wide.shape, dtype=torch.long)) + move.turn + slot * (move.length // 2)
         step = (place % move.length).double() - (move.length - 1) / 2 + 0.1 * slot
     else:
-        step = torch.rand(wide.shape, generator=generator, dtype=torch.float64) + 0.5
-        coins = torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1
-        step = step * coins if move.pattern == "mixed" else step
+        step, way = lengths(wide, generator), coins(wide, generator)
+        step = step * way if move.pattern == "mixed" else step
     # one way is shorter, or an even function would look the same on both
     step = step if move.sign > 0 else -0.7 * step
-    return wide + radius * sizes(wide) * step.to(wide.device)
+    return moved(wide, radius, step, size_among(wide))

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import BESIDE, jittered
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.gradient import Comparison
@@ -23,7 +24,7 @@ from gradcheck_lab.oracles.autograd.second_order import Forward, SecondOrderOrac
 from gradcheck_lab.oracles.numeric.guard import guard
 from gradcheck_lab.oracles.numeric.scalar_problem import Directions
 from gradcheck_lab.probes.second_order.points import Point, Points, Stopped, filled
-from gradcheck_lab.probes.second_order.rows import Row, moved, row_of, smooth_between, within_noise
+from gradcheck_lab.probes.second_order.rows import Row, inputs_beside, row_of, smooth_between, within_noise
 from gradcheck_lab.probes.second_order.words import missing, raised, refused, wrong, wrong_by_numbers
 from gradcheck_lab.probes.support.context import Context, LeftOpen, Yielded
 from gradcheck_lab.probes.support.repeats import compared
@@ -145,7 +146,7 @@ class _Search:
         oracle = point.oracle
         assert oracle is not None
         tried = False
-        for inputs in moved(point.case):
+        for inputs in inputs_beside(point.case):
             beside = self.points.at(replace(point.case, inputs=inputs), directions, "at random inputs close by")
             if isinstance(beside, Stopped) or beside.oracle is None or not self.points.matches(beside):
                 continue
@@ -229,6 +230,4 @@ class _Search:
 
 def _long_numbers(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Numbers that no narrower dtype holds, so that a result which one does hold shows where the forward works in it."""
-    return value * (1 + 1e-3 * torch.rand(value.shape, generator=generator, dtype=torch.float64)).to(
-        value.device, value.real.dtype
-    )
+    return jittered(value, BESIDE, generator, below=0.0)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.moves import NEAR, TINY, coins, lengths, moved
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import Judgement, judge
 from gradcheck_lab.comparison.gradient import Comparison, result_of, settle
@@ -21,9 +22,6 @@ from gradcheck_lab.oracles.autograd.second_order import Graph, SecondOrderOracle
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.oracles.numeric.scalar_problem import inner, rms
 from gradcheck_lab.probes.support.context import Context
-
-_NEAR = 2.0**-6
-_TINY = 2.0**-26
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +140,10 @@ def close(pairs: Sequence[tuple[Any, Any]], upstream: Sequence[Any]) -> bool:
     return bool(error <= 0.02 * size + 1e-9 * sent)
 
 
-def moved(case: Case) -> Iterator[tuple[Any, ...]]:
+def inputs_beside(case: Case) -> Iterator[tuple[Any, ...]]:
     """Inputs beside those of the case, where ties and kinks are gone; then such that zeros stay zero."""
-    yield _beside(case, _NEAR, zeros=True)
-    yield _beside(case, _NEAR, zeros=False)
+    yield _beside(case, NEAR, zeros=True)
+    yield _beside(case, NEAR, zeros=False)
 
 
 def _beside(case: Case, distance: float, *, zeros: bool) -> tuple[Any, ...]:
@@ -154,20 +152,18 @@ def _beside(case: Case, distance: float, *, zeros: bool) -> tuple[Any, ...]:
 
 
 def _moved(value: torch.Tensor, distance: float, generator: torch.Generator, zeros: bool) -> torch.Tensor:
-    """The value moved by about `distance` times its size; a negative distance leads where what it is made of does not."""
+    """The value moved by about `distance` times its size; a positive distance keeps its structure, as rows that sum to 1."""
     here = value.detach()
     size = here.abs()
     if zeros:
         size = torch.where(size == 0, torch.full_like(size, rms(widened(here)) or 1.0), size)
-    step = torch.rand(here.shape, generator=generator, dtype=torch.float64) + 0.5
-    coins = torch.randint(0, 2, here.shape, generator=generator) * 2 - 1
-    there = here + distance * (step * coins).to(here.device, size.dtype) * size
+    there = moved(here, distance, lengths(here, generator) * coins(here, generator), size)
     return structured(here, there) if distance > 0 else there
 
 
 def smooth_between(oracle: SecondOrderOracle, case: Case) -> bool:
     """Whether the oracle's gradients, first and second, hardly change over a tiny distance either way: there is no kink."""
-    return all(_hardly_changed(oracle, case, distance) for distance in (_TINY, -_TINY))
+    return all(_hardly_changed(oracle, case, distance) for distance in (TINY, -TINY))
 
 
 def _hardly_changed(oracle: SecondOrderOracle, case: Case, distance: float) -> bool:

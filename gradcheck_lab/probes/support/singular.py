@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import BESIDE, moved, size_at_least
 from gradcheck_lab.calls.stress import SCALES, Stress
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.findings import Finding
@@ -67,8 +68,9 @@ def flat_there(examined: Examined, index: int, where: torch.Tensor) -> bool:
     """Whether the derivative is 0 not only at those elements of an input but on one side of them: nothing is selected there."""
     oracle, value = examined.oracle, examined.case.inputs[index]
     for sign in (1, -1):
-        moved = value.detach().double() + sign * 1e-3 * where * value.detach().double().abs().clamp(min=1e-3)
-        inputs = tuple(moved if i == index else v for i, v in enumerate(oracle.case.inputs))
+        wide = value.detach().double()
+        beside = moved(wide, BESIDE, sign * where, size_at_least(wide, 1e-3))
+        inputs = tuple(beside if i == index else v for i, v in enumerate(oracle.case.inputs))
         try:
             found = oracle.run(torch.float64, case=replace(oracle.case, inputs=inputs)).gradients.get(Key("input", index))
         except Exception:  # outside the domain on this side
