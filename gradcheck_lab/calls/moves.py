@@ -1,23 +1,10 @@
-"""Values moved a little, to ask what holds beside them: how far each question moves them, and why so far."""
+"""Values moved a little, to ask what holds beside them; how far each question moves them stands in `model.amounts`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 
-# does the derivative change from one number to the next ones? Above the rounding of float64, below what any formula resolves
-STEADY = 1e-9
-# at a random point near the call's own one, where ties and kinks are gone and the values are still alike
-BESIDE = 1e-3
-# the same for second derivatives, which are compared over the step: a power of two, so that scaling by it rounds nothing
-NEAR = 2.0**-6
-# as near as second derivatives can be told apart: the root of float64's rounding, a power of two
-TINY = 2.0**-26
-# to either side of a kink, by the bits of the inputs, whose rounding moves the kink itself
-AROUND_A_KINK: Mapping[int, float] = {64: 1e-8, 32: 1e-6, 16: 1e-6}
-# numbers unlike those of the call, and of their size
-JITTER = 0.2
+from gradcheck_lab.model.amounts import LARGEST_MOVED_SIZE, SMALLEST_MOVED_SIZE
 
 
 def moved(value: torch.Tensor, distance: float, direction: torch.Tensor, size: torch.Tensor | None = None) -> torch.Tensor:
@@ -38,7 +25,8 @@ def size_among(value: torch.Tensor) -> torch.Tensor:
     """The size of each element, between 0.01 and 100, by which a step is small: for zeros a part of the others' size."""
     absolute = value.detach().abs()
     largest = float(absolute.amax()) if value.numel() else 0.0
-    return absolute.clamp(1e-2 * min(largest, 1.0) or 1e-2, 1e2)
+    least = SMALLEST_MOVED_SIZE.value
+    return absolute.clamp(least * min(largest, 1.0) or least, LARGEST_MOVED_SIZE.value)
 
 
 def noise(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -127,10 +127,6 @@ GROUPS: tuple[tuple[Stress, ...], ...] = (
 )
 
 
-# factors that bring values ever nearer to zero, where an epsilon is large beside them
-SCALES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
-
-
 def about(scale: float) -> Stress:
     """The user's own values, times `scale`."""
     return Stress(f"values of about {scale}", times(scale))

@@ -16,7 +16,7 @@ import torch
 from gradcheck_lab import specs
 from gradcheck_lab.discovery.description import DESCRIPTION, constructed, specs_of
 from gradcheck_lab.discovery.scan import names_of
-from gradcheck_lab.discovery.targets import NoSpecs, import_module, listed, locate, public, read_option
+from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, import_module, listed, locate, public, read_option
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.examiner import Examiner
 from gradcheck_lab.fuzzing.plan import Plan
@@ -103,7 +103,7 @@ def plan_of(job: Job, counts: Counts = lambda name, examples, found: None) -> Pl
     try:
         found = constructed(found, name, job.made_with, torch.float64)
     except InvalidArgument as error:
-        raise InvalidArgument(f"{job.target} cannot be fuzzed: {error}") from error.__cause__
+        raise CannotConstruct(job.target, "fuzzed", str(error)) from error.__cause__
     signature: Sequence[Any] = tuple(specs.parse(text) for text in job.specs)
     if not signature and not getattr(found, "signatures", ()):
         signature = specs_of(found, module_name, name)
@@ -137,8 +137,10 @@ def _ready(job: Job, fuzzed: Fuzzed) -> list[Job]:
             fuzzed.skipped[name] = (
                 f"nothing describes its inputs; add {DESCRIPTION} = {{{name!r}: \"real('n d')\"}} to the module"
             )
+        except CannotConstruct as error:
+            fuzzed.skipped[name] = error.why
         except InvalidArgument as error:
-            fuzzed.skipped[name] = str(error).removeprefix(f"{each.target} cannot be fuzzed: ")
+            fuzzed.skipped[name] = str(error)
     if not ready and not fuzzed.skipped:
         raise InvalidArgument(
             f"the module {job.target!r} defines no op, autograd Function, custom op, layer or module; "

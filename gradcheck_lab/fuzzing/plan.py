@@ -127,7 +127,7 @@ class Plan:
 
     def _raises(self, case: Case) -> bool:
         report = self._check(case, ())
-        return any(f.cause == "raises" and f.message.startswith("forward") for f in report.findings)
+        return any(f.stage == "forward" for f in report.findings)
 
     def _ordinary(self, signature: tuple[Spec, ...], dtype: torch.dtype) -> Case:
         case = ordinary_call(self.op, signature, self.seed, self.options, dtype)
@@ -221,9 +221,9 @@ class Plan:
         examiner = self.examiner
         findings = [*report.findings, *(() if report.failing_case else examiner.remarks.values())]
         reasons = list(report.reasons)
-        refused = {reason: n for reason, n in examiner.refusals.items() if ":" in reason}
+        refused = [refusal.words for refusal in examiner.refusals if refusal.exception is not None]
         if not examiner.compared and not report.failing_case:
-            why = "; ".join(examiner.refusals) or "none was drawn"
+            why = "; ".join(refusal.words for refusal in examiner.refusals) or "none was drawn"
             reasons.append(f"none of {search.examples} drawn calls could be compared: {why}")
         elif refused and not report.failing_case:
             message = "the forward does not take some of the drawn calls"

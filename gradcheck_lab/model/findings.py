@@ -10,13 +10,16 @@ from typing import Any, Literal, Self
 
 from gradcheck_lab.errors import InvalidArgument
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
 
 Severity = Literal["error", "warning", "note"]
+
+
+Stage = Literal["", "forward", "backward", "oracle", "engine"]
 
 
 Number = float | complex
@@ -58,7 +61,9 @@ class Finding:
 
     `cause` is a name of the fixed list, `gradient` the name of the gradient that it concerns (None for the whole call),
     `message` says what and where, `explanation` why, `suggestion` what to do, `case` on which call it shows.
-    `measured` and `allowed` are absolute errors where the finding is one of size.
+    `measured` and `allowed` are absolute errors where the finding is one of size. Where code raised, `exception` is the name
+    of the class and `stage` says whose: the user's forward or backward, the oracle, torch's engine. Messages are for people
+    alone; what a program wants to know of a finding is in its other fields.
     """
 
     cause: str
@@ -74,6 +79,8 @@ class Finding:
     measured: float | None = None
     allowed: float | None = None
     traceback: str | None = None
+    stage: Stage = ""
+    exception: str | None = None
 
 
 def _encode(value: Any) -> Any:

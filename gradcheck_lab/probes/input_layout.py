@@ -10,6 +10,7 @@ import torch
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
 from gradcheck_lab.calls.layouts import SLICED, TRANSPOSED, expanded, placed_alike
 from gradcheck_lab.calls.randomness import draws_random
+from gradcheck_lab.model.exceptions import SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.repeats import differing, outputs_alike, repeatable, repeated, run_given
@@ -52,7 +53,7 @@ def _right(context: Context, inputs: Sequence[Any], finding: Finding) -> bool:
 
 
 def _held(context: Context, index: int) -> bool:
-    return context.subject.kind == "module" and context.label(index).startswith("parameter")
+    return context.subject.written_in_torch and index in context.subject.parameters
 
 
 def _movable(value: Any) -> bool:
@@ -92,7 +93,7 @@ def _problem(context: Context, inputs: Sequence[Any], expected: Run) -> tuple[st
     run = run_given(context, [_apart(v) for v in inputs])
     if run is None:
         return None
-    if run.error is not None and "LinAlgError" in type(run.error).__name__:
+    if class_name(run.error) in SINGULAR:
         return None  # a matrix of equal rows is singular, in any layout
     if run.error is not None:
         return f"backward raises {type(run.error).__name__}", None

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import gradcheck_lab as gl
-from gradcheck_lab.calls import moves
 from gradcheck_lab.calls.moves import coins, jittered, lengths, moved, noise, size_among, size_at_least
+from gradcheck_lab.model.amounts import SECOND_ORDER_DISTANCE, SECOND_ORDER_TINY_DISTANCE
 
 PACKAGE = Path(gl.__file__).parent
 VALUE = torch.tensor([[0.0, 2.0, -300.0], [1e-5, -0.5, 7.0]], dtype=torch.float64)
@@ -36,7 +36,7 @@ def test_a_move_is_in_units_of_the_size(dtype: torch.dtype) -> None:
 
 def test_a_power_of_two_moves_without_a_rounding_of_its_own() -> None:
     step = lengths(VALUE, generator()) * coins(VALUE, generator())
-    for distance in (moves.NEAR, moves.TINY):
+    for distance in (SECOND_ORDER_DISTANCE.value, SECOND_ORDER_TINY_DISTANCE.value):
         assert torch.equal(moved(VALUE, distance, step, VALUE.abs()), VALUE + distance * step * VALUE.abs())
 
 
@@ -62,7 +62,7 @@ def test_a_complex_number_keeps_its_phase_when_jittered() -> None:
 
 def test_a_seed_draws_what_it_always_drew() -> None:
     drawn = {each.__name__: checksum(each(VALUE, generator())) for each in (noise, lengths, coins)}
-    assert drawn | {"jittered": checksum(jittered(VALUE, moves.JITTER, generator()))} == DRAWN
+    assert drawn | {"jittered": checksum(jittered(VALUE, 0.2, generator()))} == DRAWN
 
 
 def test_random_tensors_are_drawn_in_calls_alone() -> None:

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.moves import BESIDE, jittered
+from gradcheck_lab.calls.moves import jittered
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.model.amounts import LONG_NUMBERS
 from gradcheck_lab.model.precision import is_wide
 from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd
 from gradcheck_lab.oracles.autograd.second_order import Forward, SecondOrderOracle, differentiated, problem_of_gradients, wide
@@ -45,7 +46,7 @@ def double_backward(context: Context) -> Iterator[Yielded]:
 def _claims_it(context: Context) -> bool:
     """Whether users can come upon the second derivative without asking for it: torch's engine runs this backward."""
     subject = context.subject
-    return subject.kind in ("function", "custom_op", "module") and (subject.user is not None or context.analytic)
+    return subject.called_by_engine and (subject.user is not None or context.analytic)
 
 
 def _forward(context: Context) -> Forward | None:
@@ -110,10 +111,10 @@ class _Search:
         if found.error is not None and not self._runs_once():
             yield from _left_open(context, "the backward does not run outside the call as given")
             return
-        finding = refused(context, found.error) or raised(context, found.error)
-        if finding.cause == "unsupported":
-            yield from _left_open(context, finding.explanation)
-        yield finding
+        refusal = refused(context, found.error)
+        if refusal is not None:
+            yield from _left_open(context, refusal.explanation)
+        yield refusal or raised(context, found.error)
 
     def _runs_once(self) -> bool:
         """Whether the same call runs where nothing is to be differentiated again: then it is that which was refused."""
@@ -230,4 +231,4 @@ class _Search:
 
 def _long_numbers(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Numbers that no narrower dtype holds, so that a result which one does hold shows where the forward works in it."""
-    return jittered(value, BESIDE, generator, below=0.0)
+    return jittered(value, LONG_NUMBERS.value, generator, below=0.0)

@@ -1,0 +1,109 @@
+"""What the error budget allows: how far a sound gradient may be from the truth, and when two runs count as the same."""
+
+from __future__ import annotations
+
+from gradcheck_lab.model.precision.threshold import Threshold
+
+REFERENCE_ERRORS = Threshold(
+    3.0,
+    "The few sound references at hand do not show the worst sound error: three times what they show caught 97 to 100 % of "
+    "1,660 wrong variants of seven ops and flagged 9 of 315 correct ones.",
+)
+OWN_ROUNDINGS = Threshold(
+    2,
+    "The result is rounded once and its last operation errs by as much again: two units of roundoff of the element itself.",
+)
+SLICE_ROUNDINGS = Threshold(
+    16,
+    "An algebraically rewritten formula, such as y (1 - y) for a derivative, loses up to sixteen roundings of terms as large "
+    "as the slice, and a cast to float32 leaves 1e5 times more in float64.",
+)
+SLICE_ROUNDINGS_16_BITS = Threshold(
+    1,
+    "In 16 bits sound implementations accumulate in float32 and round once, so one rounding at the size of the slice is all.",
+)
+SCALE_DEVIATIONS = Threshold(
+    4,
+    "The scale bias of n independent errors varies by their size over sqrt(n), and chance passes four such deviations once in "
+    "16,000 gradients.",
+)
+CANCELLATION = Threshold(
+    1e-6,
+    "Terms of ordinary size that cancel in float64 or float32 leave no more than this, so beyond it no noise explains an error "
+    "and the dearest references are not worth their price.",
+)
+NOT_ROUNDING = Threshold(
+    1e-3,
+    "No rounding of float64 or float32, however ill-conditioned an ordinary call is, changes a gradient by a thousandth: what "
+    "does is a mistake or a kink.",
+)
+JUMP = Threshold(
+    1e-2,
+    "A reference that a simulated rounding moves by a hundredth of the gradient crossed a kink, where the error is everything "
+    "at once.",
+)
+CALM = Threshold(
+    1e-6,
+    "Beside a kink all other elements hardly err, and beside ill-conditioning they err by all amounts: a gap of four decades "
+    "tells the two apart.",
+)
+NOISE_GROWTH = Threshold(
+    4,
+    "Noise that cancellation left grows with the rounding, sixteen times coarser, by about sixteen, a jump at a kink not at "
+    "all: four lies between.",
+)
+COARSE_ORACLE = Threshold(
+    16,
+    "An oracle that runs in the dtype under test loses as many roundings as a sound backward of that dtype does: those of "
+    "SLICE_ROUNDINGS.",
+)
+TELLING_ERROR_BOUND = Threshold(
+    1e-4,
+    "A numeric estimate whose bound is wider than a ten-thousandth of the gradient cannot tell a wrong digit from the method's "
+    "own error, so it decides nothing.",
+)
+NOTHING_TO_MEASURE = Threshold(
+    1e-12,
+    "A derivative below this is a zero that differences round: its relative error bound says nothing.",
+)
+ONE_SIDED_ERROR = Threshold(
+    1e-6,
+    "One-sided derivatives from differences carry six digits, so a value at the end of their interval counts as within it.",
+)
+SAME_ROUNDINGS = Threshold(
+    64,
+    "Two runs of the same code on the same numbers differ by the order of their sums alone, which loses less than 64 roundings "
+    "at the size of a slice, and a stride or state that is misread changes whole elements.",
+)
+SAME_ROUNDINGS_16_BITS = Threshold(
+    4,
+    "In 16 bits two orders of a sum that accumulates in float32 differ by one rounding each, and kernels that do not by a few.",
+)
+LESS_THAN_AGREEMENT = Threshold(
+    1e-3,
+    "One of two contradicting oracles is sided with when the hand-written gradient is a thousand times nearer to it than to "
+    "the other.",
+)
+CLEARLY_MOVES = Threshold(
+    10,
+    "An output moves with its inputs when the derivative is ten times its own error bound: less may be the noise of the "
+    "forward.",
+)
+AGREE = Threshold(
+    16,
+    "Both sides are rounded and neither is the truth: to sixteen roundings at the size of a slice, as SLICE_ROUNDINGS has it, "
+    "two gradients agree.",
+)
+DIFFER = Threshold(
+    1024,
+    "Above a thousand roundings no sound pair of implementations is apart, and between AGREE and this nobody can tell rounding "
+    "from a mistake.",
+)
+AGREE_16_BITS = Threshold(
+    2,
+    "In 16 bits either side rounds its result once, so two roundings are agreement.",
+)
+DIFFER_16_BITS = Threshold(
+    16,
+    "In 16 bits a sound composite of several rounded steps errs by up to sixteen roundings, beyond it the gradients differ.",
+)
