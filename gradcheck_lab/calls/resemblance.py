@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import jittered
+from gradcheck_lab.model.amounts import PICKED_JITTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,7 @@ def resembling(
     if is_differentiable(given):
         whole = bool((flat == flat.real.round() if flat.is_complex() else flat == flat.round()).all())
         if not whole:
-            jitter = 1 + 0.2 * (torch.rand(count, generator=generator, dtype=torch.float64) - 0.5)
-            picked = picked * jitter.to(picked.device, picked.real.dtype if picked.is_complex() else picked.dtype)
+            picked = jittered(picked, PICKED_JITTER.value, generator)
     return (structure or structure_of(given)).applied(picked.reshape(tuple(shape)))
 
 

@@ -11,7 +11,7 @@ from gradcheck_lab.diagnosis.candidates import axis_sets, factors, per, upstream
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.terms import Residual
 from gradcheck_lab.model.amounts import POWERS, SMALLEST_DIVISOR, STATISTIC_POWERS, USUAL_EPSILONS
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS, ERROR_BESIDE_TENSOR, NAMED_COEFFICIENT
 from gradcheck_lab.model.precision.patterns import (
     CONSTANT_OVER_GROUPS,
@@ -150,7 +150,7 @@ def _constant(value: torch.Tensor, evidence: Evidence, ratio: torch.Tensor | Non
     if ratio is not None and _spread(value) > SPREAD_EXPLAINED.value * _spread(ratio):
         return False
     wide = max(CONSTANT_OVER_GROUPS.value, CONSTANT_OVER_GROUPS_ROUNDINGS.value * evidence.rounding)
-    tolerance = wide if torch.finfo(evidence.dtype).bits > 16 else CONSTANT_OVER_GROUPS_16_BITS.value
+    tolerance = wide if not is_narrow(evidence.dtype) else CONSTANT_OVER_GROUPS_16_BITS.value
     middle = value.mean()
     return bool(torch.isfinite(middle)) and bool(((value - middle).abs() <= tolerance * middle.abs()).all())
 

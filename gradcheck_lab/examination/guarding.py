@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import moved, noise, size_at_least
 from gradcheck_lab.comparison.findings import show
 from gradcheck_lab.examination.examined import Examined, NoTruth
 from gradcheck_lab.model.amounts import BESIDE_THE_CALL, BESIDE_ZERO
@@ -96,11 +97,11 @@ def _agree_beside(examined: Examined) -> bool:
     """
     case, oracle = examined.case, examined.oracle
     generator = torch.Generator().manual_seed(case.seed)
-    moved = replace(case, inputs=tuple(_moved(value, generator) for value in case.inputs))
+    near = replace(case, inputs=tuple(_moved(value, generator) for value in case.inputs))
     try:
-        gradients = oracle.run(torch.float64, case=moved).gradients
+        gradients = oracle.run(torch.float64, case=near).gradients
         known = {i: g for i in range(len(case.inputs)) if (g := gradients.get(Key("input", i))) is not None}
-        found = guard(problem_of(oracle.runner, moved), known)
+        found = guard(problem_of(oracle.runner, near), known)
     except Exception:  # outside the domain
         return False
     return found.agrees and not found.reason
@@ -110,8 +111,7 @@ def _moved(value: Any, generator: torch.Generator) -> Any:
     if not is_differentiable(value) or value.is_complex():
         return value
     wide = value.detach().double()
-    noise = torch.randn(wide.shape, generator=generator, dtype=torch.float64).to(wide.device)
-    return wide + BESIDE_THE_CALL.value * wide.abs().clamp(min=BESIDE_ZERO.value) * noise
+    return moved(wide, BESIDE_THE_CALL.value, noise(wide, generator), size_at_least(wide, BESIDE_ZERO.value))
 
 
 def _contradicted(examined: Examined, voices: _Voices) -> Examined:

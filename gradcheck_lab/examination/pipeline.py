@@ -21,6 +21,7 @@ from gradcheck_lab.examination.manual import run_manual
 from gradcheck_lab.examination.oracle_choice import autograd_truth, numeric_truth
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import is_narrow, is_wide
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner
@@ -91,7 +92,7 @@ def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> 
     found = examined.compared(compared)
     if run.refusal is not None and not any(finding.severity == "error" for finding in found.findings):
         found = found.found(run.refusal)
-    if any(torch.finfo(v.dtype).bits < 64 for v in examined.case.inputs if is_differentiable(v)):
+    if any(not is_wide(v.dtype) for v in examined.case.inputs if is_differentiable(v)):
         return _compare_in_float64(found, truth, {finding.gradient for c in compared for finding in c.findings})
     return found
 
@@ -100,7 +101,7 @@ def _compare_in_float64(examined: Examined, truth: Pass, known: set[str | None])
     """Run the rule once more on the oracle's float64 values, where rounding hides nothing."""
     compared = _in_float64(examined, truth)
     findings = [finding for c in compared for finding in c.findings if finding.severity == "error"]
-    narrow = any(torch.finfo(v.dtype).bits == 16 for v in examined.case.inputs if is_differentiable(v))
+    narrow = any(is_narrow(v.dtype) for v in examined.case.inputs if is_differentiable(v))
     # float32 inside is all that 16-bit inputs ask for
     designed = having("dtype") if narrow else {"wrong-dtype"}
     fresh = [finding for finding in findings if finding.gradient not in known and finding.cause not in designed]

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
+import torch
 from hypothesis import Phase, find, settings
 from hypothesis.errors import Flaky, NoSuchExample
 from hypothesis.strategies import SearchStrategy
 
-from gradcheck_lab.calls.kinds import SIGNS, WRITTEN
+from gradcheck_lab.calls.kinds import KINDS, WRITTEN
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.fuzzing.examiner import Examiner
 
@@ -104,7 +105,7 @@ class Search:
     def _simplified(self, call: CallRecipe) -> CallRecipe:
         """The call with as many numbers as possible replaced by short ones, one tensor after the other."""
         for index, tensor in enumerate(call.tensors):
-            if tensor.kind not in SIGNS or not 0 < math.prod(tensor.shape) <= _WRITTEN:
+            if not KINDS[tensor.kind].elementwise or not 0 < math.prod(tensor.shape) <= _WRITTEN:
                 continue
             found = next(self._kept(call, index, _all_at_once(tensor)), None)
             if found is not None:
@@ -142,6 +143,6 @@ def _one_at(tensor: TensorRecipe, position: int) -> Iterator[TensorRecipe]:
 
 
 def _allowed(tensor: TensorRecipe, values: list[float]) -> Iterator[TensorRecipe]:
-    lowest = 0.0 if tensor.kind == "positive" else -math.inf
-    if all(value > lowest and not (value == 0 and tensor.kind == "nonzero") for value in values):
+    contains, numbers = KINDS[tensor.kind].contains, torch.tensor(values, dtype=torch.float64)
+    if bool((numbers > -math.inf).all()) and (contains is None or bool(contains(numbers).all())):
         yield replace(tensor, profile=WRITTEN, values=tuple(values)).as_written()

@@ -112,6 +112,7 @@ BATCH_FACTORS = Amount(
     (1.0, -0.5, 0.75),
     "Factors of the upstream in the calls of a batch: different, of both signs, and exact in every dtype.",
 )
+PICKED_JITTER = Amount(0.2, "Width of the random factors that tell values picked from an input apart; their sizes stay alike.")
 BATCH_JITTER = Amount(0.2, "By how much the inputs of a batch's calls differ, so that mixing them shows.")
 SIZE_CYCLES = Amount(
     ((3, 5, 2, 7), (17, 3, 5, 2), (2, 33, 9, 3), (33, 2, 3, 5), (4, 4, 4, 4), (1, 1, 1, 1)),

@@ -12,6 +12,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.dimensions import Letters, letters_of
+from gradcheck_lab.calls.moves import moved, noise
 from gradcheck_lab.calls.resemblance import resembling
 from gradcheck_lab.model.amounts import SIZE_CYCLES, SIZES_OF_ONE_DIMENSION, TIES_APART
 from gradcheck_lab.model.causes import having
@@ -81,8 +82,7 @@ def _tied(context: Context, trial: Trial, problem: Finding) -> bool:
     if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.unique().numel() == value.numel():
         return False
     generator = torch.Generator().manual_seed(context.case.seed)
-    noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
-    apart = tuple(v + TIES_APART.value * noise if i == index else v for i, v in enumerate(trial.inputs))
+    apart = tuple(moved(v, TIES_APART.value, noise(v, generator)) if i == index else v for i, v in enumerate(trial.inputs))
     again = attempt(context, blank(context, inputs=apart))
     return again is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in again.problems)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, stressable, stressed, unlike
+from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, about, stressable, stressed, unlike
 from gradcheck_lab.comparison.findings import number, show
 from gradcheck_lab.model.amounts import STEADY_DISTANCE
 from gradcheck_lab.model.causes import CAUSES, having
@@ -174,7 +174,7 @@ def _finding(
     context: Context, given: tuple[Any, ...], trial: Trial, stress: Stress, problem: Finding, which: Sequence[int]
 ) -> Finding:
     def rerun(scale: float) -> Trial | None:
-        return _attempt(context, given, (Stress(f"values of about {scale}", lambda row: row * scale),), which)
+        return _attempt(context, given, (about(scale),), which)
 
     cause, why = cause_of(trial, stress, problem, rerun)
     names = " and ".join(context.name(i) for i in which)

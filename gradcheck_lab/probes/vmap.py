@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import jittered
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import judge
@@ -17,7 +18,7 @@ from gradcheck_lab.model.amounts import BATCH_FACTORS, BATCH_JITTER
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import BATCHED_ALONE
-from gradcheck_lab.model.precision import unit_roundoff, widened
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
 from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
 from gradcheck_lab.model.precision.derived_calls import BATCHED_SUM
 from gradcheck_lab.model.torch_messages import cannot_be_mapped
@@ -92,9 +93,7 @@ def _rows(context: Context, change: Any) -> tuple[Row, ...]:
 def _jittered(value: torch.Tensor, row: int) -> torch.Tensor:
     if not value.is_complex() and torch.equal(value, value.round()):
         return value
-    generator = torch.Generator().manual_seed(row)
-    factor = 1 + BATCH_JITTER.value * (torch.rand(value.shape, generator=generator, dtype=torch.float64) - 0.5)
-    return structured(value, value * factor.to(value.device, value.real.dtype))
+    return structured(value, jittered(value, BATCH_JITTER.value, torch.Generator().manual_seed(row)))
 
 
 def _scaled(value: torch.Tensor, row: int) -> torch.Tensor:
@@ -182,7 +181,7 @@ def _difference(context: Context, batch: _Batch, found: Result, wanted: Result) 
 
 
 def _alike(mine: torch.Tensor, expected: torch.Tensor, references: Sequence[torch.Tensor], terms: int) -> bool:
-    roundings = (SAME_ROUNDINGS if torch.finfo(expected.dtype).bits > 16 else SAME_ROUNDINGS_16_BITS).value
+    roundings = (SAME_ROUNDINGS if not is_narrow(expected.dtype) else SAME_ROUNDINGS_16_BITS).value
     # a batched kernel may add up a strided axis term by term, in float32 at least, where the single one adds pairwise
     slack = BATCHED_SUM.value * math.sqrt(terms) * min(unit_roundoff(expected.dtype), 2.0**-24) * rms(widened(expected))
     wide = [widened(reference) for reference in references]

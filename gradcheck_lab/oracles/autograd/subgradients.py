@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import coins, lengths, moved, size_among
 from gradcheck_lab.model.amounts import (
     KINK_RADIUS,
     KINK_RADIUS_CLOSER,
@@ -29,7 +30,7 @@ from gradcheck_lab.model.limits import AIMED_ROUNDS, INPUTS_MOVED_ALONE, TIED_RA
 from gradcheck_lab.model.precision import bits
 from gradcheck_lab.model.precision.budget import NOT_ROUNDING
 from gradcheck_lab.model.precision.kinks import INSIDE_ROUNDING, INTERVAL_SLACK, KINK_STAYS, LIMIT_ERROR, SETTLED, SLOPES_DIFFER
-from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged, sizes
+from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.subjects.subject import Key
 
@@ -236,9 +237,8 @@ def _beside(value: Any, radius: float, move: _Move, slot: int, generator: torch.
         place = sum(lines, torch.zeros(wide.shape, dtype=torch.long)) + move.turn + slot * (move.length // 2)
         step = (place % move.length).double() - (move.length - 1) / 2 + STEP_PER_VALUE.value * slot
     else:
-        step = torch.rand(wide.shape, generator=generator, dtype=torch.float64) + 0.5
-        coins = torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1
-        step = step * coins if move.pattern == "mixed" else step
+        step, way = lengths(wide, generator), coins(wide, generator)
+        step = step * way if move.pattern == "mixed" else step
     # one way is shorter, or an even function would look the same on both
     step = step if move.sign > 0 else SHORTER_WAY_BACK.value * step
-    return wide + radius * sizes(wide) * step.to(wide.device)
+    return moved(wide, radius, step, size_among(wide))

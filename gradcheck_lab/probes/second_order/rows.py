@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.moves import coins, lengths, moved
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import Judgement, judge
 from gradcheck_lab.comparison.gradient import Comparison, result_of, settle
@@ -144,7 +145,7 @@ def close(pairs: Sequence[tuple[Any, Any]], upstream: Sequence[Any]) -> bool:
     return bool(error <= LAST_DIGITS.value * size + ZERO_SECOND_ORDER.value * sent)
 
 
-def moved(case: Case) -> Iterator[tuple[Any, ...]]:
+def inputs_beside(case: Case) -> Iterator[tuple[Any, ...]]:
     """Inputs beside those of the case, where ties and kinks are gone; then such that zeros stay zero."""
     yield _beside(case, SECOND_ORDER_DISTANCE.value, zeros=True)
     yield _beside(case, SECOND_ORDER_DISTANCE.value, zeros=False)
@@ -156,14 +157,12 @@ def _beside(case: Case, distance: float, *, zeros: bool) -> tuple[Any, ...]:
 
 
 def _moved(value: torch.Tensor, distance: float, generator: torch.Generator, zeros: bool) -> torch.Tensor:
-    """The value moved by about `distance` times its size; a negative distance leads where what it is made of does not."""
+    """The value moved by about `distance` times its size; a positive distance keeps its structure, as rows that sum to 1."""
     here = value.detach()
     size = here.abs()
     if zeros:
         size = torch.where(size == 0, torch.full_like(size, rms(widened(here)) or 1.0), size)
-    step = torch.rand(here.shape, generator=generator, dtype=torch.float64) + 0.5
-    coins = torch.randint(0, 2, here.shape, generator=generator) * 2 - 1
-    there = here + distance * (step * coins).to(here.device, size.dtype) * size
+    there = moved(here, distance, lengths(here, generator) * coins(here, generator), size)
     return structured(here, there) if distance > 0 else there
 
 

@@ -15,7 +15,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, NumericTruth, Policy
 from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.precision import is_narrow
+from gradcheck_lab.model.precision import is_narrow, wide_dtype
 from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.rules.op import as_tuple
@@ -176,7 +176,7 @@ class Context:
             return False
         if torch.equal(actual, expected):
             return True
-        wide = torch.complex128 if expected.is_complex() else torch.float64
+        wide = wide_dtype(expected.dtype)
         both = torch.isnan(actual) & torch.isnan(expected)
         zero = torch.zeros((), dtype=actual.dtype, device=actual.device)
         mine, theirs = torch.where(both, zero, actual), torch.where(both, zero, expected)

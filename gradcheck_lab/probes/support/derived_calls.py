@@ -15,7 +15,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.precision import bits
+from gradcheck_lab.model.precision import bits, is_wide
 from gradcheck_lab.model.precision.derived_calls import INFINITY_IN_WORDS, WRONG_ELEMENT
 from gradcheck_lab.probes.support.context import Context, examine_derived
 from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
@@ -96,7 +96,7 @@ class Attempt:
         errors = [f for f in found.findings if f.severity == "error" and f.cause not in having("whole_call")]
         if not errors:
             return ()
-        narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in found.case.inputs)
+        narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in found.case.inputs)
         if narrow and draws_random(found.case.seed):
             return ()  # the float64 oracle drew other numbers
         pairs = zip(found.case.inputs, self.given, strict=True)
@@ -151,7 +151,7 @@ def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
     `widest` takes them to float64, which also saves a second run of an op's rule.
     """
     given = context.case.inputs
-    narrow = [torch.finfo(v.dtype).bits for v in given if is_differentiable(v) and not v.is_complex()]
+    narrow = [bits(v.dtype) for v in given if is_differentiable(v) and not v.is_complex()]
     goals = [torch.float64] if widest and not context.subject.keeps_last_call and min(narrow, default=64) < 64 else []
     goals += [torch.float32] if min(narrow, default=64) < 32 else []
     for goal in goals:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import moved, size_at_least
 from gradcheck_lab.calls.stress import Stress
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.amounts import ONE_SIDE, SHRINKING_SCALES
@@ -73,8 +74,8 @@ def flat_there(examined: Examined, index: int, where: torch.Tensor) -> bool:
     oracle, value = examined.oracle, examined.case.inputs[index]
     for sign in (1, -1):
         here, side = value.detach().double(), ONE_SIDE.value
-        moved = here + sign * side * where * here.abs().clamp(min=side)
-        inputs = tuple(moved if i == index else v for i, v in enumerate(oracle.case.inputs))
+        beside = moved(here, side, sign * where, size_at_least(here, side))
+        inputs = tuple(beside if i == index else v for i, v in enumerate(oracle.case.inputs))
         try:
             found = oracle.run(torch.float64, case=replace(oracle.case, inputs=inputs)).gradients.get(Key("input", index))
         except Exception:  # outside the domain on this side
