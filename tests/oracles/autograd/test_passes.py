@@ -19,6 +19,7 @@ from gradcheck_lab.oracles.autograd.subgradients import Interval, Subgradients
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.subjects import adapt
+from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Key
 from tests.lanes import examples
 
@@ -34,7 +35,7 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dty
 def oracle_of(value: Any, *inputs: torch.Tensor, **options: Any) -> AutogradOracle:
     subject = adapt(value, inputs, options)
     upstream = tuple(random_like(v, torch.Generator().manual_seed(0)) for v in subject.record(inputs, options).outputs)
-    return AutogradOracle(subject, Case(inputs, options, upstream), {"forward": 0, "backward": 0})
+    return AutogradOracle(Runner(subject), Case(inputs, options, upstream))
 
 
 @every_dtype
@@ -101,7 +102,7 @@ def test_share_of_an_operand_is_its_own_part_of_a_sum() -> None:
 def test_truth_is_run_once() -> None:
     oracle = oracle_of(ops.relu, torch.ones(2))
     assert oracle.truth() is oracle.truth()
-    assert oracle.evaluations == {"forward": 1, "backward": 0}
+    assert oracle.runner.evaluations.to_dict() == {"forward": 1, "backward": 0}
 
 
 def test_integer_inputs_stay_as_they_are() -> None:

@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.calls.randomness import seed_all
-from gradcheck_lab.oracles.autograd.replayed_draws import Draws, generator_states, replayed
+from gradcheck_lab.calls.randomness import seed_all, torch_drawn_since, torch_states
+from gradcheck_lab.oracles.autograd.replayed_draws import Draws, replayed
 from gradcheck_lab.subjects.function import adapt_function
+from gradcheck_lab.subjects.runner import Runner
 from tests.subjects.functions.activations import DropoutWithMask
 
 FORWARDS: tuple[Callable[[Tensor], Tensor], ...] = (
@@ -62,12 +63,12 @@ def test_replayed_subject_drops_the_same_elements_in_every_dtype() -> None:
     subject = adapt_function(DropoutWithMask, (x, 0.5), {})
     assert subject is not None
     assert subject.trace is not None
-    again = replayed(subject, Case(subject.inputs, seed=3))
+    again = replayed(Runner(subject), Case(subject.inputs, seed=3)).subject
     assert again.trace is not None
     seed_all(3)
-    before = generator_states()
+    before = torch_states()
     (first,) = subject.record(subject.inputs, {}).outputs
-    assert not all(torch.equal(a, b) for a, b in zip(before, generator_states(), strict=True))
+    assert torch_drawn_since(before)
     wide = (x.double().requires_grad_(), 0.5)
     (followed,), (plain,) = again.trace(wide, {}, frozenset()).outputs, again.forward(wide, {})
     assert torch.equal(first.detach().double(), followed.detach())

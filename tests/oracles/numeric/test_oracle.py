@@ -19,6 +19,7 @@ from gradcheck_lab.oracles.numeric.guard import guard
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.oracles.numeric.scalar_problem import Problem, inner, problem_of
 from gradcheck_lab.subjects.op import adapt_op
+from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
 
 F64 = torch.float64
@@ -47,13 +48,13 @@ def _problem(function: Callable[..., Any], *inputs: Any, seed: int = 3) -> Probl
     generator = torch.Generator().manual_seed(seed)
     copies = tuple(x.clone() if isinstance(x, torch.Tensor) else x for x in inputs)
     grads = tuple(random_like(o, generator) for o in subject.forward(copies, {}))
-    return problem_of(subject, Case(inputs, {}, grads, seed), {"forward": 0})
+    return problem_of(Runner(subject), Case(inputs, {}, grads, seed))
 
 
 def _oracle(function: Callable[..., Any], *inputs: Any) -> tuple[NumericOracle, tuple[torch.Tensor, ...]]:
     problem = _problem(function, *inputs)
     case = Case(inputs, {}, problem.grad_outputs, problem.seed)
-    return NumericOracle(_subject(function, inputs), case, {"forward": 0}), problem.grad_outputs
+    return NumericOracle(Runner(_subject(function, inputs)), case), problem.grad_outputs
 
 
 def _autograd(function: Callable[..., Any], inputs: tuple[Any, ...], grads: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
@@ -281,7 +282,7 @@ def test_evaluations_do_not_depend_on_the_size(function: Callable[..., Any]) -> 
     for n in (100, 10_000):
         oracle, grads = _oracle(function, 2 + 0.1 * torch.rand(n, generator=torch.Generator().manual_seed(0), dtype=F64))
         oracle.check_directions({0: torch.zeros_like(grads[0])}, count=4)
-        counts.append(oracle.problem.evaluations["forward"])
+        counts.append(oracle.problem.runner.evaluations.forward)
     # one more stage of a sweep, where the errors of many groups add up, and no more than that
     assert abs(counts[0] - counts[1]) <= 16
     assert max(counts) <= 120
@@ -295,10 +296,10 @@ def test_every_call_of_the_forward_is_counted_and_leaves_the_inputs() -> None:
         return x.mul_(x)
 
     x = _draw(5)
-    subject, evaluations = _subject(function, (x,)), {"forward": 0}
-    oracle = NumericOracle(subject, Case((x,), {}, (torch.ones(5, dtype=F64),)), evaluations)
+    runner = Runner(_subject(function, (x,)))
+    oracle = NumericOracle(runner, Case((x,), {}, (torch.ones(5, dtype=F64),)))
     oracle.check_directions({0: 2 * x})
-    assert evaluations["forward"] == len(calls) > 8
+    assert runner.evaluations.forward == len(calls) > 8
     assert torch.equal(x, _draw(5))
 
 
@@ -309,7 +310,7 @@ def test_ops_agree_with_their_hand_written_rules(op: Any) -> None:
     assert subject is not None
     output = op(*inputs)
     upstream = random_like(output, torch.Generator().manual_seed(0))
-    oracle = NumericOracle(subject, Case(inputs, {}, (upstream,)), {"forward": 0})
+    oracle = NumericOracle(Runner(subject), Case(inputs, {}, (upstream,)))
     manual = dict(enumerate(op.backward(upstream, output, *inputs)))
     assert oracle.check_directions(manual) == []
     assert oracle.sensitivity.keys() == manual.keys()
@@ -327,14 +328,14 @@ def test_wrong_elements_are_located_by_halving(function: Callable[..., Any]) -> 
     wrong = right.clone()
     wrong.view(-1)[[17, 1203]] += torch.tensor([0.5, -1e-4], dtype=F64)
     assert oracle.check_directions({0: wrong})
-    before = oracle.problem.evaluations["forward"]
+    before = oracle.problem.runner.evaluations.forward
     found = oracle.locate(0, wrong)
     assert [position for position, *_ in found] == [17, 1203]
     for position, mine, value, error in found:
         assert mine == float(wrong.view(-1)[position])
         assert abs(value - float(right.view(-1)[position])) <= error + 1e-15
     per_probe = 3 if oracle.method == "complex step" else 40
-    assert oracle.problem.evaluations["forward"] - before <= per_probe * 2 * 2 * 12
+    assert oracle.problem.runner.evaluations.forward - before <= per_probe * 2 * 2 * 12
 
 
 def test_complex_inputs_follow_torchs_convention() -> None:
@@ -363,10 +364,10 @@ def test_one_sided_derivatives_bracket_the_kink() -> None:
 def test_guard_agrees_with_two_evaluations() -> None:
     x = _draw(30, 40)
     problem = _problem(torch.tanh, x)
-    before = problem.evaluations["forward"]
+    before = problem.runner.evaluations.forward
     found = guard(problem, {0: problem.grad_outputs[0] / torch.cosh(x) ** 2})
     assert (found.agrees, found.reason) == (True, "")
-    assert problem.evaluations["forward"] - before == 2
+    assert problem.runner.evaluations.forward - before == 2
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.999, -1.0])
@@ -426,4 +427,4 @@ def test_what_the_forward_raises_at_the_inputs_is_raised() -> None:
 
     x = _draw(3)
     with pytest.raises(RuntimeError, match="no such kernel"):
-        NumericOracle(_subject(broken, (x,)), Case((x,), {}, (x,)), {"forward": 0})
+        NumericOracle(Runner(_subject(broken, (x,))), Case((x,), {}, (x,)))
