@@ -20,7 +20,8 @@ def found(row: Mistake, subject: Any, *probes: str) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_probe_finds_its_planted_mistake_and_passes_its_sound_twin(probe: str) -> None:
-    assert probe in PLANTED, f"the probe {probe} has no planted mistake and no sound twin: add a row to tests/mistakes/of_probes.py"
+    missing = f"the probe {probe} has no planted mistake and no sound twin: add a row to tests/mistakes/of_probes.py"
+    assert probe in PLANTED, missing
     row = PLANTED[probe]
     assert found(row, row.wrong(), probe) - found(row, row.wrong()), f"the probe {probe} does not find {row}"
     assert not found(row, row.sound(), probe), f"the probe {probe} flags the sound twin of {row}"
