@@ -1,17 +1,10 @@
 """Settings that every test shares."""
 
-import os
-
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
 
 import gradcheck_lab.probes
-
-settings.register_profile("local", deadline=None)
-# Same examples on every run, and nothing that depends on how fast the machine is.
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("ci" if os.environ.get("CI") else "local")
+from tests import lanes
 
 # The tensors are small, xdist's workers share the cores, and one thread means one order of summation.
 torch.set_num_threads(1)
@@ -20,9 +13,16 @@ torch.set_num_threads(1)
 gradcheck_lab.probes.STRICT = True  # a defect of a probe fails its test
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    lanes.enter(config)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if torch.cuda.is_available():
-        return
-    for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+    lanes.mark(items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if line := lanes.how_to_repeat():
+        terminalreporter.write_line(line)

@@ -1,40 +1,47 @@
 """What tests of sound ops share: any call that an op's specs allow has to pass, in every dtype."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.calls.drawing import ordinary_call
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.strategies import calls
+from tests.lanes import examples
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-def assert_passes_over_calls(op: Op, max_examples: int, dtypes: Sequence[torch.dtype] = DTYPES) -> None:
-    """Compare the gradients of `max_examples` drawn calls, each in all of `dtypes`; all have to pass, without a warning."""
+def assert_passes_over_calls(op: Op, max_examples: int) -> None:
+    """Compare the gradients of drawn calls, each in a drawn dtype; all have to pass, without a warning."""
 
-    @settings(max_examples=max_examples)
-    @given(calls(op, max_size=4))
-    def passes(case: Case) -> None:
-        for dtype in dtypes:
-            assert_passes(op, in_dtype(case, dtype))
+    @examples(max_examples)
+    @given(case=calls(op, max_size=4), dtype=st.sampled_from(DTYPES))
+    def passes(case: Case, dtype: torch.dtype) -> None:
+        assert_passes(op, in_dtype(case, dtype))
 
     passes()
 
 
-def assert_passes_every_probe(op: Op, seed: int = 0) -> None:
-    """Run the whole check on an ordinary call of each signature; all have to pass, without a warning."""
-    for signature in op.signatures:
-        case = ordinary_call(op, signature, seed)
-        report = gl.check(op, *case.inputs, options=case.options)
-        assert report.verdict == "pass", report
-        assert not [finding for finding in report.findings if finding.severity != "note"], report
+def assert_fits(op: Op, case: Case) -> None:
+    """A drawn call has to be one that the op takes: one floating dtype, finite numbers, no larger than asked for."""
+    op.validate(case.inputs, dict(case.options))
+    floating = [value for value in case.inputs if value.is_floating_point()]
+    assert len({value.dtype for value in floating}) == 1
+    assert all(bool(torch.isfinite(value).all()) for value in floating)
+    times = max(dim.times for signature in op.signatures for spec in signature for dim in spec.dims)
+    assert all(max(value.shape, default=0) <= 5 * times for value in case.inputs)
+
+
+def assert_passes_every_probe(op: Op, case: Case) -> None:
+    """Run the whole check on a call; it has to pass, without a warning."""
+    report = gl.check(op, *case.inputs, options=case.options)
+    assert report.verdict == "pass", report
+    assert not [finding for finding in report.findings if finding.severity != "note"], report
 
 
 def assert_passes(op: Op, case: Case) -> None:
@@ -58,7 +65,7 @@ def _in_dtype(value: torch.Tensor, dtype: torch.dtype, limit: float) -> torch.Te
     if any(expanded):
         once = value[tuple(slice(0, 1) if each else slice(None) for each in expanded)]
         return _in_dtype(once, dtype, limit).expand(value.shape)
-    return torch.empty_strided(value.shape, value.stride(), dtype=dtype).copy_(value.clamp(-limit, limit))
+    return torch.empty_strided(value.shape, value.stride(), dtype=dtype).copy_(value.double().clamp(-limit, limit))
 
 
 def too_large_for_its_dtype(op: Op, case: Case) -> bool:

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 import gradcheck_lab as gl
+from tests.lanes import examples
 
 
 def finished(values: dict[str, Any]) -> dict[str, Tensor]:
@@ -53,14 +54,14 @@ def block(n: int, d: int, seed: int) -> dict[str, Tensor]:
     return finished(locals())
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(n=st.integers(2, 6), d=st.integers(2, 6), seed=st.integers(0, 2**16))
 @pytest.mark.parametrize("make", [cross_entropy, block])
 def test_right_gradients_pass(make: Any, n: int, d: int, seed: int) -> None:
     assert gl.compare(make(n, d, seed)).verdict == "pass"
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(n=st.integers(3, 6), c=st.integers(3, 6), seed=st.integers(0, 2**16))
 @pytest.mark.parametrize(("kept", "lost"), [("probs", "counts_sum"), ("counts_sum", "probs")])
 def test_use_that_overwrites_another_is_named_by_the_users_variables(kept: str, lost: str, n: int, c: int, seed: int) -> None:
@@ -79,7 +80,7 @@ def test_use_that_overwrites_another_is_named_by_the_users_variables(kept: str, 
     assert finding.suggestion == "add the gradients of all uses of 'counts': += where there is ="
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(n=st.integers(3, 6), d=st.integers(3, 6), seed=st.integers(0, 2**16))
 @pytest.mark.parametrize("kept", [kept for k in (1, 2) for kept in combinations(("squared", "mixed", "gate"), k)], ids="-".join)
 def test_every_subset_of_three_uses_is_told(kept: tuple[str, ...], n: int, d: int, seed: int) -> None:
@@ -96,7 +97,7 @@ def test_every_subset_of_three_uses_is_told(kept: tuple[str, ...], n: int, d: in
     assert not any(name in finding.explanation.rsplit("only what", 1)[1] for name in sent if name not in kept)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(n=st.integers(3, 6), d=st.integers(3, 6), seed=st.integers(0, 2**16))
 def test_other_mistakes_are_not_laid_at_a_use(n: int, d: int, seed: int) -> None:
     values = block(n, d, seed)

@@ -8,15 +8,15 @@ import torch
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from gradcheck_lab import ops
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.ops import add, linear, matmul, mse_loss, relu, softmax_cross_entropy
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec, integers, labels, mask, nonzero, one_hot, positive, probabilities, real
 from gradcheck_lab.strategies import LAYOUTS, PROFILES, calls, rank1_trap, tensors
+from tests.lanes import examples
+from tests.sound import assert_fits
 
-EVERY = tuple(op for family in ops.FAMILIES.values() for op in family)
 broadcast = Op(lambda a, b: a + b, name="broadcast", specs=(real("#n 3"), real("#n 3")))
 kinds = Op(
     lambda *tensors: tensors[0],
@@ -25,18 +25,14 @@ kinds = Op(
 )
 
 
-@pytest.mark.parametrize("op", [*EVERY, broadcast, kinds], ids=lambda op: op.name)
+# the ops of the library: with the other tests of their calls
+@pytest.mark.drawn
+@pytest.mark.parametrize("op", [broadcast, kinds], ids=lambda op: op.name)
 def test_drawn_call_fits_its_op(op: Op) -> None:
-    times = max(dim.times for signature in op.signatures for spec in signature for dim in spec.dims)
-
-    @settings(max_examples=30)
+    @examples(30)
     @given(calls(op, dtypes=(torch.float64, torch.float16)))
     def fits(case: Case) -> None:
-        op.validate(case.inputs, dict(case.options))
-        floating = [value for value in case.inputs if value.is_floating_point()]
-        assert len({value.dtype for value in floating}) == 1
-        assert all(bool(torch.isfinite(value).all()) for value in floating)
-        assert all(max(value.shape, default=0) <= 5 * times for value in case.inputs)
+        assert_fits(op, case)
 
     fits()
 

@@ -176,33 +176,23 @@ def test_demo_fails_when_a_gradient_is_wrong(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("few_images")
-def test_demo_fails_when_the_loss_does_not_fall(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_names_each_problem_exits_1_and_repeats_with_its_seed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     tasks_with(monkeypatch, rate=-0.3)
-    assert closing_line_of_a_small_run() == (
-        "demo: fail - classifier 64-32-10: the hand-written gradients did not lower the loss"
-    )
-
-
-@pytest.mark.usefixtures("few_images")
-def test_demo_fails_when_a_mistake_gets_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, *rest = demo.MISTAKES
-    monkeypatch.setattr(demo, "MISTAKES", (replace(first, op="linear (Z1)"), *rest))
-    assert closing_line_of_a_small_run() == "demo: fail - rank-1 target: not caught"
-
-
-@pytest.mark.usefixtures("few_images")
-def test_demo_exits_1_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks_with(monkeypatch, rate=-0.3)
-    with pytest.raises(SystemExit) as stopped:
-        main(["demo", "--epochs", "2"])
-    assert stopped.value.code == 1
-
-
-@pytest.mark.usefixtures("few_images")
-def test_demo_repeats_with_its_seed_and_leaves_torch_as_it_was() -> None:
+    mistake, *rest = demo.MISTAKES
+    monkeypatch.setattr(demo, "MISTAKES", (replace(mistake, op="linear (Z1)"), *rest))
     threads, state = torch.get_num_threads(), torch.get_rng_state()
-    first, second = (demo.run(epochs=1, seed=5, console=Console(file=io.StringIO())).data for _ in range(2))
-    assert first["training"] == second["training"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["demo", "--epochs", "2", "--seed", "5", "--json", str(tmp_path / "demo.json")])
+    assert stopped.value.code == 1
+    problems = ["classifier 64-32-10: the hand-written gradients did not lower the loss", "rank-1 target: not caught"]
+    assert capsys.readouterr().out.splitlines()[-1] == f"demo: fail - {'; '.join(problems)}"
+    first = json.loads((tmp_path / "demo.json").read_text(encoding="utf-8"))
+    assert (first["passed"], first["problems"]) == (False, problems)
+    second = demo.run(epochs=2, seed=5, console=Console(file=io.StringIO()))
+    assert second.problems == problems
+    assert first["training"] == second.data["training"]
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
 

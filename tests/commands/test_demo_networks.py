@@ -71,6 +71,9 @@ def test_demo_all_verifies_and_trains_every_network(tmp_path: Path, capsys: pyte
     numpy_style = data["networks"]["classifier as in NumPy"]
     assert len(numpy_style["training"]["losses"]["autograd"]) == 50
     assert "a few, 120 training and 30 test images" in lines
+    bars = [line for line in lines if line.startswith("networks ")]
+    assert len(bars) == 1
+    assert "4/4" in bars[0]
     assert f"  test loss {numpy_style['test_loss']:.4g}, test accuracy {numpy_style['test_accuracy']:.4g}" in lines
     assert list(data["three_ways"]) == ["sigmoid", "relu"]
     assert list(data["three_ways"]["relu"]) == ["W1", "b1", "W2", "b2"]
@@ -80,24 +83,20 @@ def test_demo_all_verifies_and_trains_every_network(tmp_path: Path, capsys: pyte
     )
 
 
-def test_demo_all_shows_a_progress_bar_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, lines = run(monkeypatch, APPLES)
-    bars = [line for line in lines if line.startswith("networks ")]
-    assert len(bars) == 1
-    assert "3/3" in bars[0]
-
-
-def test_demo_all_fails_with_a_wrong_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = replace(SMALL, program=classifier_without_mean)
-    done, lines = run(monkeypatch, wrong)
-    assert done.verdict == "fail"
+def test_demo_all_fails_with_a_wrong_network_and_exits_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(demo_networks, "NETWORKS", (replace(SMALL, program=classifier_without_mean),))
+    path = tmp_path / "all.json"
+    assert exit_code("demo", "--all", "--json", str(path)) == 1
+    data, lines = json.loads(path.read_text(encoding="utf-8")), capsys.readouterr().out.splitlines()
+    assert data["verdict"] == "fail"
     assert "digits classifier: fail" in lines
     assert any("cause: constant-factor" in line for line in lines)
-    first, second = done.problems[:2]
+    first, second = data["problems"][:2]
     assert first == "digits classifier: the check says fail"
     assert second.startswith("digits classifier: a gradient differed by ")
-    assert lines[-1] == f"demo --all: fail - {'; '.join(done.problems)}"
-    assert exit_code("demo", "--all") == 1
+    assert lines[-1] == f"demo --all: fail - {'; '.join(data['problems'])}"
 
 
 def test_demo_all_fails_where_training_does_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +112,9 @@ def test_demo_all_fails_where_central_differences_say_otherwise(monkeypatch: pyt
     assert done.problems == ["two layers with sigmoid: the three gradients differ"]
 
 
-def test_demo_all_is_inconclusive_where_a_check_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_all_is_inconclusive_where_a_check_is_and_exits_3(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     def unsure(*arguments: Any, **options: Any) -> Any:
         found = check(*arguments, **options)
         return (
@@ -121,11 +122,11 @@ def test_demo_all_is_inconclusive_where_a_check_is(monkeypatch: pytest.MonkeyPat
         )
 
     monkeypatch.setattr(demo_networks, "check", unsure)
-    done, lines = run(monkeypatch, APPLES)
-    assert done.verdict == "inconclusive"
-    assert lines[-1] == "demo --all: inconclusive - apples and tax: the check says inconclusive"
     monkeypatch.setattr(demo_networks, "NETWORKS", (APPLES,))
-    assert exit_code("demo", "--all") == 3
+    path = tmp_path / "all.json"
+    assert exit_code("demo", "--all", "--json", str(path)) == 3
+    assert json.loads(path.read_text(encoding="utf-8"))["verdict"] == "inconclusive"
+    assert capsys.readouterr().out.splitlines()[-1] == "demo --all: inconclusive - apples and tax: the check says inconclusive"
 
 
 def test_demo_all_repeats_with_its_seed_and_leaves_torch_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gradcheck_lab.comparison import budget as tolerance
@@ -13,6 +13,7 @@ from gradcheck_lab.comparison.blocks import blocks
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.precision.budget import REFERENCE_ERRORS
+from tests.lanes import examples
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -78,7 +79,7 @@ def test_sensitivity_is_what_would_have_been_caught(
     assert not judge(wrong, truth, dtype).passed
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(shape=shapes, seed=seeds, size=st.floats(0.0, 8.0), power=st.integers(-200, 200))
 def test_budget_has_no_scale_of_its_own(shape: tuple[int, ...], seed: int, size: float, power: int) -> None:
     truth = random(shape, seed)

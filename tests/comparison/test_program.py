@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gradcheck_lab as gl
@@ -15,6 +15,7 @@ from gradcheck_lab.calls.drawing import ordinary_call
 from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.ops import add, linear, matmul, mse_loss, mul, neg, relu, softmax_cross_entropy, sub
 from gradcheck_lab.rules.op import Op
+from tests.lanes import examples
 from tests.mistakes import copy_of, scaled
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -78,9 +79,8 @@ def inputs_of(seed: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tens
     return (*tensors, torch.arange(ROWS) % WIDTH)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
-@settings(max_examples=40)
-@given(steps=programs(), seed=st.integers(0, 2**32 - 1))
+@examples(60)
+@given(dtype=st.sampled_from(DTYPES), steps=programs(), seed=st.integers(0, 2**32 - 1))
 def test_random_program_passes_at_every_intermediate_and_parameter(
     dtype: torch.dtype, steps: tuple[Step, ...], seed: int
 ) -> None:
@@ -91,7 +91,7 @@ def test_random_program_passes_at_every_intermediate_and_parameter(
     assert len(compared) == 3 + sum(number in read for number in range(1, len(steps) + 1))
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(steps=programs(), data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_wrong_op_among_sound_ones_is_blamed(steps: tuple[Step, ...], data: st.DataObject, seed: int) -> None:
     place = data.draw(st.integers(0, len(steps) - 1), label="wrong step")

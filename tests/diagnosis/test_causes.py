@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import gradcheck_lab as gl
 from gradcheck_lab.diagnosis import explain
 from gradcheck_lab.model.causes import CAUSES
+from tests.lanes import examples
 from tests.mistakes.terms import FORMULAS, NAMELESS, Formula, evidence_of, softmax_rule
 
 sizes = {"n": st.integers(5, 8), "d": st.integers(6, 9), "seed": st.integers(0, 2**32 - 1)}
@@ -37,7 +38,7 @@ def test_what_has_no_name_gets_none(formula: Formula, n: int, d: int, seed: int)
     assert explain(formula.evidence(n, d, seed)).cause == (formula.cause or "wrong-value")
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(**sizes, dtype=dtypes, share=st.sampled_from([0.15, 0.5, 1.0]), size=st.sampled_from([0.1, 1.0, 10.0]))
 def test_unstructured_error_never_gets_a_specific_cause(
     n: int, d: int, seed: int, dtype: torch.dtype, share: float, size: float
@@ -53,7 +54,7 @@ def test_unstructured_error_never_gets_a_specific_cause(
         assert explain(evidence_of(actual, expected, tensors, (g,), {"eps": 1e-5, "p": 0.3})).cause == "wrong-value"
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(size=st.integers(2, 5), seed=st.integers(0, 2**32 - 1))
 def test_tiny_gradient_is_never_said_to_lack_a_term(size: int, seed: int) -> None:
     x, g = normal(size, seed=seed), normal(size, seed=seed + 1)
@@ -113,7 +114,7 @@ CONSTANTS: list[tuple[float, str]] = [
 
 
 @pytest.mark.parametrize(("factor", "sentence"), CONSTANTS, ids=lambda value: str(value)[:8])
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_constant_is_recognised(factor: float, sentence: str, seed: int) -> None:
     expected = normal(7, 11, seed=seed)
@@ -124,7 +125,7 @@ def test_constant_is_recognised(factor: float, sentence: str, seed: int) -> None
     assert found.sentence == sentence
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(seed=st.integers(0, 2**32 - 1), factor=st.floats(1.1, 1.9), dtype=dtypes)
 def test_factor_without_a_name_is_given_as_a_number(seed: int, factor: float, dtype: torch.dtype) -> None:
     expected = normal(7, 11, seed=seed)
@@ -161,7 +162,7 @@ def twice(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     return torch.tanh(torch.tanh(x @ w) @ w)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(n=st.integers(2, 5), d=st.integers(2, 4), seed=st.integers(0, 2**16), last=st.booleans())
 def test_use_of_a_weight_that_overwrites_another_is_named(n: int, d: int, seed: int, last: bool) -> None:
     def backward(g: Any, y: Any, x: Any, w: Any) -> Any:
@@ -186,7 +187,7 @@ def test_product_rule_without_one_factor_lacks_a_term() -> None:
     assert finding.explanation == "'x' is used in mul and in sigmoid, and the term through sigmoid is missing"
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(**sizes, dtype=dtypes, formula=st.sampled_from(FORMULAS))
 def test_narrow_dtype_gets_a_cause_of_the_list(n: int, d: int, seed: int, dtype: torch.dtype, formula: Formula) -> None:
     found = explain(formula.evidence(n, d, seed, dtype))

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.ops import add, matmul, mul, neg, relu
 from gradcheck_lab.rules.op import Op
+from tests.lanes import examples
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "add": operator.add,
@@ -209,7 +210,7 @@ def test_tensor_method_names_the_op_to_use() -> None:
 steps = st.tuples(st.sampled_from(["add", "mul", "neg", "relu", "matmul"]), st.integers(0, 9), st.integers(0, 9))
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(steps=st.lists(steps, max_size=8), seed=st.integers(0, 2**32 - 1))
 def test_random_graph_has_autograds_gradients_everywhere(steps: list[tuple[str, int, int]], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

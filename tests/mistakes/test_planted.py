@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gradcheck_lab as gl
@@ -16,6 +16,7 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.strategies import calls
+from tests.lanes import examples
 from tests.mistakes import Planted, Twin, broadcasting, changed, copy_of, linear, losses, relu, scaled
 from tests.mistakes.twins import OPS, TWINS
 from tests.sound import DTYPES, assert_passes_over_calls
@@ -55,10 +56,9 @@ def sizes_of(planted: Planted, widths: list[int]) -> Mapping[str, tuple[int, ...
 widths = st.lists(st.integers(4, 6), min_size=5, max_size=5)
 
 
-@every_dtype
 @pytest.mark.parametrize("planted", MISTAKES, ids=str)
-@settings(max_examples=2, derandomize=True)
-@given(widths=widths, seed=st.integers(0, 2**32 - 1))
+@examples(4)
+@given(dtype=st.sampled_from(DTYPES), widths=widths, seed=st.integers(0, 2**32 - 1))
 def test_planted_mistake_is_caught_at_its_input(planted: Planted, dtype: torch.dtype, widths: list[int], seed: int) -> None:
     inputs = draw_inputs(planted.sound.signatures[planted.signature], seed, sizes_of(planted, widths), dtype)
     report = gl.check(planted.op, *inputs, options=planted.options, probes=(), seed=seed)
@@ -67,7 +67,7 @@ def test_planted_mistake_is_caught_at_its_input(planted: Planted, dtype: torch.d
     assert errors(report) == dict(planted.causes), report
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(
     case=calls(ops.linear).filter(lambda case: len(case.inputs) == 3), index=st.integers(0, 2), seed=st.integers(0, 2**32 - 1)
 )
@@ -94,7 +94,7 @@ def test_one_wrong_element_of_linear_is_caught(case: Case, index: int, seed: int
 
 
 @every_main_op
-@settings(max_examples=15)
+@examples(15)
 @given(data=st.data(), exponent=st.integers(3, 9), sign=st.sampled_from([-1, 1]))
 def test_scale_error_of_1e_9_is_caught_in_float64(op: Op, data: st.DataObject, exponent: int, sign: int) -> None:
     inputs = draw_inputs(op.specs, data.draw(st.integers(0, 2**32 - 1)), {"s": (5, 4)})
@@ -245,7 +245,7 @@ def test_exception_of_the_user_is_a_finding_with_its_traceback(role: str) -> Non
     assert 'raise ZeroDivisionError("no rows")' in finding.traceback
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(seed=st.integers(0, 2**32 - 1), total=st.sampled_from([0.5, 2.0, 3.0]))
 def test_weights_that_do_not_sum_to_one_show_a_forgotten_sum(seed: int, total: float) -> None:
     logits, target = draw_inputs(ops.softmax_cross_entropy.signatures[1], seed, {"b": (4,), "c": (5,)})
@@ -255,11 +255,13 @@ def test_weights_that_do_not_sum_to_one_show_a_forgotten_sum(seed: int, total: f
     assert failed(report) == {"logits"}
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("twin", TWINS, ids=str)
 def test_sound_twin_passes(twin: Twin) -> None:
     assert_passes_over_calls(twin.op, max_examples=12)
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_sound_op_of_a_user_passes(op: Op) -> None:
     assert_passes_over_calls(op, max_examples=10)

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.op import Op
+from tests.lanes import examples
 from tests.ops.held import assert_agrees, drawn, mistaken, passes
 from tests.ops.torch_ops import TORCH
 from tests.sound import DTYPES
@@ -21,7 +22,7 @@ from tests.sound import DTYPES
 sizes = st.integers(0, 4)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(n=sizes, image=st.tuples(*[st.integers(0, 3)] * 3), d_out=sizes, dtype=st.sampled_from(DTYPES))
 def test_affine_flattens_images(n: int, image: tuple[int, ...], d_out: int, dtype: torch.dtype) -> None:
     d_in = torch.Size(image).numel()
@@ -30,7 +31,7 @@ def test_affine_flattens_images(n: int, image: tuple[int, ...], d_out: int, dtyp
     assert ops.affine.backward(ops.affine(*inputs), None, *inputs)[0].shape == (n, *image)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     batch=st.lists(st.integers(0, 3), max_size=2),
     ranks=st.sampled_from([(1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (2, 2), (2, 3), (3, 2), (3, 3)]),

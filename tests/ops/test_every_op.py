@@ -4,64 +4,87 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.rules.op import Op
+from gradcheck_lab.calls.drawing import ordinary_call
+from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.strategies import calls
+from tests.lanes import examples, seed_of, times
 from tests.ops.torch_ops import TORCH
 from tests.ops.torch_ops.losses import cross_entropy
-from tests.sound import DTYPES, assert_passes_every_probe, assert_passes_over_calls
+from tests.sound import DTYPES, assert_fits, assert_passes, assert_passes_every_probe, in_dtype
 
 EVERY = tuple(op for family in ops.FAMILIES.values() for op in family)
 MAIN = (ops.linear, ops.relu, ops.softmax_cross_entropy, ops.mse_loss)
-OTHERS = tuple(op for op in EVERY if op not in MAIN)
+NARROWER = DTYPES[1:]
 
+every_op = pytest.mark.parametrize("op", EVERY, ids=lambda op: op.name)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
 
 
-@pytest.mark.parametrize("op", MAIN, ids=lambda op: op.name)
-def test_main_op_passes_in_every_dtype_over_a_thousand_calls(op: Op) -> None:
-    assert_passes_over_calls(op, max_examples=1000)
+@pytest.mark.drawn
+@every_op
+def test_any_call_of_an_op_fits_runs_as_torchs_and_has_the_right_gradients(op: Op) -> None:
+    @examples(200 if op in MAIN else 24)
+    @given(calls(op, dtypes=DTYPES))
+    def holds(case: Case) -> None:
+        assert_fits(op, case)
+        wide = in_dtype(case, torch.float64)
+        torch.testing.assert_close(op(*wide.inputs, **wide.options), TORCH[op](*wide.inputs, **wide.options), equal_nan=True)
+        assert_function_has_the_rules_gradients(op, wide)
+        assert_passes(op, in_dtype(case, next(value.dtype for value in case.inputs if value.is_floating_point())))
+
+    holds()
 
 
-@pytest.mark.parametrize("op", OTHERS, ids=lambda op: op.name)
-def test_op_passes_in_every_dtype_over_random_calls(op: Op) -> None:
-    assert_passes_over_calls(op, max_examples=30)
+def assert_function_has_the_rules_gradients(op: Op, case: Case) -> None:
+    inputs = [v.detach().clone().requires_grad_() if v.is_floating_point() else v for v in case.inputs]
+    output = op.as_function()(*inputs, **case.options)
+    outputs = as_tuple(output)
+    upstream, values = tuple(map(torch.ones_like, outputs)), tuple(value.detach() for value in outputs)
+    torch.autograd.backward(outputs, upstream)
+    several = isinstance(output, tuple)
+    first, second = (upstream, values) if several else (upstream[0], values[0])
+    expected = op.backward(first, second, *(v.detach() for v in inputs), **case.options)
+    for value, grad in zip(inputs, expected, strict=True):
+        if value.requires_grad:
+            torch.testing.assert_close(value.grad, grad, equal_nan=True)
 
 
-@pytest.mark.parametrize("op", EVERY, ids=lambda op: op.name)
+@pytest.mark.drawn
+@every_op
 def test_op_passes_every_probe(op: Op) -> None:
-    assert_passes_every_probe(op)
+    """In float64 on each signature, and in one narrower dtype; the thorough lane comes to all of them."""
+    for turn in range(times(1)):
+        seed = seed_of(turn)
+        for signature in op.signatures:
+            assert_passes_every_probe(op, ordinary_call(op, signature, seed))
+        narrower = NARROWER[(EVERY.index(op) + turn) % len(NARROWER)]
+        assert_passes_every_probe(op, ordinary_call(op, op.specs, seed + 1, dtype=narrower))
 
 
-def test_every_op_is_held_against_torch() -> None:
-    assert set(TORCH) == set(EVERY)
+@every_op
+def test_op_is_held_against_torch(op: Op) -> None:
+    assert op in TORCH, f"{op.name} has no row in tests/ops/torch_ops"
 
 
-@pytest.mark.parametrize("op", EVERY, ids=lambda op: op.name)
-def test_op_forward_is_torchs(op: Op) -> None:
-    @settings(max_examples=60)
-    @given(calls(op))
-    def agrees(case: Case) -> None:
-        expected = TORCH[op](*case.inputs, **case.options)
-        found = op(*case.inputs, **case.options)
-        torch.testing.assert_close(found, expected, equal_nan=True)
-
-    agrees()
+def test_rows_of_torch_are_of_ops_of_the_library() -> None:
+    for op in TORCH:
+        assert op in EVERY, f"{op.name} has a row in tests/ops/torch_ops and is in no family of gradcheck_lab.ops"
 
 
-@pytest.mark.parametrize("op", EVERY, ids=lambda op: op.name)
+@every_op
 def test_op_has_a_formula_and_specs(op: Op) -> None:
-    assert op.formula.startswith("d")
-    assert op.specs
+    assert op.formula.startswith("d"), f"{op.name} has no formula: the first line of its backward's docstring, dx = ..."
+    assert op.specs, f"{op.name} has no specs"
 
 
 @every_dtype
-@settings(max_examples=40)
+@examples(40)
 @given(
     logits=st.lists(st.lists(st.sampled_from([-1e4, 0.0, 1e4]), min_size=3, max_size=3), min_size=1, max_size=4),
     label=st.integers(0, 2),
@@ -78,7 +101,7 @@ def test_softmax_cross_entropy_is_stable_at_huge_logits(
 
 
 @every_dtype
-@settings(max_examples=40)
+@examples(40)
 @given(
     case=calls(ops.softmax_cross_entropy),
     weight=st.sampled_from([-2.0, 0.0, 0.5, 3.0]),
@@ -102,7 +125,7 @@ def test_softmax_cross_entropy_takes_labels_of_any_integer_dtype(dtype: torch.dt
     assert gl.check(ops.softmax_cross_entropy, logits, target, probes=()).verdict == "pass"
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(case=calls(ops.mse_loss))
 def test_mse_batchmean_sums_outputs_and_averages_the_batch(case: Case) -> None:
     prediction, target = case.inputs
@@ -113,7 +136,7 @@ def test_mse_batchmean_sums_outputs_and_averages_the_batch(case: Case) -> None:
 
 
 @pytest.mark.parametrize("op", MAIN, ids=lambda op: op.name)
-@settings(max_examples=30)
+@examples(30)
 @given(data=st.data())
 def test_op_gradient_is_a_number_where_the_call_is_empty(op: Op, data: st.DataObject) -> None:
     case = data.draw(calls(op).filter(lambda case: any(v.numel() == 0 for v in case.inputs)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import gradcheck_lab as gl
@@ -15,6 +15,7 @@ from gradcheck_lab import ops
 from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.op import Op
+from tests.lanes import examples
 from tests.ops.held import assert_agrees, drawn, mistaken, passes
 from tests.ops.torch_ops import TORCH
 from tests.sound import DTYPES
@@ -23,7 +24,7 @@ few = st.integers(1, 3)
 dtypes = st.sampled_from(DTYPES)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     groups=st.integers(1, 4),
     into=few,
@@ -60,7 +61,7 @@ def test_convolution_takes_any_groups_and_numbers_by_axis(
     assert_agrees(ops.conv1d, TORCH[ops.conv1d], *line, **options)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     size=st.tuples(st.integers(1, 7), st.integers(1, 7)),
     kernel=st.tuples(few, few),
@@ -90,7 +91,7 @@ def test_pooling_takes_any_windows(
         assert_agrees(ops.avg_pool2d, TORCH[ops.avg_pool2d], x, **shared, count_include_pad=flag)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(
     heads=st.integers(1, 3),
     groups=st.integers(1, 3),
@@ -126,7 +127,7 @@ def test_row_that_attends_to_nothing_gives_zeros_and_no_gradient(additive: bool)
     assert all(bool(torch.isfinite(grad).all()) for grad in grads[:3])
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(ids=st.lists(st.integers(0, 3), max_size=8), padding_idx=st.sampled_from([None, 0, 3, -1]), dtype=dtypes)
 def test_repeated_ids_accumulate_and_padding_gets_none(ids: list[int], padding_idx: int | None, dtype: torch.dtype) -> None:
     rows, weight = torch.tensor(ids, dtype=torch.int64), drawn(4, 3, dtype=dtype)
@@ -143,7 +144,7 @@ def test_ids_are_of_any_integer_dtype(dtype: torch.dtype) -> None:
     passes(ops.embedding, ids, weight)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(p=st.sampled_from([0.0, 0.25, 0.5, 1.0]), seed=st.integers(0, 99), dtype=dtypes)
 def test_dropout_replays_its_mask_and_leaves_generators_alone(p: float, seed: int, dtype: torch.dtype) -> None:
     x, before = torch.ones(40, dtype=dtype), torch.get_rng_state()

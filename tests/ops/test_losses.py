@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -15,6 +15,7 @@ import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.strategies import calls
+from tests.lanes import examples
 from tests.ops.torch_ops import TORCH
 from tests.sound import DTYPES
 
@@ -52,7 +53,7 @@ def assert_passes(op: Op, *inputs: torch.Tensor, options: dict[str, Any], seed: 
 
 
 @every_dtype
-@settings(max_examples=25)
+@examples(25)
 @given(
     rows=st.lists(st.integers(1, 3), min_size=1, max_size=2),
     classes=st.integers(2, 4),
@@ -91,7 +92,7 @@ def test_cross_entropy_with_every_option_together(
 
 
 @every_dtype
-@settings(max_examples=15)
+@examples(15)
 @given(
     rows=st.lists(st.integers(1, 3), min_size=1, max_size=2),
     weighted=st.booleans(),
@@ -112,7 +113,7 @@ def test_nll_with_every_option_together(
 
 
 @every_dtype
-@settings(max_examples=25)
+@examples(25)
 @given(
     shape=st.lists(st.integers(1, 3), min_size=1, max_size=3),
     answers=st.sampled_from(["hard", "soft", "outside"]),
@@ -164,7 +165,7 @@ def test_binary_cross_entropy_is_stable_and_keeps_small_gradients(x: float, answ
     torch.testing.assert_close(dlogits, (1 - target) * yes - target * no, rtol=1e-15, atol=0)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seed=seeds, reduction=st.sampled_from(["mean", "sum", "none", "batchmean"]))
 def test_kl_of_one_hot_targets_is_the_nll(seed: int, reduction: str) -> None:
     log_probabilities = drawn(4, 3, seed=seed).log_softmax(-1)
@@ -191,7 +192,7 @@ def test_cosine_of_zero_vectors_is_zero_with_finite_gradients(dtype: torch.dtype
     assert_passes(ops.cosine_similarity, a, b, options={"eps": 0.5}, seed=0)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seed=seeds, dim=st.sampled_from([-1, 0, 1]), stretched=st.booleans())
 def test_cosine_agrees_with_torch_along_any_axis(seed: int, dim: int, stretched: bool) -> None:
     a, b = drawn(3, 4, 2, seed=seed), drawn(1 if stretched else 4, 2, seed=seed + 1)
@@ -207,7 +208,7 @@ def test_the_two_step_loss_saturates_where_the_stable_one_does_not() -> None:
     assert stable.tolist() == [[1.0, -1.0]]
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(case=calls(ops.two_step_cross_entropy))
 def test_the_two_step_loss_without_epsilon_is_the_stable_one(case: Any) -> None:
     logits, target = case.inputs[0].clamp(-5, 5), case.inputs[1]

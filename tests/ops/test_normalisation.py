@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gradcheck_lab as gl
@@ -15,6 +15,7 @@ from gradcheck_lab import ops
 from gradcheck_lab.calls.drawing import ordinary_call
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.op import Op
+from tests.lanes import examples
 from tests.ops.held import assert_agrees, drawn, mistaken, passes
 from tests.ops.torch_ops import TORCH
 from tests.sound import DTYPES
@@ -23,7 +24,7 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dty
 
 
 @every_dtype
-@settings(max_examples=25)
+@examples(25)
 @given(
     hidden=st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=3),
     dim=st.sampled_from([0, -1]),
@@ -52,7 +53,7 @@ def test_masked_row_has_a_finite_gradient_by_autograd_too(op: Op) -> None:
     assert not grad.any()
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     lead=st.lists(st.integers(0, 3), max_size=2),
     last=st.lists(st.integers(1, 3), min_size=1, max_size=3),
@@ -68,7 +69,7 @@ def test_weight_says_how_many_dimensions_are_normalised(lead: list[int], last: l
         assert_agrees(ops.rms_norm, TORCH[ops.rms_norm], x, weight)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(n=st.integers(0, 3), parts=st.integers(1, 3), groups=st.integers(1, 4), length=st.integers(1, 4), affine=st.booleans())
 def test_group_norm_takes_any_groups_that_divide_the_channels(
     n: int, parts: int, groups: int, length: int, affine: bool
@@ -87,7 +88,7 @@ def test_batch_norm_passes_every_probe_in_either_mode(training: bool) -> None:
     assert not [finding for finding in report.findings if finding.severity != "note"], report
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(
     shape=st.sampled_from([(4, 3), (2, 3, 5), (2, 3, 4, 2), (1, 3, 2)]),
     training=st.booleans(),

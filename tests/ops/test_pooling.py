@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gradcheck_lab import ops
+from tests.lanes import examples
 from tests.ops.held import drawn
 from tests.ops.torch_ops import TORCH
 
@@ -22,7 +23,7 @@ def gradients(x: torch.Tensor, upstream: torch.Tensor, **options: Any) -> tuple[
     return ours, theirs
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     place=st.tuples(st.integers(0, 5), st.integers(0, 6)),
     value=st.sampled_from([torch.inf, -torch.inf, torch.nan]),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from gradcheck_lab import ops
 from gradcheck_lab.ops._axes import restored
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import real
+from tests.lanes import examples
 from tests.ops.torch_ops import TORCH
 from tests.sound import DTYPES
 
@@ -59,9 +60,10 @@ def autograd(op: Op, x: Tensor, **options: Any) -> Tensor:
     return grad
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("op", [ops.sum, ops.mean, ops.var, ops.std, ops.amax, ops.amin, ops.logsumexp, ops.norm], ids=str)
 def test_reduction_over_any_dims_of_tied_values_has_torchs_gradient(op: Op) -> None:
-    @settings(max_examples=60)
+    @examples(60)
     @given(x=tied(), data=st.data(), keepdim=st.booleans())
     def agrees(x: Tensor, data: st.DataObject, keepdim: bool) -> None:
         options: dict[str, Any] = {"dim": data.draw(dims(x.ndim)), "keepdim": keepdim}
@@ -74,7 +76,7 @@ def test_reduction_over_any_dims_of_tied_values_has_torchs_gradient(op: Op) -> N
     agrees()
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(x=tied(), data=st.data(), keepdim=st.booleans())
 def test_product_with_any_number_of_zeros_has_torchs_first_and_second_derivative(
     x: Tensor, data: st.DataObject, keepdim: bool

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,6 +16,7 @@ from gradcheck_lab import ops
 from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import labels, mask, real
+from tests.lanes import examples
 from tests.ops.torch_ops import TORCH
 
 X = torch.arange(6.0, dtype=torch.float64).reshape(2, 3)
@@ -43,7 +44,7 @@ def assert_as_torch(op: Op, *inputs: Tensor, **options: Any) -> None:
             assert grad is None
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(shape=shapes, data=st.data(), count=st.integers(1, 6))
 def test_concatenate_takes_any_number_of_tensors_along_any_dimension(
     shape: tuple[int, ...], data: st.DataObject, count: int
@@ -58,14 +59,14 @@ def test_concatenate_takes_any_number_of_tensors_along_any_dimension(
     assert_as_torch(ops.concatenate, *tensors, dim=dim)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(shape=shapes, data=st.data(), count=st.integers(1, 6))
 def test_stack_takes_any_number_of_tensors_along_any_dimension(shape: tuple[int, ...], data: st.DataObject, count: int) -> None:
     dim = data.draw(st.integers(-len(shape) - 1, len(shape)))
     assert_as_torch(ops.stack, *(normal(*shape, seed=seed) for seed in range(count)), dim=dim)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(sizes=st.lists(st.integers(0, 3), min_size=1, max_size=5), data=st.data(), whole=st.booleans())
 def test_split_takes_any_sizes_and_unused_parts_send_zeros(sizes: list[int], data: st.DataObject, whole: bool) -> None:
     split_size: Any = max(1, sizes[0]) if whole else data.draw(st.sampled_from([tuple(sizes), list(sizes)]))
@@ -106,7 +107,7 @@ def test_index_select_adds_up_repeated_slices(dim: int) -> None:
     assert_as_torch(ops.index_select, normal(2, 5, 3), index, dim=1)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=3), data=st.data(), seed=st.integers(0, 99))
 def test_gather_adds_up_repeated_places_of_a_smaller_index(shape: list[int], data: st.DataObject, seed: int) -> None:
     dim = data.draw(st.integers(-len(shape), len(shape) - 1))
@@ -132,13 +133,13 @@ def test_filling_with_minus_infinity_sends_zeros_to_what_was_filled() -> None:
     assert grad.tolist() == [[math.inf, 0.0, math.inf]] * 2
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(padding=st.lists(st.integers(-2, 3), min_size=6, max_size=6), pairs=st.integers(0, 3))
 def test_padding_may_take_away_and_add(padding: list[int], pairs: int) -> None:
     assert_as_torch(ops.pad, normal(4, 5, 4), padding=tuple(padding[: 2 * pairs]), value=2.0)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(order=st.permutations(range(4)), signs=st.lists(st.booleans(), min_size=4, max_size=4))
 def test_permute_takes_any_order(order: list[int], signs: list[bool]) -> None:
     dims = tuple(axis - 4 if negative else axis for axis, negative in zip(order, signs, strict=True))

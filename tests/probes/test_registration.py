@@ -1,7 +1,5 @@
 """What a custom op registers besides its backward: opcheck's failures are findings of a check."""
 
-import subprocess
-import sys
 from typing import Any
 
 import torch
@@ -99,16 +97,6 @@ def test_undeclared_write_is_found_beside_the_write_itself() -> None:
         ("mutates-input", "opcheck", "opcheck's test_schema failed for gcl_registration::writes"),
     ]
 
-
-def test_other_kinds_do_not_import_opcheck() -> None:
-    code = (
-        "import sys, torch, gradcheck_lab as gl\n"
-        "from gradcheck_lab import ops\n"
-        "gl.check(ops.relu, torch.randn(4, 3).double())\n"
-        "heavy = ('torch._dynamo', 'torch.testing._internal.optests', 'gradcheck_lab.subjects.operator_checks')\n"
-        "assert not [name for name in sys.modules if name.startswith(heavy)]\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 @custom_op("gcl_registration::numpy_backward", mutates_args=())

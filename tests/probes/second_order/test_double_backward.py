@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import Function
@@ -18,6 +18,7 @@ from gradcheck_lab.calls.case import Case
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.strategies import calls
+from tests.lanes import examples
 from tests.mistakes.row import Mistake, normal
 from tests.mistakes.second_order import ASKED_FOR, FIRST_ORDER_IS_ENOUGH, TanhOfIntermediate, function_of, product
 from tests.sound import DTYPES
@@ -85,7 +86,7 @@ def power(exponent: int, *, saved: bool) -> type[Function]:
     return Power
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     shape=shapes,
     dtype=st.sampled_from(FLOATING),
@@ -104,11 +105,12 @@ def test_saved_slope_is_found_wherever_it_has_a_derivative(
     assert tried(wrong) == ([("double-backward", "error")] if bent else []), wrong
 
 
+@pytest.mark.drawn
 @every_op
 def test_every_op_passes_at_second_order(op: Op) -> None:
     compared = 0
 
-    @settings(max_examples=20)
+    @examples(8)
     @given(case=calls(op), dtype=st.sampled_from(DTYPES), seed=st.integers(0, 2**32 - 1))
     def passes(case: Case, dtype: torch.dtype, seed: int) -> None:
         nonlocal compared
@@ -120,7 +122,7 @@ def test_every_op_passes_at_second_order(op: Op) -> None:
         compared += len(second_order(report))
 
     passes()
-    assert compared
+    assert compared, f"no second-order gradient of {op.name} was compared"
 
 
 def unary(forward: Callable[[Tensor], Tensor], rule: Callable[[Tensor, Tensor, Tensor], Any]) -> type[Function]:
@@ -329,7 +331,7 @@ def in_float32_only(inner: type[Function]) -> type[Function]:
     return Narrow
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(shape=st.lists(st.integers(1, 4), max_size=3), exponent=st.integers(2, 4), seed=st.integers(0, 2**32 - 1))
 def test_kernel_of_one_narrow_dtype_is_judged_in_that(shape: list[int], exponent: int, seed: int) -> None:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))

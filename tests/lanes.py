@@ -1,0 +1,60 @@
+"""The suite's two lanes: README's command draws the same calls for everybody, `pytest -m thorough` fresh ones and many more."""
+
+from __future__ import annotations
+
+from random import SystemRandom
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, is_hypothesis_test, settings
+
+MORE = 20  # times as many examples as in README's command
+
+# nothing depends on how fast the machine is, nor on what an earlier run has found
+_BOTH = settings(deadline=None, database=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same draws for everybody", _BOTH, derandomize=True)
+settings.register_profile("thorough", _BOTH, derandomize=False, max_examples=100 * MORE)
+
+_fresh: int | None = None
+
+
+def enter(config: pytest.Config) -> None:
+    """Choose the lane by `-m`; the thorough lane draws by `--hypothesis-seed`, or by a new seed."""
+    global _fresh
+    words = config.option.markexpr.split()
+    if "thorough" not in words or "not thorough" in config.option.markexpr:
+        settings.load_profile("same draws for everybody")
+        return
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(SystemRandom().randrange(2**32))
+    _fresh = int(config.option.hypothesis_seed)
+    settings.load_profile("thorough")
+
+
+def mark(items: list[pytest.Item]) -> None:
+    """In the thorough lane, every test that draws takes part."""
+    if _fresh is None:
+        return
+    for item in items:
+        if is_hypothesis_test(getattr(item, "obj", None)) or item.get_closest_marker("drawn"):
+            item.add_marker("thorough")
+
+
+def how_to_repeat() -> str | None:
+    """What to add to a thorough run to have the same draws again."""
+    return None if _fresh is None else f"thorough: these draws come again with --hypothesis-seed={_fresh}"
+
+
+def examples(count: int, **options: Any) -> settings:
+    """Settings for `count` examples, and many more in the thorough lane."""
+    return settings(max_examples=times(count), **options)
+
+
+def times(count: int) -> int:
+    """A number of examples, or many more in the thorough lane."""
+    return count if _fresh is None else MORE * count
+
+
+def seed_of(usual: int) -> int:
+    """A seed, or in the thorough lane another one in every run."""
+    return usual if _fresh is None else (_fresh + usual) % 2**32
