@@ -156,7 +156,7 @@ def valid(context: Context, case: Case) -> bool:
 
 def _finite_inside(found: Examination) -> bool:
     """Whether every intermediate of a program is finite: what an infinite one does to the ops after it is no op's mistake."""
-    calls = found.oracle.truth().calls if found.subject.kind == "program" else ()
+    calls = found.recording.calls if found.recording is not None else ()
     values = [o for call in calls for o in call.outputs if is_differentiable(o)]
     return all(bool(torch.isfinite(value.detach()).all()) for value in values)
 
