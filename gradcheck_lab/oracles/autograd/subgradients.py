@@ -90,11 +90,14 @@ class Subgradients:
         kink = (closer > 0.25 * width) & (closer > 1e-9 * scale)
         # rounding alone changes as much from far to close as from point to point
         kink &= (wide - narrow).abs().amax(0) <= 0.5 * closer
-        # a kink beside a slope is what is left where the slope is continued to the point itself
-        settled = ((wide - narrow).abs() <= 1e-3 * torch.maximum(wide.abs(), narrow.abs())).all(0)
+        # a kink beside a slope is what is left where the slope is continued to the point itself; points at which the gradient
+        # itself changes, as beside values as small as the step, say nothing there, whatever the others say
+        settled = (wide - narrow).abs() <= 1e-3 * torch.maximum(wide.abs(), narrow.abs())
         limits = narrow - (wide - narrow) / (_CLOSER - 1)
-        apart = limits.amax(0) - limits.amin(0)
-        kink |= settled & (apart > 0.25 * closer) & (apart > 1e-9 * scale)
+        (least, most), (first, last) = (_range(values, settled) for values in (narrow, limits))
+        beside = ~kink & (last - first > 0.25 * (most - least)) & (last - first > 1e-9 * torch.maximum(least.abs(), most.abs()))
+        kink |= beside
+        low, high = torch.where(beside, least, low), torch.where(beside, most, high)
         here = self.oracle.truth().gradients.get(key)
         alone = torch.zeros_like(kink)
         if here is not None and here.shape == kink.shape and not here.is_complex():
@@ -184,6 +187,13 @@ class Subgradients:
             except Exception:  # outside the domain on this side: nothing to learn from there
                 self.oracle.nearby[radius, move] = {}
         return self.oracle.nearby[radius, move]
+
+
+def _range(values: torch.Tensor, taken: torch.Tensor) -> _Point:
+    """The smallest and the largest of the values taken, along the first axis; zero twice where none is."""
+    least = torch.where(taken, values, torch.inf).amin(0)
+    most = torch.where(taken, values, -torch.inf).amax(0)
+    return least.where(least.isfinite(), torch.zeros_like(least)), most.where(most.isfinite(), torch.zeros_like(most))
 
 
 @dataclass(frozen=True, slots=True)
