@@ -83,6 +83,48 @@ def values_of_1e_4_at_the_kinks_of_two_layers() -> gl.Report:
     return gl.check(TwoLayers(W1, W2), torch.tensor([[0.0, -0.2129], [-0.0, -1.3413]]), seed=2142780291)
 
 
+class Absolute(torch.autograd.Function):
+    slope = 1.0
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.abs()
+
+    @classmethod
+    def rule(cls, ctx: Any, grad_output: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.where(x == 0, cls.slope * grad_output, x.sign() * grad_output)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Any:
+        return Absolute.rule(ctx, grad_output)
+
+
+class SteepAbsolute(Absolute):
+    """A slope of 1.05 at the kink, outside of the interval from -1 to 1 by more than bfloat16 rounds."""
+
+    slope = 1.05
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Any:
+        return SteepAbsolute.rule(ctx, grad_output)
+
+
+def with_a_factor(function: type[Absolute], seed: int) -> gl.Report:
+    return gl.check(lambda x: -function.apply(x) * 1.8, torch.zeros(1, dtype=torch.bfloat16), seed=seed)
+
+
+@sound
+def end_of_an_interval_that_a_factor_rounds_in_bfloat16() -> gl.Report:
+    return with_a_factor(Absolute, seed=5)
+
+
+@wrong("outside-subdifferential")
+def slope_beyond_the_end_in_bfloat16() -> gl.Report:
+    return with_a_factor(SteepAbsolute, seed=5)
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_call_passes(name: str) -> None:
     report = SOUND[name]()

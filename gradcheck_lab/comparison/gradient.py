@@ -86,7 +86,7 @@ def _numbers(
 
     # no rounding is that large: a kink would explain it, and a few points beside it tell
     for kinks in intervals(doubtful) if _gross(first, expected) else ():
-        if not bool((kinks.kink | kinks.alone).any()):
+        if not bool(kinks.at.any()):
             break
         admitted, again = _forgiven(slot, actual, expected, kinks, used)
         if again.passed:
@@ -99,7 +99,7 @@ def _numbers(
             if again.passed:
                 return _conventional(slot, again, actual, expected, admitted, findings)
             last = kinks, admitted, again
-            if not bool((kinks.kink | kinks.alone).any()):
+            if not bool(kinks.at.any()):
                 break
         if last is not None:
             kinks, admitted, again = last
@@ -128,10 +128,18 @@ def _gross(found: Judgement, expected: torch.Tensor) -> bool:
 def _forgiven(
     slot: Slot, actual: torch.Tensor, expected: torch.Tensor, kinks: Interval, used: list[torch.Tensor]
 ) -> tuple[torch.Tensor, Judgement]:
-    """Which elements are subgradients at a kink, and the judgement of the others."""
-    admitted = kinks.admits(actual.to(kinks.low))
-    forgiving = torch.where(admitted, actual.to(expected.dtype), expected)
-    references = [torch.where(admitted, forgiving, r) for r in used]
+    """Which elements are subgradients at a kink, and the judgement of the others: at a kink by the distance to its interval.
+
+    The ends of an interval are rounded like any gradient, by the kink's own rule and by the ops around it.
+    """
+    admitted, at_kinks = kinks.admits(actual.to(kinks.low)), kinks.at
+
+    def nearest(value: torch.Tensor) -> torch.Tensor:
+        return torch.where(at_kinks, value.to(expected.dtype).clamp(kinks.low, kinks.high), expected)
+
+    forgiving = torch.where(admitted, actual.to(expected.dtype), nearest(actual))
+    beside = [torch.where(at_kinks, forgiving + r.to(expected.dtype) - nearest(r), r) for r in used]
+    references = [torch.where(admitted, forgiving, r) for r in beside]
     return admitted, judge(actual, forgiving, slot.dtype, references, slack=slot.slack)
 
 
@@ -139,7 +147,7 @@ def _conventional(
     slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, admitted: torch.Tensor, findings: list[Finding]
 ) -> Comparison:
     result = replace(result_of(slot, found, actual, expected, "pass"), settled_by="subgradient")
-    return Comparison(result, (*findings, convention(slot, int(admitted.sum()))), found.sensitivity)
+    return Comparison(result, (*findings, convention(slot, max(1, int(admitted.sum())))), found.sensitivity)
 
 
 def settle(

@@ -40,11 +40,16 @@ class Interval:
     kink: torch.Tensor
     alone: torch.Tensor
 
+    @property
+    def at(self) -> torch.Tensor:
+        """Which elements are at a kink of either sort."""
+        return self.kink | self.alone
+
     def admits(self, actual: torch.Tensor) -> torch.Tensor:
         """Which elements of `actual` are subgradients at a kink, or the limit where autograd's value stands alone."""
         width = self.high - self.low
         slack = torch.where(self.alone, width + 1e-9 * self.high.abs(), 1e-3 * width)
-        return (self.kink | self.alone) & (actual >= self.low - slack) & (actual <= self.high + slack)
+        return self.at & (actual >= self.low - slack) & (actual <= self.high + slack)
 
 
 class Subgradients:

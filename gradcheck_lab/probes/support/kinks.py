@@ -32,7 +32,7 @@ def admitted(oracle: AutogradOracle, index: int, actual: torch.Tensor, truth: to
         left = doubtful(interval)
         if not bool(left.any()):
             return True
-        if not bool((interval.kink | interval.alone).any()):
+        if not bool(interval.at.any()):
             return False
     return False
 
@@ -40,7 +40,7 @@ def admitted(oracle: AutogradOracle, index: int, actual: torch.Tensor, truth: to
 def kinked(oracle: AutogradOracle, index: int) -> bool:
     """Whether the gradient of an input nearby differs from that at the point, in any element, however near."""
     nearest = next(Subgradients(oracle).intervals(Key("input", index), lambda interval: interval.kink), None)
-    return nearest is not None and bool((nearest.kink | nearest.alone).any())
+    return nearest is not None and bool(nearest.at.any())
 
 
 def _own_jumps(oracle: AutogradOracle) -> dict[int, torch.Tensor]:
