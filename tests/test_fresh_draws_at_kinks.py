@@ -125,6 +125,47 @@ def slope_beyond_the_end_in_bfloat16() -> gl.Report:
     return with_a_factor(SteepAbsolute, seed=5)
 
 
+def softplus(x: Tensor) -> Tensor:
+    """Two kinks that cancel: at zero, autograd's conventions do not, and what it says there stands alone."""
+    return (x * 1.99).clamp(min=0) / 1.99 + torch.log1p(torch.exp(-(x * 1.99).abs())) / 1.99
+
+
+class Softplus(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return softplus(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad_output / (1 + torch.exp(-1.99 * x))
+
+
+class FlatSoftplus(Softplus):
+    """A slope at zero that is 0.47 and not a half."""
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        return torch.where(x == 0, 0.47 * grad_output, grad_output / (1 + torch.exp(-1.99 * x)))
+
+
+def softplus_of_ties(function: type[Softplus], seed: int) -> gl.Report:
+    x = torch.tensor([1.0, -0.0, 0.0, -2.0], dtype=torch.float16)
+    return gl.check(lambda x: -function.apply(x) * 1.55, x, seed=seed)
+
+
+@sound
+def softplus_by_exp_of_tied_values_in_float16() -> gl.Report:
+    return softplus_of_ties(Softplus, seed=2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_wrong_slope_where_kinks_cancel_does_not_pass(seed: int) -> None:
+    assert softplus_of_ties(FlatSoftplus, seed).verdict != "pass"
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_call_passes(name: str) -> None:
     report = SOUND[name]()

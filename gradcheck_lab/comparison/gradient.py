@@ -132,14 +132,10 @@ def _forgiven(
 
     The ends of an interval are rounded like any gradient, by the kink's own rule and by the ops around it.
     """
-    admitted, at_kinks = kinks.admits(actual.to(kinks.low)), kinks.at
-
-    def nearest(value: torch.Tensor) -> torch.Tensor:
-        return torch.where(at_kinks, value.to(expected.dtype).clamp(kinks.low, kinks.high), expected)
-
-    forgiving = torch.where(admitted, actual.to(expected.dtype), nearest(actual))
-    beside = [torch.where(at_kinks, forgiving + r.to(expected.dtype) - nearest(r), r) for r in used]
-    references = [torch.where(admitted, forgiving, r) for r in beside]
+    admitted = kinks.admits(actual.to(kinks.low))
+    nearest = torch.where(kinks.at, actual.to(expected.dtype).clamp(kinks.low, kinks.high), expected)
+    forgiving = torch.where(admitted, actual.to(expected.dtype), nearest)
+    references = [torch.where(kinks.at, forgiving, r) for r in used]  # which take sides there, as no rounding does
     return admitted, judge(actual, forgiving, slot.dtype, references, slack=slot.slack)
 
 
