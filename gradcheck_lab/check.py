@@ -12,16 +12,19 @@ import torch
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.examination.pipeline import Examination
+from gradcheck_lab.examination.examined import Examined, Policy
+from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.model.arguments import refuse_names
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, GradientResult, verdict_of
-from gradcheck_lab.probes import ALL, Probe, run_probes
+from gradcheck_lab.probes import ALL, run_probes
+from gradcheck_lab.probes.support.context import Probe
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects import adapt
 from gradcheck_lab.subjects.reference import with_reference
+from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
 
 
@@ -61,18 +64,14 @@ def check(
     subject = adapt(op, inputs, keywords)
     _refuse_inputs(subject)
     given = None if grad_output is None else tuple(as_tuple(grad_output))
-    evaluations = {"forward": 0, "backward": 0}
     if reference is not None:
         subject = with_reference(subject, reference)
     with preserved_randomness(seed):
         case = Case(subject.inputs, keywords, given, seed)
         thorough = bool(probes) or probes is ALL
-        examination = Examination(
-            subject, case, evaluations, thorough=thorough, has_reference=reference is not None, order=order
-        )
-        examination.run()
-        examination.findings = run_probes(examination, probes)
-    report = _report(examination, allow, seed, time.perf_counter() - started)
+        examined = examine(Runner(subject), case, Policy(thorough=thorough, has_reference=reference is not None))
+        examined = run_probes(examined, probes, order)
+    report = _report(examined, order, allow, seed, time.perf_counter() - started)
     if not report.gradients and not report.findings and not report.reasons:
         raise InvalidArgument(f"nothing was compared for {subject.name}; give it an input that its output depends on")
     return report
@@ -127,11 +126,11 @@ def _all_finite(value: torch.Tensor) -> bool:
 
 
 
-def _report(examination: Examination, allow: Collection[str], seed: int, seconds: float) -> Report:
-    subject, case = examination.subject, examination.case
-    gradients = tuple(comparison.result for comparison in examination.comparisons)
-    findings = tuple(_downgraded(finding, allow) for finding in examination.findings)
-    reasons = [*examination.reasons, *(g.reason for g in gradients if g.reason)]
+def _report(examined: Examined, order: int, allow: Collection[str], seed: int, seconds: float) -> Report:
+    subject, case = examined.subject, examined.case
+    gradients = tuple(comparison.result for comparison in examined.comparisons)
+    findings = tuple(_downgraded(finding, allow) for finding in examined.findings)
+    reasons = [*examined.reasons, *(g.reason for g in gradients if g.reason)]
     if allow:
         gradients = tuple(_accepted(gradient, findings) for gradient in gradients)
     return Report(
@@ -140,12 +139,12 @@ def _report(examination: Examination, allow: Collection[str], seed: int, seconds
         kind=subject.kind,
         gradients=gradients,
         findings=findings,
-        oracle=examination.oracle_name or f"{subject.oracle} in float64",
-        sensitivity={c.result.name: c.sensitivity for c in examination.comparisons},
-        evaluations=dict(examination.evaluations),
+        oracle=examined.truth.name or f"{subject.oracle} in float64",
+        sensitivity={c.result.name: c.sensitivity for c in examined.comparisons},
+        evaluations=examined.runner.evaluations.to_dict(),
         seconds=seconds,
         seed=seed,
-        reproduce=_reproduce(subject, case, seed, examination.order),
+        reproduce=_reproduce(subject, case, seed, order),
         reasons=tuple(reasons),
         environment=environment(),
     )

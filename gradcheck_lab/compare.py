@@ -19,7 +19,7 @@ from gradcheck_lab.diagnosis.retained_graph import Graph, incomplete_gradients
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import verdict_of
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype
 from gradcheck_lab.report import Report
 
 # Both sides are rounded and neither is the truth: below the first number of roundings at the size of a slice they agree, above
@@ -165,10 +165,8 @@ def _compare(
         result = result_of(slot, empty, like, like, "inconclusive")
         return Comparison(replace(result, reason=pair.reason))
     assert pair.reference is not None
-    wide = torch.complex128 if like.is_complex() else torch.float64
-    expected = pair.reference.detach().to(wide)
-    narrow = torch.finfo(slot.dtype).bits == 16
-    agree, differ = (_AGREE_16, _DIFFER_16) if narrow else (_AGREE, _DIFFER)
+    expected = pair.reference.detach().to(wide_dtype(like.dtype))
+    agree, differ = (_AGREE_16, _DIFFER_16) if is_narrow(slot.dtype) else (_AGREE, _DIFFER)
     if not isinstance(manual, torch.Tensor) or tuple(manual.shape) != slot.shape or manual.device != slot.device:
         return compare_gradient(slot, manual, expected, lambda level: [], _evidence(slot, references, tensors))
     found = judge(manual.detach(), expected, slot.dtype, roundings=agree)

@@ -20,6 +20,7 @@ from gradcheck_lab.calls.kinds import LAYOUTS, PROFILES, SIGNS
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.discovery.signatures import read_signature
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.portable import read
 from gradcheck_lab.fuzzing.signatures import OPTIONS, known_options
 from gradcheck_lab.fuzzing.strategy import _refuse_dtypes, recipes
 from gradcheck_lab.rules.op import Op
@@ -128,8 +129,6 @@ def load(path: str | Path) -> Case:
 
     Raises `InvalidArgument` for a file that is not one.
     """
-    from gradcheck_lab.fuzzing.portable import read
-
     return read(path).call.build("saved")
 
 

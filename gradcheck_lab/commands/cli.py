@@ -149,7 +149,7 @@ def list_ops(
 ) -> None:
     """List the hand-written ops by family, with their specs and the formula of their backward."""
     with _misuse():
-        from gradcheck_lab.render.listing import listed, listing_lines
+        from gradcheck_lab.commands.listing import listed, listing_lines
 
         for line in listing_lines(listed(names or ())):
             typer.echo(line)

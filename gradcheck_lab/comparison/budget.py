@@ -23,7 +23,7 @@ from typing import Literal
 import torch
 
 from gradcheck_lab.comparison.blocks import Index, along, blocks, locate, over_others, spread_out
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff
 
 C = 3.0
 _SLICES = 1 << 18
@@ -70,7 +70,7 @@ def judge(
     1
     """
     if roundings is None:
-        roundings = 1 if torch.finfo(dtype).bits == 16 else 16
+        roundings = 1 if is_narrow(dtype) else 16
     if truth.is_complex():
         real = torch.view_as_real
         parts = [real(r.resolve_conj()) for r in references]

@@ -14,6 +14,7 @@ from gradcheck_lab.comparison.gradient import Comparison, compare_gradient
 from gradcheck_lab.comparison.noise import pooled, without_jumps
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
+from gradcheck_lab.model.precision import is_wide
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.questions import Reruns
 from gradcheck_lab.oracles.autograd.subgradients import Subgradients
@@ -92,7 +93,7 @@ def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Calla
     """The reference gradients at `key` by level, from the oracle's passes; `native` adds nothing in float64."""
 
     def references(level: str) -> list[torch.Tensor]:
-        if level == "native" and torch.finfo(dtype).bits == 64:
+        if level == "native" and is_wide(dtype):
             return []
         found = [each.gradients.get(key) for each in oracle.references(level, dtype)]
         truth = oracle.truth().gradients.get(key)

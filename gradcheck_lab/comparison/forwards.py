@@ -11,6 +11,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.comparison.findings import number
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 
 
@@ -24,7 +25,7 @@ def forward_mismatch(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle
             continue
         if mine.shape != wide.shape:
             return _mismatch(f"{what} has shape {tuple(mine.shape)}, that of the reference {tuple(wide.shape)}", "")
-        roundings = 8 if torch.finfo(mine.dtype).bits == 16 else 64
+        roundings = 8 if is_narrow(mine.dtype) else 64
         found = judge(mine, wide.detach(), mine.dtype, roundings=roundings)
         if not found.passed:
             simulated = [each.outputs[k].detach() for each in oracle.references("simulated", mine.dtype)]

@@ -13,6 +13,7 @@ from gradcheck_lab.comparison.findings import convention, dtype_problem, number,
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, Explanation, explain
 from gradcheck_lab.model.findings import Finding, GradientResult
+from gradcheck_lab.model.precision import wide_dtype
 from gradcheck_lab.oracles.autograd.subgradients import Interval
 
 # what is left where terms of ordinary size cancel; beyond it no noise explains an error
@@ -227,5 +228,4 @@ def _broken(slot: Slot, what: str, explanation: Explanation) -> Comparison:
 
 
 def _zero(slot: Slot) -> torch.Tensor:
-    wide = torch.complex128 if slot.dtype.is_complex else torch.float64
-    return torch.zeros((), dtype=wide, device=slot.device).expand(slot.shape)
+    return torch.zeros((), dtype=wide_dtype(slot.dtype), device=slot.device).expand(slot.shape)

@@ -12,7 +12,7 @@ from gradcheck_lab.calls.case import Case, copy_inputs
 from gradcheck_lab.comparison.entries import compare_returned
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback, wrong_count
+from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.op import adapt_op
@@ -21,27 +21,24 @@ from gradcheck_lab.subjects.subject import Call, Key
 _COPIED = 1 << 20
 
 
-def isolated(
-    call: Call, number: int, truth: Pass, case: Case, evaluations: dict[str, int]
-) -> tuple[list[Comparison], list[Finding]]:
-    """Run one call's hand-written rule on the oracle's own values and upstream, and compare it with its own share."""
-    label = call_label(call)
+def isolated(call: Call, number: int, program: AutogradOracle) -> tuple[list[Comparison], list[Finding]]:
+    """Run the rule of call `number` on the values and upstream of a program's oracle, and compare it with its own share."""
+    label, truth, case = call_label(call), program.truth(), program.case
     inputs, outputs = detached(call.inputs), detached(call.outputs)
     upstream = tuple(_upstream(truth, number, j, output) for j, output in enumerate(outputs))
     subject = adapt_op(call.op, inputs, dict(call.options))
     assert subject is not None
     local = Case(inputs, call.options, upstream, case.seed, case.label)
-    oracle = AutogradOracle(subject, local, evaluations)
+    oracle = AutogradOracle(replace(program.runner, subject=subject), local)
     try:
         returned = run_rule(replace(call, inputs=inputs, outputs=outputs), upstream)
     except Exception as error:
-        first = str(error).strip().splitlines()
         return [], [
             Finding(
                 "raises",
                 "error",
                 f"backward of {label} raised {type(error).__name__}",
-                explanation=first[0] if first else type(error).__name__,
+                explanation=first_line(error),
                 suggestion="look at the backward's traceback below",
                 op=label,
                 traceback=user_traceback(error),

@@ -2,59 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.comparison.entries import references_of
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, settle
 from gradcheck_lab.comparison.isolated_rule import call_label, isolated
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
-from gradcheck_lab.oracles.autograd.passes import Pass
-from gradcheck_lab.rules.op import as_tuple
-from gradcheck_lab.subjects.subject import Call, Key, Manual
-
-if TYPE_CHECKING:
-    from gradcheck_lab.examination.pipeline import Examination
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
+from gradcheck_lab.subjects.runner import Runner
+from gradcheck_lab.subjects.subject import Call, Key, Subject
 
 
-def compare_program(examination: Examination, manual: Manual, truth: Pass) -> None:
-    """Compare a program's gradients in backward order, and lay each wrong one at the door of the op that made it.
+@dataclass(frozen=True, slots=True)
+class ComparedProgram:
+    """Every gradient of a program, what was found in its ops, and why anything could not be compared."""
 
-    Every op's rule is run once on the oracle's values; where some are wrong, autograd is run again with these rules in the
-    place of its own: a gradient that agrees with that run is wrong only because of them.
+    comparisons: tuple[Comparison, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+def compare_program(
+    runner: Runner,
+    case: Case,
+    calls: Sequence[Call],
+    returned: Sequence[Any],
+    intermediates: Mapping[Key, torch.Tensor | None],
+    oracle: AutogradOracle,
+) -> ComparedProgram:
+    """Compare a program's gradients in backward order, and blame each wrong one on the op that made it.
+
+    `calls` are the ops that the hand-written side called, `returned` and `intermediates` its gradients. Every op's rule is run
+    once on the oracle's values; where some are wrong, autograd is run again with these rules in the place of its own: a
+    gradient that agrees with that run is wrong only because of them.
     """
-    recording, oracle = examination.recording, examination.oracle
-    assert recording is not None
-    if [call.op for call in recording.calls] != [call.op for call in truth.calls]:
-        examination.reasons.append(
-            f"{examination.subject.name} called other ops on its second run; make its control flow repeatable"
-        )
-        return
-    oracle.evaluations["backward"] += 1
-    blamed: dict[int, str] = {}
+    truth = oracle.truth()
+    if [call.op for call in calls] != [call.op for call in truth.calls]:
+        why = f"{runner.subject.name} called other ops on its second run; make its control flow repeatable"
+        return ComparedProgram(reasons=(why,))
+    runner.begin(case.seed, backward=1)
+    found, blamed = _each_op(calls, oracle)
+    wrong = {k for k in blamed if any(f.severity == "error" and f.op == blamed[k] for f in found)}
+    given = _substituted(oracle, frozenset(blamed)) if blamed else None
+    compared = []
+    for key, slot, actual in _slots(runner.subject, case, calls, returned, intermediates):
+        comparison = _compare(oracle, key, slot, actual)
+        if comparison.result.verdict == "fail" and given is not None:
+            comparison = _excused(oracle, key, slot, actual, given, comparison, blamed, wrong)
+        compared.append(comparison)
+    return ComparedProgram(tuple(compared), (*found, *(f for c in compared for f in c.findings)))
+
+
+def _each_op(calls: Sequence[Call], oracle: AutogradOracle) -> tuple[list[Finding], dict[int, str]]:
+    """What is wrong with the rule of each op by itself, and the labels of these ops by their number."""
+    truth, blamed, everything = oracle.truth(), dict[int, str](), list[Finding]()
     for k in reversed(range(len(truth.calls))):
-        compared, findings = isolated(
-            replace(truth.calls[k], names=recording.calls[k].names), k, truth, oracle.case, oracle.evaluations
-        )
+        compared, findings = isolated(replace(truth.calls[k], names=calls[k].names), k, oracle)
         findings = findings + [f for c in compared for f in c.findings]
         for finding in findings:
             at = f"{finding.op}: " if finding.op and finding.cause != "raises" else ""
-            examination.findings.append(replace(finding, message=at + finding.message))
+            everything.append(replace(finding, message=at + finding.message))
         if any(f.severity == "error" or f.cause == "convention" for f in findings):
-            blamed[k] = call_label(recording.calls[k])
-    wrong = {k for k in blamed if any(f.severity == "error" and f.op == blamed[k] for f in examination.findings)}
-    given = _substituted(examination, frozenset(blamed)) if blamed else None
-    for key, slot, actual in _slots(examination, manual, recording.calls):
-        comparison = _compare(examination, key, slot, actual, truth)
-        if comparison.result.verdict == "fail" and given is not None:
-            comparison = _excused(examination, key, slot, actual, given, comparison, blamed, wrong)
-        examination.comparisons.append(comparison)
-        examination.findings += comparison.findings
+            blamed[k] = call_label(calls[k])
+    return everything, blamed
 
 
 def labels(calls: Sequence[Call], taken: Sequence[str]) -> dict[Key, str]:
@@ -71,9 +88,14 @@ def labels(calls: Sequence[Call], taken: Sequence[str]) -> dict[Key, str]:
     return found
 
 
-def _slots(examination: Examination, manual: Manual, calls: Sequence[Call]) -> Iterator[tuple[Key, Slot, torch.Tensor | None]]:
-    inputs = examination.case.inputs
-    names = examination.subject.names
+def _slots(
+    subject: Subject,
+    case: Case,
+    calls: Sequence[Call],
+    returned: Sequence[Any],
+    intermediates: Mapping[Key, torch.Tensor | None],
+) -> Iterator[tuple[Key, Slot, torch.Tensor | None]]:
+    inputs, names = case.inputs, subject.names
     named = labels(calls, names)
     consumed = {id(value) for call in calls for value in call.inputs}
     for k in reversed(range(len(calls))):
@@ -81,31 +103,30 @@ def _slots(examination: Examination, manual: Manual, calls: Sequence[Call]) -> I
             if is_differentiable(output) and id(output) in consumed:
                 key = Key("value", k, j)
                 slot = Slot(named[key], f"intermediate {named[key]!r}", tuple(output.shape), output.dtype, output.device)
-                yield key, slot, manual.intermediates.get(key)
-    returned = as_tuple(manual.returned)
+                yield key, slot, intermediates.get(key)
     for i, value in enumerate(inputs):
         if is_differentiable(value):
-            slot = Slot(names[i], examination.subject.labels[i], tuple(value.shape), value.dtype, value.device)
+            slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device)
             yield Key("input", i), slot, returned[i]
 
 
-def _compare(examination: Examination, key: Key, slot: Slot, actual: torch.Tensor | None, truth: Pass) -> Comparison:
+def _compare(oracle: AutogradOracle, key: Key, slot: Slot, actual: torch.Tensor | None) -> Comparison:
     def evidence(found: torch.Tensor, expected: torch.Tensor) -> Evidence:
         return Evidence(slot.name, found.detach(), expected, slot.dtype)
 
-    references = references_of(examination.oracle, key, slot.dtype)
-    return compare_gradient(slot, actual, truth.gradients.get(key), references, evidence)
+    references = references_of(oracle, key, slot.dtype)
+    return compare_gradient(slot, actual, oracle.truth().gradients.get(key), references, evidence)
 
 
-def _substituted(examination: Examination, calls: frozenset[int]) -> Pass | None:
+def _substituted(oracle: AutogradOracle, calls: frozenset[int]) -> Pass | None:
     try:
-        return examination.oracle.run(torch.float64, substitute=calls)
+        return oracle.run(torch.float64, substitute=calls)
     except Exception:  # the wrong rule does not even run inside autograd: nothing can be laid at its door
         return None
 
 
 def _excused(
-    examination: Examination,
+    oracle: AutogradOracle,
     key: Key,
     slot: Slot,
     actual: torch.Tensor | None,
@@ -118,7 +139,7 @@ def _excused(
     expected = given.gradients.get(key)
     if actual is None or expected is None or actual.shape != expected.shape:
         return comparison
-    found, _, _ = settle(slot, actual, expected.detach(), references_of(examination.oracle, key, slot.dtype))
+    found, _, _ = settle(slot, actual, expected.detach(), references_of(oracle, key, slot.dtype))
     if not found.passed:
         return comparison
     if not wrong:

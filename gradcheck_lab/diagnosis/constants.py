@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff
 
 Constant = tuple[float, str, str, str]
 _SMALL = 10
@@ -18,7 +18,7 @@ _LABELS_LOST = (-100, -1, 255)
 
 def tolerance_of(evidence: Evidence) -> float:
     """How far, relatively, a factor that was read off the gradient may be from the constant that it is."""
-    if torch.finfo(evidence.dtype).bits == 16:
+    if is_narrow(evidence.dtype):
         return 2 * unit_roundoff(evidence.dtype)
     return 256 * unit_roundoff(evidence.dtype)
 
@@ -46,7 +46,7 @@ def constants(evidence: Evidence, simple: bool = False) -> Iterator[Constant]:
     for n, where in _sizes(evidence):
         yield n, f"{n} times", f"{n} is {where}: a mean was not applied", f"divide it by {n}"
         yield 1 / n, f"1/{n} of", f"{n} is {where}: a mean was applied twice, or to a sum", f"multiply it by {n}"
-    if torch.finfo(evidence.dtype).bits == 16 or simple:
+    if is_narrow(evidence.dtype) or simple:
         return
     yield from _counts(evidence)
     for name, value in evidence.numbers.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype
 
 _MOST = 1 << 20
 
@@ -87,7 +87,7 @@ class Evidence:
     @property
     def rounding(self) -> float:
         """What a sound implementation may lose, relative to the size of a gradient."""
-        return (8 if torch.finfo(self.dtype).bits == 16 else 64) * unit_roundoff(self.dtype)
+        return (8 if is_narrow(self.dtype) else 64) * unit_roundoff(self.dtype)
 
     @property
     def noise(self) -> float:
@@ -115,7 +115,7 @@ class Evidence:
         value = self.actual if actual is None else actual
         if value.shape != candidate.shape or not value.numel():
             return False
-        wide = torch.complex128 if value.is_complex() or candidate.is_complex() else torch.float64
+        wide = wide_dtype(torch.promote_types(value.dtype, candidate.dtype))
         a, b = value.to(wide), candidate.to(wide)
         scale = float(torch.linalg.vector_norm(b))
         error = float(torch.linalg.vector_norm(a - b))

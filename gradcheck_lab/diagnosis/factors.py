@@ -10,7 +10,7 @@ import torch
 from gradcheck_lab.diagnosis.candidates import axis_sets, factors, per, upstreams
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.terms import Residual
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff
 
 _POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0)
 _MOST = 0.1
@@ -143,7 +143,7 @@ def _constant(value: torch.Tensor, evidence: Evidence, ratio: torch.Tensor | Non
     """Whether all are one number up to rounding, and `ratio`, of which they were made, clearly is not."""
     if ratio is not None and _spread(value) > 0.1 * _spread(ratio):
         return False
-    tolerance = max(1e-9, 64 * evidence.rounding) if torch.finfo(evidence.dtype).bits > 16 else 0.02
+    tolerance = 0.02 if is_narrow(evidence.dtype) else max(1e-9, 64 * evidence.rounding)
     middle = value.mean()
     return bool(torch.isfinite(middle)) and bool(((value - middle).abs() <= tolerance * middle.abs()).all())
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.model.precision import is_narrow
 
 _MOST = 4096
 
 
 def overlapped(evidence: Evidence) -> Explanation | None:
     """Explain wrong elements that hold one element of grad_output where the reference is the sum of several; else None."""
-    if not evidence.real or torch.finfo(evidence.dtype).bits == 16 or not 6 <= evidence.actual.numel() <= _MOST:
+    if not evidence.real or is_narrow(evidence.dtype) or not 6 <= evidence.actual.numel() <= _MOST:
         return None
     upstream = [g.detach().double().reshape(-1) for g in evidence.upstream if g.is_floating_point()]
     given = torch.cat(upstream) if upstream else torch.zeros(0)

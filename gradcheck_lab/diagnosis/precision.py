@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
-from gradcheck_lab.model.precision import unit_roundoff
-
-_NARROWER = (torch.float32, torch.float16, torch.bfloat16)
+from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
 
 
 def imprecise(evidence: Evidence) -> Explanation | None:
@@ -22,7 +20,7 @@ def imprecise(evidence: Evidence) -> Explanation | None:
         return None
     level = size / scale
     aligned = abs(float((error * truth).sum())) / (size * scale)
-    for dtype in _NARROWER:
+    for dtype in reversed(BELOW_FLOAT64):
         u = unit_roundoff(dtype)
         if u <= unit_roundoff(evidence.dtype):
             continue

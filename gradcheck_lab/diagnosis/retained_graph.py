@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.diagnosis import PartialGradient
+from gradcheck_lab.torch_internals import saved_exponent
 
 _NODES = 4000
 _USES = 6
@@ -115,7 +116,7 @@ class Graph:
         try:
             with torch.enable_grad():
                 power = node.name() == "PowBackward0"
-                result = leaves[0] ** node._saved_exponent if power else _AGAIN[node.name()](*leaves)
+                result = leaves[0] ** saved_exponent(node) if power else _AGAIN[node.name()](*leaves)
             return torch.autograd.grad(result, leaves[position], grad)[0]
         except Exception:  # no such function, or a constant operand that nobody holds
             return None

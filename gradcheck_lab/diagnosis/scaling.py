@@ -8,6 +8,7 @@ import torch
 
 from gradcheck_lab.diagnosis.constants import named_constant, tolerance_of
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.model.precision import widened
 
 _NEAR = 1e-3
 # of the error may be left beside the factor: near 1, rounding fits any
@@ -73,5 +74,4 @@ def times(c: float) -> str:
 
 def _sample(value: torch.Tensor) -> torch.Tensor:
     step = max(1, value.numel() // (1 << 20))
-    wide = torch.complex128 if value.is_complex() else torch.float64
-    return value.reshape(-1)[::step].to(wide)
+    return widened(value.reshape(-1)[::step])

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch._library.custom_ops import CustomOpDef
 
 from gradcheck_lab import specs
 from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.user_errors import text_of
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec
+from gradcheck_lab.torch_internals import CustomOpDef, body_of
 
 DESCRIPTION = "__gradcheck_specs__"
 
@@ -87,7 +88,7 @@ def _instance(found: type, name: str, seed: int) -> Any:
         with preserved_randomness(seed):
             return found()
     except Exception as error:
-        raise InvalidArgument(f"constructing it raised {type(error).__name__}: {error}") from error
+        raise InvalidArgument(f"constructing it raised {type(error).__name__}: {text_of(error)}") from error
 
 
 def _required(found: type) -> list[str]:
@@ -101,7 +102,8 @@ def _required(found: type) -> list[str]:
 
 def _forward(found: Any) -> Callable[..., Any] | None:
     if isinstance(found, CustomOpDef):
-        return found._init_fn
+        body: Callable[..., Any] = body_of(found)
+        return body
     if isinstance(found, tuple) and found:
         found = found[0]
     forward = found if inspect.isroutine(found) else getattr(found, "forward", None)

@@ -10,11 +10,11 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch._library.custom_ops import CustomOpDef
 
 from gradcheck_lab.discovery.description import DESCRIPTION
 from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.op import Op
+from gradcheck_lab.torch_internals import CustomOpDef
 
 
 def names_of(module: ModuleType) -> list[str]:

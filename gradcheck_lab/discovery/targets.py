@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.user_errors import text_of
 
 DTYPES = {
     "float64": torch.float64,
@@ -86,7 +87,7 @@ def import_module(name: str) -> ModuleType:
         if missing is None or not f"{name}.".startswith(f"{missing}."):
             raise InvalidArgument(f"importing {name!r} raised ModuleNotFoundError: {error}") from error
     except Exception as error:
-        raise InvalidArgument(f"importing {name!r} raised {type(error).__name__}: {error}") from error
+        raise InvalidArgument(f"importing {name!r} raised {type(error).__name__}: {text_of(error)}") from error
     parent = missing.rpartition(".")[0]
     where, paths = (f"{parent!r}", _paths(parent)) if parent else ("the current directory", [os.getcwd()])
     names = [module.name for module in pkgutil.iter_modules(paths)]

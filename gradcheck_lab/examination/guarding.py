@@ -1,38 +1,43 @@
-"""Which oracle decides: autograd on the subject's own forward where it can be followed, else numbers; and contradictions."""
+"""A numeric derivative guards autograd: a forward body may detach, mutate or be wrong."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.comparison.findings import show
+from gradcheck_lab.examination.examined import Examined, NoTruth
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd
-from gradcheck_lab.oracles.autograd.passes import Pass
 from gradcheck_lab.oracles.numeric.finite_difference import directional
 from gradcheck_lab.oracles.numeric.guard import Guarded, guard
 from gradcheck_lab.oracles.numeric.scalar_problem import inner, problem_of
-from gradcheck_lab.rules.op import as_tuple
-from gradcheck_lab.subjects.subject import Key, Manual
+from gradcheck_lab.subjects.subject import Key
 
-if TYPE_CHECKING:
-    from gradcheck_lab.examination.pipeline import Examination
-
-_WITH_NUMBERS = "manual and numeric agree"
 _BESIDE = 1e-3
+Agreeing = Literal["manual and numeric", "manual and autograd", "no two of them"]
 
 
-def disconnected(examination: Examination) -> Finding | None:
+@dataclass(frozen=True, slots=True)
+class _Voices:
+    """What each side says along the guard's direction, and which two of them agree."""
+
+    manual: float
+    autograd: float
+    numeric: float
+    agreeing: Agreeing
+
+
+def disconnected(examined: Examined) -> Finding | None:
     """The finding that an output moves with the inputs and autograd has no path between them; None where nothing moves."""
-    subject = examination.subject
-    seed_all(examination.case.seed)
+    name, runner = examined.subject.name, examined.oracle.runner
+    runner.begin(examined.case.seed)
     try:
-        problem = problem_of(subject, examination.case, examination.evaluations)
+        problem = problem_of(runner, examined.case)
         found = directional(problem, problem.random_directions(-7))
     except Exception:  # it cannot be evaluated: nothing is known
         return None
@@ -41,7 +46,7 @@ def disconnected(examination: Examination) -> Finding | None:
     return Finding(
         "disconnected",
         "error",
-        f"no output of {subject.name} has a path to an input: its gradients are None",
+        f"no output of {name} has a path to an input: its gradients are None",
         explanation=f"the output moves with the inputs, by {show(found.value)} along a random direction, and has no grad_fn",
         suggestion="look for detach, .data, .item(), .numpy() or no_grad in the forward, or wrap it in an autograd.Function",
         measured=abs(found.value),
@@ -49,54 +54,52 @@ def disconnected(examination: Examination) -> Finding | None:
     )
 
 
-def watched(examination: Examination, manual: Manual, truth: Pass) -> bool:
-    """Let one numeric directional derivative guard the autograd pass; False where numbers have to decide in its place.
+def guarded(examined: Examined) -> Examined | NoTruth:
+    """Let one numeric directional derivative guard the autograd pass; `NoTruth` where numbers have to decide in its place.
 
     Where manual, autograd and numeric contradict each other, the verdict becomes inconclusive and says which two agree;
     where the forward visibly leaves autograd, autograd is simply not the oracle.
     """
+    first, runner = examined.oracle.truth(), examined.oracle.runner
     gradients = {
-        i: g for i, v in enumerate(examination.case.inputs)
-        if is_differentiable(v) and (g := truth.gradients.get(Key("input", i))) is not None
+        i: g for i, v in enumerate(examined.case.inputs)
+        if is_differentiable(v) and (g := first.gradients.get(Key("input", i))) is not None
     }  # fmt: skip
     try:
-        problem = problem_of(examination.subject, examination.case, examination.evaluations)
-        found = guard(problem, gradients)
+        found = guard(problem_of(runner, examined.case), gradients)
     except Exception:  # the forward does not run in float64 outside autograd: nothing to guard with
-        return True
+        return examined
     if found.agrees or found.directions is None:
-        return True
-    left = leaves_autograd(examination.subject, examination.case, examination.evaluations)
-    if left == "around" and all(c.result.verdict == "pass" for c in examination.comparisons):
-        examination.findings.append(_never_run(truth.cut) if truth.cut else _stopped(examination))
-        return True
+        return examined
+    left = leaves_autograd(runner, examined.case)
+    if left == "around" and examined.passed:
+        return examined.found(_never_run(first.cut) if first.cut else _stopped(examined.subject.name))
     if left is not None:  # a rule may stand for what the code around it detaches, as one of batch normalisation does
-        examination.unfollowed = "the forward detaches a value or leaves torch, and numbers contradict what is left"
-        return False
-    if _sides_with_numbers(examination, manual, found):
-        return True  # autograd's own value at a kink stands alone, and what the backward returns is the limit
-    if all(c.result.verdict == "pass" for c in examination.comparisons) and _agrees_beside(examination):
-        return True  # at a kink or a tie numbers are the mean of its sides, which is no convention's choice
-    if _contradict(examination, manual, found) == _WITH_NUMBERS:
-        _withdraw(examination)
-    return True
+        return NoTruth("the forward detaches a value or leaves torch, and numbers contradict what is left")
+    voices = _voices(examined, found)
+    if examined.passed and (_is_limit_at_a_kink(examined, voices) or _agree_beside(examined)):
+        return examined
+    return _contradicted(examined, voices)
 
 
-def _sides_with_numbers(examination: Examination, manual: Manual, found: Guarded) -> bool:
-    kinks = any(c.result.settled_by == "subgradient" for c in examination.comparisons)
-    passed = all(c.result.verdict == "pass" for c in examination.comparisons)
-    return kinks and passed and _agreement(manual, found)[1] == _WITH_NUMBERS
+def _is_limit_at_a_kink(examined: Examined, voices: _Voices) -> bool:
+    """Whether autograd's own value at a kink stands alone, and what the backward returns is the limit."""
+    kinks = any(c.result.settled_by == "subgradient" for c in examined.comparisons)
+    return kinks and voices.agreeing == "manual and numeric"
 
 
-def _agrees_beside(examination: Examination) -> bool:
-    """Whether autograd and numbers agree at a random point close by, so that they differ at the case's own values only."""
-    case = examination.case
+def _agree_beside(examined: Examined) -> bool:
+    """Whether autograd and numbers agree at a random point close by, so that they differ at the case's own values only.
+
+    At a kink or a tie numbers are the mean of its sides, which is no convention's choice.
+    """
+    case, oracle = examined.case, examined.oracle
     generator = torch.Generator().manual_seed(case.seed)
     moved = replace(case, inputs=tuple(_moved(value, generator) for value in case.inputs))
     try:
-        gradients = examination.oracle.run(torch.float64, case=moved).gradients
+        gradients = oracle.run(torch.float64, case=moved).gradients
         known = {i: g for i in range(len(case.inputs)) if (g := gradients.get(Key("input", i))) is not None}
-        found = guard(problem_of(examination.subject, moved, examination.evaluations), known)
+        found = guard(problem_of(oracle.runner, moved), known)
     except Exception:  # outside the domain
         return False
     return found.agrees and not found.reason
@@ -110,40 +113,42 @@ def _moved(value: Any, generator: torch.Generator) -> Any:
     return wide + _BESIDE * wide.abs().clamp(min=1e-2) * noise
 
 
-def _withdraw(examination: Examination) -> None:
-    """Take back what autograd alone called wrong, and leave it open."""
-    open_ = [replace(c, result=replace(c.result, verdict="inconclusive"), findings=()) for c in examination.comparisons]
-    blamed = {id(f) for c in examination.comparisons for f in c.findings}
-    examination.comparisons = open_
-    examination.findings = [f for f in examination.findings if id(f) not in blamed]
-
-
-def _contradict(examination: Examination, manual: Manual, found: Guarded) -> str:
-    value, pair = _agreement(manual, found)
-    text = f"manual {show(value)}, autograd {show(found.expected)}, numeric {show(found.measured)}"
-    examination.findings.append(
-        Finding(
-            "oracle-disagrees",
-            "note",
-            f"the oracles contradict each other along one random direction: {text}",
-            explanation=pair,
-            suggestion="pass reference=, the same function in torch",
-        )
+def _contradicted(examined: Examined, voices: _Voices) -> Examined:
+    """Say that the oracles contradict each other; what autograd alone calls wrong is taken back."""
+    text = f"manual {show(voices.manual)}, autograd {show(voices.autograd)}, numeric {show(voices.numeric)}"
+    pair = f"{voices.agreeing} agree"
+    note = Finding(
+        "oracle-disagrees",
+        "note",
+        f"the oracles contradict each other along one random direction: {text}",
+        explanation=pair,
+        suggestion="pass reference=, the same function in torch",
     )
-    examination.reasons.append(f"the oracles contradict each other ({text}): {pair}; pass reference=")
-    return pair
+    reason = f"the oracles contradict each other ({text}): {pair}; pass reference="
+    base = _without_blame(examined) if voices.agreeing == "manual and numeric" else examined
+    return base.found(note).left_open(reason)
 
 
-def _agreement(manual: Manual, found: Guarded) -> tuple[float, str]:
-    """What the hand-written gradients say along the guard's direction, and with whom that agrees."""
-    returned, directions = as_tuple(manual.returned), found.directions or {}
+def _without_blame(examined: Examined) -> Examined:
+    blamed = {id(f) for c in examined.comparisons for f in c.findings}
+    return replace(
+        examined,
+        comparisons=tuple(
+            replace(c, result=replace(c.result, verdict="inconclusive"), findings=()) for c in examined.comparisons
+        ),
+        findings=tuple(f for f in examined.findings if id(f) not in blamed),
+    )
+
+
+def _voices(examined: Examined, found: Guarded) -> _Voices:
+    returned, directions = examined.returned, found.directions or {}
     usable = all(isinstance(returned[i], torch.Tensor) and returned[i].shape == d.shape for i, d in directions.items())
-    value = sum(inner(returned[i].detach(), d) for i, d in directions.items()) if usable else float("nan")
+    value = sum(inner(returned[i].detach(), d) for i, d in directions.items()) if usable else math.nan
     with_numbers, with_autograd = abs(value - found.measured), abs(value - found.expected)
-    pair = _WITH_NUMBERS if with_numbers <= 1e-3 * with_autograd else "no two of them agree"
+    agreeing: Agreeing = "manual and numeric" if with_numbers <= 1e-3 * with_autograd else "no two of them"
     if with_autograd <= 1e-3 * with_numbers:
-        pair = "manual and autograd agree"
-    return value, pair
+        agreeing = "manual and autograd"
+    return _Voices(value, found.expected, found.measured, agreeing)
 
 
 def _never_run(rules: tuple[str, ...]) -> Finding:
@@ -157,8 +162,7 @@ def _never_run(rules: tuple[str, ...]) -> Finding:
     )
 
 
-def _stopped(examination: Examination) -> Finding:
-    name = examination.subject.name
+def _stopped(name: str) -> Finding:
     return Finding(
         "disconnected",
         "note",

@@ -1,56 +1,63 @@
-"""Which oracle decides: autograd on the subject's own forward where it can be followed, else numbers."""
+"""Which oracle decides: autograd on the subject's own forward, or on the reference, where it can be followed; else numbers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.comparison.forwards import forward_mismatch
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.oracles.autograd.passes import Pass
+from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth
+from gradcheck_lab.examination.manual import attempted
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import class_and_line, first_line
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.subjects.untraceable import Untraceable
 
-if TYPE_CHECKING:
-    from gradcheck_lab.examination.pipeline import Examination
 
+def autograd_truth(examined: Examined) -> AutogradTruth | NoTruth | Finding:
+    """The float64 autograd pass of a case that ran; why there is none; or what ends the examination.
 
-def followed(examination: Examination) -> Pass | None:
-    """The float64 autograd pass over the subject's own forward; None where autograd cannot follow it.
-
-    `examination.unfollowed` then says why.
+    A reference that raises, or whose outputs are not those of the forward, ends it.
     """
-    subject = examination.subject
+    if examined.policy.has_reference:
+        return _reference(examined)
+    subject, oracle = examined.subject, examined.oracle
     if subject.trace is None:
-        examination.unfollowed = "there is no forward in torch to follow"
-        return None
+        return NoTruth("there is no forward in torch to follow")
     try:
-        truth = examination.oracle.truth()
+        first = oracle.truth()
     except InvalidArgument:
         raise
     except Exception as error:
-        first = (str(error).strip().splitlines() or ["no message"])[0]
-        known = isinstance(error, Untraceable)
-        examination.unfollowed = first if known else f"{type(error).__name__}: {first}"
-        return None
-    if not truth.tracked:
-        examination.unfollowed = f"no output of {subject.name} depends on an input through torch functions"
-        return None
-    return truth
+        return NoTruth(first_line(error) if isinstance(error, Untraceable) else class_and_line(error))
+    if not first.tracked:
+        return NoTruth(f"no output of {subject.name} depends on an input through torch functions")
+    return AutogradTruth(oracle, first, f"{subject.oracle} in float64")
 
 
-def numeric_oracle(examination: Examination) -> NumericOracle | None:
-    """The numeric oracle on the examined case; None, with a reason for the verdict, where the forward cannot be evaluated."""
-    subject, why = examination.subject, examination.unfollowed
-    seed_all(examination.case.seed)
+def _reference(examined: Examined) -> AutogradTruth | Finding:
+    subject, oracle, run = examined.subject, examined.oracle, examined.run
+    assert run is not None
+    first = attempted(oracle.truth, "reference", "pass a reference that takes the same inputs")
+    if isinstance(first, Finding):
+        return first
+    if not first.tracked:
+        raise InvalidArgument(
+            f"the reference of {subject.name} does not depend on any input through torch functions; "
+            "pass the same function written in torch"
+        )
+    problem = forward_mismatch(run.outputs, first, oracle)
+    return problem or AutogradTruth(oracle, first, f"{subject.oracle} in float64")
+
+
+def numeric_truth(examined: Examined, why: str) -> NumericTruth | str:
+    """The numeric oracle on the case, with `why` autograd does not decide; or the reason that there is none either."""
+    name, runner = examined.subject.name, examined.oracle.runner
+    runner.begin(examined.case.seed)
     try:
-        oracle = NumericOracle(subject, examination.case, examination.evaluations)
+        oracle = NumericOracle(runner, examined.case)
         method = oracle.method
     except Exception as error:
-        first = (str(error).strip().splitlines() or ["no message"])[0]
-        examination.reasons.append(
-            f"there is no oracle for {subject.name}: autograd cannot follow it ({why}), and evaluating it raised "
-            f"{type(error).__name__}: {first}; pass reference=, the same function in torch"
+        return (
+            f"there is no oracle for {name}: autograd cannot follow it ({why}), and evaluating it raised "
+            f"{class_and_line(error)}; pass reference=, the same function in torch"
         )
-        return None
-    examination.oracle_name = f"{method} (autograd cannot follow {subject.name}: {why})"
-    return oracle
+    return NumericTruth(oracle, f"{method} (autograd cannot follow {name}: {why})", why)

@@ -15,15 +15,15 @@ from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.calls.stress import EQUAL
 from gradcheck_lab.check import check
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.examination.pipeline import Examination
 from gradcheck_lab.model.findings import Finding, verdict_of
-from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.derived_calls import Trial, attempt
+from gradcheck_lab.model.user_errors import class_and_line
+from gradcheck_lab.probes.support.derived_calls import Attempt, Trial
 from gradcheck_lab.probes.values import steady, tie_mass
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects import adapt
 from gradcheck_lab.subjects.reference import with_reference
+from gradcheck_lab.subjects.runner import Evaluations, Runner
 from gradcheck_lab.subjects.subject import Subject
 
 Outcome = Literal["sound", "refused", "wrong"]
@@ -51,7 +51,7 @@ class Examiner:
     order: int = 1
     allow: Collection[str] = ()
     device: str = "cpu"
-    evaluations: dict[str, int] = field(default_factory=lambda: {"forward": 0, "backward": 0})
+    evaluations: Evaluations = field(default_factory=Evaluations)
     numeric: bool | None = None
     compared: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
@@ -98,18 +98,16 @@ class Examiner:
             )  # fmt: skip
 
     def _attempt(self, case: Case) -> Trial | None:
+        """Examine a drawn call, which stands for itself; numbers decide where autograd cannot follow the first one."""
         try:
             subject = self._subject(case)
         except InvalidArgument:
             return None
-        base = Examination(
-            subject, replace(case, inputs=subject.inputs), self.evaluations, has_reference=self.reference is not None
-        )
-        base.plain = subject  # a base that is not run: each drawn call stands for itself
-        context = Context(base)
-        found = attempt(context, base.case, numeric=bool(self.numeric))
+        case = replace(case, inputs=subject.inputs)
+        trying = Attempt(Runner(subject, self.evaluations), case.inputs, self.reference is not None)
+        found = trying.on(case, numeric=bool(self.numeric))
         if self.numeric is None and found is None:
-            found = attempt(context, base.case, numeric=True)
+            found = trying.on(case, numeric=True)
             self.numeric = True if found is not None else None
         elif self.numeric is None:
             self.numeric = False
@@ -140,7 +138,7 @@ class Examiner:
             found = []
         if found and confirm and not self._fails(case):
             found = []
-        if not found and call.generic and trial.examination.findings:
+        if not found and call.generic and trial.examined.findings:
             found = [f for f in self._mass(trial) if f.cause not in self.allow]
         if not found and self.order == 2 and call.plain and not call.empty:
             found = list(self._check(case, order=2).findings) if self._fails(case, order=2) else []
@@ -173,10 +171,8 @@ class Examiner:
             return True
 
     def _mass(self, trial: Trial) -> tuple[Finding, ...]:
-        base = Examination(trial.examination.subject, trial.case, self.evaluations)
-        base.plain = base.subject
         try:
-            return tie_mass(Context(base), trial, (EQUAL,))
+            return tie_mass(trial, (EQUAL,))
         except Exception:  # no autograd pass to tell the derivative along all tied values
             return ()
 
@@ -210,8 +206,7 @@ class Examiner:
             finite = all(bool(torch.isfinite(o).all()) for o in outputs if isinstance(o, torch.Tensor))
             reason = "its oracle takes no such call" if finite else "its output is not finite"
         except Exception as error:
-            first = (str(error).strip().splitlines() or ["no message"])[0]
-            reason = f"{type(error).__name__}: {first}"
+            reason = class_and_line(error)
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
 
 

@@ -233,7 +233,8 @@ class Plan:
             findings.append(Finding("nondeterministic", "note", message, explanation="what is shown is the last wrong one"))
         if self.interrupted:
             reasons.append(f"interrupted after {search.examples} of {self.max_examples} examples")
-        evaluations = {name: n + examiner.evaluations.get(name, 0) for name, n in report.evaluations.items()}
+        counted = examiner.evaluations.to_dict()
+        evaluations = {name: n + counted.get(name, 0) for name, n in report.evaluations.items()}
         return replace(
             report,
             verdict=verdict_of(report.gradients, findings, reasons),

@@ -1,4 +1,4 @@
-"""What the user's code raised, as findings: the traceback without this package's own frames."""
+"""What the user's code raised, as findings: its first line, and the traceback without this package's own frames."""
 
 from __future__ import annotations
 
@@ -29,3 +29,30 @@ def user_traceback(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     kept = [frame for frame in frames if not frame.filename.startswith(_ENGINE)] or list(frames)
     return "".join(traceback.format_list(kept) + traceback.format_exception_only(error))
+
+
+def text_of(error: BaseException) -> str:
+    """What the exception says, stripped; empty where it says nothing, or where its own `__str__` raises."""
+    try:
+        return str(error).strip()
+    except Exception:
+        return ""
+
+
+def first_line(error: BaseException, otherwise: str | None = None) -> str:
+    """The first line of what the exception says; `otherwise`, or its class's name, where it says nothing.
+
+    >>> first_line(ValueError("no such axis\\nhere")), first_line(ValueError())
+    ('no such axis', 'ValueError')
+    """
+    lines = text_of(error).splitlines()
+    return lines[0] if lines else otherwise or type(error).__name__
+
+
+def class_and_line(error: BaseException) -> str:
+    """The exception's class and the first line of what it says.
+
+    >>> class_and_line(ValueError("no such axis")), class_and_line(ValueError())
+    ('ValueError: no such axis', 'ValueError: no message')
+    """
+    return f"{type(error).__name__}: {first_line(error, 'no message')}"

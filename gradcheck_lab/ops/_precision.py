@@ -8,8 +8,9 @@ from typing import Any, TypeVar, cast
 
 import torch
 
+from gradcheck_lab.model.precision import is_narrow
+
 Rule = TypeVar("Rule", bound=Callable[..., Any])
-NARROW = frozenset({torch.float16, torch.bfloat16})
 
 
 def rounded_once(rule: Rule) -> Rule:
@@ -25,7 +26,7 @@ def rounded_once(rule: Rule) -> Rule:
 
     @wraps(rule)
     def in_float32(grad_output: Any, output: Any, *inputs: Any, **options: Any) -> Any:
-        if not any(is_narrow(value) for value in inputs):
+        if not any(map(_has_16_bits, inputs)):
             return rule(grad_output, output, *inputs, **options)
         grads = rule(wide(grad_output), wide(output), *map(wide, inputs), **options)
         return tuple(grad if grad is None else grad.to(value.dtype) for grad, value in zip(grads, inputs, strict=True))
@@ -33,13 +34,12 @@ def rounded_once(rule: Rule) -> Rule:
     return cast("Rule", in_float32)
 
 
-def is_narrow(value: Any) -> bool:
-    """Whether a value is a tensor of 16-bit numbers."""
-    return isinstance(value, torch.Tensor) and value.dtype in NARROW
+def _has_16_bits(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and is_narrow(value.dtype)
 
 
 def wide(value: Any) -> Any:
     """A 16-bit tensor in float32, those of a tuple alike; anything else as it is."""
     if isinstance(value, tuple):
         return tuple(map(wide, value))
-    return value.float() if is_narrow(value) else value
+    return value.float() if _has_16_bits(value) else value

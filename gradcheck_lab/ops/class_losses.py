@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.ops._losses import (
     counted_rows,
     mean_over_counted,
@@ -137,4 +138,4 @@ def two_step_cross_entropy_backward(
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
     """float32 for 16 bits, in which neither the probabilities nor 1e-7 can be told from 0."""
-    return torch.float32 if torch.finfo(dtype).bits == 16 else dtype
+    return torch.float32 if is_narrow(dtype) else dtype

@@ -6,11 +6,14 @@ what it found with the cause's name. A new one is a file and a row of `PROBES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from dataclasses import replace
 
+from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.examination.one_finding_a_mistake import merged
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import text_of
 from gradcheck_lab.probes.aliased_inputs import aliased_inputs
 from gradcheck_lab.probes.dtypes import dtypes
 from gradcheck_lab.probes.forward_mode import forward_mode
@@ -25,17 +28,12 @@ from gradcheck_lab.probes.second_backward import second_backward
 from gradcheck_lab.probes.second_order.double_backward import double_backward
 from gradcheck_lab.probes.sizes import sizes
 from gradcheck_lab.probes.state import overwritten, state
-from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.context import Context, LeftOpen, Probe, Yielded
 from gradcheck_lab.probes.support.repeats import repeatable
 from gradcheck_lab.probes.upstream.layout import upstream_layout
 from gradcheck_lab.probes.upstream.linear import upstream
 from gradcheck_lab.probes.values import values
 from gradcheck_lab.probes.vmap import vmap
-
-if TYPE_CHECKING:
-    from gradcheck_lab.examination.pipeline import Examination
-
-Probe = Callable[[Context], Iterable[Finding]]
 
 PROBES: dict[str, Probe] = {
     "state": state,
@@ -64,17 +62,17 @@ STRICT = False
 ALL: frozenset[str] = frozenset(PROBES)
 
 
-def run_probes(examination: Examination, names: Collection[str | Probe]) -> list[Finding]:
+def run_probes(examined: Examined, names: Collection[str | Probe], order: int = 1) -> Examined:
     """Run the named probes in the registry's order, then the user's own; merge what they and the comparison found.
 
     None is run where the examination ended early, or where the oracles contradict each other. Second order is compared
     under any names where it is what was asked for.
     """
-    if not examination.comparisons or not examination.returned or examination.reasons:
-        return examination.findings
-    context = Context(examination)
-    found: list[Finding] = []
-    asked: Collection[str | Probe] = {*names, "double_backward"} if examination.order == 2 else names
+    if not examined.comparisons or not examined.returned or examined.reasons:
+        return examined
+    context = Context(examined, order)
+    found: list[Yielded] = []
+    asked: Collection[str | Probe] = {*names, "double_backward"} if order == 2 else names
     for name, probe in PROBES.items():
         if name in asked and (name in _FIRST or repeatable(context)):
             found += _run(name, probe, context)
@@ -82,20 +80,25 @@ def run_probes(examination: Examination, names: Collection[str | Probe]) -> list
         found += own(context)
     if "state" in names:
         found += _run("state", overwritten, context)
-    if examination.order == 2 and not repeatable(context):
-        examination.reasons.append("the second derivative was not compared: the call does not give the same when repeated")
-    return merged(examination.findings, found)
+    if order == 2 and not repeatable(context):
+        found.append(LeftOpen("the second derivative was not compared: the call does not give the same when repeated"))
+    return replace(
+        examined,
+        comparisons=(*examined.comparisons, *(each for each in found if isinstance(each, Comparison))),
+        findings=tuple(merged(examined.findings, [each for each in found if isinstance(each, Finding)])),
+        reasons=(*examined.reasons, *(each.reason for each in found if isinstance(each, LeftOpen))),
+    )
 
 
-def _run(name: str, probe: Probe, context: Context) -> list[Finding]:
+def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
     """What a probe finds; where it fails itself, the others go on, and a note says so."""
-    found: list[Finding] = []
+    found: list[Yielded] = []
     try:
         found.extend(probe(context))
     except Exception as error:
         if STRICT:
             raise
-        text = f"the probe {name} failed: {type(error).__name__}: {error}"
+        text = f"the probe {name} failed: {type(error).__name__}: {text_of(error)}"
         found.append(
             Finding("unsupported", "note", text, explanation="a defect of gradcheck_lab; please report it", probe=name)
         )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import alike, compared, is_zero, outputs_alike, repeatable, run_given
 
@@ -34,9 +34,8 @@ def aliased_inputs(context: Context) -> Iterator[Finding]:
     error = together.error
     names = " and ".join(context.label(i) for i in slots)
     if error is not None:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         message = f"backward raises {type(error).__name__} when {names} are the same tensor"
-        yield _finding(context, slots, message, first, error)
+        yield _finding(context, slots, message, first_line(error), error)
         return
     wanted, found = _total(apart.gradients, slots), _total(together.gradients, slots)
     others = [i for i in compared(context) if i not in slots]

@@ -11,7 +11,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
@@ -26,7 +26,7 @@ def dtypes(context: Context) -> Iterator[Finding]:
     """Run the same values in the other dtypes; a real call is not tried in complex ones, which few rules are meant for."""
     given = cut_down(context, context.case.inputs, _LARGEST)
     own = {v.dtype for v in given if is_differentiable(v)}
-    if not context.analytic or not given or len(own) != 1 or context.base.subject.kind == "program":
+    if not context.analytic or not given or len(own) != 1 or context.subject.kind == "program":
         return
     mine = own.pop()
     lanes: Sequence[torch.dtype] = _REAL if not mine.is_complex else (torch.complex128, torch.complex64)
@@ -52,11 +52,11 @@ def _counts(trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtyp
     """Whether a problem of a lane says something: no missing kernel, and in 16 bits nothing near the budget."""
     if problem.cause == "raises":
         words = f"{problem.message} {problem.explanation}"
-        if torch.finfo(dtype).bits == 16:
+        if is_narrow(dtype):
             return False  # a kernel that does not take 16 bits is no mistake
         return "not implemented" not in words and "NotImplemented" not in words and "dtype" in words.lower()
     pair = trial.pair(problem)
-    if unit_roundoff(dtype) <= unit_roundoff(mine) or torch.finfo(dtype).bits > 16 or pair is None:
+    if unit_roundoff(dtype) <= unit_roundoff(mine) or not is_narrow(dtype) or pair is None:
         return True
     if problem.cause in ("wrong-dtype", "non-finite") or pair[0].dtype != dtype:
         return True
@@ -65,7 +65,7 @@ def _counts(trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtyp
 
 
 def _references(trial: Trial, problem: Finding, dtype: torch.dtype) -> list[torch.Tensor]:
-    oracle: AutogradOracle = trial.examination.oracle
+    oracle: AutogradOracle = trial.examined.oracle
     index = trial.index(problem)
     assert index is not None
     passes = [*oracle.references("native", dtype), *oracle.references("simulated", dtype)]
@@ -98,7 +98,7 @@ def _narrow(trial: Trial, problem: Finding, dtype: torch.dtype) -> bool:
     pair = trial.pair(problem)
     if pair is None:
         return False
-    size = float(torch.linalg.vector_norm(pair[1].to(torch.complex128 if pair[1].is_complex() else torch.float64)))
+    size = float(torch.linalg.vector_norm(widened(pair[1])))
     error = float(torch.linalg.vector_norm(pair[0].to(pair[1]) - pair[1]))
     return 0 < error < 0.02 * size
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.tangents import ALIGNED, Lane, Product, confirmed, lanes, product
 
@@ -21,8 +21,8 @@ _ALONE = 4
 
 def forward_mode(context: Context) -> Iterator[Finding]:
     """Run a Function's own `jvp` on random tangents, of all inputs together and of each alone."""
-    function = context.base.subject.user
-    if context.base.subject.kind != "function" or not overrides(function, "jvp"):
+    function = context.subject.user
+    if context.subject.kind != "function" or not overrides(function, "jvp"):
         return
     for lane in lanes(context):
         findings = _findings(context, lane)
@@ -65,7 +65,7 @@ def _explained(context: Context, lane: Lane, indices: list[int]) -> Finding:
     return Finding(
         cause,
         "error",
-        f"forward-mode rule (jvp) of {context.base.subject.name} is wrong for {whose}{lane.words}",
+        f"forward-mode rule (jvp) of {context.subject.name} is wrong for {whose}{lane.words}",
         explanation=explanation,
         suggestion=suggestion,
         probe="forward_mode",
@@ -108,9 +108,9 @@ def _cause(products: list[Product], several: bool) -> tuple[str, str, str]:
 
 
 def _raised(context: Context, error: Exception, tried: str) -> Finding:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first = first_line(error)
     none = "INTERNAL ASSERT" in first and "autograd_meta" in first  # all that torch says of a None
-    name = context.base.subject.name
+    name = context.subject.name
     what = "returns no tangent for a differentiable output" if none else f"raised {type(error).__name__}"
     words = "" if tried.startswith("every") else f" when {tried}"
     return Finding(
@@ -131,7 +131,7 @@ def _refused(context: Context, error: Exception) -> Finding:
     return Finding(
         "unsupported",
         "note",
-        f"forward-mode rule (jvp) of {context.base.subject.name} refuses this call",
+        f"forward-mode rule (jvp) of {context.subject.name} refuses this call",
         explanation=(str(error).strip().splitlines() or ["it raises NotImplementedError"])[0],
         probe="forward_mode",
         case="a random tangent",

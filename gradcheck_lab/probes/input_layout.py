@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import random
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
-from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.repeats import differing, outputs_alike, record_given, repeatable, repeated, run_given
+from gradcheck_lab.probes.support.repeats import differing, outputs_alike, repeatable, repeated, run_given
 from gradcheck_lab.probes.upstream.layout import sliced, transposed
 
 _LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -54,13 +52,13 @@ def _right(context: Context, inputs: Sequence[Any], finding: Finding) -> bool:
     """Whether the oracle finds nothing wrong with the gradient there: it is all rounding, as where its terms cancel."""
     if finding.gradient is None or not context.analytic:
         return False
-    found = context.examine(context.vary(inputs=tuple(_apart(value) for value in inputs)))
+    found = context.against_oracle(context.vary(inputs=tuple(_apart(value) for value in inputs)))
     results = [] if found is None else [c.result for c in found.comparisons if c.result.name == finding.gradient]
     return bool(results) and all(result.verdict == "pass" for result in results)
 
 
 def _held(context: Context, index: int) -> bool:
-    return context.base.subject.kind == "module" and context.label(index).startswith("parameter")
+    return context.subject.kind == "module" and context.label(index).startswith("parameter")
 
 
 def _movable(value: Any) -> bool:
@@ -123,15 +121,5 @@ def _apart(value: Any) -> Any:
 
 def _draws(context: Context, inputs: Sequence[Any]) -> bool:
     """Whether the forward consumes random numbers."""
-    seed_all(context.case.seed)
-    before = _random_state()
-    record_given(context, [_apart(v) for v in inputs], context.case)
-    return _random_state() != before
-
-
-def _random_state() -> tuple[Any, ...]:
-    numpy = sys.modules.get("numpy")
-    tensors = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
-    state = () if numpy is None else numpy.random.get_state()
-    own = [part if isinstance(part, (str, int, float)) else bytes(part) for part in state]
-    return tuple(bytes(each.numpy()) for each in tensors), random.getstate(), own
+    context.record_given([_apart(v) for v in inputs], context.case)
+    return draws_random(context.case.seed)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.randomness import random_states, same_states, seed_all
+from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import attempt, blank, wide_inputs
@@ -21,7 +21,7 @@ def modes(context: Context) -> Iterator[Finding]:
 
 
 def _other_mode(context: Context) -> Iterator[Finding]:
-    state = context.base.subject.state
+    state = context.subject.state
     owner = None if state is None else state.owner
     if owner is None or not isinstance(getattr(owner, "training", None), bool):
         return
@@ -56,16 +56,14 @@ def _set(owner: Any, training: bool) -> None:
 
 
 def _random(context: Context) -> Iterator[Finding]:
-    seed_all(context.case.seed)
-    before = random_states()
     recording = context.record(context.case)
-    if isinstance(recording, Exception) or same_states(before, random_states()) or context.case.grad_outputs is None:
+    if isinstance(recording, Exception) or not draws_random(context.case.seed) or context.case.grad_outputs is None:
         return
-    name = context.base.subject.name
+    name = context.subject.name
     yield Finding("stochastic", "note", f"{name} draws random numbers; they were replayed", probe="modes", case="as given")
     found = context.backward(recording, context.case.grad_outputs, context.case.seed + 1)
     for i, (mine, wanted) in enumerate(zip(found.gradients, context.gradients, strict=False)):
-        if not context.same(i, mine, wanted):
+        if not context.equal(mine, wanted):
             yield Finding(
                 "random-replay",
                 "error",

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import (
     ENGINE_KINDS,
     alike,
     backward_given,
     compared,
-    record_given,
     repeatable,
     repeated,
 )
@@ -26,7 +25,7 @@ _INPUTS = 4
 def needs_input_grad(context: Context) -> Iterator[Finding]:
     """Let each input alone require grad, and each one alone be frozen, where the hand-written code can see it."""
     inputs = compared(context)
-    if context.base.subject.kind not in ENGINE_KINDS or len(inputs) < 2 or not repeatable(context):
+    if context.subject.kind not in ENGINE_KINDS or len(inputs) < 2 or not repeatable(context):
         return
     patterns = [frozenset({i}) for i in inputs[:_INPUTS]]
     patterns += [frozenset(inputs) - {i} for i in inputs[:_INPUTS]]
@@ -49,7 +48,7 @@ def _tried(context: Context, wanted: frozenset[int], words: str) -> Finding | No
         v.detach().clone().requires_grad_(i in wanted) if isinstance(v, torch.Tensor) and i in compared(context) else v
         for i, v in enumerate(context.case.inputs)
     ]
-    recording = record_given(context, given, context.case)
+    recording = context.record_given(given, context.case)
     if isinstance(recording, Exception):
         return None
     run, engine = backward_given(context, recording, context.case.grad_outputs or (), context.case.seed)
@@ -57,8 +56,8 @@ def _tried(context: Context, wanted: frozenset[int], words: str) -> Finding | No
     if isinstance(error, NotImplementedError):  # an honest refusal
         return None
     if error is not None:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return _finding(f"backward raises {type(error).__name__} when {words}", None, first, words, error)
+        message = f"backward raises {type(error).__name__} when {words}"
+        return _finding(message, None, first_line(error), words, error)
     first_run = repeated(context).first
     for i in sorted(wanted):
         if len(run.gradients) == len(first_run) and not _right(context, i, run.gradients, engine):
@@ -71,7 +70,7 @@ def _tried(context: Context, wanted: frozenset[int], words: str) -> Finding | No
 def _right(context: Context, index: int, gradients: tuple[Any, ...], engine: tuple[Any, ...] | None) -> bool:
     if alike(context, index, gradients[index], repeated(context).first[index]):
         return True
-    delivered = context.base.engine
+    delivered = None if context.examined.run is None else context.examined.run.delivered
     return bool(engine and delivered and alike(context, index, engine[index], delivered[index]))
 
 

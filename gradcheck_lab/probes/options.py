@@ -6,7 +6,6 @@ import importlib
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -42,13 +41,13 @@ def options(context: Context) -> Iterator[Finding]:
         for problem in () if trial is None else trial.problems:
             if problem.gradient not in reported and trial is not None and where is not None:
                 reported.add(problem.gradient)
-                asked = changes.keys() <= {*context.base.subject.names, *context.case.options}
+                asked = changes.keys() <= {*context.subject.names, *context.case.options}
                 yield _finding(where, trial, problem, changes, known, asked)
 
 
 def known_options(context: Context) -> dict[str, Any]:
     """The options of the call, and the defaults of those that it left out; a reference need not take these."""
-    defaults = {} if context.base.has_reference else _defaults(context)
+    defaults = {} if context.has_reference else _defaults(context)
     return {**defaults, **context.case.options}
 
 
@@ -62,15 +61,14 @@ def _placed(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]
 
     Of a Function or operator, whose options are inputs, one that the call left at its default is placed among them.
     """
-    subject, base = context.base.subject, copy(context.base)
+    subject, runner = context.subject, context.runner
     if subject.user is not None and not changes.keys() <= {*subject.names, *context.case.options}:
         try:
-            base.subject = base.plain = adapt(subject.user, given, dict(changes))
+            runner = replace(runner, subject=adapt(subject.user, given, dict(changes)))
         except InvalidArgument:  # it lies behind an argument without a default
             return None
-        given = base.subject.inputs
-    base.case = replace(context.case, inputs=given)
-    return Context(base)
+        given = runner.subject.inputs
+    return context.on(runner, replace(context.case, inputs=given))
 
 
 def _changes(context: Context, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -107,7 +105,7 @@ def others(value: Any) -> Iterator[Any]:
 
 
 def _with(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) -> Case:
-    names = context.base.subject.names
+    names = context.subject.names
     scalars = {n for n, v in zip(names, context.case.inputs, strict=True) if isinstance(v, (bool, int, float, str))}
     inputs = tuple(changes[n] if n in changes and n in scalars else v for n, v in zip(names, given, strict=True))
     rest = {name: value for name, value in changes.items() if name not in scalars}
@@ -117,7 +115,7 @@ def _with(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) 
 
 def _defaults(context: Context) -> dict[str, Any]:
     """The forward's keyword options with their defaults, where its signature can be seen."""
-    subject = context.base.subject
+    subject = context.subject
     function: Any = subject.op.forward if subject.op is not None else None
     if subject.kind == "custom_op" and subject.user is not None:
         return {name: default for name, default in defaults_of(subject.user).items() if name not in subject.names}
@@ -140,7 +138,7 @@ def _words(changes: Mapping[str, Any]) -> str:
 def _finding(
     context: Context, trial: Trial, problem: Finding, changes: Mapping[str, Any], known: Mapping[str, Any], asked: bool
 ) -> Finding:
-    names = context.base.subject.names
+    names = context.subject.names
     before = {n: known[n] if n in known else context.case.inputs[names.index(n)] for n in changes}
     index, why = trial.index(problem), problem.explanation
     if index is not None and problem.cause != "raises" and _unmoved(context, trial, index, before):
@@ -174,7 +172,7 @@ def _refused(problem: Finding, asked: bool, changes: Mapping[str, Any], before: 
 
 def _unmoved(context: Context, trial: Trial, index: int, before: Mapping[str, Any]) -> bool:
     """Whether the backward, fed the same grad_output with the option as it was, returns the same."""
-    other = context.run(replace(_with(context, trial.inputs, before), grad_outputs=trial.examination.case.grad_outputs))
+    other = context.run(replace(_with(context, trial.inputs, before), grad_outputs=trial.examined.case.grad_outputs))
     if other.error is not None or index >= len(other.gradients):
         return False
-    return context.same(index, trial.examination.returned[index], other.gradients[index])
+    return context.equal(trial.examined.returned[index], other.gradients[index])

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context, Run
+from gradcheck_lab.torch_internals import DispatchMode
 
 _EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided empty_permuted".split())
 _MOST = 1 << 20
@@ -32,20 +32,16 @@ def poison(context: Context) -> Iterator[Finding]:
             if i in reported or not is_differentiable(mine) or not is_differentiable(clean) or mine.shape != clean.shape:
                 continue
             hit = torch.isnan(mine) & ~torch.isnan(clean) if value != value else (mine.abs() > 1e4) & (clean.abs() < 1e4)
-            if bool(hit.any()) and not (context.same(i, mine, clean)):
+            if bool(hit.any()) and not (context.equal(mine, clean)):
                 reported.add(i)
                 yield _finding(context, i, hit)
 
 
-class Poison(TorchDispatchMode):
+class Poison(DispatchMode):
     """Fills floating tensors that are allocated empty with one value."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler for a mode that is never compiled
-
     def __init__(self, value: float) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.value, self.filled = value, 0
 
     def __torch_dispatch__(

@@ -9,6 +9,7 @@ import torch
 
 from gradcheck_lab.comparison.isolated_rule import call_label
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import first_line, text_of
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import Repeated, alike, compared, is_zero, repeatable, repeated, snapshot
 from gradcheck_lab.subjects.subject import Recording
@@ -21,7 +22,7 @@ def second_backward(context: Context) -> Iterator[Finding]:
     whole = repeated(context)
     if whole.how in ("noise", "nondeterministic", "stochastic"):
         yield _unrepeatable(context, whole)
-    if not repeatable(context) or any(finding.cause in _WRITES for finding in context.base.findings):
+    if not repeatable(context) or any(finding.cause in _WRITES for finding in context.findings):
         return
     recording = context.record(context.case)
     if isinstance(recording, Exception):
@@ -37,17 +38,17 @@ def second_backward(context: Context) -> Iterator[Finding]:
     two = context.backward(recording, grads, seed)
     if two.error is not None:
         # state that backward frees is the author's choice; torch's version check is about writes
-        if "modified by an inplace operation" in str(two.error):
-            yield _mutates(changed, "a second backward on the same forward raises", None, str(two.error).splitlines()[0])
+        if "modified by an inplace operation" in text_of(two.error):
+            yield _mutates(changed, "a second backward on the same forward raises", None, first_line(two.error))
         return
     again = snapshot(two.gradients)
-    if context.base.subject.kind == "program":  # Variables add up what they receive
+    if context.subject.kind == "program":  # Variables add up what they receive
         again = tuple(_minus(b, a) for a, b in zip(kept, again, strict=False))
     different = [i for i in compared(context) if len(again) == len(kept) and not alike(context, i, again[i], kept[i])]
-    if context.base.subject.kind == "layer":
+    if context.subject.kind == "layer":
         grown = [i for i in different if alike(context, i, _minus(again[i], kept[i]), kept[i])]
         different = [i for i in different if i not in grown]
-        state = context.base.subject.state
+        state = context.subject.state
         yield from (_grows(context, i) for i in grown if state is not None and not state.adds_up(i))
     if different:
         i = different[0]
@@ -81,7 +82,7 @@ def _unrepeatable(context: Context, whole: Repeated) -> Finding:
             probe="second_backward",
             case="the same call again",
         )
-    restless = [i for i in compared(context) if i in context.wrong and not context.same(i, whole.kept[i], whole.first[i])]
+    restless = [i for i in compared(context) if i in context.wrong and not context.equal(whole.kept[i], whole.first[i])]
     if whole.how == "noise" and not restless:
         return Finding(
             "nondeterministic",

@@ -14,6 +14,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.dimensions import Letters, letters_of
 from gradcheck_lab.calls.resemblance import resembling
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, repeated_rows, shapes_text, wide_inputs
 from gradcheck_lab.probes.support.implied_contract import meant, work
@@ -45,15 +46,15 @@ def sizes(context: Context) -> Iterator[Finding]:
     if not context.analytic:
         return
     given = wide_inputs(context, widest=True)
-    letters = letters_of(given, context.base.subject.specs)
+    letters = letters_of(given, context.subject.specs)
     found: dict[tuple[str | None, str | None], Finding] = {}
     # a NumPy forward is traced anew for every shape, which takes a second
-    state = context.base.subject.state
+    state = context.subject.state
     most = 4 if state is not None and state.numpy else None
     for variant in islice(_variants(context, letters, given), most):
         trial = attempt(context, blank(context, inputs=variant.inputs, label=variant.what))
         if trial is not None and trial.problems and not letters.declared and not variant.broadcast:
-            outputs = trial.examination.case.grad_outputs or ()
+            outputs = trial.examined.case.grad_outputs or ()
             trial = trial if meant(context, trial.case, outputs) else None
         for problem in () if trial is None else trial.problems:
             if trial is None or problem.cause in _AT_TIES or repeated_rows(trial, problem) or _tied(context, trial, problem):
@@ -105,7 +106,7 @@ def _of_dtype(context: Context, variant: Variant, problem: Finding) -> bool:
     own = tuple(v.to(given.dtype) if isinstance(v, torch.Tensor) else v for v, given in pairs)
     if all(a is b for a, b in zip(own, variant.inputs, strict=True)):
         return False
-    if any(is_differentiable(v) and torch.finfo(v.dtype).bits == 16 for v in own):
+    if any(is_differentiable(v) and is_narrow(v.dtype) for v in own):
         return False
     trial = attempt(context, blank(context, inputs=own))
     return trial is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in trial.problems)
@@ -199,8 +200,8 @@ def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Itera
 
 def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
     """A column against a row, for two operands of one shape: as declared with `#`, else only for a note."""
-    specs = context.base.subject.specs
-    operands = [i for i, v in enumerate(given) if is_differentiable(v) and i not in context.base.subject.constants]
+    specs = context.subject.specs
+    operands = [i for i, v in enumerate(given) if is_differentiable(v) and i not in context.subject.constants]
     if len(operands) != 2 or len(given) != 2 or given[0].shape != given[1].shape or not given[0].ndim:
         return
     declared = bool(specs) and letters.declared
@@ -226,7 +227,7 @@ def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding)
     return replace(
         problem,
         cause=cause,
-        severity=_severity(variant, raised, loud, bool(context.base.subject.specs)),
+        severity=_severity(variant, raised, loud, bool(context.subject.specs)),
         message=f"{problem.message}, at {condition}",
         explanation=f"right at {there}, wrong at {here}: {tail or problem.explanation}",
         suggestion=_suggestion(cause, problem),

@@ -33,9 +33,9 @@ def state(context: Context) -> Iterator[Finding]:
     if stale is not None:
         yield stale
         return
-    if context.base.subject.kind == "layer":  # an object that keeps its last call, by design
+    if context.subject.kind == "layer":  # an object that keeps its last call, by design
         return
-    state = context.base.subject.state
+    state = context.subject.state
     with nullcontext() if state is None else state.alive():
         finding = _interleaved(context, case, second.gradients)
     if finding is not None:

@@ -32,7 +32,7 @@ def values(context: Context) -> Iterator[Finding]:
     yield from _masked(context)
     wide = wide_inputs(context, widest=True)
     given = cut_down(context, wide, _ROWS, rows=_ROWS)
-    constants = context.base.subject.constants
+    constants = context.subject.constants
     which = [i for i, v in enumerate(given) if stressable(v) and i not in constants]
     reported: set[tuple[str | None, str | None, str]] = set()
     excluded: set[tuple[str | None, str | None]] | None = None
@@ -61,17 +61,16 @@ def _carries_rows(context: Context, index: int) -> bool:
 
 def _masked(context: Context) -> Iterator[Finding]:
     """NaN or inf on the call as given, where the forward did not select the branch that it comes from."""
-    base = context.base
-    for finding in base.findings:
-        names = base.subject.names
+    for finding in context.findings:
+        names = context.subject.names
         if finding.cause != "non-finite" or finding.op or finding.gradient not in names:
             continue
         index = names.index(finding.gradient)
-        actual, truth = base.returned[index], base.oracle.truth().gradients.get(Key("input", index))
+        actual, truth = context.gradients[index], context.oracle.truth().gradients.get(Key("input", index))
         if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape:
             continue
         broken = ~torch.isfinite(actual.detach()) & torch.isfinite(truth)
-        if bool(broken.any()) and not bool(truth[broken].any()) and flat_there(base, index, broken):
+        if bool(broken.any()) and not bool(truth[broken].any()) and flat_there(context.examined, index, broken):
             fix = _SUGGESTIONS["masked-branch"]
             yield replace(finding, cause="masked-branch", explanation=UNSELECTED, suggestion=fix, probe="values")
 
@@ -84,7 +83,7 @@ def _implied(finding: Finding, reported: set[tuple[str | None, str | None, str]]
 
 def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int]) -> Iterator[Finding]:
     trial = _attempt(context, given, group, which, mixed=len(group) > 1)
-    if trial is None or not (trial.problems or tie_mass(context, trial, group)):
+    if trial is None or not (trial.problems or tie_mass(trial, group, context.wrong)):
         return
     seen: set[tuple[str | None, str | None]] = set()
     wanted = {(problem.op, problem.gradient) for problem in trial.problems}
@@ -96,7 +95,7 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
             continue
         if narrow.problems and not steady(narrow):
             continue
-        for problem in (*narrow.problems, *tie_mass(context, narrow, (stress,))):
+        for problem in (*narrow.problems, *tie_mass(narrow, (stress,), context.wrong)):
             if (problem.op, problem.gradient) not in seen and not repeated_rows(narrow, problem):
                 seen.add((problem.op, problem.gradient))
                 yield _finding(context, given, narrow, stress, problem, inputs)
@@ -107,7 +106,7 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
 
 def steady(trial: Trial) -> bool:
     """Whether the derivative is the same just beside the values; outside its domain a forward may be finite and chaotic."""
-    oracle = trial.examination.oracle
+    oracle = trial.examined.oracle
     beside = tuple(v.detach() * (1 + 1e-9) if is_differentiable(v) else v for v in oracle.case.inputs)
     moved = oracle.run(torch.float64, case=replace(oracle.case, inputs=beside)).gradients
     for key, here in oracle.truth().gradients.items():
@@ -138,29 +137,33 @@ def _attempt(
     return attempt(context, blank(context, inputs=inputs, label=label))
 
 
-def tie_mass(context: Context, trial: Trial, group: Sequence[Stress]) -> tuple[Finding, ...]:
-    """At a tie each share may vary within its interval, but moving all tied values together has one derivative."""
-    sound = {context.name(i) for i in range(len(trial.inputs)) if i not in context.wrong}
-    doubtful = [f for f in trial.examination.findings if f.gradient in sound and not f.op and f.cause in _AT_TIES]
+def tie_mass(trial: Trial, group: Sequence[Stress], wrong: frozenset[int] = frozenset()) -> tuple[Finding, ...]:
+    """At a tie each share may vary within its interval, but moving all tied values together has one derivative.
+
+    Inputs in `wrong` are known to be so.
+    """
+    subject = trial.examined.subject
+    sound = {subject.names[i] for i in range(len(trial.inputs)) if i not in wrong}
+    doubtful = [f for f in trial.examined.findings if f.gradient in sound and not f.op and f.cause in _AT_TIES]
     if tuple(group) not in ((EQUAL,), (TIES,)) or not doubtful or trial.problems:
         return ()
-    gradient, oracle = str(doubtful[0].gradient), trial.examination.oracle
+    gradient, oracle = str(doubtful[0].gradient), trial.examined.oracle
     pairs = {
         i: pair for i, value in enumerate(trial.inputs)
-        if stressable(value) and (pair := trial.pair(replace(doubtful[0], gradient=context.name(i)))) is not None
+        if stressable(value) and (pair := trial.pair(replace(doubtful[0], gradient=subject.names[i]))) is not None
         and bool(torch.isfinite(pair[0]).all())
     }  # fmt: skip
     if not any(not pair[1].is_complex() and kinked(oracle, i) for i, pair in pairs.items()):
         return ()
     dtype = next(v.dtype for v in trial.inputs if stressable(v))
     # terms that cancel are as large as the upstream times the inputs
-    size = sum(float(g.double().abs().sum()) for g in trial.examination.case.grad_outputs or () if is_differentiable(g))
+    size = sum(float(g.double().abs().sum()) for g in trial.examined.case.grad_outputs or () if is_differentiable(g))
     size += sum(float(side.double().abs().sum()) for pair in pairs.values() for side in pair)
     sums = unconserved(oracle, trial.inputs, pairs, 1e3 * unit_roundoff(dtype) * size)
     if sums is None:
         return ()
     actual, wanted = sums
-    label = context.label(context.base.subject.names.index(gradient))
+    label = subject.labels[subject.names.index(gradient)]
     message = f"gradient of {label} does not conserve the mass of its ties"
     why = f"its elements sum to {show(actual)} where the derivative along all of them is {show(wanted)}"
     fix = "give one of the tied values the whole gradient, or divide it among them by their number"
@@ -198,7 +201,7 @@ def _where(trial: Trial, problem: Finding) -> str:
     error[~torch.isfinite(truth)] = 0
     at = tuple(int(k) for k in torch.unravel_index(error.argmax(), error.shape))
     value = trial.inputs[index][at]
-    return f" (first at {list(at)}, where {trial.examination.subject.names[index]} is {show(number(value))})"
+    return f" (first at {list(at)}, where {trial.examined.subject.names[index]} is {show(number(value))})"
 
 
 _SUGGESTIONS = {

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.randomness import draws_random, seed_all
+from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.precision import unit_roundoff
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
-from gradcheck_lab.oracles.numeric.scalar_problem import rms, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.probes.forward_mode import overrides
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import compared
@@ -41,8 +41,8 @@ class _Batch:
 
 def vmap(context: Context) -> Iterator[Finding]:
     """Map a Function's own `vmap`, or the generated one, over three calls with different values."""
-    function = context.base.subject.user
-    if context.base.subject.kind != "function" or not _has_rule(function):
+    function = context.subject.user
+    if context.subject.kind != "function" or not _has_rule(function):
         return
     rows = _rows(context, _jittered)
     if _looped(context, rows) is None:
@@ -125,9 +125,7 @@ def _mapped(context: Context, batch: _Batch) -> Result:
 
 def _gradients(context: Context, given: Row, upstream: Sequence[torch.Tensor], dims: Sequence[int | None] = ()) -> Result:
     """Outputs of one call, mapped where `dims` say how, and the gradients of the inputs; zeros where nothing flows."""
-    seed_all(context.case.seed)
-    context.base.evaluations["forward"] += 1
-    context.base.evaluations["backward"] += 1
+    context.runner.begin(context.case.seed, forward=1, backward=1)
     leaves = {i: given[i].detach().clone().requires_grad_() for i in compared(context)}
     tensors = [i for i, value in enumerate(given) if isinstance(value, torch.Tensor)]
 
@@ -135,7 +133,7 @@ def _gradients(context: Context, given: Row, upstream: Sequence[torch.Tensor], d
         arguments = list(given)
         for i, value in zip(tensors, values, strict=True):
             arguments[i] = value
-        result = context.base.subject.user.apply(*arguments)
+        result = context.subject.user.apply(*arguments)
         return tuple(v for v in (result if isinstance(result, (tuple, list)) else (result,)) if isinstance(v, torch.Tensor))
 
     with torch.enable_grad():
@@ -182,7 +180,7 @@ def _difference(context: Context, batch: _Batch, found: Result, wanted: Result) 
 
 
 def _alike(mine: torch.Tensor, expected: torch.Tensor, references: Sequence[torch.Tensor], terms: int) -> bool:
-    roundings = 64 if torch.finfo(expected.dtype).bits > 16 else 4
+    roundings = 4 if is_narrow(expected.dtype) else 64
     # a batched kernel may add up a strided axis term by term, in float32 at least, where the single one adds pairwise
     slack = 8 * math.sqrt(terms) * min(unit_roundoff(expected.dtype), 2.0**-24) * rms(widened(expected))
     wide = [widened(reference) for reference in references]
@@ -203,7 +201,7 @@ def _noise(context: Context, batch: _Batch) -> list[Result]:
 
 
 def _rule(context: Context) -> str:
-    function = context.base.subject.user
+    function = context.subject.user
     generated = not overrides(function, "vmap")
     return f"generated vmap rule of {function.__name__}" if generated else f"vmap rule of {function.__name__}"
 
@@ -211,7 +209,7 @@ def _rule(context: Context) -> str:
 def _finding(
     context: Context, batch: _Batch, cause: str, what: str, explanation: str, measured: float | None = None
 ) -> Finding:
-    generated = not overrides(context.base.subject.user, "vmap")
+    generated = not overrides(context.subject.user, "vmap")
     return Finding(
         cause,
         "error",
@@ -227,7 +225,7 @@ def _finding(
 
 
 def _stopped(context: Context, batch: _Batch, error: Exception) -> Finding:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first = first_line(error)
     refused = isinstance(error, NotImplementedError) or any(words in first for words in _REFUSALS)
     return Finding(
         "unsupported" if refused else "raises",

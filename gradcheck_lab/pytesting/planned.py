@@ -11,8 +11,7 @@ from gradcheck_lab.errors import InvalidArgument
 # pytest is imported where it is needed: this package does not depend on it
 if TYPE_CHECKING:
     from gradcheck_lab.model.findings import Finding
-    from gradcheck_lab.probes import Probe
-    from gradcheck_lab.probes.support.context import Context
+    from gradcheck_lab.probes.support.context import Context, Probe
     from gradcheck_lab.pytesting.marks import Target
     from gradcheck_lab.pytesting.session import Session
     from gradcheck_lab.report import Report

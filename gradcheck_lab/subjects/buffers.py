@@ -10,20 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradcheck_lab.torch_internals import DispatchMode, schema
 
 Writes = list[torch.Tensor]
 
 
-class BufferWrites(TorchDispatchMode):
+class BufferWrites(DispatchMode):
     """A dispatch mode that notes every value written to one of `buffers` without autograd; with `replay`, puts those there."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
-
     def __init__(self, buffers: Mapping[str, torch.Tensor], replay: Writes | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.places = {value.untyped_storage().data_ptr() for value in buffers.values()} - {0}
         self.writes: Writes = []
         self.replay = iter(replay or ())
@@ -32,7 +29,7 @@ class BufferWrites(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func._schema.is_mutable and not torch.is_grad_enabled():
+        if schema(func).is_mutable and not torch.is_grad_enabled():
             for place in self._written(func, args, kwargs or {}):
                 kept = next(self.replay, None)
                 if kept is not None and kept.shape == place.shape:
@@ -42,7 +39,7 @@ class BufferWrites(TorchDispatchMode):
 
     def _written(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
         found = []
-        for position, argument in enumerate(func._schema.arguments):
+        for position, argument in enumerate(schema(func).arguments):
             value = kwargs.get(argument.name, args[position] if position < len(args) else None)
             written = argument.alias_info is not None and argument.alias_info.is_write
             if written and isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() in self.places:

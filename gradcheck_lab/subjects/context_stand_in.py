@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.torch_internals import without_torch_function
+
 
 class StandIn:
     """What a forward may do with its `ctx`: save tensors, mark inputs and outputs, and keep attributes of any name.
@@ -51,7 +53,7 @@ class StandIn:
         """Return the outputs as `apply` would: those marked non-differentiable apart from the graph."""
         marked = {id(value) for value in self.__non_differentiable}
         # not through __torch_function__: whoever watches the body for calls that leave autograd must not see this one
-        with torch._C.DisableTorchFunction():
+        with without_torch_function():
             return tuple(
                 value.detach() if id(value) in marked and isinstance(value, torch.Tensor) else value for value in outputs
             )

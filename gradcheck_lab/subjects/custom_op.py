@@ -10,12 +10,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._library.custom_ops import OPDEFS, CustomOpDef
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.subjects.engine_walk import Gradients, Walk, as_leaves, entries
 from gradcheck_lab.subjects.placement import call_as_given, overridden, place
 from gradcheck_lab.subjects.subject import Recording, Subject, Trace, input_labels
+from gradcheck_lab.torch_internals import (
+    body_of,
+    definition_of,
+    has_kernel,
+    is_packet,
+    kernel_of,
+    overload_of,
+    registered_backward,
+    registration_behind,
+    schema,
+    set_registered_backward,
+)
 
 _AUTOGRAD_KEYS = ("Autograd", "AutogradCPU", "AutogradCUDA", "CompositeImplicitAutograd")
 
@@ -30,8 +41,8 @@ def adapt_custom_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]
     if call is None:
         return None
     operator, placed, _ = call
-    name = operator._schema.name
-    definition = _definition(value, operator)
+    name = schema(operator).name
+    definition = definition_of(value, operator)
     _require_backward(name, operator, definition)
     slots = _Slots(operator, definition, _keyword_only(operator), *_layout(placed, [p.name for p in _parameters(operator)]))
     return Subject(
@@ -61,13 +72,13 @@ def placed_call(
     if operator is None:
         return None
     only = _keyword_only(operator)
-    placed = place(operator._schema.name, _parameters(operator), inputs, options, fill=False, keywords=only)
+    placed = place(schema(operator).name, _parameters(operator), inputs, options, fill=False, keywords=only)
     return operator, placed, {name: option for name, option in options.items() if name in only}
 
 
 def defaults_of(value: Any) -> dict[str, Any]:
     """The default of every argument of an operator that has one, by name."""
-    return {a.name: a.default_value for a in _operator(value)._schema.arguments if a.has_default_value()}
+    return {a.name: a.default_value for a in schema(_operator(value)).arguments if a.has_default_value()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +143,7 @@ class _Slots:
         if self.definition is None:
             return None
         devices = [value.device.type for value in inputs if isinstance(value, torch.Tensor)]
-        kernels = self.definition._backend_fns
-        kernel = kernels.get(devices[0]) if devices else None
-        found: Callable[..., Any] = kernel or kernels.get(None) or self.definition._init_fn
-        return found
+        return kernel_of(self.definition, devices[0] if devices else None)
 
     def _raw(self, returned: Any) -> tuple[Any, ...]:
         found = entries(returned, len(self.sizes))
@@ -152,12 +160,8 @@ class _Slots:
 
 def _operator(value: Any) -> Any:
     """The overload that `value` stands for; None for anything that is no operator."""
-    if isinstance(value, CustomOpDef):
-        return value._opoverload
-    if isinstance(value, torch._ops.OpOverload):
-        return value
-    if not isinstance(value, torch._ops.OpOverloadPacket):
-        return None
+    if not is_packet(value):
+        return overload_of(value)
     overloads = value.overloads()
     if len(overloads) > 1:
         shown = f"torch.ops.{str(value).replace('::', '.')}"
@@ -166,22 +170,15 @@ def _operator(value: Any) -> Any:
     return getattr(value, overloads[0])
 
 
-def _definition(value: Any, operator: Any) -> Any:
-    if isinstance(value, CustomOpDef):
-        return value
-    return OPDEFS.get(operator._schema.name) if operator._overloadname == "default" else None
-
-
 def _require_backward(name: str, operator: Any, definition: Any) -> None:
     if definition is not None:
-        if definition._backward_fn is None:
-            called = definition._init_fn.__name__
+        if registered_backward(definition) is None:
+            called = body_of(definition).__name__
             raise InvalidArgument(
                 f"{name} has no backward; register one with {called}.register_autograd(backward, setup_context=setup_context)"
             )
         return
-    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
-    if not any(has_kernel(operator.name(), key) for key in _AUTOGRAD_KEYS):
+    if not any(has_kernel(operator, key) for key in _AUTOGRAD_KEYS):
         raise InvalidArgument(
             f"{name} has no backward; register one with "
             f"torch.library.register_autograd({name!r}, backward, setup_context=setup_context)"
@@ -189,7 +186,7 @@ def _require_backward(name: str, operator: Any, definition: Any) -> None:
 
 
 def _keyword_only(operator: Any) -> frozenset[str]:
-    return frozenset(argument.name for argument in operator._schema.arguments if argument.kwarg_only)
+    return frozenset(argument.name for argument in schema(operator).arguments if argument.kwarg_only)
 
 
 def _parameters(operator: Any) -> list[inspect.Parameter]:
@@ -199,7 +196,7 @@ def _parameters(operator: Any) -> list[inspect.Parameter]:
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
             default=argument.default_value if argument.has_default_value() else inspect.Parameter.empty,
         )
-        for argument in operator._schema.arguments
+        for argument in schema(operator).arguments
         if not argument.kwarg_only
     ]
 
@@ -223,37 +220,29 @@ def _tensors(result: Any) -> tuple[torch.Tensor, ...]:
 
 def _info_behind(outputs: tuple[torch.Tensor, ...]) -> Any:
     """Where torch keeps the backward that `torch.library.register_autograd` was given, found from an output's graph."""
-    for output in outputs:
-        generated = getattr(output.grad_fn, "_forward_cls", None)
-        pending = [getattr(generated, "backward", None)]
-        while pending:
-            for cell in getattr(pending.pop(), "__closure__", None) or ():
-                if hasattr(cell.cell_contents, "_backward_fn"):
-                    return cell.cell_contents
-                if inspect.isfunction(cell.cell_contents):
-                    pending.append(cell.cell_contents)
-    return None
+    found = (registration_behind(output.grad_fn) for output in outputs)
+    return next((each for each in found if each is not None), None)
 
 
 @contextmanager
 def _watched(info: Any, kept: list[Any]) -> Iterator[None]:
     """Keep what the registered backward returns while the block runs."""
-    rule = info._backward_fn
+    rule = registered_backward(info)
 
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         result = rule(ctx, *grad_outputs)
         kept.append(result)
         return result
 
-    info._backward_fn = backward
+    set_registered_backward(info, backward)
     try:
         yield
     finally:
-        info._backward_fn = rule
+        set_registered_backward(info, rule)
 
 
 def _importable(value: Any, definition: Any) -> str | None:
-    body = getattr(definition, "_init_fn", None)
+    body = body_of(definition)
     module, name = getattr(body, "__module__", None), getattr(body, "__name__", None)
     if module in (None, "__main__") or getattr(sys.modules.get(str(module)), str(name), None) is not value:
         return None

@@ -18,6 +18,7 @@ from gradcheck_lab.subjects.context_stand_in import StandIn
 from gradcheck_lab.subjects.engine_walk import Alias, Gradients, Walk, as_leaves, entries, reaches
 from gradcheck_lab.subjects.placement import call_as_given, overridden, place
 from gradcheck_lab.subjects.subject import Recording, Subject, Trace, importable, input_labels
+from gradcheck_lab.torch_internals import node_class
 
 _BASE = torch.autograd.Function
 _COPIED = 1 << 20
@@ -97,7 +98,7 @@ def _record(function: FunctionClass, names: tuple[str, ...], inputs: tuple[Any, 
             returned.clear()
 
     walk = Walk(outputs, leaves, watch, lambda found: entries(found, len(leaves)))
-    connected = reaches(outputs, watched._backward_cls) or not any(is_differentiable(output) for output in outputs)
+    connected = reaches(outputs, node_class(watched)) or not any(is_differentiable(output) for output in outputs)
     findings = () if connected else (_disconnected(function.__name__, result),)
     return Recording(outputs, isinstance(result, (tuple, list)), walk.backward, engine=walk.engine, findings=findings)
 

@@ -16,9 +16,9 @@ from gradcheck_lab.subjects.differentiable import Differentiable, dtype_changes
 from gradcheck_lab.subjects.op_calls import OpCalled, ops_refused
 from gradcheck_lab.subjects.structure import Structure, flatten_arguments, tensors_of
 from gradcheck_lab.subjects.subject import Recording, Stateful, Subject, Trace
+from gradcheck_lab.torch_internals import MODULE_TABLES
 
 State = dict[torch.nn.Module, dict[str, Any]]
-_TABLES = ("_parameters", "_buffers", "_modules")
 
 
 def adapt_module(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
@@ -167,7 +167,7 @@ def _copied(value: torch.Tensor, changes: Mapping[torch.dtype, torch.dtype]) -> 
 def _kept(module: torch.nn.Module) -> Iterator[None]:
     """Put back whatever a call changes on the module: mode, plain attributes, registered tensors, and `.grad`."""
     attributes = _attributes(module)
-    tables = {m: {table: dict(vars(m)[table]) for table in _TABLES} for m in module.modules()}
+    tables = {m: {table: dict(vars(m)[table]) for table in MODULE_TABLES} for m in module.modules()}
     grads = {p: p.grad for p in module.parameters()}
     try:
         yield
@@ -182,12 +182,12 @@ def _kept(module: torch.nn.Module) -> Iterator[None]:
 
 
 def _attributes(module: torch.nn.Module) -> State:
-    return {m: {key: v for key, v in vars(m).items() if key not in _TABLES} for m in module.modules()}
+    return {m: {key: v for key, v in vars(m).items() if key not in MODULE_TABLES} for m in module.modules()}
 
 
 def _put(state: State) -> None:
     for m, attributes in state.items():
         own = vars(m)
-        for key in own.keys() - attributes.keys() - set(_TABLES):
+        for key in own.keys() - attributes.keys() - set(MODULE_TABLES):
             del own[key]
         own.update(attributes)

@@ -9,10 +9,13 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
+from gradcheck_lab.calls.randomness import drawn_since, random_states
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding, Severity
+from gradcheck_lab.model.user_errors import first_line, text_of
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.custom_op import placed_call
+from gradcheck_lab.torch_internals import schema
 
 STATIC = ("test_schema", "test_autograd_registration", "test_faketensor")
 COMPILED = "test_aot_dispatch_dynamic"
@@ -48,10 +51,10 @@ def opcheck_findings(value: Any, inputs: tuple[Any, ...], options: dict[str, Any
 
 def _is_random(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any]) -> bool:
     """Whether a call of the kernel moves the random generator or is not the same twice."""
-    before = torch.get_rng_state()
+    before = random_states()
     with torch.no_grad():
         once = operator(*[_leaf(a) for a in arguments], **keywords)
-        moved = not torch.equal(before, torch.get_rng_state())
+        moved = drawn_since(before)
         again = operator(*[_leaf(a) for a in arguments], **keywords)
     pairs = zip(as_tuple(once), as_tuple(again), strict=True)
     return moved or not all(_same(a, b) for a, b in pairs)
@@ -69,21 +72,20 @@ def _run(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any], test
     if not isinstance(error, Exception):
         return []
     cause, severity = _classify(test, error)
-    lines = str(error).strip().splitlines() or [type(error).__name__]
     unregistered = cause == "unsupported" and test != COMPILED
-    explanation = "it has no fake kernel, which torch.compile and torch.export need" if unregistered else lines[0]
+    explanation = "it has no fake kernel, which torch.compile and torch.export need" if unregistered else first_line(error)
     suggestion = "add one with register_fake" if unregistered else _SUGGESTIONS[test]
-    message = f"opcheck's {test} failed for {operator._schema.name}"
+    message = f"opcheck's {test} failed for {schema(operator).name}"
     return [Finding(cause, severity, message, explanation=explanation, suggestion=suggestion, probe="opcheck")]
 
 
 def _classify(test: str, error: Exception) -> tuple[str, Severity]:
     if test == "test_autograd_registration":
         return "disconnected", "error"
-    if test == "test_schema" and "mutated" in str(error):
+    if test == "test_schema" and "mutated" in text_of(error):
         return "mutates-input", "error"
     if test == "test_faketensor":
-        if "no fake impl" in str(error) or type(error).__name__ == "UnsupportedOperatorException":
+        if "no fake impl" in text_of(error) or type(error).__name__ == "UnsupportedOperatorException":
             return "unsupported", "warning"
         if type(error).__name__ == "MetadataMismatchError":
             return "forward-mismatch", "error"

@@ -1,6 +1,6 @@
 """Own forward bodies: hand-written autograd Functions within a larger forward, run as plain torch code under autograd.
 
-`Function.apply` ends in the method of `_SingleLevelFunction`, which is patched there, so that `swish = Swish.apply`, bound
+`Function.apply` ends in the method of `FunctionBase`, which is patched there, so that `swish = Swish.apply`, bound
 long before, is reached too. Other threads, and torch's own Functions, go the usual way.
 """
 
@@ -15,20 +15,15 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch._library.custom_ops import OPDEFS
-from torch.autograd.function import _SingleLevelFunction
-from torch.utils import checkpoint
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.rules.op import _HandWritten
 from gradcheck_lab.subjects.context_stand_in import StandIn
 from gradcheck_lab.subjects.untraceable import Untraceable
+from gradcheck_lab.torch_internals import CUSTOM_OP_NODE, FunctionBase, custom_ops, kernel_of, replace_checkpointing
 
 Place = Literal["around", "body", "context"]
 
-_CHECKPOINT = "_checkpoint_without_reentrant_generator"
-_checkpointed: Any = getattr(checkpoint, _CHECKPOINT, None)
-_OF_CUSTOM_OP = "GeneratedBackwardFor_"
 _lock = threading.Lock()
 
 
@@ -85,9 +80,8 @@ def _install() -> None:
     with _lock:
         _depth += 1
         if _depth == 1:
-            _SingleLevelFunction.apply = classmethod(_apply)  # type: ignore[attr-defined]
-            if _checkpointed is not None:
-                setattr(checkpoint, _CHECKPOINT, _uncheckpointed)
+            FunctionBase.apply = classmethod(_apply)  # type: ignore[attr-defined]
+            replace_checkpointing(_uncheckpointed)
 
 
 def place() -> Place:
@@ -100,28 +94,30 @@ def _uninstall() -> None:
     with _lock:
         _depth -= 1
         if _depth == 0:
-            del _SingleLevelFunction.apply  # type: ignore[attr-defined]
-            if _checkpointed is not None:
-                setattr(checkpoint, _CHECKPOINT, _checkpointed)
+            del FunctionBase.apply  # type: ignore[attr-defined]
+            replace_checkpointing(None)
 
 
-def _uncheckpointed(*args: Any, **kwargs: Any) -> Iterator[None]:
-    # checkpointing runs its function again in the backward, when the bodies are no longer in their place
-    if _active.get() is None:
-        yield from _checkpointed(*args, **kwargs)
-    else:
-        yield
+def _uncheckpointed(checkpointed: Callable[..., Iterator[None]]) -> Callable[..., Iterator[None]]:
+    def run(*args: Any, **kwargs: Any) -> Iterator[None]:
+        # checkpointing runs its function again in the backward, when the bodies are no longer in their place
+        if _active.get() is None:
+            yield from checkpointed(*args, **kwargs)
+        else:
+            yield
+
+    return run
 
 
 def _apply(cls: Any, *args: Any) -> Any:
     bodies = _active.get()
     body = None if bodies is None else _body_of(cls)
     if bodies is None or body is None:
-        return super(_SingleLevelFunction, cls).apply(*args)
+        return super(FunctionBase, cls).apply(*args)
     bodies.replaced += 1
     if torch.is_grad_enabled():
         tracked = any(isinstance(value, torch.Tensor) and value.requires_grad for value in args)
-        name = args[0].name if cls is _HandWritten else cls.__name__.removeprefix(_OF_CUSTOM_OP)
+        name = args[0].name if cls is _HandWritten else cls.__name__.removeprefix(CUSTOM_OP_NODE)
         bodies.reached[name] = bodies.reached.get(name, False) or tracked
     token = _place.set("body")
     try:
@@ -136,8 +132,8 @@ def _apply(cls: Any, *args: Any) -> Any:
 def _body_of(cls: Any) -> Callable[..., Any] | None:
     if cls is _HandWritten:
         return lambda op, options, *inputs: op.forward(*inputs, **options)
-    if cls.__name__.startswith(_OF_CUSTOM_OP):
-        return _custom_op_body(cls.__name__.removeprefix(_OF_CUSTOM_OP))
+    if cls.__name__.startswith(CUSTOM_OP_NODE):
+        return _custom_op_body(cls.__name__.removeprefix(CUSTOM_OP_NODE))
     if not issubclass(cls, torch.autograd.Function) or cls.__module__.partition(".")[0] == "torch":
         return None
     return partial(_run_body, cls)
@@ -145,7 +141,7 @@ def _body_of(cls: Any) -> Callable[..., Any] | None:
 
 def _run_body(cls: Any, *args: Any) -> Any:
     ctx = StandIn(tuple(isinstance(value, torch.Tensor) and value.requires_grad for value in args))
-    if cls.setup_context is _SingleLevelFunction.setup_context:
+    if cls.setup_context is FunctionBase.setup_context:
         output = cls.forward(ctx, *args)
     else:
         output = cls.forward(*args)
@@ -161,7 +157,7 @@ def _run_body(cls: Any, *args: Any) -> Any:
 
 def _custom_op_body(name: str) -> Callable[..., Any] | None:
     """The Python kernel of a custom op, called as its generated Function is: the last argument holds the keywords."""
-    for qualified, definition in OPDEFS.items():
+    for qualified, definition in custom_ops().items():
         if name == f"{qualified.replace('::', '_')}_default":
             return lambda *args: _kernel(definition, args)(*args[:-1], **args[-1].keyword_only_args)
     return None
@@ -169,9 +165,7 @@ def _custom_op_body(name: str) -> Callable[..., Any] | None:
 
 def _kernel(definition: Any, args: tuple[Any, ...]) -> Callable[..., Any]:
     device = next((value.device.type for value in args if isinstance(value, torch.Tensor)), None)
-    kernels = definition._backend_fns
-    found: Callable[..., Any] = kernels.get(device) or kernels.get(None) or definition._init_fn
-    return found
+    return kernel_of(definition, device)
 
 
 def _loses_track(args: tuple[Any, ...], output: Any) -> bool:

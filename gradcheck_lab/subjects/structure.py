@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
+
+from gradcheck_lab.torch_internals import pytree
 
 Rebuild = Callable[[Iterator[Any]], Any]
 

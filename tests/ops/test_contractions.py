@@ -15,8 +15,8 @@ from gradcheck_lab import ops
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.op import Op
 from tests.ops.held import assert_agrees, drawn, mistaken, passes
+from tests.ops.torch_ops import TORCH
 from tests.sound import DTYPES
-from tests.torch_ops import TORCH
 
 sizes = st.integers(0, 4)
 

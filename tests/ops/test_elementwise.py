@@ -15,8 +15,8 @@ from gradcheck_lab import ops
 from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.ops._reduce import sum_to
 from gradcheck_lab.rules.op import Op
+from tests.ops.torch_ops import TORCH
 from tests.sound import DTYPES
-from tests.torch_ops import TORCH
 
 X = torch.tensor([1.0, -2.0], dtype=torch.float64)
 SPECIAL = (-1e4, -20.5, -6.0, -1.0, -1e-3, -0.0, 0.0, 1e-3, 0.5, 1.0, 6.0, 20.0, 20.5, 1e4)

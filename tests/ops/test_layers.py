@@ -16,8 +16,8 @@ from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.op import Op
 from tests.ops.held import assert_agrees, drawn, mistaken, passes
+from tests.ops.torch_ops import TORCH
 from tests.sound import DTYPES
-from tests.torch_ops import TORCH
 
 few = st.integers(1, 3)
 dtypes = st.sampled_from(DTYPES)

@@ -15,8 +15,8 @@ import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.strategies import calls
+from tests.ops.torch_ops import TORCH
 from tests.sound import DTYPES
-from tests.torch_ops import TORCH
 
 seeds = st.integers(0, 2**32 - 1)
 reductions = st.sampled_from(["mean", "sum", "none"])

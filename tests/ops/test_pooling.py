@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gradcheck_lab import ops
 from tests.ops.held import drawn
-from tests.torch_ops import TORCH
+from tests.ops.torch_ops import TORCH
 
 
 def gradients(x: torch.Tensor, upstream: torch.Tensor, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:

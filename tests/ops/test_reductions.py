@@ -15,8 +15,8 @@ from gradcheck_lab import ops
 from gradcheck_lab.ops._axes import restored
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import real
+from tests.ops.torch_ops import TORCH
 from tests.sound import DTYPES
-from tests.torch_ops import TORCH
 
 X = torch.tensor([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]], dtype=torch.float64)
 NONE = torch.zeros(0, 3)

@@ -16,7 +16,7 @@ from gradcheck_lab import ops
 from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import labels, mask, real
-from tests.torch_ops import TORCH
+from tests.ops.torch_ops import TORCH
 
 X = torch.arange(6.0, dtype=torch.float64).reshape(2, 3)
 ROW = torch.arange(3.0, dtype=torch.float64)

@@ -9,27 +9,25 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_lab.calls.case import Case, is_differentiable
-from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.subjects.own_bodies import Place, place
-from gradcheck_lab.subjects.subject import Subject
+from gradcheck_lab.subjects.runner import Runner
 
 _LEAVES = frozenset("detach detach_ item tolist numpy __array__ set_grad_enabled _set_grad_enabled".split())
 
 
-def leaves_autograd(subject: Subject, case: Case, evaluations: dict[str, int]) -> Place | None:
+def leaves_autograd(runner: Runner, case: Case) -> Place | None:
     """Where the forward leaves autograd, in one more run of it; None where it does not.
 
     In a "body" that is hand-written, or only "around" those, in code that torch differentiates as it stands.
     """
+    subject = runner.subject
     if subject.trace is None:
         return "body"
     inputs = tuple(v.detach().requires_grad_() if is_differentiable(v) else v for v in case.inputs)
-    seed_all(case.seed)
-    evaluations["forward"] += 1
     watch = _Watch()
     try:
         with torch.enable_grad(), watch:
-            subject.trace(inputs, case.options, frozenset())
+            runner.trace(inputs, case)
     except Exception:  # it runs without the watch: whatever it does under it, it is not plain torch
         return "body"
     by_torch = subject.kind in ("module", "function") and subject.user is None

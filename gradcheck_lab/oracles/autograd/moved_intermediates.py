@@ -5,22 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.oracles.autograd.simulated_rounding import EXACT
+from gradcheck_lab.torch_internals import DispatchMode, is_zero_tensor
 
 _SMALLEST, _LARGEST = 1e-2, 1e2
 
 
-class Nudged(TorchDispatchMode):
+class Nudged(DispatchMode):
     """A dispatch mode that adds about `step` times its size to each computed value; by a coin each where a `seed` is given."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
-
     def __init__(self, step: float, seed: int | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.step, self.count = step, 0
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
 
@@ -28,7 +24,7 @@ class Nudged(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        computed = isinstance(result, torch.Tensor) and result.is_floating_point() and not result._is_zerotensor()
+        computed = isinstance(result, torch.Tensor) and result.is_floating_point() and not is_zero_tensor(result)
         made = any(isinstance(a, torch.Tensor) and a.is_floating_point() for a in args)
         name = func.overloadpacket.__name__
         # what picks among values is read by its own backward, which would see the nudge as a choice

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.diagnosis.evidence import PartialGradient
+from gradcheck_lab.torch_internals import sequence_number
 
 _NODES = 400
 _RUNS = 24
@@ -44,7 +45,7 @@ def incomplete_gradients(
         kinds = {kind(node) for node, _ in uses.edges}
         own = "it" if getattr(uses.node, "variable", None) is leaf else f"the result of {kind(uses.node)}"
         # backward reaches the first use last
-        first = min(range(count), key=lambda i: uses.edges[i][0]._sequence_nr())
+        first = min(range(count), key=lambda i: sequence_number(uses.edges[i][0]))
         alone = [[i] for i in range(count)]
         for kept in alone + [[j for j in range(count) if j != i] for i in range(count) if count > 2]:
             runs += 1

@@ -7,22 +7,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
-from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.diagnosis.evidence import PartialGradient
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
+from gradcheck_lab.oracles.autograd.partial_gradients import incomplete_gradients
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
 from gradcheck_lab.oracles.estimate import Estimate
-from gradcheck_lab.subjects.subject import Call, Key, Subject
+from gradcheck_lab.subjects.runner import Runner
+from gradcheck_lab.subjects.subject import Call, Key
+from gradcheck_lab.torch_internals import DispatchMode
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One forward and backward under autograd; `gradients` by key, None where nothing flows, `calls` of a program's ops.
 
-    `cut` are hand-written rules within it that no gradient reaches.
+    `cut` are hand-written rules within it that no gradient reaches. `coarse` is the rounding of the truth itself, where the
+    forward takes no wider dtype than the inputs'; else 0.
     """
 
     inputs: tuple[Any, ...]
@@ -32,6 +34,7 @@ class Pass:
     calls: tuple[Call, ...]
     tracked: bool
     cut: tuple[str, ...] = ()
+    coarse: float = 0.0
 
     def estimate(self, key: Key, dtype: torch.dtype) -> Estimate:
         """The gradient at `key` with the rounding level of `dtype`, in which this pass was run."""
@@ -39,14 +42,22 @@ class Pass:
 
 
 class AutogradOracle:
-    """Runs the forward of `subject` on `case` under autograd, in any dtype, with or without simulated rounding."""
+    """Runs the forward of a subject on `case` under autograd, in any dtype, with or without simulated rounding.
 
-    def __init__(self, subject: Subject, case: Case, evaluations: dict[str, int]) -> None:
-        self.subject, self.case, self.evaluations = subject, case, evaluations
-        self.coarse = 0.0
-        self.copies = False  # set where the subject's code writes to what it is given
+    Every pass is run once and kept for whoever asks next. `copies` says that the user's code writes to what it is given;
+    `truth` is the pass that another oracle made of the same call.
+    """
+
+    def __init__(self, runner: Runner, case: Case, copies: bool = False, truth: Pass | None = None) -> None:
+        self.runner, self.subject, self.case, self.copies = runner, runner.subject, case, copies
         self.nearby: dict[Any, dict[Key, torch.Tensor | None]] = {}  # gradients at points beside the case, by their moves
-        self._passes: dict[str, Pass | None] = {}
+        self._passes: dict[str, Pass | None] = {} if truth is None else {"truth": truth}
+
+    @property
+    def coarse(self) -> float:
+        """The rounding of the truth itself, where the forward runs in no wider dtype than the inputs'; else 0."""
+        truth = self._passes.get("truth")
+        return 0.0 if truth is None else truth.coarse
 
     def truth(self) -> Pass:
         """The float64 (complex128) pass on the inputs as they are."""
@@ -56,20 +67,16 @@ class AutogradOracle:
         return found
 
     def _widest(self) -> Pass:
-        """In float64, or in the inputs' own dtype where the forward takes no other: `coarse` is then their rounding."""
+        """In float64, or in the inputs' own dtype where the forward takes no other."""
         try:
             return self.run(torch.float64)
         except Exception:
             dtypes = {value.dtype for value in self.case.inputs if is_differentiable(value)}
-            if all(torch.finfo(dtype).bits == 64 for dtype in dtypes):
+            if all(is_wide(dtype) for dtype in dtypes):
                 raise
             found = self.run(None)
-            self.coarse = max(unit_roundoff(dtype) for dtype in dtypes)
-            return replace(found, gradients={key: _wide(value) for key, value in found.gradients.items()})
-
-    def assume(self, truth: Pass) -> None:
-        """Take a pass that another run already made as the truth."""
-        self._passes["truth"] = truth
+            wide = {key: _wide(value) for key, value in found.gradients.items()}
+            return replace(found, gradients=wide, coarse=max(unit_roundoff(dtype) for dtype in dtypes))
 
     def references(self, level: str, dtype: torch.dtype, times: int = 1) -> list[Pass]:
         """Passes that a sound implementation in `dtype` could have produced: `native` runs, or `simulated` rounding, which is
@@ -78,7 +85,7 @@ class AutogradOracle:
         """
         if level == "native":
             found = [self._try("native", None)]
-            if torch.finfo(dtype).bits == 16:
+            if is_narrow(dtype):
                 found.append(self._try("float32", torch.float32))
         else:
             torn = level == "torn"
@@ -92,7 +99,7 @@ class AutogradOracle:
         rounding: SimulatedRounding | None = None,
         case: Case | None = None,
         substitute: frozenset[int] = frozenset(),
-        nudged: TorchDispatchMode | None = None,
+        nudged: DispatchMode | None = None,
     ) -> Pass:
         """Run forward and backward in `dtype` (None: as the inputs are), on `case` instead of the oracle's when given.
 
@@ -103,12 +110,9 @@ class AutogradOracle:
         assert case.grad_outputs is not None
         given = copy_inputs(case.inputs) if self.copies else case.inputs
         inputs = tuple(_leaf(value, dtype) for value in given)
-        seed_all(case.seed)
-        self.evaluations["forward"] += 1
         with torch.enable_grad(), rounding or nullcontext():
-            assert self.subject.trace is not None
             with nudged or nullcontext():
-                trace = self.subject.trace(inputs, case.options, substitute)
+                trace = self.runner.trace(inputs, case, substitute)
             roots, upstream, everything = [], [], []
             for output, grad_output in zip(trace.outputs, case.grad_outputs, strict=True):
                 matched = grad_output.to(output) if isinstance(output, torch.Tensor) else grad_output
@@ -125,17 +129,12 @@ class AutogradOracle:
 
     def paths(self, index: int) -> list[PartialGradient]:
         """The gradients of an input with some uses left out of a value that is used several times, in float64."""
-        from gradcheck_lab.oracles.autograd.partial_gradients import incomplete_gradients
-
         case = self.case
         assert case.grad_outputs is not None
-        assert self.subject.trace is not None
         wide = torch.float64 if not self.coarse else None
         inputs = tuple(_leaf(value, wide) for value in copy_inputs(case.inputs))
-        seed_all(case.seed)
-        self.evaluations["forward"] += 1
         with torch.enable_grad():
-            outputs = self.subject.trace(inputs, case.options, frozenset()).outputs
+            outputs = self.runner.trace(inputs, case).outputs
             pairs = [
                 (o, g.to(o)) for o, g in zip(outputs, case.grad_outputs, strict=True)
                 if isinstance(o, torch.Tensor) and o.requires_grad
@@ -156,7 +155,7 @@ class AutogradOracle:
             case, rounding = self.case, None
             if simulate is not None:
                 u = 4 * times * unit_roundoff(simulate)  # two samples stand for every sound order of operations
-                rounding = SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16, torn=torn, modulus=True)
+                rounding = SimulatedRounding(u, salt, long_sums=not is_narrow(simulate), torn=torn, modulus=True)
                 assert case.grad_outputs is not None
                 case = replace(
                     case,
@@ -171,7 +170,7 @@ class AutogradOracle:
 
 
 def _wide(value: torch.Tensor | None) -> torch.Tensor | None:
-    return None if value is None else value.to(torch.complex128 if value.is_complex() else torch.float64)
+    return None if value is None else widened(value)
 
 
 def _wanted(inputs: tuple[Any, ...], calls: tuple[Call, ...]) -> dict[Key, torch.Tensor]:
@@ -195,5 +194,4 @@ def _leaf(value: Any, dtype: torch.dtype | None) -> Any:
 def _perturbed(value: Any, u: float, salt: int, torn: bool) -> Any:
     if not is_differentiable(value):
         return value
-    wide = torch.complex128 if value.is_complex() else torch.float64
-    return perturb(value.detach().to(wide), u, salt, torn, modulus=True)
+    return perturb(widened(value.detach()), u, salt, torn, modulus=True)

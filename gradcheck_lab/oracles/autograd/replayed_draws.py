@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import Case, copy_inputs
-from gradcheck_lab.calls.randomness import seed_all
-from gradcheck_lab.subjects.subject import Subject, Trace
+from gradcheck_lab.subjects.runner import Runner
+from gradcheck_lab.subjects.subject import Trace
+from gradcheck_lab.torch_internals import DispatchMode
 
 
 class Draws:
@@ -57,12 +57,11 @@ class Draws:
         return result
 
 
-def replayed(subject: Subject, case: Case) -> Subject:
-    """The subject whose forwards all draw what one forward on `case`, run here, draws."""
-    draws = Draws()
-    seed_all(case.seed)
+def replayed(runner: Runner, case: Case) -> Runner:
+    """The runner whose oracles' forwards all draw what one forward on `case`, run here, draws."""
+    draws, subject = Draws(), runner.subject
     with draws.record():
-        subject.forward(copy_inputs(case.inputs), case.options)
+        runner.forward(copy_inputs(case.inputs), case)
 
     def forward(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         with draws.replay():
@@ -73,21 +72,12 @@ def replayed(subject: Subject, case: Case) -> Subject:
         with draws.replay():
             return subject.trace(inputs, options, substitute)
 
-    return replace(subject, forward=forward, trace=trace if subject.trace is not None else None)
+    return replace(runner, subject=replace(subject, forward=forward, trace=trace if subject.trace is not None else None))
 
 
-def generator_states() -> list[torch.Tensor]:
-    """The states of torch's global generators: unequal before and after a forward that draws."""
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else ())]
-
-
-class _Mode(TorchDispatchMode):
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
-
+class _Mode(DispatchMode):
     def __init__(self, draw: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.draw = draw
 
     def __torch_dispatch__(

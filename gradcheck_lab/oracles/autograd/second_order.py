@@ -14,11 +14,10 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_tensor, is_differentiable
-from gradcheck_lab.calls.randomness import seed_all
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
-from gradcheck_lab.oracles.numeric.scalar_problem import Directions, Problem, widened
-from gradcheck_lab.subjects.subject import Subject
+from gradcheck_lab.oracles.numeric.scalar_problem import Directions, Problem
+from gradcheck_lab.subjects.runner import Runner
 
 Forward = Callable[[tuple[Any, ...]], Sequence[Any]]
 Values = Mapping[int, torch.Tensor | None]
@@ -97,7 +96,7 @@ def differentiated(
 
 
 def problem_of_gradients(
-    forward: Forward, case: Case, wanted: Sequence[int], directions: Directions, evaluations: dict[str, int], backwards: int
+    forward: Forward, case: Case, wanted: Sequence[int], directions: Directions, runner: Runner, backwards: int
 ) -> Problem:
     """The map from inputs and upstream gradients to first-order gradients, for numeric oracles to differentiate.
 
@@ -106,35 +105,35 @@ def problem_of_gradients(
     count = len(case.inputs)
 
     def gradients(values: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
-        evaluations["backward"] += backwards
+        runner.count(backward=backwards)
         graph = differentiated(forward, values[:count], values[count:], wanted, create_graph=False)
         found = [graph.gradients[i] for i in wanted]
         return tuple(torch.zeros_like(values[i]) if g is None else g for i, g in zip(wanted, found, strict=True))
 
     inputs = (*case.inputs, *(case.grad_outputs or ()))
     upstream = tuple(directions[i].to(case.inputs[i]) for i in wanted)
-    return Problem(gradients, inputs, case.options, upstream, case.seed, evaluations)
+    return Problem(gradients, inputs, case.options, upstream, case.seed, runner)
 
 
 @dataclass
 class SecondOrderOracle:
     """The subject's own forward differentiated twice by autograd, along the `directions` of its gradients."""
 
-    subject: Subject
+    runner: Runner
     case: Case
     wanted: Sequence[int]
     directions: Directions
-    evaluations: dict[str, int]
     coarse: bool = False
     _graph: Graph | None = field(default=None, init=False)
     _truth: Values | None = field(default=None, init=False)
     _passes: dict[str, Values | None] = field(default_factory=dict, init=False)
 
     def forward(self, inputs: tuple[Any, ...]) -> Sequence[Any]:
-        """Run the forward where autograd can follow it."""
-        assert self.subject.trace is not None
-        seed_all(self.case.seed)
-        return self.subject.trace(inputs, self.case.options, frozenset()).outputs
+        """Run the forward where autograd can follow it; whoever calls it counts it."""
+        trace = self.runner.subject.trace
+        assert trace is not None
+        self.runner.begin(self.case.seed)
+        return trace(inputs, self.case.options, frozenset()).outputs
 
     def graph(self) -> Graph:
         """The first-order gradients in float64, or as the forward takes them where it is `coarse`; raises what it raises."""
@@ -164,7 +163,7 @@ class SecondOrderOracle:
         """What a sound double backward in `dtype` could have given for a variable, by level and coarseness."""
 
         def found(level: str, times: int) -> list[torch.Tensor]:
-            narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in self.case.inputs)
+            narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in self.case.inputs)
             native = [self._try("native", None, 0)] if narrow and level == "native" else []
             passes = self.rounded(dtype, times) if level == "simulated" else [values for values in native if values is not None]
             like = self.truth().get(variable)
@@ -175,7 +174,7 @@ class SecondOrderOracle:
         return found
 
     def _run(self, case: Case) -> Graph:
-        self.evaluations["forward"] += 1
+        self.runner.begin(case.seed, forward=1)
         return differentiated(self.forward, case.inputs, case.grad_outputs or (), self.wanted)
 
     def _try(self, name: str, simulate: torch.dtype | None, salt: int, times: int = 1) -> Values | None:
@@ -194,7 +193,7 @@ class SecondOrderOracle:
         inputs = tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in case.inputs)
         upstream = tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in case.grad_outputs or ())
         moved = Case(inputs, case.options, upstream, case.seed)
-        with SimulatedRounding(u, salt, long_sums=torch.finfo(simulate).bits > 16):
+        with SimulatedRounding(u, salt, long_sums=not is_narrow(simulate)):
             return self._run(moved).along(self.directions)
 
 

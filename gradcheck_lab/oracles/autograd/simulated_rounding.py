@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch._decomp import decomposition_table
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradcheck_lab.torch_internals import DispatchMode, decomposition, is_zero_tensor
 
 EXACT = frozenset(
     "abs alias amax amin argmax argmin as_strided bernoulli cat clamp clamp_max clamp_min clone constant_pad_nd "
@@ -42,15 +42,11 @@ _SUMS = frozenset("sum mean cumsum var std var_mean norm linalg_vector_norm logs
 _PRODUCTS = {"mm": 0, "bmm": 0, "mv": 0, "dot": 0, "addmm": 1, "baddbmm": 1, "addmv": 1}
 
 
-class SimulatedRounding(TorchDispatchMode):
+class SimulatedRounding(DispatchMode):
     """A dispatch mode under which every rounding operation errs by about `u`, in directions that `salt` decides."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
-
     def __init__(self, u: float, salt: int, *, long_sums: bool, torn: bool = False, modulus: bool = False) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.u, self.salt, self.long_sums, self.torn, self.modulus = u, salt, long_sums, torn, modulus
 
     def __torch_dispatch__(
@@ -78,10 +74,11 @@ class SimulatedRounding(TorchDispatchMode):
 
     def _in_steps(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A fused operation by its steps, each of which rounds, as 1 - y does where y is near 1; None where it has none."""
-        if name not in _FUSED or func not in decomposition_table:
+        steps = decomposition(func) if name in _FUSED else None
+        if steps is None:
             return None
         with self:
-            return decomposition_table[func](*args, **kwargs)
+            return steps(*args, **kwargs)
 
     def _shifted(self, name: str, scores: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
         """What exp(s - logsumexp(s)) makes of large scores: s itself is rounded before the difference is taken."""
@@ -99,7 +96,7 @@ class SimulatedRounding(TorchDispatchMode):
         return 1
 
     def _round(self, value: torch.Tensor, terms: int) -> torch.Tensor:
-        if not (value.is_floating_point() or value.is_complex()) or value.requires_grad or value._is_zerotensor():
+        if not (value.is_floating_point() or value.is_complex()) or value.requires_grad or is_zero_tensor(value):
             return value  # a zero tensor has no memory that could be read
         growth = max(1.0, math.sqrt(terms) / 3)
         return perturb(value, self.u * growth, self.salt, self.torn, self.modulus)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.precision import bits
 from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged, sizes
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.subjects.subject import Key
@@ -57,8 +58,8 @@ class Subgradients:
 
     def __init__(self, oracle: AutogradOracle) -> None:
         self.oracle = oracle
-        bits = [torch.finfo(v.dtype).bits for v in oracle.case.inputs if is_differentiable(v)]
-        radius = _RADIUS[min(bits, default=64)]
+        found = [bits(v.dtype) for v in oracle.case.inputs if is_differentiable(v)]
+        radius = _RADIUS[min(found, default=64)]
         self._radii = (radius, radius / _CLOSER)
         upstream = [float(g.abs().max()) for g in oracle.case.grad_outputs or () if is_differentiable(g) and g.numel()]
         self._rounding = 2.0**-44 * max(upstream, default=0.0)

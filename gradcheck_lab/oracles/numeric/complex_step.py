@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
-from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, quiet, widened
+from gradcheck_lab.model.precision import widened
+from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, quiet
 from gradcheck_lab.oracles.numeric.trust import bounded, verified
 
 METHOD = "complex step"

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
-from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, quiet
 from gradcheck_lab.oracles.numeric.trust import bounded, verified
 
@@ -41,8 +40,7 @@ def _parts(problem: Problem, directions: Directions, inputs: tuple[Any, ...] | N
 
     primals = tuple(given[i].contiguous() if 0 in given[i].stride() else given[i] for i in moved)
     speeds = tuple(directions[i].to(primal) for i, primal in zip(moved, primals, strict=True))
-    seed_all(problem.seed)
-    problem.evaluations["forward"] += 1
+    problem.runner.begin(problem.seed, forward=1)
     with torch.no_grad(), quiet():
         found = torch.func.jvp(function, primals, speeds)
     tangents = iter(found[1])

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import torch
 
+from gradcheck_lab.model.precision import widened
 from gradcheck_lab.oracles.numeric.finite_difference import directional
-from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, inner, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, inner
 
 _SEEN = 2.0**-40
 _STEP = 37 / 64 * 2.0**-19

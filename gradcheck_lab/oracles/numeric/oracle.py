@@ -14,19 +14,11 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.oracles.numeric import complex_step, finite_difference, forward_mode
-from gradcheck_lab.oracles.numeric.scalar_problem import (
-    Derivative,
-    Directions,
-    Problem,
-    inner,
-    power_of_two,
-    problem_of,
-    widened,
-)
-from gradcheck_lab.subjects.subject import Subject
+from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, inner, power_of_two, problem_of
+from gradcheck_lab.subjects.runner import Runner
 
 Method = Callable[[Problem, Directions], Derivative | None]
 Located = tuple[int, complex | float, complex | float, float]
@@ -62,13 +54,13 @@ class NumericOracle:
     >>> from gradcheck_lab.subjects.op import adapt_op
     >>> a, b = torch.tensor([0.5, 2.0]), torch.tensor([3.0, -1.0])
     >>> subject = adapt_op(ops.mul, (a, b), {})
-    >>> oracle = NumericOracle(subject, Case((a, b), {}, (torch.ones(2),)), {"forward": 0})
+    >>> oracle = NumericOracle(Runner(subject), Case((a, b), {}, (torch.ones(2),)))
     >>> oracle.method, oracle.gradient(0).value
     ('complex step', tensor([ 3., -1.], dtype=torch.float64))
     """
 
-    def __init__(self, subject: Subject, case: Case, evaluations: dict[str, int]) -> None:
-        self.problem = problem_of(subject, case, evaluations)
+    def __init__(self, runner: Runner, case: Case) -> None:
+        self.problem = problem_of(runner, case)
         self.sensitivity: dict[int, float] = {}
         self.unseen: dict[int, str] = {}
         self._chosen: tuple[str, Method] | None = None

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
-from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.model.precision import unit_roundoff
-from gradcheck_lab.subjects.subject import Subject
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
+from gradcheck_lab.subjects.runner import Runner
+from gradcheck_lab.torch_internals import DispatchMode
 
 GROUPS = 1024
 
@@ -49,7 +48,7 @@ class Problem:
     """A forward at one point, with the upstream gradients that make its outputs a scalar.
 
     `forward(inputs, options)` returns a tuple of outputs; `inputs` are in the precision that it is evaluated in, float64 where
-    it takes that. Every call of it is counted in `evaluations["forward"]` and sees the random numbers of `seed`. `memory`
+    it takes that. Every call of it is counted by `runner` and sees the random numbers of `seed`. `memory`
     keeps what the oracles found out about the point, so that the next direction does not pay for it again.
     """
 
@@ -58,7 +57,7 @@ class Problem:
     options: Mapping[str, Any]
     grad_outputs: tuple[torch.Tensor, ...]
     seed: int
-    evaluations: dict[str, int]
+    runner: Runner
     memory: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -79,8 +78,7 @@ class Problem:
 
     def run(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Call the forward on these inputs, which it may write to; warnings about values outside its domain are dropped."""
-        seed_all(self.seed)
-        self.evaluations["forward"] += 1
+        self.runner.begin(self.seed, forward=1)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self.forward(inputs, self.options)
@@ -88,7 +86,7 @@ class Problem:
     def base(self) -> tuple[Any, ...]:
         """The outputs at the point itself; raises what the forward raises."""
         if "base" not in self.memory:
-            watch = _Watch()  # type: ignore[no-untyped-call]
+            watch = _Watch()
             with watch:
                 outputs = self.run(copy_inputs(self.inputs))
             self.memory["base"] = tuple(o.detach().clone() if isinstance(o, torch.Tensor) else o for o in outputs)
@@ -156,14 +154,14 @@ class Problem:
         return found
 
 
-def problem_of(subject: Subject, case: Case, evaluations: dict[str, int]) -> Problem:
-    """The forward of `subject` at a case with its grad_outputs, in the widest dtype that the forward takes.
+def problem_of(runner: Runner, case: Case) -> Problem:
+    """The forward of a subject at a case with its grad_outputs, in the widest dtype that the forward takes.
 
     Raises what the forward raises in the dtypes of the case.
     """
     assert case.grad_outputs is not None
     given = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in case.inputs)
-    native = Problem(subject.forward, given, case.options, case.grad_outputs, case.seed, evaluations)
+    native = Problem(runner.subject.forward, given, case.options, case.grad_outputs, case.seed, runner)
     for wide in (torch.float64, torch.float32):
         if all(unit_roundoff(given[i].dtype) <= unit_roundoff(wide) for i in native.differentiable):
             break
@@ -181,11 +179,6 @@ def problem_of(subject: Subject, case: Case, evaluations: dict[str, int]) -> Pro
 def inner(gradient: torch.Tensor, direction: torch.Tensor) -> float:
     """Re⟨gradient, direction⟩: what a gradient says that the directional derivative is."""
     return float((widened(gradient).conj() * widened(direction.to(gradient.device))).real.sum())
-
-
-def widened(value: torch.Tensor) -> torch.Tensor:
-    """The tensor in float64 or complex128."""
-    return value.to(torch.complex128 if value.is_complex() else torch.float64)
 
 
 def scales(problem: Problem, directions: Directions) -> tuple[float, float, float]:
@@ -211,21 +204,17 @@ def quiet() -> Iterator[None]:
         yield
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(DispatchMode):
     """Sees whether a forward computes in 16 bits inside; constants of one element do not count."""
 
     roundoff = 0.0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         for value in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16) and value.numel() > 1:
+            if isinstance(value, torch.Tensor) and is_narrow(value.dtype) and value.numel() > 1:
                 self.roundoff = max(self.roundoff, unit_roundoff(value.dtype))
         return result
 

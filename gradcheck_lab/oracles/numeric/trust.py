@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
+from gradcheck_lab.model.precision import widened
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
 from gradcheck_lab.oracles.numeric.finite_difference import Sweep, sweep
-from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, rms, scales, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, rms, scales
+from gradcheck_lab.torch_internals import is_zero_tensor
 
 Parts = Callable[[Problem, Directions], torch.Tensor | None]
 
@@ -68,7 +70,7 @@ class _Rounding(SimulatedRounding):
     """Simulated rounding that passes by the zeros without storage which forward mode makes."""
 
     def _round(self, value: torch.Tensor, terms: int) -> torch.Tensor:
-        return value if value._is_zerotensor() else super()._round(value, terms)
+        return value if is_zero_tensor(value) else super()._round(value, terms)
 
 
 def _swept(problem: Problem, directions: Directions) -> Sweep:

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.randomness import draws_random, seed_all
+from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd
 from gradcheck_lab.oracles.autograd.second_order import Forward, SecondOrderOracle, differentiated, problem_of_gradients, wide
 from gradcheck_lab.oracles.numeric.guard import guard
@@ -24,30 +24,30 @@ from gradcheck_lab.oracles.numeric.scalar_problem import Directions
 from gradcheck_lab.probes.second_order.points import Point, Points, Stopped, filled
 from gradcheck_lab.probes.second_order.rows import Row, moved, row_of, smooth_between, within_noise
 from gradcheck_lab.probes.second_order.words import missing, raised, refused, wrong, wrong_by_numbers
-from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.context import Context, LeftOpen, Yielded
 from gradcheck_lab.probes.support.repeats import compared
 
 
-def double_backward(context: Context) -> Iterator[Finding]:
+def double_backward(context: Context) -> Iterator[Yielded]:
     """Hold the second derivatives against the oracle's, along one random direction of the gradients."""
-    base = context.base
-    if context.wrong or any(finding.severity == "error" for finding in base.findings):
+    if context.wrong or any(finding.severity == "error" for finding in context.findings):
         return  # a wrong gradient has a wrong derivative
     forward = _forward(context)
     if forward is None:
-        _leave_open(context, f"torch's engine does not call the backward of {base.subject.name}; write it as a Function")
-    elif base.order == 2 or _claims_it(context):
+        why = f"torch's engine does not call the backward of {context.subject.name}; write it as a Function"
+        yield from _left_open(context, why)
+    elif context.order == 2 or _claims_it(context):
         yield from _Search(context, Points(context, forward, compared(context))).findings()
 
 
 def _claims_it(context: Context) -> bool:
     """Whether users can come upon the second derivative without asking for it: torch's engine runs this backward."""
-    subject = context.base.subject
+    subject = context.subject
     return subject.kind in ("function", "custom_op", "module") and (subject.user is not None or context.analytic)
 
 
 def _forward(context: Context) -> Forward | None:
-    subject, options = context.base.subject, context.case.options
+    subject, options = context.subject, context.case.options
     if subject.op is not None:
         function = subject.op.as_function()
 
@@ -60,9 +60,9 @@ def _forward(context: Context) -> Forward | None:
     return None if connected is None else lambda inputs: connected(inputs, options)
 
 
-def _leave_open(context: Context, why: str) -> None:
-    if context.base.order == 2:
-        context.base.reasons.append(f"the second derivative was not compared: {why}")
+def _left_open(context: Context, why: str) -> Iterator[LeftOpen]:
+    if context.order == 2:
+        yield LeftOpen(f"the second derivative was not compared: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class _Search:
     def wanted(self) -> list[int]:
         return self.points.wanted
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Yielded]:
         context = self.context
         generator = torch.Generator().manual_seed((context.case.seed * 1_000_003 + 131) % 2**63)
         directions = {i: _long_numbers(random_like(context.case.inputs[i], generator), generator) for i in self.wanted}
@@ -95,7 +95,7 @@ class _Search:
         """The case as given, in float64 where both sides take that: rounding hides nothing there."""
         case = self.context.case
         narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in case.inputs)
-        if narrow and not self.context.base.oracle.coarse:
+        if narrow and not self.context.oracle.coarse:
             found = self.points.at(wide(case), directions, "in float64")
             if isinstance(found, Point) and not draws_random(case.seed) and self.points.matches(found):
                 return found
@@ -103,41 +103,39 @@ class _Search:
                 return found
         return self.points.at(case, directions, "as given")
 
-    def _stopped(self, found: Stopped) -> Iterator[Finding]:
+    def _stopped(self, found: Stopped) -> Iterator[Yielded]:
         context = self.context
         if found.error is not None and not self._runs_once():
-            _leave_open(context, "the backward does not run outside the call as given")
+            yield from _left_open(context, "the backward does not run outside the call as given")
             return
         finding = refused(context, found.error) or raised(context, found.error)
         if finding.cause == "unsupported":
-            _leave_open(context, finding.explanation)
+            yield from _left_open(context, finding.explanation)
         yield finding
 
     def _runs_once(self) -> bool:
         """Whether the same call runs where nothing is to be differentiated again: then it is that which was refused."""
-        case, base = self.context.case, self.context.base
-        seed_all(case.seed)
-        base.evaluations["forward"] += 1
-        base.evaluations["backward"] += 1
+        case = self.context.case
+        self.context.runner.begin(case.seed, forward=1, backward=1)
         try:
             differentiated(self.points.forward, case.inputs, case.grad_outputs or (), self.wanted, create_graph=False)
         except Exception:
             return False
         return True
 
-    def _by_oracle(self, point: Point, oracle: SecondOrderOracle, directions: Directions) -> Iterator[Finding]:
+    def _by_oracle(self, point: Point, oracle: SecondOrderOracle, directions: Directions) -> Iterator[Yielded]:
         matched = self.points.matches(point)
         rows = self.points.rows(point, oracle)
         bad = [row for row in rows if row.wrong]
         if bad or not matched:
             bad, oracle, point = self._confirmed(bad if matched else [], point, directions)
         open_ = any(row.comparison.result.verdict == "inconclusive" for row in rows)
-        if (bad or self.context.base.order == 2) and self._contradicted(oracle):
+        if (bad or self.context.order == 2) and self._contradicted(oracle):
             yield from self._by_numbers(point, directions)  # the forward detaches what only the second order needs
             return
-        self._keep(rows, {row.variable for row in bad})
+        yield from self._kept(rows, {row.variable for row in bad})
         if not matched and not bad and open_:
-            _leave_open(self.context, "the gradient itself is not defined at these inputs")
+            yield from _left_open(self.context, "the gradient itself is not defined at these inputs")
         for row in bad:
             yield wrong(self.context, row, self._alone(row, point, oracle), point.graph, point.words)
 
@@ -167,33 +165,33 @@ class _Search:
         if oracle.coarse:
             return False
         try:
-            case, evaluations = wide(oracle.case), self.context.base.evaluations
-            problem = problem_of_gradients(oracle.forward, case, self.wanted, oracle.directions, evaluations, 0)
+            case, runner = wide(oracle.case), self.context.runner
+            problem = problem_of_gradients(oracle.forward, case, self.wanted, oracle.directions, runner, 0)
             values = filled(oracle.graph(), oracle.truth())
             found = guard(problem, values)
         except Exception:  # the forward cannot be moved about
             return False
         return not found.agrees and not within_noise(found, values, oracle.rounded(torch.float64))
 
-    def _by_numbers(self, point: Point, directions: Directions) -> Iterator[Finding]:
+    def _by_numbers(self, point: Point, directions: Directions) -> Iterator[Yielded]:
         """Without an oracle of second order: numbers differentiate the first-order gradients, which are known to be right."""
-        base = self.context.base
+        context = self.context
         try:
-            problem = problem_of_gradients(self.points.forward, point.case, self.wanted, directions, base.evaluations, 1)
+            problem = problem_of_gradients(self.points.forward, point.case, self.wanted, directions, context.runner, 1)
             values = filled(point.graph, point.values)
             found = guard(problem, values)
         except Exception as error:
-            _leave_open(self.context, f"it could not be evaluated beside the inputs ({type(error).__name__})")
+            yield from _left_open(self.context, f"it could not be evaluated beside the inputs ({type(error).__name__})")
             return
         if found.agrees:
             if found.reason:
-                _leave_open(self.context, found.reason)
+                yield from _left_open(self.context, found.reason)
             return
         noise = list(self.points.rounded(point, directions))
         if within_noise(found, values, noise):
             return
-        if leaves_autograd(base.subject, base.case, base.evaluations) == "around":
-            _leave_open(self.context, "the forward stops gradients, which numbers do not")
+        if leaves_autograd(context.oracle.runner, context.case) == "around":
+            yield from _left_open(self.context, "the forward stops gradients, which numbers do not")
             return
         if not self.context.analytic or self.points.matches(point):
             for j, value in values.items():
@@ -203,15 +201,15 @@ class _Search:
                     return
             yield wrong_by_numbers(self.context, self.wanted, None, found, None, point.graph)
 
-    def _keep(self, rows: list[Row], wrong: set[int]) -> None:
+    def _kept(self, rows: list[Row], wrong: set[int]) -> Iterator[Comparison]:
         """With `order=2` the second derivatives are gradients of the report as well; at a kink what differs is no mistake."""
-        if self.context.base.order == 1:
+        if self.context.order == 1:
             return
         for row in rows:
             result = row.comparison.result
             if row.wrong and row.variable not in wrong:
                 result = replace(result, verdict="pass", settled_by="subgradient")
-            self.context.base.comparisons.append(replace(row.comparison, result=result))
+            yield replace(row.comparison, result=result)
 
     def _alone(self, row: Row, point: Point, oracle: SecondOrderOracle) -> dict[int, Row]:
         """The same derivative of one gradient at a time: those that are wrong, by input."""
@@ -220,7 +218,7 @@ class _Search:
         found, j = {}, row.variable
         for i in self.wanted:
             alone = oracle.alone(i)
-            self.context.base.evaluations["backward"] += 1
+            self.context.runner.count(backward=1)
             mine = point.graph.along(alone.directions)[j]
             one = row_of(self.context, [i], j, point.graph.variables[j], mine, alone, list)
             if one.wrong:

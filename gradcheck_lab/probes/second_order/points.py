@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.calls.randomness import seed_all
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.second_order import Forward, Graph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding
-from gradcheck_lab.oracles.numeric.scalar_problem import Directions, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import Directions
 from gradcheck_lab.probes.second_order.rows import Row, close, row_of
 from gradcheck_lab.probes.support.context import Context
 
@@ -45,21 +44,19 @@ class Points:
 
     def at(self, case: Case, directions: Directions, words: str) -> Point | Stopped:
         """Differentiate the backward at a case, and the oracle's where there is one."""
-        base = self.context.base
-        seed_all(case.seed)
-        base.evaluations["forward"] += 1
-        base.evaluations["backward"] += 1
+        context = self.context
+        context.runner.begin(case.seed, forward=1, backward=1)
         try:
             graph = differentiated(self.forward, case.inputs, case.grad_outputs or (), self.wanted)
             if graph.refused:
                 return Stopped(None)
-            base.evaluations["backward"] += bool(graph.tracked)
+            context.runner.count(backward=int(bool(graph.tracked)))
             values = graph.along(directions)
         except Exception as error:
             return Stopped(error)
         if not self.context.analytic or not graph.tracked:
             return Point(case, graph, values, None, words)
-        oracle = SecondOrderOracle(base.subject, case, self.wanted, directions, base.evaluations, bool(base.oracle.coarse))
+        oracle = SecondOrderOracle(context.oracle.runner, case, self.wanted, directions, bool(context.oracle.coarse))
         try:
             oracle.truth()
         except Exception:  # autograd has the first derivative of this forward only
@@ -90,12 +87,10 @@ class Points:
 
     def rounded(self, point: Point, directions: Directions) -> Iterator[Values]:
         """The hand-written side at a point under simulated rounding."""
-        case, evaluations = point.case, self.context.base.evaluations
+        case = point.case
         u = 2 * max(unit_roundoff(case.inputs[i].dtype) for i in self.wanted)
         for salt in (1, 2):
-            seed_all(case.seed)
-            evaluations["forward"] += 1
-            evaluations["backward"] += 2
+            self.context.runner.begin(case.seed, forward=1, backward=2)
             try:
                 with SimulatedRounding(u, salt, long_sums=True):
                     graph = differentiated(self.forward, case.inputs, case.grad_outputs or (), self.wanted)

@@ -16,10 +16,10 @@ from gradcheck_lab.comparison.budget import Judgement, judge
 from gradcheck_lab.comparison.gradient import Comparison, result_of, settle
 from gradcheck_lab.comparison.noise import without_jumps
 from gradcheck_lab.comparison.slot import Slot
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.second_order import Graph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.oracles.numeric.guard import Guarded
-from gradcheck_lab.oracles.numeric.scalar_problem import inner, rms, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import inner, rms
 from gradcheck_lab.probes.support.context import Context
 
 _NEAR = 2.0**-6
@@ -71,8 +71,8 @@ def row_of(
     name = derivative_name(context, wanted, variable)
     dtype = _inside(expected, leaf.dtype)
     slot = Slot(name, f"second derivative {name}", tuple(leaf.shape), dtype, leaf.device)
-    if context.base.oracle.coarse:
-        slot = replace(slot, slack=16 * context.base.oracle.coarse * rms(expected))
+    if context.oracle.coarse:
+        slot = replace(slot, slack=16 * context.oracle.coarse * rms(expected))
     references = oracle.references(variable, dtype)
 
     def levels(level: str) -> list[torch.Tensor]:
@@ -97,8 +97,7 @@ def _inside(expected: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
     """The dtype that the oracle's forward shows to compute in, where that is narrower than its inputs'."""
     if dtype != torch.float64 or expected.numel() < 4 or torch.equal(expected, expected.round()):
         return dtype
-    narrow = (torch.bfloat16, torch.float16, torch.float32)
-    return next((d for d in narrow if torch.equal(expected.to(d).double(), expected)), dtype)
+    return next((d for d in BELOW_FLOAT64 if torch.equal(expected.to(d).double(), expected)), dtype)
 
 
 def _gross(judged: Judgement, actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
@@ -174,7 +173,7 @@ def smooth_between(oracle: SecondOrderOracle, case: Case) -> bool:
 def _hardly_changed(oracle: SecondOrderOracle, case: Case, distance: float) -> bool:
     inputs = _beside(case, distance, zeros=True)
     try:
-        oracle.evaluations["forward"] += 1
+        oracle.runner.count(forward=1)
         near: Graph = differentiated(oracle.forward, inputs, case.grad_outputs or (), oracle.wanted)
         second = near.along(oracle.directions)
         here = oracle.graph()

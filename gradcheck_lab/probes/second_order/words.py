@@ -9,7 +9,7 @@ import torch
 
 from gradcheck_lab.comparison.findings import show, worst_line
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.second_order import Graph
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.probes.second_order.rows import Row, derivative_name, variable_name
@@ -31,7 +31,7 @@ _CUT = "an intermediate that forward saved, detach, .data, no_grad or NumPy cuts
 
 def severity(context: Context) -> Literal["error", "warning"]:
     """An error where the second derivative was asked for."""
-    return "error" if context.base.order == 2 else "warning"
+    return "error" if context.order == 2 else "warning"
 
 
 def wrong(context: Context, row: Row, alone: Mapping[int, Row], graph: Graph, case: str) -> Finding:
@@ -108,14 +108,14 @@ def missing(context: Context, graph: Graph) -> Finding:
 
 def refused(context: Context, error: Exception | None) -> Finding | None:
     """The note for a backward that says itself that it has no second derivative; None for any other exception."""
-    said = "backward is marked @once_differentiable" if error is None else _first(error)
+    said = "backward is marked @once_differentiable" if error is None else first_line(error)
     honest = error is None or isinstance(error, NotImplementedError)
     if not honest and not (isinstance(error, RuntimeError) and any(words in said for words in _HONEST)):
         return None
     return Finding(
         "unsupported",
         "note",
-        f"{context.base.subject.name} refuses a second derivative",
+        f"{context.subject.name} refuses a second derivative",
         gradient="second order",
         explanation=said,
         probe="double_backward",
@@ -129,15 +129,11 @@ def raised(context: Context, error: Any) -> Finding:
         severity(context),
         f"second derivative raised {type(error).__name__}",
         gradient="second order",
-        explanation=_first(error),
+        explanation=first_line(error),
         suggestion="look at the traceback below; add @once_differentiable if there is to be no second derivative",
         probe="double_backward",
         traceback=user_traceback(error),
     )
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _cut_off(variable: str) -> str:
@@ -146,12 +142,12 @@ def _cut_off(variable: str) -> str:
 
 def _inner(context: Context, graph: Graph) -> str:
     """The hand-written Functions that the backward of a Function or custom op calls."""
-    if context.base.subject.user is None:
+    if context.subject.user is None:
         return ""
-    return ", ".join(name for name in graph.functions if name not in (context.base.subject.name, "_HandWritten", "Alias"))
+    return ", ".join(name for name in graph.functions if name not in (context.subject.name, "_HandWritten", "Alias"))
 
 
 def _suggestion(context: Context) -> str:
-    if context.base.subject.op is not None or context.base.subject.kind == "program":
+    if context.subject.op is not None or context.subject.kind == "program":
         return "write backward in torch functions of grad_output, output and the inputs"
     return "save inputs and outputs rather than intermediates, or add @once_differentiable to backward"

@@ -13,7 +13,7 @@ from gradcheck_lab.probes.support.derived_calls import blank, valid
 
 def cut_down(context: Context, given: tuple[Any, ...], largest: int, rows: int | None = None) -> tuple[Any, ...]:
     """The inputs with no dimension over `largest`, and `rows` rows; as given, or empty when large, where that cannot be."""
-    letters = letters_of(given, context.base.subject.specs)
+    letters = letters_of(given, context.subject.specs)
     wanted = {name: min(size, largest) for name, size in letters.sizes.items()}
     if rows is not None and letters.batch is not None:
         wanted[letters.batch] = rows
@@ -21,6 +21,6 @@ def cut_down(context: Context, given: tuple[Any, ...], largest: int, rows: int |
         return given
     inputs = letters.inputs(given, wanted, context.case.seed)
     case = blank(context, inputs=inputs)
-    if valid(context, case) and not isinstance(context.record(case), Exception):
+    if valid(context.subject, case) and not isinstance(context.record(case), Exception):
         return inputs
     return given if sum(v.numel() for v in given if isinstance(v, torch.Tensor)) <= LARGEST_DERIVED else ()

@@ -5,19 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.model.precision import bits
+from gradcheck_lab.probes.support.context import Context, examine_derived
 from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
-
-if TYPE_CHECKING:
-    from gradcheck_lab.examination.pipeline import Examination
+from gradcheck_lab.subjects.runner import Runner
+from gradcheck_lab.subjects.subject import Subject
 
 # others answer for these, on the user's own call; a reference need not be meant for calls that the user did not make
 _ELSEWHERE = frozenset({"mutates-input", "mutates-grad-output", "disconnected", "forward-mismatch"})
@@ -32,7 +33,7 @@ class Trial:
     """A derived case that the user's forward takes: its examination, and the errors that the user's call did not show."""
 
     case: Case
-    examination: Examination
+    examined: Examined
     problems: tuple[Finding, ...]
 
     @property
@@ -41,68 +42,94 @@ class Trial:
 
     def index(self, finding: Finding) -> int | None:
         """Which input a finding is about; None for an op within a program."""
-        names = self.examination.subject.names
+        names = self.examined.subject.names
         return names.index(finding.gradient) if finding.gradient in names and not finding.op else None
 
     def pair(self, finding: Finding) -> tuple[torch.Tensor, torch.Tensor] | None:
         """What the backward returned and the truth; None where they cannot be laid side by side."""
         index = self.index(finding)
-        if index is None or index >= len(self.examination.returned):
+        if index is None or index >= len(self.examined.returned):
             return None
-        actual, truth = self.examination.returned[index], truth_of(self.examination, index)
+        actual, truth = self.examined.returned[index], truth_of(self.examined, index)
         if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape:
             return None
         return actual.detach(), truth
 
 
-def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = False) -> Trial | None:
-    """Examine a derived case; None where the forward does not take it, or gives values that are not finite.
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How derived cases are tried: against what the user's own call showed already.
 
-    `lane` is set where the case differs in its dtype, which then is what the problems are about; with `numeric` numbers decide
-    where autograd cannot, at a price that only a single call is worth.
+    `settled` are inputs that need no judging, `known` the gradients that are wrong on the user's call, by op and name, and
+    `given` its inputs.
     """
-    subject = context.base.subject
-    judged = [i for i, v in enumerate(case.inputs) if is_differentiable(v) and i not in subject.constants | context.settled]
-    if not judged:
-        return None
-    case = replace(case, grad_outputs=None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if not valid(context, case):
+
+    runner: Runner
+    given: tuple[Any, ...]
+    has_reference: bool = False
+    settled: frozenset[int] = frozenset()
+    known: frozenset[tuple[str | None, str | None]] = frozenset()
+
+    def on(self, case: Case, lane: bool = False, numeric: bool = False) -> Trial | None:
+        """Examine a derived case; None where the forward does not take it, or gives values that are not finite.
+
+        `lane` is set where the case differs in its dtype, which then is what the problems are about; with `numeric` numbers
+        decide where autograd cannot, at a price that only a single call is worth.
+        """
+        subject = self.runner.subject
+        fixed = subject.constants | self.settled
+        if not any(is_differentiable(v) and i not in fixed for i, v in enumerate(case.inputs)):
             return None
+        case = replace(case, grad_outputs=None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if not valid(subject, case):
+                return None
+            try:
+                found = examine_derived(self.runner, case, self.has_reference, numeric, self.settled)
+                fresh = self._fresh(found, lane) if found is not None else ()
+            except Exception:  # the call is our idea: where the oracle cannot follow it, it shows nothing
+                return None
+            if found is None or any(f.cause == "raises" and f.message.startswith("forward") for f in found.findings):
+                return None
+            if fresh and not (self._finite_forward(case) and _finite_inside(found)):
+                return None
+        return Trial(case, found, fresh) if found.comparisons or fresh else None
+
+    def _fresh(self, found: Examined, lane: bool) -> tuple[Finding, ...]:
+        """The errors that the user's own call did not show and that say something about the gradient."""
+        errors = [f for f in found.findings if f.severity == "error" and f.cause not in _ELSEWHERE]
+        if not errors:
+            return ()
+        narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in found.case.inputs)
+        if narrow and draws_random(found.case.seed):
+            return ()  # the float64 oracle drew other numbers
+        pairs = zip(found.case.inputs, self.given, strict=True)
+        widened = any(is_differentiable(v) and v.dtype != given.dtype for v, given in pairs)
+        dtype_only = _LANES if widened and not lane else frozenset()
+        return tuple(
+            f for f in errors
+            if (f.op, f.gradient) not in self.known
+            and f.cause not in dtype_only
+            and not (widened and not lane and f.cause == "raises" and "dtype" in f"{f.message} {f.explanation}")
+            and not marginal(found, f)
+            and not excused(found, f)
+        )  # fmt: skip
+
+    def _finite_forward(self, case: Case) -> bool:
         try:
-            found = context.examine(case, numeric, skip=context.settled)
-            fresh = _fresh(context, found, lane) if found is not None else ()
-        except Exception:  # the call is our idea: where the oracle cannot follow it, it shows nothing
-            return None
-        if found is None or any(f.cause == "raises" and f.message.startswith("forward") for f in found.findings):
-            return None
-        if fresh and not (_finite_forward(context, case) and _finite_inside(found)):
-            return None
-    return Trial(case, found, fresh) if found.comparisons or fresh else None
+            recording = self.runner.record(copy_inputs(case.inputs), case)
+        except Exception:
+            return False
+        # 1e30 is how losses say that something cannot be
+        return all(bool((o.abs() < _HUGE).all()) for o in recording.outputs if is_differentiable(o))
 
 
-def _fresh(context: Context, found: Examination, lane: bool) -> tuple[Finding, ...]:
-    """The errors that the user's own call did not show and that say something about the gradient."""
-    errors = [f for f in found.findings if f.severity == "error" and f.cause not in _ELSEWHERE]
-    if not errors:
-        return ()
-    known = _known(context)
-    narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in found.case.inputs)
-    if narrow and draws_random(found.case.seed):
-        return ()  # the float64 oracle drew other numbers
-    widened = any(
-        is_differentiable(v) and v.dtype != given.dtype for v, given in zip(found.case.inputs, context.case.inputs, strict=True)
-    )
-    dtype_only = _LANES if widened and not lane else frozenset()
-    return tuple(
-        f for f in errors
-        if (f.op, f.gradient) not in known
-        and f.cause not in dtype_only
-        and not (widened and not lane and f.cause == "raises" and "dtype" in f"{f.message} {f.explanation}")
-        and not marginal(found, f)
-        and not excused(found, f)
-    )  # fmt: skip
+def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = False) -> Trial | None:
+    """Examine a case derived from the context's; see `Attempt.on`."""
+    known = context.once("known mistakes", lambda: _known(context))
+    trying = Attempt(context.runner, context.case.inputs, context.has_reference, context.settled, known)
+    return trying.on(case, lane, numeric)
 
 
 def blank(context: Context, **changes: Any) -> Case:
@@ -117,7 +144,7 @@ def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
     """
     given = context.case.inputs
     narrow = [torch.finfo(v.dtype).bits for v in given if is_differentiable(v) and not v.is_complex()]
-    goals = [torch.float64] if widest and context.base.subject.kind != "layer" and min(narrow, default=64) < 64 else []
+    goals = [torch.float64] if widest and context.subject.kind != "layer" and min(narrow, default=64) < 64 else []
     goals += [torch.float32] if min(narrow, default=64) < 32 else []
     for goal in goals:
         wide = tuple(_widened(v, goal) for v in given)
@@ -127,7 +154,7 @@ def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
 
 
 def _widened(value: Any, goal: torch.dtype) -> Any:
-    narrower = is_differentiable(value) and not value.is_complex() and torch.finfo(value.dtype).bits < torch.finfo(goal).bits
+    narrower = is_differentiable(value) and not value.is_complex() and bits(value.dtype) < bits(goal)
     return value.to(goal) if narrower else value
 
 
@@ -140,9 +167,9 @@ def shapes_text(context: Context, inputs: Sequence[Any], only: Sequence[int] | N
     )
 
 
-def valid(context: Context, case: Case) -> bool:
+def valid(subject: Subject, case: Case) -> bool:
     """Whether an op's own specs and validators let the case through."""
-    op = context.base.subject.op
+    op = subject.op
     if op is None:
         return True
     try:
@@ -154,24 +181,16 @@ def valid(context: Context, case: Case) -> bool:
     return True
 
 
-def _finite_inside(found: Examination) -> bool:
+def _finite_inside(found: Examined) -> bool:
     """Whether every intermediate of a program is finite: what an infinite one does to the ops after it is no op's mistake."""
-    calls = found.recording.calls if found.recording is not None else ()
+    calls = found.run.calls if found.run is not None else ()
     values = [o for call in calls for o in call.outputs if is_differentiable(o)]
     return all(bool(torch.isfinite(value.detach()).all()) for value in values)
 
 
-def _finite_forward(context: Context, case: Case) -> bool:
-    recording = context.record(case)
-    if isinstance(recording, Exception):
-        return False
-    # 1e30 is how losses say that something cannot be
-    return all(bool((o.abs() < _HUGE).all()) for o in recording.outputs if is_differentiable(o))
-
-
-def _known(context: Context) -> set[tuple[str | None, str | None]]:
-    known = {(f.op, f.gradient) for f in context.base.findings if f.severity == "error"}
-    return known | {(None, context.name(i)) for i in context.wrong}
+def _known(context: Context) -> frozenset[tuple[str | None, str | None]]:
+    known = {(f.op, f.gradient) for f in context.findings if f.severity == "error"}
+    return frozenset(known | {(None, context.name(i)) for i in context.wrong})
 
 
 def already_wrong(context: Context, given: tuple[Any, ...]) -> set[tuple[str | None, str | None]]:

@@ -5,45 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.comparison.isolated_rule import call_label
+from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
 from gradcheck_lab.probes.support.kinks import admitted
 from gradcheck_lab.subjects.subject import Key
-
-if TYPE_CHECKING:
-    from gradcheck_lab.examination.pipeline import Examination
 
 # a mistake that only some calls show is gross there: what is nearly within the budget is ill-conditioned
 _MARGIN = 10.0
 
 
-def truth_of(examination: Examination, index: int) -> torch.Tensor | None:
+def truth_of(examined: Examined, index: int) -> torch.Tensor | None:
     try:
-        found = examination.oracle.truth().gradients.get(Key("input", index))
+        found = examined.oracle.truth().gradients.get(Key("input", index))
     except Exception:  # no truth, as where the forward cannot be followed
         return None
     return None if found is None else found.detach()
 
 
-def marginal(examination: Examination, finding: Finding) -> bool:
+def marginal(examined: Examined, finding: Finding) -> bool:
     """Whether a wrong number is nearly within its budget, or off by what large values make of rounding."""
     if finding.measured is None or not finding.allowed or not math.isfinite(finding.measured):
         return False
-    results = [c.result for c in examination.comparisons]
+    results = [c.result for c in examined.comparisons]
     used = [r.budget_used for r in results if (r.name, r.op) == (finding.gradient, finding.op)]
-    return 0 < (used[0] if used else finding.measured / finding.allowed) < _MARGIN or _amplified(examination, finding)
+    return 0 < (used[0] if used else finding.measured / finding.allowed) < _MARGIN or _amplified(examined, finding)
 
 
-def _amplified(examination: Examination, finding: Finding) -> bool:
+def _amplified(examined: Examined, finding: Finding) -> bool:
     """Whether the error is what large values make of rounding: a product of two values of size X is off by u X²."""
-    place = _place(examination, finding)
+    place = _place(examined, finding)
     if place is None or finding.measured is None or not place.truth.numel():
         return False
     sizes = [float(v.abs().max()) for v in place.inputs if is_differentiable(v) and v.numel()]
@@ -67,15 +65,15 @@ class _Place:
     dtype: torch.dtype
 
 
-def _place(examination: Examination, finding: Finding) -> _Place | None:
+def _place(examined: Examined, finding: Finding) -> _Place | None:
     """Where a finding is: in the subject's own backward, or in that of one op of a program."""
-    names, case = examination.subject.names, examination.case
+    names, case = examined.subject.names, examined.case
     if not finding.op:
         index = names.index(finding.gradient) if finding.gradient in names else -1
-        truth = truth_of(examination, index)
+        truth = truth_of(examined, index)
         return None if truth is None else _Place(case.inputs, case.grad_outputs or (), truth, case.inputs[index].dtype)
-    passed = examination.oracle.truth()
-    recorded = examination.recording.calls if examination.recording is not None else ()
+    passed = examined.oracle.truth()
+    recorded = examined.run.calls if examined.run is not None else ()
     for k, (call, named) in enumerate(zip(passed.calls, recorded, strict=False)):
         at = call.op.names(len(call.inputs))
         if call_label(named) != finding.op or finding.gradient not in at:
@@ -88,30 +86,30 @@ def _place(examination: Examination, finding: Finding) -> _Place | None:
     return None
 
 
-def excused(examination: Examination, finding: Finding) -> bool:
+def excused(examined: Examined, finding: Finding) -> bool:
     """Whether the gradient is a subgradient at a tie, or right at the precision that the forward itself works in."""
-    names = examination.subject.names
+    names = examined.subject.names
     if finding.gradient not in names or finding.op:
         return False
     index = names.index(finding.gradient)
-    actual, truth = examination.returned[index] if index < len(examination.returned) else None, truth_of(examination, index)
+    actual, truth = examined.returned[index] if index < len(examined.returned) else None, truth_of(examined, index)
     if truth is None or not isinstance(actual, torch.Tensor) or actual.shape != truth.shape or truth.is_complex():
         return False
     if finding.cause == "wrong-dtype" or not truth.numel():
         return False
-    inside = _inside(examination)
+    inside = _inside(examined)
     if inside is not None and judge(actual, truth, inside, roundings=64 if inside == torch.float32 else 4).passed:
         return True
-    return finding.cause != "non-finite" and admitted(examination.oracle, index, actual.detach(), truth)
+    return finding.cause != "non-finite" and admitted(examined.oracle, index, actual.detach(), truth)
 
 
-def _inside(examination: Examination) -> torch.dtype | None:
+def _inside(examined: Examined) -> torch.dtype | None:
     """The narrower dtype that the forward works in: all its outputs are numbers of it, and its inputs are not."""
-    inputs = [v.double() for v in examination.oracle.case.inputs if is_differentiable(v) and not v.is_complex()]
-    outputs = [o.detach().double() for o in examination.oracle.truth().outputs if is_differentiable(o) and not o.is_complex()]
+    inputs = [v.double() for v in examined.oracle.case.inputs if is_differentiable(v) and not v.is_complex()]
+    outputs = [o.detach().double() for o in examined.oracle.truth().outputs if is_differentiable(o) and not o.is_complex()]
     if not outputs or sum(o.numel() for o in outputs) < 4 or all(torch.equal(o, o.round()) for o in outputs):
         return None
-    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+    for dtype in BELOW_FLOAT64:
         if all(torch.equal(o.to(dtype).double(), o) for o in outputs):
             return dtype if any(not torch.equal(v.to(dtype).double(), v) for v in inputs) else None
     return None

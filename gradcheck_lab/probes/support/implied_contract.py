@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.torch_internals import DispatchMode
 
 _PARTS = 8
 _END = 1 << 62
@@ -124,15 +124,11 @@ def work(context: Context, inputs: tuple[Any, ...], case: Case) -> tuple[int, in
     return watch.count, watch.largest
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(DispatchMode):
     """Counts operations and notes the slices and selects of a forward: the size of the axis, and where it is cut."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
-
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.count, self.largest, self.cuts = 0, 0, list[Cut]()
 
     def __torch_dispatch__(

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_tensor, is_differentiable
-from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.comparison.budget import judge
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff, wide_dtype, widened
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Key, Recording
-
-if TYPE_CHECKING:
-    from gradcheck_lab.examination.pipeline import Examination
 
 ENGINE_KINDS = frozenset({"function", "custom_op", "module"})
 
@@ -37,17 +32,9 @@ class Repeated:
     without_upstream: bool
 
 
-_last: tuple[weakref.ref[Examination], Repeated] | None = None
-_shared: tuple[weakref.ref[Examination], Recording | None] | None = None
-_rounded: tuple[weakref.ref[Examination], list[Run]] | None = None
-
-
 def repeated(context: Context) -> Repeated:
     """The base call run a second time; probes of one examination share it."""
-    global _last
-    if _last is None or _last[0]() is not context.base:
-        _last = (weakref.ref(context.base), _repeat(context))
-    return _last[1]
+    return context.once("repeated", lambda: _repeat(context))
 
 
 def repeatable(context: Context) -> bool:
@@ -57,7 +44,7 @@ def repeatable(context: Context) -> bool:
 
 def compared(context: Context) -> list[int]:
     """The inputs whose gradients mean anything."""
-    constants = context.base.subject.constants
+    constants = context.subject.constants
     return [i for i, value in enumerate(context.case.inputs) if is_differentiable(value) and i not in constants]
 
 
@@ -66,25 +53,13 @@ def snapshot(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(v.detach().to_dense().clone() if isinstance(v, torch.Tensor) else v for v in values)
 
 
-def record_given(context: Context, inputs: Sequence[Any], case: Case) -> Recording | Exception:
-    """Run the forward on these very tensors: what is shared, strided or marked as requiring grad stays so."""
-    seed_all(case.seed)
-    context.base.evaluations["forward"] += 1
-    try:
-        return context.base.subject.record(tuple(inputs), case.options)
-    except Exception as error:
-        return error
-
-
 def backward_given(
     context: Context, recording: Recording, grad_outputs: Sequence[torch.Tensor | None], seed: int
 ) -> tuple[Run, tuple[Any, ...] | None]:
     """Run a backward, None for an output that nothing used; what it returned and what torch's engine made of it."""
-    seed_all(seed)
-    context.base.evaluations["backward"] += 1
     upstream: Any = tuple(None if grad is None else copy_tensor(grad) for grad in grad_outputs)
     try:
-        run = Run(recording.outputs, as_tuple(recording.backward(upstream).returned))
+        run = Run(recording.outputs, as_tuple(context.runner.backward(recording, upstream, seed).returned))
     except Exception as error:
         return Run(recording.outputs, (), error), None
     if recording.engine is None:
@@ -111,14 +86,11 @@ def _reusable(context: Context) -> Recording | None:
 
     None for what keeps or adds up something between two backwards.
     """
-    global _shared
-    if _shared is None or _shared[0]() is not context.base:
-        _shared = (weakref.ref(context.base), _reused(context))
-    return _shared[1]
+    return context.once("reusable recording", lambda: _reused(context))
 
 
 def _reused(context: Context) -> Recording | None:
-    if context.base.subject.kind not in ("op", "function", "custom_op") or not repeatable(context):
+    if context.subject.kind not in ("op", "function", "custom_op") or not repeatable(context):
         return None
     recording = context.record(context.case)
     if isinstance(recording, Exception):
@@ -135,7 +107,7 @@ def _reused(context: Context) -> Recording | None:
 
 def run_given(context: Context, inputs: Sequence[Any]) -> Run | None:
     """Forward on these very tensors, then backward with the base upstream; None where the forward refuses them."""
-    recording = record_given(context, inputs, context.case)
+    recording = context.record_given(inputs, context.case)
     if isinstance(recording, Exception):
         return None
     outputs = snapshot(recording.outputs)
@@ -155,7 +127,7 @@ def alike(context: Context, index: int, actual: Any, expected: Any) -> bool:
     if not isinstance(actual, torch.Tensor) or not isinstance(expected, torch.Tensor):
         return type(actual) is type(expected)
     actual, expected = snapshot((actual, expected))
-    if context.same(index, actual, expected) or not _gross(context, index, actual, expected):
+    if context.equal(actual, expected) or not _gross(context, index, actual, expected):
         return True
     return _within_noise(context, actual, expected, lambda run: run.gradients[index])
 
@@ -165,7 +137,7 @@ def _gross(context: Context, index: int, actual: torch.Tensor, expected: torch.T
     if actual.shape != expected.shape or not is_differentiable(actual) or not actual.numel():
         return True
     base = context.gradients[index] if index < len(context.gradients) else None
-    wide = torch.complex128 if actual.is_complex() else torch.float64
+    wide = wide_dtype(actual.dtype)
     sizes = [torch.linalg.vector_norm(v.to(wide)) for v in (expected, base) if isinstance(v, torch.Tensor)]
     error = float(torch.linalg.vector_norm(actual.to(wide) - expected.to(wide)))
     share = min(0.05, 64 * unit_roundoff(actual.dtype) ** 0.5)
@@ -189,7 +161,7 @@ def _output_alike(context: Context, k: int, mine: Any, theirs: Any) -> bool:
         both = isinstance(mine, torch.Tensor) and isinstance(theirs, torch.Tensor)
         return not both or torch.equal(mine, theirs)
     mine, theirs = snapshot((mine, theirs))
-    return context.same(0, mine, theirs) or _within_noise(context, mine, theirs, lambda run: run.outputs[k])
+    return context.equal(mine, theirs) or _within_noise(context, mine, theirs, lambda run: run.outputs[k])
 
 
 def _within_noise(context: Context, actual: torch.Tensor, expected: torch.Tensor, pick: Callable[[Run], Any]) -> bool:
@@ -199,7 +171,7 @@ def _within_noise(context: Context, actual: torch.Tensor, expected: torch.Tensor
     truth, *found = [pick(each) for each in _perturbed(context, actual.dtype)] or [None]
     if truth is None or not found or any(r is None or r.shape != expected.shape for r in [truth, *found]):
         return False
-    wide = expected.to(torch.complex128 if expected.is_complex() else torch.float64)
+    wide = widened(expected)
     noise = [wide + (r.detach() - truth.detach()).to(wide) for r in found]
     both = torch.isnan(actual) & torch.isnan(expected)
     clean = actual.masked_fill(both, 0.0)
@@ -208,18 +180,19 @@ def _within_noise(context: Context, actual: torch.Tensor, expected: torch.Tensor
 
 def _perturbed(context: Context, dtype: torch.dtype) -> list[Run]:
     """A run, and the same under simulated rounding: of the oracle, else of the hand-written side on perturbed inputs."""
-    global _rounded
     if context.analytic:
-        oracle, keys = context.base.oracle, [Key("input", i) for i in range(len(context.case.inputs))]
+        oracle, keys = context.oracle, [Key("input", i) for i in range(len(context.case.inputs))]
         passes = [oracle.truth(), *oracle.references("simulated", dtype)]
         return [Run(found.outputs, tuple(found.gradients.get(key) for key in keys)) for found in passes]
-    if _rounded is None or _rounded[0]() is not context.base:
-        inputs, u = context.case.inputs, unit_roundoff(dtype)
-        nudged = [tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in inputs) for salt in (1, 2)]
-        cases = [context.vary(inputs=values) for values in nudged]
-        runs = [run_kept(context, case, fresh=True) for case in (context.case, *cases)]
-        _rounded = (weakref.ref(context.base), [run for run in runs if run.error is None])
-    return _rounded[1]
+    return context.once(f"perturbed {dtype}", lambda: _perturbed_by_hand(context, dtype))
+
+
+def _perturbed_by_hand(context: Context, dtype: torch.dtype) -> list[Run]:
+    inputs, u = context.case.inputs, unit_roundoff(dtype)
+    nudged = [tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in inputs) for salt in (1, 2)]
+    cases = [context.vary(inputs=values) for values in nudged]
+    runs = [run_kept(context, case, fresh=True) for case in (context.case, *cases)]
+    return [run for run in runs if run.error is None]
 
 
 def _repeat(context: Context) -> Repeated:

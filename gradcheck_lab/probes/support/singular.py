@@ -5,20 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.stress import Stress
+from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.probes.support.derived_calls import Trial
 from gradcheck_lab.probes.support.kinks import kinked
 from gradcheck_lab.subjects.subject import Key
-
-if TYPE_CHECKING:
-    from gradcheck_lab.examination.pipeline import Examination
 
 Rerun = Callable[[float], Trial | None]
 UNSELECTED = "NaN or inf only where the forward did not select the branch, and its derivative is 0"
@@ -64,12 +61,12 @@ def _only_masked(trial: Trial, problem: Finding, flat: bool) -> bool:
                 continue
             if bool((state == state[0]).all()):
                 return True
-    return flat and flat_there(trial.examination, index, broken)
+    return flat and flat_there(trial.examined, index, broken)
 
 
-def flat_there(examination: Examination, index: int, where: torch.Tensor) -> bool:
+def flat_there(examined: Examined, index: int, where: torch.Tensor) -> bool:
     """Whether the derivative is 0 not only at those elements of an input but on one side of them: nothing is selected there."""
-    oracle, value = examination.oracle, examination.case.inputs[index]
+    oracle, value = examined.oracle, examined.case.inputs[index]
     for sign in (1, -1):
         moved = value.detach().double() + sign * 1e-3 * where * value.detach().double().abs().clamp(min=1e-3)
         inputs = tuple(moved if i == index else v for i, v in enumerate(oracle.case.inputs))
@@ -86,7 +83,7 @@ def _at_a_kink(trial: Trial, problem: Finding) -> bool:
     pair, index = trial.pair(problem), trial.index(problem)
     if pair is None or index is None or pair[1].is_complex():
         return False
-    return kinked(trial.examination.oracle, index)
+    return kinked(trial.examined.oracle, index)
 
 
 def _saturated(trial: Trial, problem: Finding) -> bool:

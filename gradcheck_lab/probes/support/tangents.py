@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
-from gradcheck_lab.calls.randomness import draws_random, seed_all
+from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.oracles.numeric.finite_difference import directional
-from gradcheck_lab.oracles.numeric.scalar_problem import Directions, inner, problem_of, quiet, widened
+from gradcheck_lab.oracles.numeric.scalar_problem import Directions, inner, problem_of, quiet
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import compared
 from gradcheck_lab.subjects.subject import Key
@@ -53,9 +53,9 @@ def lanes(context: Context) -> Iterator[Lane]:
     roundoff = max(unit_roundoff(case.inputs[i].dtype) for i in compared(context))
     found: list[Any] = list(context.gradients)
     if context.analytic:
-        truth = context.base.oracle.truth()
+        truth = context.oracle.truth()
         found = [truth.gradients.get(Key("input", i)) for i in range(len(case.inputs))]
-        wide = truth if not context.base.oracle.coarse and roundoff > 2.0**-53 else None
+        wide = truth if not context.oracle.coarse and roundoff > 2.0**-53 else None
     elif context.wrong:
         return
     gradients = {i: _gradient(found[i], case.inputs[i]) for i in compared(context)}
@@ -104,13 +104,12 @@ def _tangents_of(context: Context, lane: Lane, tangents: Directions) -> list[tor
     """The tangents of the outputs, as the user's rule makes them; None for outputs without one."""
     from torch.autograd import forward_ad
 
-    seed_all(context.case.seed)
-    context.base.evaluations["forward"] += 1
+    context.runner.begin(context.case.seed, forward=1)
     given: list[Any] = list(copy_inputs(lane.inputs))
     with quiet(), forward_ad.dual_level():
         for i, tangent in tangents.items():
             given[i] = forward_ad.make_dual(given[i].contiguous() if 0 in given[i].stride() else given[i], tangent.clone())
-        result = context.base.subject.user.apply(*given)
+        result = context.subject.user.apply(*given)
         outputs = result if isinstance(result, (tuple, list)) else (result,)
         found = [forward_ad.unpack_dual(output).tangent for output in outputs if isinstance(output, torch.Tensor)]
         return [None if tangent is None else tangent.detach().clone() for tangent in found]
@@ -118,7 +117,7 @@ def _tangents_of(context: Context, lane: Lane, tangents: Directions) -> list[tor
 
 def _noise(context: Context, lane: Lane, tangents: Directions) -> float:
     """How far rounding alone moves <Jᵀ g, v>: cancellation and ill-conditioned inputs raise it."""
-    oracle = context.base.oracle
+    oracle = context.oracle
     dtype = next(lane.inputs[i].dtype for i in tangents if unit_roundoff(lane.inputs[i].dtype) >= lane.roundoff)
     passes = oracle.references("simulated", dtype) + ([] if lane.words else oracle.references("native", dtype))
     found = [0.0]
@@ -133,7 +132,7 @@ def confirmed(context: Context, lane: Lane, product: Product) -> bool:
     if not product.wrong or not math.isfinite(product.measured):
         return product.wrong
     try:
-        problem = problem_of(context.base.subject, context.case, context.base.evaluations)
+        problem = problem_of(context.oracle.runner, context.case)
         numeric = directional(problem, product.tangents)
     except Exception:  # a forward that cannot be moved about says nothing
         return context.analytic

@@ -9,7 +9,8 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.precision import bits, wide_dtype
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.repeats import alike, compared, is_zero, repeatable, repeated, run_kept
 from gradcheck_lab.probes.upstream.outputs import each_output
@@ -61,13 +62,13 @@ def _unused(context: Context, index: int, runs: dict[str, Run]) -> Finding | Non
     other = runs["another"].gradients[index]
     if not isinstance(other, torch.Tensor):
         return None
-    if context.same(index, scaled, -first) and context.same(index, other.abs(), first.abs()):
+    if context.equal(scaled, -first) and context.equal(other.abs(), first.abs()):
         message = f"gradient of {label} only changes its sign when grad_output is multiplied by -2"
         explanation = "backward does not use the size of grad_output"
         return _finding(context, index, "upstream-ignored", message, explanation, _USE, "times -2")
-    if not context.same(index, other, first):
+    if not context.equal(other, first):
         return None  # it uses it, if only its direction
-    if context.same(index, scaled, first):
+    if context.equal(scaled, first):
         message = f"gradient of {label} is unchanged when grad_output is multiplied by -2"
         return _finding(context, index, "upstream-ignored", message, "backward does not use grad_output", _USE, "times -2")
     return None
@@ -103,7 +104,7 @@ def _right_at_ones(context: Context, index: int) -> bool:
     if index not in context.wrong:
         return False
     ones = tuple(torch.ones_like(g) for g in context.case.grad_outputs or ())
-    found = context.examine(context.vary(grad_outputs=ones), numeric=not context.analytic)
+    found = context.against_oracle(context.vary(grad_outputs=ones), numeric=not context.analytic)
     return found is not None and any(
         c.result.name == context.name(index) and c.result.verdict == "pass" for c in found.comparisons
     )
@@ -111,8 +112,8 @@ def _right_at_ones(context: Context, index: int) -> bool:
 
 def _scales(grads: Sequence[torch.Tensor]) -> dict[str, float]:
     """Very large and very small factors, powers of two that leave roundings as they were; none for 16 bits."""
-    bits = min((torch.finfo(g.dtype).bits for g in grads if is_differentiable(g)), default=16)
-    exponent = {64: 30, 32: 10}.get(bits, 0)
+    fewest = min((bits(g.dtype) for g in grads if is_differentiable(g)), default=16)
+    exponent = {64: 30, 32: 10}.get(fewest, 0)
     return {f"times 2**{k}": 2.0**k for k in (exponent, -exponent)} if exponent else {}
 
 
@@ -135,7 +136,7 @@ def _adds_up(context: Context, index: int, summed: object, first: torch.Tensor, 
     """Whether b(u + v) is b(u) + b(v), coarsely: what is homogeneous and yet not additive is far from it."""
     if not isinstance(summed, torch.Tensor) or not isinstance(other, torch.Tensor) or summed.shape != first.shape:
         return is_zero(summed) and is_zero(other) and is_zero(first)
-    wide = torch.complex128 if first.is_complex() else torch.float64
+    wide = wide_dtype(first.dtype)
     a, b, c = first.to(wide), other.to(wide), summed.to(wide)
     finite = torch.isfinite(a) & torch.isfinite(b) & torch.isfinite(c)
     if not bool(finite.any()):
@@ -167,12 +168,11 @@ def _finding(context: Context, index: int, cause: str, message: str, explanation
 
 
 def _raised(word: str, error: Exception) -> Finding:
-    first = str(error).strip().splitlines()
     return Finding(
         "raises",
         "error",
         f"backward raised {type(error).__name__} when grad_output is {word}",
-        explanation=first[0] if first else type(error).__name__,
+        explanation=first_line(error),
         suggestion="look at the backward's traceback below",
         probe="upstream",
         case=f"grad_output {word}",

@@ -8,7 +8,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import user_traceback
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.repeats import ENGINE_KINDS, backward_given, compared, differing, is_zero, run_kept, snapshot
 
@@ -26,7 +26,7 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
         alone = tuple(g if j == k else torch.zeros_like(g) for j, g in enumerate(grads))
         gradients: tuple[object, ...] = ()
         if wrong and context.analytic:
-            found = context.examine(context.vary(grad_outputs=alone))
+            found = context.against_oracle(context.vary(grad_outputs=alone))
             if found is None:
                 continue
             failed = {c.result.name for c in found.comparisons if c.result.verdict == "fail"}
@@ -34,9 +34,9 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
             for i in wrong:
                 if context.name(i) in failed and len(gradients) > i and is_zero(gradients[i]):
                     yield _dropped(context, i, k)
-        elif context.base.subject.kind in ENGINE_KINDS:
+        elif context.subject.kind in ENGINE_KINDS:
             gradients = run_kept(context, context.vary(grad_outputs=alone)).gradients
-        if gradients and context.base.subject.kind in ENGINE_KINDS:
+        if gradients and context.subject.kind in ENGINE_KINDS:
             missing = _without_others(context, k)
             if missing is not None and (finding := _misread(context, k, missing, gradients)) is not None:
                 yield finding
@@ -71,7 +71,7 @@ def _misread(context: Context, k: int, missing: Run, gradients: tuple[object, ..
     error = missing.error
     if error is not None:
         what, gradient = f"backward raised {type(error).__name__} when only output {k} is used", None
-        explanation = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        explanation = first_line(error)
     else:
         at = differing(context, snapshot(missing.gradients), gradients)
         if at is None:

@@ -21,7 +21,7 @@ def scalarized(context: Context, suspects: Sequence[int]) -> Iterator[Finding]:
 
     `suspects` are the inputs whose gradient is wrong on the base case.
     """
-    vague = {f.gradient for f in context.base.findings if f.cause in _VAGUE}
+    vague = {f.gradient for f in context.findings if f.cause in _VAGUE}
     left = [i for i in suspects if context.name(i) in vague and not is_zero(repeated(context).first[i])]
     grads = context.case.grad_outputs or ()
     if not context.analytic or not left or not any(g.numel() > 1 for g in grads):
@@ -60,14 +60,14 @@ def _kept(word: str, size: int) -> list[float]:
 
 def _unmoved(context: Context, grads: tuple[torch.Tensor, ...], suspects: Sequence[int]) -> set[int]:
     """The suspects whose gradient stays as it was for this upstream, and should not."""
-    found = context.examine(context.vary(grad_outputs=grads))
+    found = context.against_oracle(context.vary(grad_outputs=grads))
     if found is None or not found.comparisons:
         return set()
-    first, truth, before = repeated(context).first, found.oracle.truth(), context.base.oracle.truth()
+    first, truth, before = repeated(context).first, found.oracle.truth(), context.oracle.truth()
     unmoved = set()
     for i in suspects:
         now, then = truth.gradients.get(Key("input", i)), before.gradients.get(Key("input", i))
-        moves = now is not None and then is not None and not context.same(i, now.detach(), then.detach())
+        moves = now is not None and then is not None and not context.equal(now.detach(), then.detach())
         if moves and alike(context, i, found.returned[i], first[i]):
             unmoved.add(i)
     return unmoved
@@ -76,7 +76,7 @@ def _unmoved(context: Context, grads: tuple[torch.Tensor, ...], suspects: Sequen
 def _right_for_ones(context: Context, suspects: dict[int, str]) -> set[int]:
     """The suspects that are right, or off by a number of elements, where every element of the upstream is one."""
     grads = context.case.grad_outputs or ()
-    ones = context.examine(context.vary(grad_outputs=tuple(torch.ones_like(g) for g in grads)))
+    ones = context.against_oracle(context.vary(grad_outputs=tuple(torch.ones_like(g) for g in grads)))
     if ones is None or not ones.comparisons:
         return set()
     passed = {c.result.name for c in ones.comparisons if c.result.verdict == "pass"}
@@ -85,7 +85,7 @@ def _right_for_ones(context: Context, suspects: dict[int, str]) -> set[int]:
     for i in set(suspects) - right:
         true, actual = truth.gradients.get(Key("input", i)), snapshot(ones.returned)[i]
         if isinstance(actual, torch.Tensor) and true is not None and actual.shape == true.shape:
-            right |= {i for n in sizes if context.same(i, actual / n, true.detach())}
+            right |= {i for n in sizes if context.equal(actual / n, true.detach())}
     return right
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.user_errors import text_of
 from gradcheck_lab.subjects.layers.numpy_boundary import cast_buffer
 from gradcheck_lab.subjects.layers.parameters import Parameter
 from gradcheck_lab.subjects.layers.paths import Place, arrays, is_array
+from gradcheck_lab.torch_internals import without_torch_function
 
 
 def copy_with(
@@ -28,7 +30,7 @@ def copy_with(
 
     With `zero_gradients` the gradients that it holds start from zero. Raises `InvalidArgument` for what cannot be copied.
     """
-    with torch._C.DisableTorchFunction():  # no part of the forward: whoever watches that must not see it
+    with without_torch_function():  # no part of the forward: whoever watches that must not see it
         memo: dict[int, Any] = {id(value): cast_buffer(value, changes) for _, value in arrays(layer)}
         if zero_gradients:
             for parameter, new in zip(parameters, values, strict=True):
@@ -39,7 +41,7 @@ def copy_with(
         copied = copy.deepcopy(layer, memo)
     except Exception as error:
         raise InvalidArgument(
-            f"{title} cannot be copied with copy.deepcopy ({type(error).__name__}: {error}); "
+            f"{title} cannot be copied with copy.deepcopy ({type(error).__name__}: {text_of(error)}); "
             "give its class a __deepcopy__, or leave out what cannot be copied"
         ) from error
     for parameter, value in zip(parameters, values, strict=True):

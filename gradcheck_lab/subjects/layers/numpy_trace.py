@@ -10,15 +10,18 @@ import sys
 import types
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.precision import widened
+from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.subjects.untraceable import Untraceable
+from gradcheck_lab.torch_internals import numpy_pad_traceable, without_modes, without_torch_function
 
 OUTPUT_ATTRIBUTES = ("output", "outputs", "out")
 
@@ -54,8 +57,6 @@ class NumpyTracer:
 
     def run(self, target: Target, parameters: Sequence[Any], inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Return what the forward returns, tensors for arrays, tracked by autograd from the tensors that it is given."""
-        from torch.utils._python_dispatch import _disable_current_modes
-
         _announce(self.name)
         values = [*parameters, *inputs, *options.values()]
         key = (*map(_signature, values), *options)
@@ -64,14 +65,13 @@ class NumpyTracer:
             self._compiled[key] = self._compile()
         try:
             # dynamo declines to run under dispatch modes: they are put back around the traced graph alone
-            with _disable_current_modes() as modes, torch._C.DisableTorchFunction(), _repaired(fresh):
+            with without_modes() as modes, without_torch_function(), numpy_pad_traceable() if fresh else nullcontext():
                 self._modes[:] = modes
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     return self._compiled[key](target, list(parameters), list(inputs), dict(options))
         except Exception as error:
-            lines = str(error).strip().splitlines()
-            raise Untraceable(f"{type(error).__name__}: {lines[0] if lines else 'no message'}") from error
+            raise Untraceable(class_and_line(error)) from error
         finally:
             self._modes.clear()
 
@@ -110,7 +110,7 @@ def fingerprint(values: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _checksum(value: torch.Tensor) -> int:
-    wide = value.detach().to(torch.complex128 if value.is_complex() else torch.float64)
+    wide = widened(value.detach())
     return zlib.crc32(wide.resolve_conj().contiguous().numpy().data) if wide.numel() else 0
 
 
@@ -144,36 +144,3 @@ def _announce(name: str) -> None:
     if not _announced and sys.stderr.isatty():
         print(f"gradcheck_lab: tracing the NumPy forward of {name}; the first one takes a few seconds", file=sys.stderr)
     _announced = True
-
-
-@contextmanager
-def _repaired(tracing: bool) -> Iterator[None]:
-    """While tracing, take a `pad` of our own: torch's NumPy makes a tensor of the widths, whose values no trace knows."""
-    if not tracing:
-        yield
-        return
-    import numpy
-    from torch._dynamo.variables.misc import get_np_to_tnp_map
-
-    known = cast(dict[Any, Any], get_np_to_tnp_map())
-    before = known.get(numpy.pad)
-    known[numpy.pad] = _pad
-    try:
-        yield
-    finally:
-        known[numpy.pad] = before
-
-
-def _pad(array: Any, pad_width: Any, mode: str = "constant", **keywords: Any) -> Any:
-    import numpy
-    from torch._numpy import _ndarray
-
-    if mode != "constant":
-        raise NotImplementedError(f"np.pad with mode={mode!r}")
-    tensor = array.tensor if isinstance(array, _ndarray.ndarray) else torch.as_tensor(array)
-    widths = numpy.broadcast_to(numpy.array(pad_width), (tensor.ndim, 2))[::-1].ravel().tolist()
-    padded = torch.nn.functional.pad(tensor, widths, value=keywords.get("constant_values", 0))
-    return _ndarray.ndarray(padded)
-
-
-_pad.__module__ = "torch._numpy"

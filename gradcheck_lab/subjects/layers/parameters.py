@@ -31,6 +31,7 @@ from gradcheck_lab.subjects.layers.paths import (
     owners,
     read_place,
 )
+from gradcheck_lab.torch_internals import buffer_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def named_parameters(layer: Any, title: str, grads: Mapping[str, str], automatic
 
 def _pair_attributes(search: _Search, place: Place, owner: Any, forward: str, returned: Sequence[str] | None) -> None:
     code, held = layer_code(owner, forward), attributes(owner)
-    buffers = set(owner._buffers) if isinstance(owner, torch.nn.Module) else set()
+    buffers = buffer_names(owner) if isinstance(owner, torch.nn.Module) else set()
     method = getattr(owner, forward, None)
     skipped = code.saved | buffers | set(input_names(method, 9) if method is not None else ())
     available = set(held) | code.names

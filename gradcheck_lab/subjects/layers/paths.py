@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradcheck_lab.torch_internals import registered
+
 _STEP = re.compile(r"\.?([A-Za-z_]\w*)|\[(-?\d+)\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 _DEEPEST = 6
 _LONGEST = 4096
@@ -118,7 +120,7 @@ def attributes(owner: Any) -> dict[str, Any]:
                 found[name] = getattr(owner, name)
     if isinstance(owner, torch.nn.Module):
         found = {name: value for name, value in found.items() if name not in vars(torch.nn.Module())}
-        found |= {**owner._parameters, **owner._buffers, **owner._modules}
+        found |= registered(owner)
     return found
 
 

@@ -1,0 +1,172 @@
+"""The hand-written side of one case, run once: its forward, its backward, and what they wrote to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+
+from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differentiable
+from gradcheck_lab.calls.randomness import torch_drawn_since, torch_states
+from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.comparison.isolated_rule import detached
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle
+from gradcheck_lab.oracles.autograd.replayed_draws import replayed
+from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.runner import Runner
+from gradcheck_lab.subjects.subject import Recording, Subject
+from gradcheck_lab.torch_internals import writes_to
+
+_CHEAP = 1 << 16
+Result = TypeVar("Result")
+
+
+def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
+    """Run the hand-written forward and backward; what they raise, or a wrong count, ends the examination with one finding.
+
+    Raises `InvalidArgument` for outputs that are no tensors and for grad_outputs that do not fit them.
+    """
+    handed_out, inputs = copy_inputs(case.inputs), detached(case.inputs)
+    runner.begin(case.seed, forward=1)
+    states = torch_states()
+    recording = attempted(
+        lambda: runner.subject.record(handed_out, case.options), "forward", "look at the forward's traceback below"
+    )
+    if isinstance(recording, Finding):
+        case = replace(case, inputs=inputs)
+        return Examined(runner, case, policy, AutogradOracle(runner, case)).found(recording)
+    drew = torch_drawn_since(states)
+    if recording.kind is not None:
+        runner = replace(runner, subject=replace(runner.subject, kind=recording.kind))
+    _refuse_outputs(runner.subject, recording)
+    case = replace(case, inputs=inputs, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
+    replaying = replayed(runner, case) if drew else runner
+    findings = recording.findings
+    outputs = detached(recording.outputs) if policy.has_reference else ()
+    upstream = tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
+    # what the forward saved is as large as all else: it goes with the backward
+    ran = _run_backward(runner, recording, upstream, case.seed)
+    del recording
+    if isinstance(ran, Finding):
+        return Examined(runner, case, policy, AutogradOracle(replaying, case)).found(*findings, ran)
+    written = _written(runner.subject, case, handed_out, upstream, policy.thorough)
+    oracle = AutogradOracle(replaying, case, copies=bool(written))
+    examined = Examined(runner, case, policy, oracle, replace(ran, outputs=outputs) if outputs else ran)
+    examined = examined.found(*findings, *written)
+    if len(ran.returned) != len(case.inputs):
+        return replace(examined, run=None).found(wrong_count(len(ran.returned), len(case.inputs), None))
+    return examined
+
+
+def attempted(call: Callable[[], Result], stage: str, suggestion: str) -> Result | Finding:
+    """What a call of the user's code gives, or the finding that it raised."""
+    try:
+        return call()
+    except InvalidArgument:
+        raise
+    except Exception as error:
+        return Finding(
+            "raises",
+            "error",
+            f"{stage} raised {type(error).__name__}",
+            explanation=first_line(error),
+            suggestion=suggestion,
+            traceback=user_traceback(error),
+        )
+
+
+def _refuse_outputs(subject: Subject, recording: Recording) -> None:
+    for index, output in enumerate(recording.outputs):
+        if not isinstance(output, torch.Tensor):
+            raise InvalidArgument(
+                f"the forward of {subject.name} returned a {type(output).__name__} as output {index}; "
+                "return a tensor or a tuple of tensors"
+            )
+
+
+def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Policy) -> tuple[torch.Tensor, ...]:
+    given, outputs = case.grad_outputs, recording.outputs
+    if recording.fixed_grad_outputs is not None:
+        if given is not None and not policy.derived:
+            raise InvalidArgument(
+                f"the backward of {subject.name} takes no upstream gradient; leave grad_output out: it is checked with ones"
+            )
+        return recording.fixed_grad_outputs
+    if given is None:
+        generator = torch.Generator().manual_seed(case.seed)
+        carries = [is_differentiable(o) and (recording.engine is None or o.requires_grad) for o in outputs]
+        return tuple(random_like(o, generator) if c else torch.zeros_like(o) for o, c in zip(outputs, carries, strict=True))
+    if len(given) != len(outputs):
+        raise InvalidArgument(
+            f"{len(given)} grad_outputs were given and {subject.name} has {len(outputs)} outputs; "
+            "pass one per output, as a tuple"
+        )
+    for index, (grad, output) in enumerate(zip(given, outputs, strict=True)):
+        if not isinstance(grad, torch.Tensor):
+            raise InvalidArgument(f"grad_output {index} is a {type(grad).__name__}; pass a tensor of the output's shape")
+        if tuple(grad.shape) != tuple(output.shape):
+            raise InvalidArgument(
+                f"grad_output {index} has shape {tuple(grad.shape)} and output {index} of {subject.name} has "
+                f"{tuple(output.shape)}; pass one of the output's shape"
+            )
+    return tuple(copy_tensor(grad).to(output) for grad, output in zip(given, outputs, strict=True))
+
+
+def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Tensor, ...], seed: int) -> ManualRun | Finding:
+    manual = attempted(
+        partial(runner.backward, recording, upstream, seed), "backward", "look at the backward's traceback below"
+    )
+    if isinstance(manual, Finding):
+        return manual
+    delivered, refusal = None, ""
+    if recording.engine is not None:
+        try:
+            delivered = recording.engine(upstream)
+        except Exception as error:  # what is wrong with the raw entries is mostly seen by comparing them; else this says it
+            refusal = first_line(error)
+    calls = recording.calls if runner.subject.kind == "program" else ()
+    return ManualRun(tuple(as_tuple(manual.returned)), recording.several, manual.intermediates, delivered, refusal, calls)
+
+
+def _written(
+    subject: Subject, case: Case, handed_out: Sequence[Any], upstream: Sequence[torch.Tensor], thorough: bool
+) -> list[Finding]:
+    """A finding for each tensor that the user's code was handed and wrote to."""
+    grads = ["grad_output" if len(upstream) == 1 else f"grad_output {i}" for i in range(len(upstream))]
+    watched = [
+        *(("mutates-input", n, a, b) for n, a, b in zip(subject.labels, handed_out, case.inputs, strict=True)),
+        *(("mutates-grad-output", n, a, b) for n, a, b in zip(grads, upstream, case.grad_outputs or (), strict=True)),
+    ]
+    return [
+        Finding(
+            cause,
+            "error",
+            f"{what} was written to",
+            explanation="its values changed during the call, so whoever else holds it reads wrong numbers",
+            suggestion="write to a new tensor, or to a clone",
+        )
+        for cause, what, after, before in watched
+        if isinstance(after, torch.Tensor) and _is_written(after, before, thorough)
+    ]
+
+
+def _is_written(after: torch.Tensor, before: torch.Tensor, thorough: bool) -> bool:
+    # a write through torch raises the version; one past torch shows in the values, a pass over memory to compare
+    if thorough or after.numel() <= _CHEAP:
+        return not _same(after, before)
+    return writes_to(after) > 0
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    if torch.equal(a, b):
+        return True
+    if not is_differentiable(a) or not bool(torch.isnan(a).any()):
+        return False
+    return bool(((a == b) | (torch.isnan(a) & torch.isnan(b))).all())

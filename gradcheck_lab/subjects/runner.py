@@ -1,0 +1,67 @@
+"""Runs the user's code: every run seeds the global generators and is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.subjects.subject import Manual, Recording, Subject, Trace
+
+
+@dataclass(slots=True)
+class Evaluations:
+    """How often the user's forward and backward ran in one check; the runners of the check share it."""
+
+    forward: int = 0
+    backward: int = 0
+
+    def to_dict(self) -> dict[str, int]:
+        """The counts by name, as a report has them."""
+        return {"forward": self.forward, "backward": self.backward}
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """The means to run a subject's two sides; what the user's code raises passes through.
+
+    All of it leaves the tensors that it is given untouched, unless the user's code writes to them.
+    """
+
+    subject: Subject
+    evaluations: Evaluations = field(default_factory=Evaluations)
+
+    def begin(self, seed: int, forward: int = 0, backward: int = 0) -> None:
+        """Seed the generators and count the runs that the caller is about to make by itself."""
+        seed_all(seed)
+        self.count(forward, backward)
+
+    def count(self, forward: int = 0, backward: int = 0) -> None:
+        """Count runs that go on with the random numbers of the last one."""
+        self.evaluations.forward += forward
+        self.evaluations.backward += backward
+
+    def record(self, inputs: Sequence[Any], case: Case) -> Recording:
+        """Run the forward of the hand-written side on these very tensors, with the options and seed of a case."""
+        self.begin(case.seed, forward=1)
+        return self.subject.record(tuple(inputs), case.options)
+
+    def backward(self, recording: Recording, grad_outputs: tuple[Any, ...], seed: int) -> Manual:
+        """Run the hand-written backward of a recorded forward on these very tensors."""
+        self.begin(seed, backward=1)
+        return recording.backward(grad_outputs)
+
+    def trace(self, inputs: Sequence[Any], case: Case, substitute: frozenset[int] = frozenset()) -> Trace:
+        """Run the same forward where autograd can follow it, with the options and seed of a case."""
+        assert self.subject.trace is not None
+        self.begin(case.seed, forward=1)
+        return self.subject.trace(tuple(inputs), case.options, substitute)
+
+    def forward(self, inputs: Sequence[Any], case: Case) -> tuple[torch.Tensor, ...]:
+        """Run the plain function from inputs to outputs, with the options and seed of a case."""
+        self.begin(case.seed, forward=1)
+        return self.subject.forward(tuple(inputs), case.options)

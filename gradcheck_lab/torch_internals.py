@@ -1,0 +1,200 @@
+"""Every private name of torch that this package uses: what it is, and what to use in its place should torch drop it.
+
+No other file names one. Nothing here knows the rest of the package; what is slow to import is imported when it is called.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, cast
+
+import torch
+from torch._decomp import decomposition_table
+from torch._library.custom_ops import OPDEFS, CustomOpDef
+from torch.autograd.function import _SingleLevelFunction as FunctionBase
+from torch.utils import _pytree as pytree
+from torch.utils import checkpoint
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+__all__ = ["CUSTOM_OP_NODE", "MODULE_TABLES", "CustomOpDef", "DispatchMode", "FunctionBase", "pytree"]
+
+# CustomOpDef: what `torch.library.custom_op` makes. In its place: `torch.ops.ns.name` alone, whose kernel is then not followed.
+# FunctionBase: where `Function.apply` ends, however it was bound. In its place: `torch.autograd.Function.apply` itself.
+# pytree: lays nested arguments flat, with paths. In its place: `optree`, which torch's is modelled on.
+
+# how the names of the Functions begin that custom ops make; in its place: nothing, such ops are then not followed
+CUSTOM_OP_NODE = "GeneratedBackwardFor_"
+# where a module holds what it registers; in its place: `named_parameters(recurse=False)` and its like
+MODULE_TABLES = ("_parameters", "_buffers", "_modules")
+
+
+class DispatchMode(TorchDispatchMode):
+    """A mode that sees every call below autograd. In its place: `TorchFunctionMode`, which sees those above it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
+
+
+def without_modes() -> AbstractContextManager[Any]:
+    """Takes off all dispatch modes for a block, and yields them. In its place: each mode is left and entered by hand."""
+    return cast("AbstractContextManager[Any]", _disable_current_modes())
+
+
+def without_torch_function() -> AbstractContextManager[Any]:
+    """Hides a block from all modes and subclasses above autograd. In its place: `torch.overrides` with a mode of our own."""
+    return cast("AbstractContextManager[Any]", torch._C.DisableTorchFunction())
+
+
+def writes_to(value: torch.Tensor) -> int:
+    """How often torch wrote to the tensor since it was made. In its place: a copy of its values, compared."""
+    return value._version
+
+
+def is_zero_tensor(value: torch.Tensor) -> bool:
+    """Whether it is a zero without memory, as forward mode makes them. In its place: whether reading it raises."""
+    return bool(value._is_zerotensor())
+
+
+def decomposition(function: Any) -> Callable[..., Any] | None:
+    """A fused operation by its steps; None where it has none. In its place: a table of our own, from torch's documentation."""
+    return decomposition_table.get(function)
+
+
+def sequence_number(node: Any) -> int:
+    """The place of a node of the graph in the order of the forward. In its place: a walk of the graph in topological order."""
+    return int(node._sequence_nr())
+
+
+def saved_exponent(node: Any) -> Any:
+    """The exponent that a power saved for its backward. In its place: none; such a use is then not run again."""
+    return node._saved_exponent
+
+
+def node_class(function: Any) -> Any:
+    """The class of the graph's nodes that a Function makes. In its place: the name of the Function and `Backward`."""
+    return function._backward_cls
+
+
+_CHECKPOINT = "_checkpoint_without_reentrant_generator"
+_checkpointed: Callable[..., Iterator[None]] | None = getattr(checkpoint, _CHECKPOINT, None)
+
+
+def replace_checkpointing(replacement: Callable[[Callable[..., Iterator[None]]], Callable[..., Iterator[None]]] | None) -> None:
+    """Put another generator around checkpointed functions, or back torch's own. In its place: they stay as they are."""
+    if _checkpointed is not None:
+        setattr(checkpoint, _CHECKPOINT, _checkpointed if replacement is None else replacement(_checkpointed))
+
+
+def registered(module: torch.nn.Module) -> dict[str, Any]:
+    """The parameters, buffers and children that a module holds itself. In its place: `named_parameters` and its like."""
+    return {**module._parameters, **module._buffers, **module._modules}
+
+
+def buffer_names(module: torch.nn.Module) -> set[str]:
+    """The names of a module's own buffers, those set to None too. In its place: `named_buffers(recurse=False)`."""
+    return set(module._buffers)
+
+
+def schema(operator: Any) -> Any:
+    """The name and arguments of an operator: their defaults, and which it writes to. In its place: `inspect.signature`."""
+    return operator._schema
+
+
+def overload_of(value: Any) -> Any:
+    """The overload that a custom op or an overload is; None for others. In its place: `getattr(torch.ops.ns, name)`."""
+    if isinstance(value, CustomOpDef):
+        return value._opoverload
+    return value if isinstance(value, torch._ops.OpOverload) else None
+
+
+def is_packet(value: Any) -> bool:
+    """Whether it is `torch.ops.ns.name`, which stands for all its overloads. In its place: `hasattr(value, "overloads")`."""
+    return isinstance(value, torch._ops.OpOverloadPacket)
+
+
+def custom_ops() -> Mapping[str, Any]:
+    """All custom ops by qualified name. In its place: nothing; operators are then known without their kernels in Python."""
+    return OPDEFS
+
+
+def definition_of(value: Any, operator: Any) -> Any:
+    """The custom op that an operator belongs to; None for others. In its place: nothing, as for `custom_ops`."""
+    if isinstance(value, CustomOpDef):
+        return value
+    return OPDEFS.get(operator._schema.name) if operator._overloadname == "default" else None
+
+
+def body_of(definition: Any) -> Any:
+    """The function that was decorated as a custom op; None for anything else. In its place: the user's own function."""
+    return getattr(definition, "_init_fn", None)
+
+
+def kernel_of(definition: Any, device: str | None) -> Callable[..., Any]:
+    """The kernel in Python of a custom op for a type of device. In its place: the user's own function."""
+    found: Callable[..., Any] | None = definition._backend_fns.get(device) or definition._backend_fns.get(None)
+    return found or cast("Callable[..., Any]", definition._init_fn)
+
+
+def has_kernel(operator: Any, key: str) -> bool:
+    """Whether an operator has a kernel at a dispatch key. In its place: whether a call on tensors that require grad raises."""
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), key))
+
+
+def registered_backward(registration: Any) -> Any:
+    """The backward that `register_autograd` was given. In its place: the gradients that torch's engine delivers."""
+    return registration._backward_fn
+
+
+def set_registered_backward(registration: Any, backward: Any) -> None:
+    """Put another backward in the place of the one that `register_autograd` was given. In its place: as for reading it."""
+    registration._backward_fn = backward
+
+
+def registration_behind(node: Any) -> Any:
+    """What holds the registered backward of an operator, found from a node. In its place: none, and it is not seen."""
+    pending = [getattr(getattr(node, "_forward_cls", None), "backward", None)]
+    while pending:
+        for cell in getattr(pending.pop(), "__closure__", None) or ():
+            if hasattr(cell.cell_contents, "_backward_fn"):
+                return cell.cell_contents
+            if inspect.isfunction(cell.cell_contents):
+                pending.append(cell.cell_contents)
+    return None
+
+
+@contextmanager
+def numpy_pad_traceable() -> Iterator[None]:
+    """Gives torch's compiler a `numpy.pad` of our own: its own makes a tensor of the widths, whose values no trace knows.
+
+    In its place: nothing; a layer that pads is then checked against central differences.
+    """
+    import numpy
+    from torch._dynamo.variables.misc import get_np_to_tnp_map
+
+    known = cast(dict[Any, Any], get_np_to_tnp_map())
+    before, known[numpy.pad] = known.get(numpy.pad), _pad
+    try:
+        yield
+    finally:
+        known[numpy.pad] = before
+
+
+def _pad(array: Any, pad_width: Any, mode: str = "constant", **keywords: Any) -> Any:
+    import numpy
+    from torch._numpy import _ndarray
+
+    if mode != "constant":
+        raise NotImplementedError(f"np.pad with mode={mode!r}")
+    tensor = array.tensor if isinstance(array, _ndarray.ndarray) else torch.as_tensor(array)
+    widths = numpy.broadcast_to(numpy.array(pad_width), (tensor.ndim, 2))[::-1].ravel().tolist()
+    padded = torch.nn.functional.pad(tensor, widths, value=keywords.get("constant_values", 0))
+    return _ndarray.ndarray(padded)
+
+
+_pad.__module__ = "torch._numpy"  # the compiler traces what lies there

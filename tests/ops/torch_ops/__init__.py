@@ -1,0 +1,63 @@
+"""What torch has for each of our ops, one family a file: `TORCH` maps an op to a function of the same inputs and options."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gradcheck_lab.rules.op import Op
+from tests.ops.torch_ops import (
+    activations,
+    arithmetic,
+    attention,
+    batch_norm,
+    contractions,
+    convolution,
+    elementwise,
+    extremes,
+    indexing,
+    joining,
+    linear,
+    losses,
+    moments,
+    moving,
+    normalisation,
+    norms,
+    pooling,
+    powers,
+    products,
+    recurrent,
+    selection,
+    shapes,
+    smooth_activations,
+    softmax,
+    sums,
+    tables,
+)
+
+TORCH: dict[Op, Callable[..., Any]] = {
+    **recurrent.TORCH,
+    **attention.TORCH,
+    **tables.TORCH,
+    **pooling.TORCH,
+    **convolution.TORCH,
+    **indexing.TORCH,
+    **moving.TORCH,
+    **joining.TORCH,
+    **shapes.TORCH,
+    **contractions.TORCH,
+    **batch_norm.TORCH,
+    **normalisation.TORCH,
+    **softmax.TORCH,
+    **norms.TORCH,
+    **extremes.TORCH,
+    **moments.TORCH,
+    **sums.TORCH,
+    **products.TORCH,
+    **powers.TORCH,
+    **selection.TORCH,
+    **elementwise.TORCH,
+    **smooth_activations.TORCH,
+    **activations.TORCH,
+    **arithmetic.TORCH,
+    **linear.TORCH,
+    **losses.TORCH,
+}

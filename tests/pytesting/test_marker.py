@@ -1,0 +1,122 @@
+"""The marker `gradcheck(allow=...)`: declared exceptions, which carry a reason and have to happen."""
+
+import pytest
+
+from gradcheck_lab.model.causes import CAUSES
+from tests.pytesting.suite import run
+
+pytest_plugins = ["pytester"]
+
+
+def test_declared_exception_passes_and_is_listed_with_its_reason(pytester: pytest.Pytester) -> None:
+    body = """
+@pytest.mark.gradcheck(allow={"constant-factor": "the paper drops the 2"})
+def test_it(gradcheck):
+    gradcheck(doubled)
+"""
+    result = run(pytester, body)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["allowed in 1 test: constant-factor (the paper drops the 2)"])
+
+
+def test_exception_that_no_longer_happens_fails(pytester: pytest.Pytester) -> None:
+    body = """
+@pytest.mark.gradcheck(allow={"constant-factor": "the paper drops the 2"})
+def test_it(gradcheck):
+    gradcheck(ops.relu)
+"""
+    result = run(pytester, body)
+    result.assert_outcomes(failed=1)
+    expected = "'constant-factor' is allowed here (the paper drops the 2) and no longer happens; remove it from allow"
+    assert expected in result.outlines
+
+
+def test_exception_excuses_no_other_cause(pytester: pytest.Pytester) -> None:
+    body = """
+@pytest.mark.gradcheck(allow={"sign": "the paper turns it round"})
+def test_it(gradcheck):
+    gradcheck(doubled)
+"""
+    run(pytester, body).assert_outcomes(failed=1)
+
+
+def test_exception_for_one_dtype_is_none_in_another(pytester: pytest.Pytester) -> None:
+    body = """
+def rough(g, output, x):
+    factor = 2 if x.dtype == torch.float32 else 1
+    return (g * factor,)
+
+rough_identity = gl.Op(lambda x: 1 * x, rough, name="rough", specs=(real("n"),))
+
+@pytest.mark.gradcheck(dtypes=["float64"])
+@pytest.mark.gradcheck(allow={"constant-factor": "known there"}, dtypes=["float32"])
+def test_it(gradcheck):
+    gradcheck(rough_identity, probes=())
+"""
+    run(pytester, body).assert_outcomes(passed=2)
+
+
+def test_module_and_case_may_carry_the_marker(pytester: pytest.Pytester) -> None:
+    body = """
+pytestmark = pytest.mark.gradcheck(allow={"constant-factor": "the paper drops the 2"})
+one = pytest.mark.gradcheck(allow={"sign": "turned round"})
+negated = gl.Op(torch.relu, lambda g, output, x: (-g * (x > 0),), name="negated", specs=(real("n d"),))
+
+@pytest.mark.parametrize("ops", [(doubled,), pytest.param((doubled, negated), marks=one)])
+def test_it(gradcheck, ops):
+    for op in ops:
+        gradcheck(op)
+"""
+    run(pytester, body).assert_outcomes(passed=2)
+
+
+BAD = {
+    "no reasons": ("allow={'sign'}", "allow of the gradcheck marker has no reasons; write allow={'sign': 'why it is right'}"),
+    "one name": ("allow='sign'", "allow of the gradcheck marker has no reasons; write allow={'sign': 'why it is right'}"),
+    "empty reason": (
+        "allow={'sign': ' '}",
+        "allow of the gradcheck marker has no reason for 'sign'; say why it is right",
+    ),
+    "no cause": (
+        "allow={'sing': 'so'}",
+        f"allow of the gradcheck marker names 'sing', which is no cause; known: {', '.join(sorted(CAUSES))}",
+    ),
+    "unknown keyword": ("dtype=['float32']", "the gradcheck marker has no 'dtype'; it takes allow, dtypes, devices"),
+    "positional": ("'sign'", "the gradcheck marker takes keywords only; it takes allow, dtypes, devices"),
+    "string": ("dtypes='float32'", "dtypes of the gradcheck marker is 'float32'; pass a list: dtypes=['float32']"),
+    "unknown dtype": (
+        "dtypes=['float8']",
+        "dtypes of the gradcheck marker names 'float8'; known: float64, float32, bfloat16, float16",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_marker_that_means_nothing_is_refused_when_tests_are_collected(pytester: pytest.Pytester, name: str) -> None:
+    arguments, message = BAD[name]
+    result = run(pytester, f"@pytest.mark.gradcheck({arguments})\ndef test_it(gradcheck):\n    gradcheck(doubled)\n")
+    result.assert_outcomes(errors=1)
+    assert f"test_it: {message}" in result.outlines
+
+
+def test_marker_of_a_case_that_means_nothing_is_refused(pytester: pytest.Pytester) -> None:
+    body = """
+@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.gradcheck(allow={"sign"}))])
+def test_it(gradcheck, x):
+    gradcheck(ops.relu)
+"""
+    result = run(pytester, body)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *::test_it?1?: allow of the gradcheck marker has no reasons; *"])
+
+
+def test_marker_without_the_fixture_is_refused(pytester: pytest.Pytester) -> None:
+    body = "@pytest.mark.gradcheck(devices=['cpu'])\ndef test_it():\n    pass\n"
+    result = run(pytester, body)
+    result.assert_outcomes(errors=1)
+    assert "test_it: the gradcheck marker acts on the gradcheck fixture; add it to the test's arguments" in result.outlines
+
+
+def test_marker_is_registered(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "", "--markers", "--strict-markers")
+    result.stdout.fnmatch_lines(["@pytest.mark.gradcheck(allow={cause: reason}, dtypes=[[]...], devices=[[]...]): *"])

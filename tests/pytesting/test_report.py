@@ -1,0 +1,57 @@
+"""`--gradcheck-report`: a file of all that was verified."""
+
+import json
+
+import pytest
+
+from gradcheck_lab import Report
+from tests.pytesting.suite import run
+
+pytest_plugins = ["pytester"]
+
+BODY = """
+def test_right(gradcheck):
+    gradcheck(ops.linear)
+
+def test_wrong(gradcheck):
+    gradcheck(doubled)
+
+def test_direct():
+    gl.assert_gradients(ops.relu, torch.ones(2), probes=())
+"""
+
+
+def test_json_has_every_op_with_its_report(pytester: pytest.Pytester) -> None:
+    run(pytester, BODY, "--gradcheck-report=found.json", "--gradcheck-seed=3").assert_outcomes(passed=2, failed=1)
+    found = json.loads((pytester.path / "found.json").read_text(encoding="utf-8"))
+    assert (found["schema"], found["seed"]) == (1, 3)
+    rows = {row["nodeid"].partition("::")[2]: row for row in found["records"]}
+    assert {name: (row["op"], row["verdict"]) for name, row in rows.items()} == {
+        "test_right": ("linear", "pass"),
+        "test_wrong": ("doubled", "fail"),
+        "test_direct": ("relu", "pass"),
+    }
+    report = Report.from_dict(rows["test_wrong"]["report"])
+    assert report.findings[0].cause == "constant-factor"
+    assert rows["test_right"]["gradients"] == ["x", "weight", "bias"]
+
+
+def test_html_is_one_page_of_them(pytester: pytest.Pytester) -> None:
+    run(pytester, BODY, "--gradcheck-report=found.html")
+    page = (pytester.path / "found.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert page.count('<div class="gradcheck-lab">') == 3
+    assert "::test_wrong</h2>" in page
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("found.txt", "--gradcheck-report is 'found.txt'; name a file that ends in .json or .html"),
+        ("nowhere/found.json", "--gradcheck-report: cannot write 'found.json'; name a file in a folder that exists"),
+    ],
+)
+def test_file_that_cannot_be_written_is_refused_before_any_test(pytester: pytest.Pytester, path: str, message: str) -> None:
+    result = run(pytester, BODY, f"--gradcheck-report={path}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
