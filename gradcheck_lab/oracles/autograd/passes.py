@@ -18,6 +18,8 @@ from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Call, Key
 from gradcheck_lab.torch_internals import DispatchMode
 
+_SALTS, _FURTHER = (1, 2), (3, 4, 5, 6, 7, 8)
+
 
 @dataclass(frozen=True, slots=True)
 class Pass:
@@ -80,8 +82,8 @@ class AutogradOracle:
 
     def references(self, level: str, dtype: torch.dtype, times: int = 1) -> list[Pass]:
         """Passes that a sound implementation in `dtype` could have produced: `native` runs, or `simulated` rounding, which is
-        `torn` where equal values need not be rounded alike, as terms that cancel in one formula are not in another;
-        `times` makes the simulated rounding coarser.
+        `torn` where equal values need not be rounded alike, as terms that cancel in one formula are not in another; `further`
+        are more of the simulated ones. `times` makes the simulated rounding coarser.
         """
         if level == "native":
             found = [self._try("native", None)]
@@ -90,7 +92,8 @@ class AutogradOracle:
         else:
             torn = level == "torn"
             name = f"{level} {dtype} {times}"
-            found = [self._try(f"{name} {salt}", torch.float64, dtype, salt, torn, times) for salt in (1, 2)]
+            salts = _FURTHER if level == "further" else _SALTS
+            found = [self._try(f"{name} {salt}", torch.float64, dtype, salt, torn, times) for salt in salts]
         return [each for each in found if each is not None]
 
     def run(
