@@ -20,13 +20,15 @@ def imprecise(evidence: Evidence) -> Explanation | None:
         return None
     level = size / scale
     aligned = abs(float((error * truth).sum())) / (size * scale)
+    # the gradient's own dtype rounds every element, and says nothing of another inside
+    erring = error.abs() > 4 * unit_roundoff(evidence.dtype) * truth.abs()
     for dtype in reversed(BELOW_FLOAT64):
         u = unit_roundoff(dtype)
         if u <= unit_roundoff(evidence.dtype):
             continue
         name = str(dtype).removeprefix("torch.")
         rounded = torch.equal(wide.to(dtype).double(), wide) and not torch.equal(truth.to(dtype).double(), truth)
-        spread = float((error != 0).double().mean()) > 0.7 and aligned < 0.7 and actual.numel() >= 4
+        spread = float(erring.double().mean()) > 0.7 and aligned < 0.7 and actual.numel() >= 4
         if (rounded and u / 64 <= level <= 8 * u) or (spread and not _smooth(evidence, error) and u / 8 <= level <= 2 * u):
             what = (
                 f"every value is a {name} number"

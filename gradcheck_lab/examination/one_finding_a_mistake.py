@@ -37,7 +37,7 @@ _LOOKS_LIKE: dict[str, frozenset[str]] = {
     "stale-state": frozenset("value-dependent overflow non-finite masked-branch outside-subdifferential".split()),
     "mutates-saved": frozenset({"stale-state"}),
     "reused-buffer": frozenset("not-linear input-layout upstream-layout stale-state".split()),
-    "epsilon-mismatch": frozenset({"tie-mass", "value-dependent", "low-precision"}),
+    "epsilon-mismatch": frozenset({"tie-mass", "value-dependent", "low-precision", "size-specialised"}),
     "low-precision": frozenset({"value-dependent", "size-specialised"}),
 }
 # what a gradient looks like that lacks all of an output's part
