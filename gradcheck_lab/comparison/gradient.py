@@ -135,11 +135,16 @@ def _forgiven(
 
     The ends of an interval are rounded like any gradient, by the kink's own rule and by the ops around it.
     """
+    wide = actual.to(expected.dtype)
     admitted = kinks.admits(actual.to(kinks.low))
-    nearest = torch.where(kinks.at, actual.to(expected.dtype).clamp(kinks.low, kinks.high), expected)
-    forgiving = torch.where(admitted, actual.to(expected.dtype), nearest)
-    references = [torch.where(kinks.at, forgiving, r) for r in used]  # which take sides there, as no rounding does
-    return admitted, judge(actual, forgiving, slot.dtype, references, slack=slot.slack)
+    forgiving = torch.where(admitted, wide, expected)
+    found = judge(actual, forgiving, slot.dtype, [torch.where(admitted, wide, r) for r in used], slack=slot.slack)
+    if found.passed or not bool((kinks.at & ~admitted).any()):
+        return admitted, found
+    nearest = torch.where(kinks.at & ~admitted, wide.clamp(kinks.low, kinks.high), forgiving)
+    references = [torch.where(kinks.at, nearest, r) for r in used]  # which take sides there, as no rounding does
+    beside = judge(actual, nearest, slot.dtype, references, slack=slot.slack)
+    return admitted, beside if beside.passed else found
 
 
 def _conventional(

@@ -90,7 +90,7 @@ class SimulatedRounding(DispatchMode):
         return result * (1 + error) if name == "_softmax" else result + error
 
     def _transformed(self, result: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
-        """A fast Fourier transform errs by u log n in the norm: each element by as much as the others, where all cancels too."""
+        """A fast Fourier transform errs by u log n in the norm: each element by as much as the others, also if all cancels."""
         if not result.numel() or result.requires_grad:
             return result
         parts = torch.view_as_real(result.resolve_conj()) if result.is_complex() else result

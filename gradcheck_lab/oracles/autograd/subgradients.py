@@ -96,14 +96,17 @@ class Subgradients:
         kink = (closer > 0.25 * width) & (closer > 1e-9 * scale)
         # rounding alone changes as much from far to close as from point to point
         kink &= (wide - narrow).abs().amax(0) <= 0.5 * closer
-        # a kink beside a slope is what is left where the slope is continued to the point itself; points at which the gradient
-        # itself changes, as beside values as small as the step, say nothing there, whatever the others say
+        # a kink beside a slope is what is left where the slope is continued to the point itself
         settled = (wide - narrow).abs() <= 1e-3 * torch.maximum(wide.abs(), narrow.abs())
         limits = narrow - (wide - narrow) / (_CLOSER - 1)
-        (least, most), (first, last) = (_range(values, settled) for values in (narrow, limits))
-        beside = ~kink & (last - first > 0.25 * (most - least)) & (last - first > 1e-9 * torch.maximum(least.abs(), most.abs()))
-        kink |= beside
-        low, high = torch.where(beside, least, low), torch.where(beside, most, high)
+        apart = limits.amax(0) - limits.amin(0)
+        kink |= settled.all(0) & (apart > 0.25 * closer) & (apart > 1e-9 * scale)
+        # beside values as small as the step the gradient itself changes at some points, whatever the others say
+        least, most = _range(narrow, settled)
+        change = torch.where(settled, (wide - narrow).abs(), 0.0).amax(0)
+        some = ~kink & (change <= 1e-2 * (most - least)) & (most - least > 1e-9 * torch.maximum(least.abs(), most.abs()))
+        kink |= some
+        low, high = torch.where(some, least, low), torch.where(some, most, high)
         here = self.oracle.truth().gradients.get(key)
         alone = torch.zeros_like(kink)
         if here is not None and here.shape == kink.shape and not here.is_complex():
