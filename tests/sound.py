@@ -55,17 +55,21 @@ def assert_passes(op: Op, case: Case) -> None:
 
 
 def in_dtype(case: Case, dtype: torch.dtype) -> Case:
-    """The call in another dtype, its strides kept; numbers whose products the dtype cannot hold are brought within bounds."""
-    limit = torch.finfo(dtype).max ** 0.25
-    return replace(case, inputs=tuple(_in_dtype(v, dtype, limit) if v.is_floating_point() else v for v in case.inputs))
+    """The call in another dtype, its strides kept; numbers whose products the dtype cannot hold are brought within bounds.
+
+    No number becomes zero, which a divisor or the argument of a logarithm must not be.
+    """
+    return replace(case, inputs=tuple(_in_dtype(v, dtype) if v.is_floating_point() else v for v in case.inputs))
 
 
-def _in_dtype(value: torch.Tensor, dtype: torch.dtype, limit: float) -> torch.Tensor:
+def _in_dtype(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     expanded = [stride == 0 and size > 1 for size, stride in zip(value.shape, value.stride(), strict=True)]
     if any(expanded):
         once = value[tuple(slice(0, 1) if each else slice(None) for each in expanded)]
-        return _in_dtype(once, dtype, limit).expand(value.shape)
-    return torch.empty_strided(value.shape, value.stride(), dtype=dtype).copy_(value.double().clamp(-limit, limit))
+        return _in_dtype(once, dtype).expand(value.shape)
+    smallest, largest = torch.finfo(dtype).tiny ** 0.5, torch.finfo(dtype).max ** 0.25
+    bounded = torch.where(value == 0, value, value.sign() * value.abs().clamp(smallest, largest))
+    return torch.empty_strided(value.shape, value.stride(), dtype=dtype).copy_(bounded)
 
 
 def too_large_for_its_dtype(op: Op, case: Case) -> bool:

@@ -86,9 +86,10 @@ class Letters:
             for part in (*by_axis, *by_input, *(frozenset({p}) for p in places)):
                 if part not in seen:
                     seen |= {part, frozenset(places) - part}
-                    yield self._split(letter, part)
+                    yield self.split(letter, part)
 
-    def _split(self, letter: str, part: frozenset[tuple[int, int]]) -> Letters:
+    def split(self, letter: str, part: frozenset[tuple[int, int]]) -> Letters:
+        """The same with a part of a letter's occurrences, pairs of an input and an axis, under a letter of their own."""
         other = f"{letter}'"
         axes = tuple(
             tuple(other if (i, k) in part else name for k, name in enumerate(letters)) for i, letters in enumerate(self.axes)

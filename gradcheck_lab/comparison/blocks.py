@@ -56,14 +56,14 @@ def over_others(block: torch.Tensor, axis: int | None, index: Index, reduce: Cal
     return found
 
 
-def spread_out(parts: Sequence[torch.Tensor], index: Index, axes: range) -> torch.Tensor:
-    """For each element of a block, the smallest of its axes' numbers; `parts` holds the block's numbers along each axis."""
+def spread_out(parts: Sequence[torch.Tensor], index: Index, axes: Sequence[int], ndim: int) -> torch.Tensor:
+    """For each element of a block, the smallest of its axes' numbers; `parts` holds those along each of `axes`."""
     if not axes:
         return parts[0][0]
     found: torch.Tensor | None = None
-    kept = [axis for axis in axes if not (axis < len(index) and isinstance(index[axis], int))]
-    for axis in axes:
-        part = parts[axis].reshape([-1 if other == axis else 1 for other in kept if axis in kept])
+    kept = [axis for axis in range(ndim) if not (axis < len(index) and isinstance(index[axis], int))]
+    for axis, numbers in zip(axes, parts, strict=True):
+        part = numbers.reshape([-1 if other == axis else 1 for other in kept if axis in kept])
         found = part if found is None else torch.minimum(found, part)
     assert found is not None
     return found

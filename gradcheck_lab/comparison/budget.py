@@ -2,7 +2,8 @@
 
 The truth is float64 autograd on the inputs as rounded to the dtype under test; `references` are gradients that a sound
 implementation in that dtype produced (native autograd, float32 inside, simulated rounding). With u the unit roundoff, e_r the
-error of reference r, and a slice all elements that share one index of one axis, a gradient g of truth g* passes when
+error of reference r, and a slice all elements that share one index of one axis, where these are several, a gradient g of truth
+g* passes when
 
     |g - g*| <= 3 min over axes (max over the slice of |e_r|) + 2u |g*| + smallest subnormal      for every element
     rms(g - g*) <= 3 max_r rms(e_r) + 2u rms(g*) + smallest subnormal                              for every slice
@@ -143,8 +144,8 @@ class _Slices:
     """Per axis and index: the largest reference error, and the sums of squares of error, truth and reference errors."""
 
     def __init__(self, shape: torch.Size, device: torch.device) -> None:
-        # a vector is one slice: its single elements are too few to take a maximum or a mean over
-        self.axes = range(len(shape)) if len(shape) > 1 else range(0)
+        # a vector is one slice: its single elements are too few to take a maximum or a mean over, as a column's are and a row's
+        self.axes = tuple(axis for axis, n in enumerate(shape) if n < shape.numel())
         self.shape = shape
         sizes = [shape[axis] for axis in self.axes] or [1]
         # of a very long axis, neighbours share a slice, so that memory stays bounded
@@ -211,7 +212,7 @@ class _Slices:
 
     def spread(self, index: Index) -> torch.Tensor:
         """For each element of a block, the smallest over the axes of its slice's largest reference error."""
-        return spread_out([peak[self._rows(k, index)] for k, peak in enumerate(self.peak)], index, self.axes)
+        return spread_out([peak[self._rows(k, index)] for k, peak in enumerate(self.peak)], index, self.axes, len(self.shape))
 
     def slice_use(self, own: float, rounding: float, tiny: float) -> float:
         """The largest rms(error) / allowed over all slices."""

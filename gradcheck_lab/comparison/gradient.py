@@ -13,6 +13,7 @@ from gradcheck_lab.comparison.findings import convention, dtype_problem, number,
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, Explanation, explain
 from gradcheck_lab.model.findings import Finding, GradientResult
+from gradcheck_lab.model.limits import FEW_ELEMENTS
 from gradcheck_lab.model.precision import wide_dtype
 from gradcheck_lab.model.precision.budget import CANCELLATION, NOT_ROUNDING
 from gradcheck_lab.oracles.autograd.subgradients import Interval
@@ -86,7 +87,7 @@ def _numbers(
 
     # no rounding is that large: a kink would explain it, and a few points beside it tell
     for kinks in intervals(doubtful) if _gross(first, expected) else ():
-        if not bool((kinks.kink | kinks.alone).any()):
+        if not bool(kinks.at.any()):
             break
         admitted, again = _forgiven(slot, actual, expected, kinks, used)
         if again.passed:
@@ -99,7 +100,7 @@ def _numbers(
             if again.passed:
                 return _conventional(slot, again, actual, expected, admitted, findings)
             last = kinks, admitted, again
-            if not bool((kinks.kink | kinks.alone).any()):
+            if not bool(kinks.at.any()):
                 break
         if last is not None:
             kinks, admitted, again = last
@@ -128,18 +129,27 @@ def _gross(found: Judgement, expected: torch.Tensor) -> bool:
 def _forgiven(
     slot: Slot, actual: torch.Tensor, expected: torch.Tensor, kinks: Interval, used: list[torch.Tensor]
 ) -> tuple[torch.Tensor, Judgement]:
-    """Which elements are subgradients at a kink, and the judgement of the others."""
+    """Which elements are subgradients at a kink, and the judgement of the others: at a kink by the distance to its interval.
+
+    The ends of an interval are rounded like any gradient, by the kink's own rule and by the ops around it.
+    """
+    wide = actual.to(expected.dtype)
     admitted = kinks.admits(actual.to(kinks.low))
-    forgiving = torch.where(admitted, actual.to(expected.dtype), expected)
-    references = [torch.where(admitted, forgiving, r) for r in used]
-    return admitted, judge(actual, forgiving, slot.dtype, references, slack=slot.slack)
+    forgiving = torch.where(admitted, wide, expected)
+    found = judge(actual, forgiving, slot.dtype, [torch.where(admitted, wide, r) for r in used], slack=slot.slack)
+    if found.passed or not bool((kinks.at & ~admitted).any()):
+        return admitted, found
+    nearest = torch.where(kinks.at & ~admitted, wide.clamp(kinks.low, kinks.high), forgiving)
+    references = [torch.where(kinks.at, nearest, r) for r in used]  # which take sides there, as no rounding does
+    beside = judge(actual, nearest, slot.dtype, references, slack=slot.slack)
+    return admitted, beside if beside.passed else found
 
 
 def _conventional(
     slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, admitted: torch.Tensor, findings: list[Finding]
 ) -> Comparison:
     result = replace(result_of(slot, found, actual, expected, "pass"), settled_by="subgradient")
-    return Comparison(result, (*findings, convention(slot, int(admitted.sum()))), found.sensitivity)
+    return Comparison(result, (*findings, convention(slot, max(1, int(admitted.sum())))), found.sensitivity)
 
 
 def settle(
@@ -149,15 +159,18 @@ def settle(
     used: list[torch.Tensor] = []
     dtype, slack = slot.dtype, slot.slack
     found, level = first or judge(actual, expected, dtype, slack=slack, whole=False), "rounding"
-    for level_name in ("native", "simulated", "torn"):
+    for level_name in ("native", "simulated", "further", "torn"):
         if found.passed or found.rule == "finite":
             break
         if level_name == "torn" and found.max_abs_error > CANCELLATION.value:
             break
+        if level_name == "further" and expected.numel() > FEW_ELEMENTS.value:
+            continue
         more = [r.to(expected.device) for r in references(level_name) if r.shape == expected.shape]
         if more:
             used += more
-            found, level = judge(actual, expected, dtype, used, slack=slack, whole=False), level_name
+            found = judge(actual, expected, dtype, used, slack=slack, whole=False)
+            level = "simulated" if level_name == "further" else level_name
     return found if found.passed else judge(actual, expected, dtype, used, slack=slack), level, used
 
 

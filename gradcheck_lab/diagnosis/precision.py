@@ -10,6 +10,7 @@ from gradcheck_lab.model.precision.patterns import (
     ALIGNED_ERROR,
     LEVEL_FROM,
     LEVEL_TO,
+    OWN_DTYPE_ROUNDINGS,
     ROUNDED_FROM,
     ROUNDED_TO,
     SMALL_ERROR,
@@ -29,8 +30,9 @@ def imprecise(evidence: Evidence) -> Explanation | None:
     if not 0 < size < SMALL_ERROR.value * scale:
         return None
     level = size / scale
-    touched = float((error != 0).double().mean())
     aligned = abs(float((error * truth).sum())) / (size * scale)
+    # the gradient's own dtype rounds every element, and says nothing of another inside
+    erring = error.abs() > OWN_DTYPE_ROUNDINGS.value * unit_roundoff(evidence.dtype) * truth.abs()
     for dtype in reversed(BELOW_FLOAT64):
         u = unit_roundoff(dtype)
         if u <= unit_roundoff(evidence.dtype):
@@ -38,7 +40,7 @@ def imprecise(evidence: Evidence) -> Explanation | None:
         name = str(dtype).removeprefix("torch.")
         rounded = torch.equal(wide.to(dtype).double(), wide) and not torch.equal(truth.to(dtype).double(), truth)
         at_level = LEVEL_FROM.value * u <= level <= LEVEL_TO.value * u
-        spread = touched > SPREAD_ERROR.value and aligned < ALIGNED_ERROR.value and actual.numel() >= 4
+        spread = float(erring.double().mean()) > SPREAD_ERROR.value and aligned < ALIGNED_ERROR.value and actual.numel() >= 4
         if (rounded and ROUNDED_FROM.value * u <= level <= ROUNDED_TO.value * u) or (
             spread and not _smooth(evidence, error) and at_level
         ):

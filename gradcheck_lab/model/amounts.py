@@ -95,6 +95,12 @@ SECOND_ORDER_TINY_DISTANCE = Amount(
     "The root of the roundoff: a second derivative that changes over it has a kink there.",
 )
 STEADY_DISTANCE = Amount(1e-9, "How far stress values are moved to see that the derivative is the same beside them.")
+ROUNDING_SAMPLES = Amount((1, 2), "The salts of the two samples of simulated rounding that stand for sound implementations.")
+FURTHER_SAMPLES = Amount((3, 4, 5, 6, 7, 8), "The salts of further samples, for gradients of few elements.")
+ALL_TOGETHER = Amount(
+    1e-9,
+    "How far all values are moved together, times the largest, so that ties stay ties and only kinks of single values show.",
+)
 LONG_NUMBERS = Amount(1e-3, "By how much an upstream is changed at random so that no narrower dtype holds its numbers.")
 TIES_APART = Amount(1e-3, "By how much repeated values are told apart.")
 ONE_SIDE = Amount(

@@ -114,7 +114,7 @@ _ROWS = (
          "consequence at_values"),
     _row("epsilon-mismatch", "backward has an epsilon that the forward has not, or the reverse",
          "use the same epsilon, in the same place, in forward and backward", "pattern consequence at_values",
-         probed="tie-mass value-dependent low-precision"),
+         probed="tie-mass value-dependent low-precision size-specialised"),
     _row("value-dependent", "the gradient is right for some values and wrong for others",
          "derive the rule again for these values, or treat them as a case of their own",
          "unexplained consequence at_values says_only_where"),

@@ -21,6 +21,11 @@ SLICES_OF_AN_AXIS = Limit(
     1 << 18,
     "Slices that a budget keeps sums for along one axis: 2 MiB each; of a longer axis neighbours share a slice.",
 )
+FEW_ELEMENTS = Limit(
+    16,
+    "Elements up to which a gradient is given further samples of simulated rounding: in one element, two samples see nothing "
+    "of two terms that cancel once in four times.",
+)
 COPIED_ELEMENTS = Limit(
     1 << 20,
     "Elements that an isolated rule is given copies of: beyond 8 MiB it is trusted not to write to them.",

@@ -42,6 +42,7 @@ class Variant:
     broadcast: bool = False
     empty: bool = False
     rows: bool = False  # only the number of rows differs from the call's
+    guessed: bool = False  # which inputs carry the rows is read off sizes that are equal by chance
 
 
 def sizes(context: Context) -> Iterator[Finding]:
@@ -132,7 +133,9 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
         leads = all(batch not in axes[1:] for axes in letters.axes)
         yield Variant("batch 1", letters.inputs(given, {**same, batch: 1}, seed), rows=only and leads)
         if _carries_rows(context, letters, given):
-            yield Variant("one more leading dimension", letters.inputs(given, small, seed, lead=2), not letters.declared)
+            stacked = letters.inputs(given, small, seed, lead=2)
+            guessed = _guessed(context, letters, given)
+            yield Variant("one more leading dimension", stacked, not letters.declared, guessed=guessed)
     for sizes in SIZE_CYCLES.value if len(names) > 1 else SIZES_OF_ONE_DIMENSION.value:
         chosen = dict(zip(names, cycle(sizes), strict=False))
         if names and chosen != letters.sizes:
@@ -148,6 +151,19 @@ def _carries_rows(context: Context, letters: Letters, given: tuple[Any, ...]) ->
     """Whether the first input with a gradient is among those that a leading dimension is added to: weights alone have none."""
     first = next((i for i, v in enumerate(given) if is_differentiable(v) and v.ndim), None)
     return first in letters.leading and not any(i in context.subject.parameters for i in letters.leading)
+
+
+def _guessed(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool:
+    """Whether inputs share the size of their first dimensions by chance, as square matrices do, and not because it counts rows.
+
+    The forward tells: it takes another number of rows in all of them, the other dimensions as they are.
+    """
+    batch = letters.batch
+    if batch is None or len(letters.leading) < 2 or all(batch not in axes[1:] for axes in letters.axes):
+        return False
+    apart = letters.split(batch, frozenset((i, 0) for i in letters.leading))
+    sizes = {**apart.sizes, f"{batch}'": apart.sizes[batch] + 1}
+    return isinstance(context.record(blank(context, inputs=apart.inputs(given, sizes, context.case.seed))), Exception)
 
 
 def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
@@ -213,7 +229,7 @@ def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding)
         cause = "unwritten-elements"
     elif problem.cause in having("keeps_name"):
         cause = problem.cause
-    loud = problem.cause in having("shape") or variant.broadcast
+    loud = problem.cause in having("shape") or variant.broadcast or variant.guessed
     return replace(
         problem,
         cause=cause,

@@ -22,7 +22,7 @@ from gradcheck_lab.model.precision.kinks import SETTLED
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import Trial, already_wrong, attempt, blank, repeated_rows, wide_inputs
-from gradcheck_lab.probes.support.kinks import kinked
+from gradcheck_lab.probes.support.kinks import kinked, unconserved
 from gradcheck_lab.probes.support.singular import UNSELECTED, cause_of, flat_there
 from gradcheck_lab.subjects.subject import Key
 
@@ -151,19 +151,22 @@ def tie_mass(trial: Trial, group: Sequence[Stress], wrong: frozenset[int] = froz
     doubtful = [f for f in trial.examined.findings if f.gradient in sound and not f.op and f.cause in suspects]
     if tuple(group) not in ((EQUAL,), (TIES,)) or not doubtful or trial.problems:
         return ()
-    gradient, tied = str(doubtful[0].gradient), False
-    actual, wanted, size = 0.0, 0.0, 0.0
-    for i, value in enumerate(trial.inputs):
-        pair = trial.pair(replace(doubtful[0], gradient=subject.names[i])) if stressable(value) else None
-        if pair is not None and bool(torch.isfinite(pair[0]).all()):
-            tied = tied or (not pair[1].is_complex() and kinked(trial.examined.oracle, i))
-            actual, wanted = actual + float(pair[0].double().sum()), wanted + float(pair[1].double().sum())
-            size += float(pair[1].double().abs().sum()) + float(pair[0].double().abs().sum())
+    gradient, oracle = str(doubtful[0].gradient), trial.examined.oracle
+    pairs = {
+        i: pair for i, value in enumerate(trial.inputs)
+        if stressable(value) and (pair := trial.pair(replace(doubtful[0], gradient=subject.names[i]))) is not None
+        and bool(torch.isfinite(pair[0]).all())
+    }  # fmt: skip
+    if not any(not pair[1].is_complex() and kinked(oracle, i) for i, pair in pairs.items()):
+        return ()
     dtype = next(v.dtype for v in trial.inputs if stressable(v))
     # terms that cancel are as large as the upstream times the inputs
-    upstream = sum(float(g.double().abs().sum()) for g in trial.examined.case.grad_outputs or () if is_differentiable(g))
-    if not tied or abs(actual - wanted) <= TIED_ROUNDINGS.value * unit_roundoff(dtype) * (size + upstream):
+    size = sum(float(g.double().abs().sum()) for g in trial.examined.case.grad_outputs or () if is_differentiable(g))
+    size += sum(float(side.double().abs().sum()) for pair in pairs.values() for side in pair)
+    sums = unconserved(oracle, trial.inputs, pairs, TIED_ROUNDINGS.value * unit_roundoff(dtype) * size)
+    if sums is None:
         return ()
+    actual, wanted = sums
     label = subject.labels[subject.names.index(gradient)]
     message = f"gradient of {label} does not conserve the mass of its ties"
     why = f"its elements sum to {show(actual)} where the derivative along all of them is {show(wanted)}"

@@ -34,6 +34,11 @@ SETTLED = Threshold(
     mistake="outside-subdifferential-probed-relu-at-zero",
     twin="once flagged: two kinks at 0 that cancel",
 )
+STEADY_AT_KINK = Threshold(
+    1e-2,
+    "Beside values as small as the step the gradient itself changes; points where it changes by less than a hundredth of the "
+    "gap between them stand for the two sides of a kink.",
+)
 INSIDE_ROUNDING = Threshold(
     2.0**-44,
     "A gradient that differs from its neighbours by less than 2^-44 of the upstream is what rounding leaves where terms as "

@@ -136,3 +136,8 @@ SMOOTH_SIGNS = Threshold(
     mistake="low-precision-pair-input-in-float32",
     twin="sound low-precision-pair-input-in-float32",
 )
+OWN_DTYPE_ROUNDINGS = Threshold(
+    4,
+    "The gradient's own dtype rounds every element, its last operations included: four roundings say nothing of another dtype "
+    "inside.",
+)

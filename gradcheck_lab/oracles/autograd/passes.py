@@ -10,6 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.diagnosis.evidence import PartialGradient
+from gradcheck_lab.model.amounts import FURTHER_SAMPLES, ROUNDING_SAMPLES
 from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.partial_gradients import incomplete_gradients
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
@@ -80,8 +81,8 @@ class AutogradOracle:
 
     def references(self, level: str, dtype: torch.dtype, times: int = 1) -> list[Pass]:
         """Passes that a sound implementation in `dtype` could have produced: `native` runs, or `simulated` rounding, which is
-        `torn` where equal values need not be rounded alike, as terms that cancel in one formula are not in another;
-        `times` makes the simulated rounding coarser.
+        `torn` where equal values need not be rounded alike, as terms that cancel in one formula are not in another; `further`
+        are more of the simulated ones. `times` makes the simulated rounding coarser.
         """
         if level == "native":
             found = [self._try("native", None)]
@@ -90,7 +91,8 @@ class AutogradOracle:
         else:
             torn = level == "torn"
             name = f"{level} {dtype} {times}"
-            found = [self._try(f"{name} {salt}", torch.float64, dtype, salt, torn, times) for salt in (1, 2)]
+            salts = (FURTHER_SAMPLES if level == "further" else ROUNDING_SAMPLES).value
+            found = [self._try(f"{name} {salt}", torch.float64, dtype, salt, torn, times) for salt in salts]
         return [each for each in found if each is not None]
 
     def run(

@@ -9,7 +9,7 @@ after the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +38,7 @@ _SOLVERS = frozenset(
     "triangular_solve linalg_cholesky_ex cholesky cholesky_solve cholesky_inverse _linalg_det _linalg_slogdet _linalg_eigh "
     "_linalg_svd linalg_qr linalg_eig linalg_lstsq linalg_pinv linalg_matrix_exp".split()
 )
+_TRANSFORMS = frozenset({"_fft_c2c", "_fft_r2c", "_fft_c2r"})
 _SUMS = frozenset("sum mean cumsum var std var_mean norm linalg_vector_norm logsumexp nansum prod".split())
 _PRODUCTS = {"mm": 0, "bmm": 0, "mv": 0, "dot": 0, "addmm": 1, "baddbmm": 1, "addmv": 1}
 
@@ -61,6 +62,8 @@ class SimulatedRounding(DispatchMode):
         result = func(*args, **(kwargs or {}))
         if name in ("_softmax", "_log_softmax"):
             return self._shifted(name, args[0], result)
+        if name in _TRANSFORMS:
+            return self._transformed(result, args[1])
         if name in EXACT or name.endswith("_") or func.is_view:
             return result
         if isinstance(result, torch.Tensor):
@@ -85,6 +88,19 @@ class SimulatedRounding(DispatchMode):
         size = torch.nan_to_num(scores.detach().abs(), 0.0, 0.0, 0.0).clamp(min=1.0)
         error = max(self.u, float(torch.finfo(result.dtype).eps)) * size * signs(result, self.salt, self.torn)
         return result * (1 + error) if name == "_softmax" else result + error
+
+    def _transformed(self, result: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
+        """A fast Fourier transform errs by u log n in the norm: each element by as much as the others, also if all cancels."""
+        if not result.numel() or result.requires_grad:
+            return result
+        parts = torch.view_as_real(result.resolve_conj()) if result.is_complex() else result
+        over = [axis % result.ndim for axis in axes]
+        size = result.abs().square().mean(over, keepdim=True).sqrt()
+        size = (size[..., None] if result.is_complex() else size).expand(parts.shape)
+        levels = max(1.0, math.log2(math.prod(result.shape[axis] for axis in over)))
+        u = max(self.u, float(torch.finfo(parts.dtype).eps))
+        moved = parts + u * levels * size * signs(parts, self.salt, torn=True)
+        return torch.view_as_complex(moved.contiguous()) if result.is_complex() else moved
 
     def _terms(self, name: str, args: tuple[Any, ...], result: torch.Tensor) -> int:
         if not self.long_sums or not result.numel():

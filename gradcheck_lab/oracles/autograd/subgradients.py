@@ -29,7 +29,15 @@ from gradcheck_lab.model.amounts import (
 from gradcheck_lab.model.limits import AIMED_ROUNDS, INPUTS_MOVED_ALONE, TIED_RANKS
 from gradcheck_lab.model.precision import bits
 from gradcheck_lab.model.precision.budget import NOT_ROUNDING
-from gradcheck_lab.model.precision.kinks import INSIDE_ROUNDING, INTERVAL_SLACK, KINK_STAYS, LIMIT_ERROR, SETTLED, SLOPES_DIFFER
+from gradcheck_lab.model.precision.kinks import (
+    INSIDE_ROUNDING,
+    INTERVAL_SLACK,
+    KINK_STAYS,
+    LIMIT_ERROR,
+    SETTLED,
+    SLOPES_DIFFER,
+    STEADY_AT_KINK,
+)
 from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.subjects.subject import Key
@@ -50,11 +58,16 @@ class Interval:
     kink: torch.Tensor
     alone: torch.Tensor
 
+    @property
+    def at(self) -> torch.Tensor:
+        """Which elements are at a kink of either sort."""
+        return self.kink | self.alone
+
     def admits(self, actual: torch.Tensor) -> torch.Tensor:
         """Which elements of `actual` are subgradients at a kink, or the limit where autograd's value stands alone."""
         width = self.high - self.low
         slack = torch.where(self.alone, width + LIMIT_ERROR.value * self.high.abs(), INTERVAL_SLACK.value * width)
-        return (self.kink | self.alone) & (actual >= self.low - slack) & (actual <= self.high + slack)
+        return self.at & (actual >= self.low - slack) & (actual <= self.high + slack)
 
 
 class Subgradients:
@@ -101,10 +114,18 @@ class Subgradients:
         # rounding alone changes as much from far to close as from point to point
         kink &= (wide - narrow).abs().amax(0) <= 0.5 * closer
         # a kink beside a slope is what is left where the slope is continued to the point itself
-        settled = _same(wide, narrow).all(0)
+        settled = _same(wide, narrow)
         limits = narrow - (wide - narrow) / (KINK_RADIUS_CLOSER.value - 1)
         apart = limits.amax(0) - limits.amin(0)
-        kink |= settled & (apart > KINK_STAYS.value * closer) & (apart > SLOPES_DIFFER.value * scale)
+        kink |= settled.all(0) & (apart > KINK_STAYS.value * closer) & (apart > SLOPES_DIFFER.value * scale)
+        # beside values as small as the step the gradient itself changes at some points, whatever the others say
+        least, most = _range(narrow, settled)
+        change = torch.where(settled, (wide - narrow).abs(), 0.0).amax(0)
+        gap = most - least
+        some = ~kink & (change <= STEADY_AT_KINK.value * gap)
+        some &= gap > SLOPES_DIFFER.value * torch.maximum(least.abs(), most.abs())
+        kink |= some
+        low, high = torch.where(some, least, low), torch.where(some, most, high)
         here = self.oracle.truth().gradients.get(key)
         alone = torch.zeros_like(kink)
         if here is not None and here.shape == kink.shape and not here.is_complex():
@@ -200,6 +221,13 @@ class Subgradients:
 def _same(wide: torch.Tensor, narrow: torch.Tensor) -> torch.Tensor:
     """Which elements of the gradients far and close are the same, so that no other kink lies between."""
     return (wide - narrow).abs() <= SETTLED.value * torch.maximum(wide.abs(), narrow.abs())
+
+
+def _range(values: torch.Tensor, taken: torch.Tensor) -> _Point:
+    """The smallest and the largest of the values taken, along the first axis; zero twice where none is."""
+    least = torch.where(taken, values, torch.inf).amin(0)
+    most = torch.where(taken, values, -torch.inf).amax(0)
+    return least.where(least.isfinite(), torch.zeros_like(least)), most.where(most.isfinite(), torch.zeros_like(most))
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,7 @@ def valid(subject: Subject, case: Case) -> bool:
 
 def _finite_inside(found: Examined) -> bool:
     """Whether every intermediate of a program is finite: what an infinite one does to the ops after it is no op's mistake."""
-    calls = found.oracle.truth().calls if found.subject.is_program else ()
+    calls = found.run.calls if found.run is not None else ()
     values = [o for call in calls for o in call.outputs if is_differentiable(o)]
     return all(bool(torch.isfinite(value.detach()).all()) for value in values)
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import torch
 
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.amounts import ALL_TOGETHER
+from gradcheck_lab.model.precision.budget import NOT_ROUNDING
 from gradcheck_lab.model.precision.kinks import NEARLY_RIGHT, NEARLY_ZERO
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.subgradients import Interval, Subgradients
 from gradcheck_lab.subjects.subject import Key
+
+Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 def admitted(oracle: AutogradOracle, index: int, actual: torch.Tensor, truth: torch.Tensor) -> bool:
@@ -24,7 +33,7 @@ def admitted(oracle: AutogradOracle, index: int, actual: torch.Tensor, truth: to
         left = doubtful(interval)
         if not bool(left.any()):
             return True
-        if not bool((interval.kink | interval.alone).any()):
+        if not bool(interval.at.any()):
             return False
     return False
 
@@ -32,4 +41,59 @@ def admitted(oracle: AutogradOracle, index: int, actual: torch.Tensor, truth: to
 def kinked(oracle: AutogradOracle, index: int) -> bool:
     """Whether the gradient of an input nearby differs from that at the point, in any element, however near."""
     nearest = next(Subgradients(oracle).intervals(Key("input", index), lambda interval: interval.kink), None)
-    return nearest is not None and bool((nearest.kink | nearest.alone).any())
+    return nearest is not None and bool(nearest.at.any())
+
+
+def _own_jumps(oracle: AutogradOracle) -> dict[int, torch.Tensor]:
+    """By input, how much each element of the gradient jumps where all values move up or down together; zero for most.
+
+    Ties stay ties then, and no tie jumps: what does is at a kink of its own, as |x| at 0, where each element has an interval.
+    """
+    sides = []
+    for sign in (1, -1):
+        inputs = tuple(_moved(value, sign) for value in oracle.case.inputs)
+        try:
+            sides.append(oracle.run(torch.float64, case=replace(oracle.case, inputs=inputs)).gradients)
+        except Exception:  # outside the domain on this side: nothing jumps that is known
+            return {}
+    found: dict[int, torch.Tensor] = {}
+    for key, up in sides[0].items():
+        down = sides[1].get(key)
+        if key.role == "input" and up is not None and down is not None and not up.is_complex():
+            jump = (up - down).abs().nan_to_num(0, 0, 0)
+            found[key.first] = torch.where(jump > NOT_ROUNDING.value * torch.maximum(up.abs(), down.abs()), jump, 0)
+    return found
+
+
+def unconserved(
+    oracle: AutogradOracle, inputs: tuple[Any, ...], pairs: Mapping[int, Pair], allowed: float
+) -> tuple[float, float] | None:
+    """What gradients and truths add up to where these sums differ by more than `allowed`; None where they agree.
+
+    Elements that jump by themselves are left out; where values equal to theirs do not, these may tie, and jumps are allowed.
+    """
+    kept = {i: torch.ones(truth.shape, dtype=torch.bool, device=truth.device) for i, (_, truth) in pairs.items()}
+    actual, wanted = _sums(pairs, kept)
+    if abs(actual - wanted) <= allowed:
+        return None
+    jumps = {i: jump for i, jump in _own_jumps(oracle).items() if i in pairs and bool(jump.any())}
+    kept |= {i: jump == 0 for i, jump in jumps.items()}
+    values = {i: inputs[i].detach().double() for i in pairs}
+    jumping, calm = (torch.cat([values[i][kept[i] == side] for i in pairs]) for side in (False, True))
+    if bool(torch.isin(jumping, calm).any()):
+        allowed += sum(float(jump.sum()) for jump in jumps.values())
+    else:
+        actual, wanted = _sums(pairs, kept)
+    return (actual, wanted) if abs(actual - wanted) > allowed else None
+
+
+def _sums(pairs: Mapping[int, Pair], kept: Mapping[int, torch.Tensor]) -> tuple[float, float]:
+    sums = [sum(float(pair[side].double()[kept[i]].sum()) for i, pair in pairs.items()) for side in (0, 1)]
+    return sums[0], sums[1]
+
+
+def _moved(value: Any, sign: int) -> Any:
+    if not is_differentiable(value) or value.is_complex() or not value.numel():
+        return value
+    wide = value.detach().double()
+    return wide + sign * ALL_TOGETHER.value * max(1.0, float(wide.abs().max()))
