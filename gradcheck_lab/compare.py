@@ -20,12 +20,8 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import verdict_of
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype
+from gradcheck_lab.model.precision.budget import AGREE, AGREE_16_BITS, DIFFER, DIFFER_16_BITS
 from gradcheck_lab.report import Report
-
-# Both sides are rounded and neither is the truth: below the first number of roundings at the size of a slice they agree, above
-# the second they do not, and in between nobody can tell rounding from a mistake.
-_AGREE, _DIFFER = 16, 1024
-_AGREE_16, _DIFFER_16 = 2, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +162,15 @@ def _compare(
         return Comparison(replace(result, reason=pair.reason))
     assert pair.reference is not None
     expected = pair.reference.detach().to(wide_dtype(like.dtype))
-    agree, differ = (_AGREE_16, _DIFFER_16) if is_narrow(slot.dtype) else (_AGREE, _DIFFER)
+    agree, differ = (AGREE_16_BITS, DIFFER_16_BITS) if is_narrow(slot.dtype) else (AGREE, DIFFER)
     if not isinstance(manual, torch.Tensor) or tuple(manual.shape) != slot.shape or manual.device != slot.device:
         return compare_gradient(slot, manual, expected, lambda level: [], _evidence(slot, references, tensors))
-    found = judge(manual.detach(), expected, slot.dtype, roundings=agree)
+    found = judge(manual.detach(), expected, slot.dtype, roundings=agree.value)
     if found.passed:
         return Comparison(result_of(slot, found, manual, expected, "pass"), (), found.sensitivity)
-    noise = 16 * unit_roundoff(slot.dtype) * scale
+    noise = AGREE.value * unit_roundoff(slot.dtype) * scale
     level = float(expected.abs().max()) <= noise and float(manual.detach().abs().max()) <= noise
-    if level or judge(manual.detach(), expected, slot.dtype, roundings=differ).passed:
+    if level or judge(manual.detach(), expected, slot.dtype, roundings=differ.value).passed:
         reason = (
             f"{pair.name!r} differs by more than rounding usually does and less than a mistake; "
             "run both in float64, or check the op with gl.check"

@@ -38,6 +38,9 @@ class Dim:
         return "*" * self.variadic + "#" * self.broadcast + (str(self.times) if self.times > 1 else "") + self.name
 
 
+DTYPES = {"labels": "int64", "integers": "int64", "mask": "bool"}  # of the kinds that have one, and no gradient
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """One input: `kind` of values, dimensions, and the letter that bounds integer values (`classes`)."""
@@ -50,7 +53,7 @@ class Spec:
 
     @property
     def differentiable(self) -> bool:
-        return self.kind not in {"labels", "integers", "mask"}
+        return self.kind not in DTYPES
 
     def __str__(self) -> str:
         shape = " ".join(map(str, self.dims))

@@ -16,10 +16,12 @@ import torch
 from hypothesis import strategies as st
 
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.calls.kinds import LAYOUTS, PROFILES, SIGNS
+from gradcheck_lab.calls.kinds import KINDS, PROFILES
+from gradcheck_lab.calls.layouts import LAYOUTS
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.discovery.signatures import read_signature
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.portable import read
 from gradcheck_lab.fuzzing.signatures import OPTIONS, known_options
 from gradcheck_lab.fuzzing.strategy import _refuse_dtypes, recipes
 from gradcheck_lab.rules.op import Op
@@ -128,8 +130,6 @@ def load(path: str | Path) -> Case:
 
     Raises `InvalidArgument` for a file that is not one.
     """
-    from gradcheck_lab.fuzzing.portable import read
-
     return read(path).call.build("saved")
 
 
@@ -151,9 +151,10 @@ def _with_elements(
 
 def _by_element(draw: st.DrawFn, tensor: TensorRecipe, elements: st.SearchStrategy[float]) -> TensorRecipe:
     count = torch.Size(tensor.shape).numel()
-    if tensor.kind not in SIGNS or count > _BY_ELEMENT:
+    kind = KINDS[tensor.kind]
+    if not kind.elementwise or count > _BY_ELEMENT:
         return tensor
-    within = SIGNS[tensor.kind]
+    within = kind.contains
     allowed = elements if within is None else elements.filter(lambda value: bool(within(torch.tensor(value))))
     return replace(tensor, values=tuple(draw(st.lists(allowed, min_size=count, max_size=count))))
 

@@ -175,3 +175,28 @@ def test_allowed_cause_is_a_note_and_passes() -> None:
 def test_another_cause_is_not_allowed_along() -> None:
     wrong = Op(torch.exp, lambda grad_output, output, x: (-grad_output * output,), name="wrong")
     assert gl.check(wrong, torch.tensor([1.0, -2.0]), probes=(), allow={"zero-gradient"}).verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"verdict": "odd"}, "@ the report.verdict"),
+        ({"gradients": [{"name": "x"}]}, "required field missing @ the report.gradients[0].label"),
+        ({"gradients": 3}, "expected tuple @ the report.gradients"),
+        ({"seconds": "long"}, "@ the report.seconds"),
+        ({"more": 1}, "extra fields found (more) @ the report"),
+    ],
+    ids=["verdict", "missing-field", "no-list", "no-number", "extra-field"],
+)
+def test_data_that_are_no_report_are_refused_with_their_place(changed: dict[str, Any], said: str) -> None:
+    data = the_gradient().to_dict() | changed
+    with pytest.raises(gl.InvalidArgument, match=r"^the report cannot be read: ") as error:
+        Report.from_dict(data)
+    assert said in str(error.value)
+
+
+def test_data_of_a_report_are_its_own() -> None:
+    report = dataclasses.replace(the_gradient(), failing_case={"inputs": [1.0]}, environment={"torch": "2"})
+    report.to_dict()["environment"]["torch"] = "3"
+    report.to_dict()["failing_case"]["inputs"].append(2.0)
+    assert (report.environment, report.failing_case) == ({"torch": "2"}, {"inputs": [1.0]})

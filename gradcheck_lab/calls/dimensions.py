@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.resemblance import resembling
+from gradcheck_lab.calls.resemblance import Structure, resembling, structure_of
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.specs import Spec, bind
 
@@ -31,6 +31,7 @@ class Letters:
     declared: bool
     classes: Mapping[int, str]
     declared_multiples: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    _structures: dict[int, tuple[torch.Tensor, Structure]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def batch(self) -> str | None:
@@ -118,7 +119,7 @@ class Letters:
         if value.dtype == torch.bool:
             return _mixed_rows(value, resembling(value, shape, generator))
         if is_differentiable(value) or not value.numel():
-            return resembling(value, shape, generator)
+            return resembling(value, shape, generator, self._structure(index, value))
         low, high = int(value.min()), int(value.max())
         bound = sizes.get(self.classes.get(index, ""))
         if low >= 0:
@@ -127,6 +128,13 @@ class Letters:
             return drawn.to(value.device, value.dtype)
         picked = resembling(value, shape, generator)
         return picked.clamp(max=bound - 1) if bound else picked
+
+    def _structure(self, index: int, value: torch.Tensor) -> Structure:
+        """The structure of an input, looked at once for all the shapes that it is drawn in."""
+        known = self._structures.get(index)
+        if known is None or known[0] is not value:
+            known = self._structures[index] = (value, structure_of(value))
+        return known[1]
 
 
 def _mixed_rows(given: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:

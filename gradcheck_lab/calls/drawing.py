@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.kinds import KINDS, made
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.specs import Dim, Spec
 
@@ -81,7 +82,7 @@ def _sizes_of(dim: Dim, pick: random.Random, attempt: int) -> tuple[int, ...]:
 def draw(spec: Spec, sizes: Mapping[str, tuple[int, ...]], generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
     """Draw the tensor of one spec, every letter's size given."""
     shape = [size for dim in spec.dims for size in dim.shape(sizes[dim.name])]
-    low, high = (0, max(1, sizes[str(spec.classes)][0])) if spec.kind == "labels" else (spec.low, spec.high)
+    low, high = (0, max(1, sizes[str(spec.classes)][0])) if spec.classes is not None else (spec.low, spec.high)
     return draw_kind(spec.kind, shape, generator, dtype, low, high)
 
 
@@ -90,16 +91,4 @@ def draw_kind(
 ) -> torch.Tensor:
     """Draw a tensor of a spec's kind of values; labels and integers lie in [low, high)."""
     normal = torch.randn(shape, generator=generator, dtype=torch.float64)
-    if kind in ("labels", "integers"):
-        return torch.randint(low, high, shape, generator=generator)
-    if kind == "mask":
-        return normal > 0
-    if kind == "positive":
-        normal = normal.abs() + 0.25
-    elif kind == "nonzero":
-        normal = normal + torch.where(normal < 0, -0.25, 0.25)
-    elif kind == "probabilities":
-        normal = torch.softmax(normal, -1)
-    elif kind == "one_hot" and normal.numel():
-        normal = (normal == normal.amax(-1, keepdim=True)).double()
-    return normal.to(dtype)
+    return made(kind, normal, generator, low, high).to(KINDS[kind].dtype or dtype)

@@ -1,21 +1,92 @@
-"""Kinds of values and of layouts that a drawn tensor has, each a function of a tensor and the Python that does the same."""
+"""Kinds of values and their profiles, one row each: a function of a tensor, and what it holds for.
+
+The Python that a report prints is made from the source of these functions: each ends in its only `return`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 
-Layout = Callable[[torch.Tensor], torch.Tensor]
+from gradcheck_lab.specs import DTYPES
+
+Change = Callable[[torch.Tensor], torch.Tensor]
 Profile = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
-# kinds whose values a profile may change; what then lies outside the kind stays as drawn
-SIGNS: Mapping[str, Callable[[torch.Tensor], torch.Tensor] | None] = {
-    "real": None,
-    "positive": lambda value: value > 0,
-    "nonzero": lambda value: value != 0,
+
+def as_drawn(value: torch.Tensor) -> torch.Tensor:
+    return value
+
+
+def away_from_zero(value: torch.Tensor) -> torch.Tensor:
+    return value + torch.where(value < 0, -0.25, 0.25)
+
+
+def above_a_quarter(value: torch.Tensor) -> torch.Tensor:
+    return value.abs() + 0.25
+
+
+def softmax(value: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(value, -1)
+
+
+def largest(value: torch.Tensor) -> torch.Tensor:
+    return (value == value.amax(-1, keepdim=True)).double()
+
+
+def above_zero(value: torch.Tensor) -> torch.Tensor:
+    return value > 0
+
+
+def unequal_to_zero(value: torch.Tensor) -> torch.Tensor:
+    return value != 0
+
+
+def between(value: torch.Tensor, generator: torch.Generator, low: int, high: int) -> torch.Tensor:
+    return torch.randint(low, high, value.shape, generator=generator)
+
+
+def evenly_shared(value: torch.Tensor) -> torch.Tensor:
+    return torch.full_like(value, 1 / (value.shape or (1,))[-1])
+
+
+def the_first_throughout(value: torch.Tensor) -> torch.Tensor:
+    return torch.full_like(value, value.reshape(-1)[0].item())
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How values of a kind are made, and which there are.
+
+    `make` makes them from normal numbers (None: whole numbers in [low, high) are drawn), `contains` says which numbers are of
+    the kind (None: all), `level` makes them all equal. Of an elementwise kind each number may be changed by itself, and what
+    then lies outside the kind stays as drawn; `rows` are kinds whose last dimension is one thing.
+    """
+
+    make: Change | None
+    contains: Change | None = None
+    level: Change | None = None
+    elementwise: bool = False
+    rows: bool = False
+    dtype: torch.dtype | None = None  # None: the call's
+
+
+KINDS: Mapping[str, Kind] = {
+    "real": Kind(as_drawn, elementwise=True),
+    "positive": Kind(above_a_quarter, above_zero, elementwise=True),
+    "nonzero": Kind(away_from_zero, unequal_to_zero, elementwise=True),
+    "probabilities": Kind(softmax, level=evenly_shared, rows=True),
+    "one_hot": Kind(largest, rows=True),
+    "labels": Kind(None, level=the_first_throughout, dtype=getattr(torch, DTYPES["labels"])),
+    "integers": Kind(None, level=the_first_throughout, dtype=getattr(torch, DTYPES["integers"])),
+    "mask": Kind(above_zero, level=the_first_throughout, dtype=getattr(torch, DTYPES["mask"])),
 }
-_ROWS = frozenset({"probabilities", "one_hot"})
+
+
+TIED = 0.7123  # no bound of any usual clamp, hinge or knot
+ASIDE = 0.0123  # added to tied values: away from zeros and bounds, only the ties are kinks
 
 
 def ordinary(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -27,11 +98,11 @@ def zeros(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def ties(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return value.round().add(0.0123)  # away from zeros and bounds: only the ties are kinks
+    return value.round().add(ASIDE)
 
 
 def equal(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return torch.full_like(value, 0.7123)  # no bound of any usual clamp, hinge or knot
+    return torch.full_like(value, TIED)
 
 
 def whole(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -55,56 +126,25 @@ PROFILES: Mapping[str, Profile] = {
     "large": large,
     "tiny": tiny,
 }
+GENERIC = frozenset({"ordinary", "equal", "ties"})  # at no zero or bound; they may be tied with one another
+LEVEL = frozenset({"equal", "ties"})  # those that of a kind that is not elementwise make equal values
 WRITTEN = "written"  # values that no profile made
+
+
+def made(kind: str, normal: torch.Tensor, generator: torch.Generator, low: int, high: int) -> torch.Tensor:
+    """Values of a kind from normal numbers, not yet in its dtype; whole ones are drawn, in [low, high)."""
+    make = KINDS[kind].make
+    if make is None:
+        return between(normal, generator, low, high)
+    return make(normal) if normal.numel() else normal
 
 
 def profiled(kind: str, profile: str, value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """A drawn tensor with the values of `profile`, as far as its kind admits them; ties make integers and masks one value."""
     if profile in ("ordinary", WRITTEN) or not value.numel():
         return value
-    if kind in SIGNS:
-        shaped, within = PROFILES[profile](value, generator), SIGNS[kind]
-        return shaped if within is None else shaped.where(within(shaped), value)
-    if profile not in ("ties", "equal") or kind == "one_hot":
-        return value
-    if kind == "probabilities":
-        return torch.full_like(value, 1 / max(1, value.shape[-1] if value.ndim else 1))
-    return torch.full_like(value, value.reshape(-1)[0].item())
-
-
-def contiguous(value: torch.Tensor) -> torch.Tensor:
-    return value.contiguous()
-
-
-def transposed(value: torch.Tensor) -> torch.Tensor:
-    axes = tuple(reversed(range(value.ndim)))
-    return value.permute(axes).contiguous().permute(axes)
-
-
-def sliced(value: torch.Tensor) -> torch.Tensor:
-    room = value.new_zeros([2 * size + 1 for size in value.shape])
-    part = room[tuple(slice(1, None, 2) for _ in value.shape)]
-    return part.copy_(value)
-
-
-def offset(value: torch.Tensor) -> torch.Tensor:
-    room = value.new_zeros(value.numel() + 1)
-    return room[1:].view(value.shape).copy_(value)
-
-
-LAYOUTS: Mapping[str, Layout] = {"contiguous": contiguous, "transposed": transposed, "sliced": sliced, "offset": offset}
-
-
-def expanded(value: torch.Tensor) -> torch.Tensor:
-    """The first row along the leading dimension, repeated without copies (stride 0)."""
-    return value[:1].expand(value.shape) if value.ndim and value.shape[0] else value
-
-
-def laid_out(kind: str, layout: str, value: torch.Tensor) -> torch.Tensor:
-    """The tensor in the given layout; an expanded one repeats its first row, where rows are what a leading dimension holds."""
-    if layout != "expanded":
-        return LAYOUTS[layout](value)
-    return value if kind in _ROWS and value.ndim < 2 else expanded(value)
-
-
-LAYOUT_NAMES = (*LAYOUTS, "expanded")
+    row = KINDS[kind]
+    if row.elementwise:
+        shaped = PROFILES[profile](value, generator)
+        return shaped if row.contains is None else shaped.where(row.contains(shaped), value)
+    return row.level(value) if row.level is not None and profile in LEVEL else value

@@ -11,7 +11,8 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.drawing import draw_kind
-from gradcheck_lab.calls.kinds import laid_out, profiled
+from gradcheck_lab.calls.kinds import GENERIC, profiled
+from gradcheck_lab.calls.layouts import EXPANDED, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,7 @@ class TensorRecipe:
             generator = torch.Generator().manual_seed(self.seed)
             drawn = draw_kind(self.kind, self.shape, generator, self.dtype, self.low, self.high)
             value = profiled(self.kind, self.profile, drawn, generator)
-        value = value.to(device)
-        return value if self.layout == "contiguous" else laid_out(self.kind, self.layout, value)
+        return place_of(self.kind, self.layout, self.shape)(value.to(device))
 
     def as_written(self) -> TensorRecipe:
         """The same tensor by its values."""
@@ -75,12 +75,12 @@ class CallRecipe:
     @property
     def plain(self) -> bool:
         """Whether all its values are ordinary."""
-        return all(tensor.profile == "ordinary" and tensor.layout != "expanded" for tensor in self.tensors)
+        return all(tensor.profile == "ordinary" and tensor.layout != EXPANDED for tensor in self.tensors)
 
     @property
     def generic(self) -> bool:
         """Whether none of its values is made to lie at a zero or bound; they may be tied with one another."""
-        return all(tensor.profile in ("ordinary", "equal", "ties") for tensor in self.tensors)
+        return all(tensor.profile in GENERIC for tensor in self.tensors)
 
     @property
     def empty(self) -> bool:

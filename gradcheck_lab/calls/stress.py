@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.kinds import ASIDE, TIED
 from gradcheck_lab.calls.resemblance import structured
 
 Pattern = Callable[[torch.Tensor], torch.Tensor]
-_TIED = 0.7123  # no bound of any usual clamp, hinge or knot
 
 
 def one_zero(row: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,7 @@ def whole_numbers(row: torch.Tensor) -> torch.Tensor:
 
 
 def all_equal(row: torch.Tensor) -> torch.Tensor:
-    return torch.full_like(row, _TIED)
+    return torch.full_like(row, TIED)
 
 
 def dominated(row: torch.Tensor) -> torch.Tensor:
@@ -60,23 +60,21 @@ def some_ties(row: torch.Tensor) -> torch.Tensor:
     if row.shape[-1] < 5:
         return all_equal(row)
     generator = torch.Generator().manual_seed(row.numel())
-    row += 0.0123  # away from zeros and bounds: only the ties are kinks
+    row += ASIDE
     for each in row.reshape(-1, row.shape[-1]):  # at other places in each row, so that no column stands out
         place = torch.randperm(row.shape[-1], generator=generator)[:5].to(row.device)
         each[place[:2]], each[place[2:]] = each.max(), each.min()
     return row
 
 
-def tiny(row: torch.Tensor) -> torch.Tensor:
-    return row * 1e-8
+def times(scale: float) -> Pattern:
+    """Every value times `scale`."""
+    return lambda row: row * scale
 
 
-def small(row: torch.Tensor) -> torch.Tensor:
-    return row * 1e-4
-
-
-def hundreds(row: torch.Tensor) -> torch.Tensor:
-    return torch.where(row < 0, -1e2, 1e2) + row
+def away_by(distance: float) -> Pattern:
+    """Every value further from zero by `distance`."""
+    return lambda row: torch.where(row < 0, -distance, distance) + row
 
 
 def negated(row: torch.Tensor) -> torch.Tensor:
@@ -86,10 +84,6 @@ def negated(row: torch.Tensor) -> torch.Tensor:
 def told_apart(row: torch.Tensor) -> torch.Tensor:
     noise = torch.rand(row.shape, generator=torch.Generator().manual_seed(row.numel()), dtype=torch.float64) - 0.5
     return row + 0.6 * noise.to(row) * row.abs().clamp(min=1)
-
-
-def thousands(row: torch.Tensor) -> torch.Tensor:
-    return torch.where(row < 0, -1e3, 1e3) + row
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +108,10 @@ DOMINATED = Stress("one entry of 50 that dominates each row", dominated, large=T
 MASKED = Stress("one entry of -1e4 in each row, as masks leave it", masked, large=True, entry=True)
 SPREAD = Stress("values from -30 to 30", spread, large=True, entry=True)
 TIES = Stress("two equal largest and three equal smallest values in each row", some_ties, tied=True)
-TINY = Stress("values of about 1e-8", tiny, near_zero=True)
-SMALL = Stress("values of about 1e-4", small, near_zero=True)
-HUNDREDS = Stress("values of about ±1e2", hundreds, large=True)
-THOUSANDS = Stress("values of about ±1e3", thousands, large=True)
+TINY = Stress("values of about 1e-8", times(1e-8), near_zero=True)
+SMALL = Stress("values of about 1e-4", times(1e-4), near_zero=True)
+HUNDREDS = Stress("values of about ±1e2", away_by(1e2), large=True)
+THOUSANDS = Stress("values of about ±1e3", away_by(1e3), large=True)
 NEGATED = Stress("values of the other sign", negated, free=True)
 TOLD_APART = Stress("values that are not all the same", told_apart, free=True)
 
@@ -131,6 +125,11 @@ GROUPS: tuple[tuple[Stress, ...], ...] = (
     (DOMINATED, MASKED),
     (SPREAD,),
 )
+
+
+def about(scale: float) -> Stress:
+    """The user's own values, times `scale`."""
+    return Stress(f"values of about {scale}", times(scale))
 
 
 def stressed(given: Sequence[Any], group: Sequence[Stress], which: Sequence[int], mixed: bool = False) -> tuple[Any, ...]:

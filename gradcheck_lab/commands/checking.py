@@ -9,7 +9,7 @@ from gradcheck_lab import specs
 from gradcheck_lab.calls.drawing import ordinary_call
 from gradcheck_lab.check import check
 from gradcheck_lab.discovery.description import constructed, specs_of
-from gradcheck_lab.discovery.targets import DTYPES, NoSpecs, check_command, locate, read_option
+from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, check_command, locate, read_option
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.report import Report
 
@@ -40,7 +40,7 @@ def check_target(
     try:
         found = constructed(found, name, seed, DTYPES[dtype])
     except InvalidArgument as error:
-        raise InvalidArgument(f"{target} cannot be checked: {error}") from error.__cause__
+        raise CannotConstruct(target, "checked", str(error)) from error.__cause__
     signature = signature or specs_of(found, module_name, name)
     if not signature:
         raise NoSpecs(

@@ -134,7 +134,7 @@ def replay(
     """Check the call in a saved file again, on what the code is now."""
     with _misuse():
         _refuse_lost_files(json)
-        from gradcheck_lab.commands.fuzzing import replay as replayed
+        from gradcheck_lab.commands.replaying import replay as replayed
         from gradcheck_lab.render.terminal import print_report
 
         report = replayed(file)
@@ -149,7 +149,7 @@ def list_ops(
 ) -> None:
     """List the hand-written ops by family, with their specs and the formula of their backward."""
     with _misuse():
-        from gradcheck_lab.render.listing import listed, listing_lines
+        from gradcheck_lab.commands.listing import listed, listing_lines
 
         for line in listing_lines(listed(names or ())):
             typer.echo(line)

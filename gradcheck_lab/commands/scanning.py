@@ -7,7 +7,7 @@ from dataclasses import replace
 from gradcheck_lab.commands.checking import check_target
 from gradcheck_lab.discovery.description import DESCRIPTION
 from gradcheck_lab.discovery.scan import names_of
-from gradcheck_lab.discovery.targets import DTYPES, NoSpecs, import_module, listed, public
+from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, import_module, listed, public
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.several import Scan
 
@@ -32,8 +32,10 @@ def scan_module(name: str, *, seed: int = 0, dtype: str = "float64") -> Scan:
             scan.reports[key] = replace(check_target(target, seed=seed, dtype=dtype), subject=key)
         except NoSpecs:
             scan.skipped[key] = f"nothing describes its inputs; add {DESCRIPTION} = {{{key!r}: \"real('n d')\"}} to the module"
+        except CannotConstruct as error:
+            scan.skipped[key] = error.why
         except InvalidArgument as error:
-            scan.skipped[key] = str(error).removeprefix(f"{target} cannot be checked: ")
+            scan.skipped[key] = str(error)
     if not scan.reports and not scan.skipped:
         raise InvalidArgument(
             f"the module {name!r} defines no op, autograd Function, custom op, layer or module; it has {listed(public(module))}"

@@ -8,17 +8,18 @@ from typing import Any
 
 import torch
 
-BLOCK = 1 << 14
+from gradcheck_lab.model.limits import BLOCK_ELEMENTS
 
 Index = tuple[slice | int, ...]
 
 
-def blocks(shape: torch.Size, limit: int = BLOCK) -> Iterator[Index]:
+def blocks(shape: torch.Size, limit: int | None = None) -> Iterator[Index]:
     """Yield indices that cut a tensor of `shape` into parts of at most `limit` elements, without copying.
 
     >>> list(blocks(torch.Size([3, 2]), 4))
     [(slice(0, 2, None),), (slice(2, 3, None),)]
     """
+    limit = BLOCK_ELEMENTS.value if limit is None else limit
     inner = 1
     axis = len(shape)
     while axis > 0 and inner * shape[axis - 1] <= limit:

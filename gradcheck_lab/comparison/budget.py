@@ -10,7 +10,8 @@ error of reference r, and a slice all elements that share one index of one axis,
 
 The rounding of terms as large as the result always counts as one e_r: 16u times the rms of the slice, u in 16 bits, where
 sound implementations accumulate in float32 and round once. Sixteen is what an algebraically rewritten formula such as
-y (1 - y) loses; it is still 1e5 times less than a cast to float32 leaves in float64.
+y (1 - y) loses; it is still 1e5 times less than a cast to float32 leaves in float64. These numbers stand in
+`model/precision/budget.py`, each with its reason and the planted pair that fixes it.
 """
 
 from __future__ import annotations
@@ -23,10 +24,15 @@ from typing import Literal
 import torch
 
 from gradcheck_lab.comparison.blocks import Index, along, blocks, locate, over_others, spread_out
+from gradcheck_lab.model.limits import SLICES_OF_AN_AXIS
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff
-
-C = 3.0
-_SLICES = 1 << 18
+from gradcheck_lab.model.precision.budget import (
+    OWN_ROUNDINGS,
+    REFERENCE_ERRORS,
+    SCALE_DEVIATIONS,
+    SLICE_ROUNDINGS,
+    SLICE_ROUNDINGS_16_BITS,
+)
 
 Rule = Literal["element", "slice", "scale", "finite"]
 
@@ -46,8 +52,6 @@ class Judgement:
     elements: int
     unjudged: int
     sensitivity: float | None
-
-
 
 
 def judge(
@@ -70,7 +74,7 @@ def judge(
     1
     """
     if roundings is None:
-        roundings = 1 if is_narrow(dtype) else 16
+        roundings = (SLICE_ROUNDINGS_16_BITS if is_narrow(dtype) else SLICE_ROUNDINGS).value
     if truth.is_complex():
         real = torch.view_as_real
         parts = [real(r.resolve_conj()) for r in references]
@@ -90,10 +94,11 @@ def _judge(
     whole: bool,
 ) -> Judgement:
     u, limits = unit_roundoff(dtype), torch.finfo(dtype)
+    c, own = REFERENCE_ERRORS.value, OWN_ROUNDINGS.value * u
     rounding = roundings * u
     tiny = float(limits.smallest_normal) * float(limits.eps) + slack
     if not references:
-        within = _within_rounding(actual, truth, u, tiny, C * rounding + 2 * u)
+        within = _within_rounding(actual, truth, own, tiny, c * rounding + own)
         if within is not None:
             return within
     slices = _Slices(truth.shape, truth.device)
@@ -103,15 +108,17 @@ def _judge(
     worst = _Worst(float(limits.max))
     for index in blocks(truth.shape):
         error, value, _, finite = _block(actual, truth, index, ())
-        worst.see(index, error, value, C * slices.spread(index) + 2 * u * value.abs() + tiny)
+        worst.see(index, error, value, c * slices.spread(index) + own * value.abs() + tiny)
         if not finite:
             worst.see_broken(index, actual[index], truth[index])
         if worst.wrong and not whole:
             break
-    return worst.judgement(slices, u, rounding, tiny)
+    return worst.judgement(slices, own, rounding, tiny)
 
 
-def _within_rounding(actual: torch.Tensor, truth: torch.Tensor, u: float, tiny: float, sensitivity: float) -> Judgement | None:
+def _within_rounding(
+    actual: torch.Tensor, truth: torch.Tensor, own: float, tiny: float, sensitivity: float
+) -> Judgement | None:
     """Settle a gradient whose every element is within 2u of the truth, which implies the other rules; None when not."""
     worst, largest, place = 0.0, 0.0, None
     if actual.dtype != truth.dtype or not torch.equal(actual, truth):
@@ -120,16 +127,16 @@ def _within_rounding(actual: torch.Tensor, truth: torch.Tensor, u: float, tiny: 
             error = (actual[index].to(value) - value).abs_()
             if not error.numel():
                 continue
-            ratio = error / value.abs().mul_(2 * u).add_(tiny)
+            ratio = error / value.abs().mul_(own).add_(tiny)
             used, position = ratio.reshape(-1).max(0)
             if not float(used) <= 1:
                 return None
             largest = max(largest, float(error.max()))
             if float(used) > worst:
                 worst, place = float(used), locate(index, int(position), error.shape)
-    allowed = 0.0 if place is None else 2 * u * abs(float(truth[place])) + tiny
+    allowed = 0.0 if place is None else own * abs(float(truth[place])) + tiny
     count = truth.numel()
-    return Judgement(True, "element", largest, 2 * u * worst, place, allowed, worst, 0, count, 0, sensitivity)
+    return Judgement(True, "element", largest, own * worst, place, allowed, worst, 0, count, 0, sensitivity)
 
 
 class _Slices:
@@ -141,7 +148,7 @@ class _Slices:
         self.shape = shape
         sizes = [shape[axis] for axis in self.axes] or [1]
         # of a very long axis, neighbours share a slice, so that memory stays bounded
-        self.widths = [-(-n // _SLICES) or 1 for n in sizes]
+        self.widths = [-(-n // SLICES_OF_AN_AXIS.value) or 1 for n in sizes]
         lengths = [-(-n // width) for n, width in zip(sizes, self.widths, strict=True)]
         self.peak = [torch.zeros(n, dtype=torch.float64, device=device) for n in lengths]
         self.error = [torch.zeros(n, dtype=torch.float64, device=device) for n in lengths]
@@ -206,16 +213,16 @@ class _Slices:
         """For each element of a block, the smallest over the axes of its slice's largest reference error."""
         return spread_out([peak[self._rows(k, index)] for k, peak in enumerate(self.peak)], index, self.axes)
 
-    def slice_use(self, u: float, rounding: float, tiny: float) -> float:
+    def slice_use(self, own: float, rounding: float, tiny: float) -> float:
         """The largest rms(error) / allowed over all slices."""
         used = 0.0
         for k, error in enumerate(self.error):
             reference = torch.stack([rounding * self.value[k], *(row[k] for row in self.reference)]).amax(0)
-            ratio = error / (C * reference + 2 * u * self.value[k] + tiny)
+            ratio = error / (REFERENCE_ERRORS.value * reference + own * self.value[k] + tiny)
             used = max(used, float(ratio.max()) if ratio.numel() else 0.0)
         return used
 
-    def scale_use(self, u: float, rounding: float, tiny: float) -> float:
+    def scale_use(self, own: float, rounding: float, tiny: float) -> float:
         """|alpha| / allowed; zero where the truth is zero."""
         if self.square == 0.0 or not math.isfinite(self.square):
             return 0.0
@@ -224,15 +231,18 @@ class _Slices:
         spread = [math.sqrt(float((row[0].square() * self.counts[0]).sum()) / count) for row in self.reference]
         largest = max([rounding * rms, *spread])
         alphas = [abs(dot) / self.square for dot in self.reference_dots]
-        allowed = C * max([0.0, *alphas]) + 2 * u + 4 * largest / (rms * math.sqrt(count)) + tiny / rms
+        chance = SCALE_DEVIATIONS.value * largest / (rms * math.sqrt(count))
+        allowed = REFERENCE_ERRORS.value * max([0.0, *alphas]) + own + chance + tiny / rms
         return abs(self.dot) / self.square / allowed
 
-    def sensitivity(self, u: float, tiny: float) -> float | None:
+    def sensitivity(self, own: float, tiny: float) -> float | None:
         """The largest allowance over the rms of its slice: what an error in one element has to exceed to be caught."""
         found = [
-            float(((C * p + tiny) / v)[v > 0].max()) for p, v in zip(self.peak, self.value, strict=True) if bool((v > 0).any())
+            float(((REFERENCE_ERRORS.value * p + tiny) / v)[v > 0].max())
+            for p, v in zip(self.peak, self.value, strict=True)
+            if bool((v > 0).any())
         ]
-        return max(found) + 2 * u if found else None
+        return max(found) + own if found else None
 
 
 class _Worst:
@@ -270,14 +280,14 @@ class _Worst:
             if self.broken_index is None:
                 self.broken_index = locate(index, int(broken.reshape(-1).int().argmax()), broken.shape)
 
-    def judgement(self, slices: _Slices, u: float, rounding: float, tiny: float) -> Judgement:
+    def judgement(self, slices: _Slices, own: float, rounding: float, tiny: float) -> Judgement:
         if self.broken:
             wrong, index, inf = self.wrong + self.broken, self.broken_index, math.inf
             return Judgement(False, "finite", inf, inf, index, self.allowed, inf, wrong, self.count, self.unjudged, None)
         uses: dict[Rule, float] = {
             "element": self.ratio,
-            "slice": slices.slice_use(u, rounding, tiny),
-            "scale": slices.scale_use(u, rounding, tiny),
+            "slice": slices.slice_use(own, rounding, tiny),
+            "scale": slices.scale_use(own, rounding, tiny),
         }
         rule = max(uses, key=lambda name: uses[name]) if uses["element"] <= 1 else "element"
         return Judgement(
@@ -291,7 +301,7 @@ class _Worst:
             self.wrong,
             self.count,
             self.unjudged,
-            slices.sensitivity(u, tiny),
+            slices.sensitivity(own, tiny),
         )
 
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 import torch
 
 from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
-
-_MENDED = frozenset({"missing-broadcast-sum", "wrong-shape"})
 
 
 def with_engine(raw: Sequence[Comparison], engine: Sequence[Comparison]) -> list[Comparison]:
@@ -27,7 +26,7 @@ def _joined(raw: Comparison, engine: Comparison | None) -> Comparison:
     if engine is None:
         return raw
     causes = {finding.cause for finding in raw.findings if finding.severity == "error"}
-    if causes and causes <= _MENDED and engine.result.verdict == "pass":
+    if causes and causes <= having("shape") and engine.result.verdict == "pass":
         first = next(finding for finding in raw.findings if finding.severity == "error")
         note = Finding(
             "engine-reduced",

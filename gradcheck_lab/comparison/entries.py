@@ -15,13 +15,12 @@ from gradcheck_lab.comparison.noise import pooled, without_jumps
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.precision import is_wide
+from gradcheck_lab.model.precision.budget import COARSE_ORACLE
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.questions import Reruns
 from gradcheck_lab.oracles.autograd.subgradients import Subgradients
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Key, Subject
-
-_COARSE = 16
 
 
 def compare_returned(
@@ -55,7 +54,9 @@ def compare_returned(
         slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op)
         key = Key("input", i)
         if oracle.coarse and true is not None:
-            slot = replace(slot, slack=_COARSE * oracle.coarse * float(true.square().mean().sqrt() if true.numel() else 0.0))
+            slot = replace(
+                slot, slack=COARSE_ORACLE.value * oracle.coarse * float(true.square().mean().sqrt() if true.numel() else 0.0)
+            )
 
         def evidence(actual: torch.Tensor, wanted: torch.Tensor, slot: Slot = slot, i: int = i) -> Evidence:
             reruns = Reruns(oracle, i)
@@ -69,7 +70,7 @@ def compare_returned(
                 upstream=case.grad_outputs or (),
                 precision=slot.slack,
                 options=options,
-                assigned=subject.kind == "layer",
+                assigned=subject.keeps_last_call,
                 paths=reruns.paths,
                 unreduced=reruns.unreduced,
                 conjugated=reruns.conjugated,

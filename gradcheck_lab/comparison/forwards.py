@@ -12,6 +12,7 @@ from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.comparison.findings import number
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow
+from gradcheck_lab.model.precision.fits import SOUND_ROUNDINGS, SOUND_ROUNDINGS_16_BITS
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 
 
@@ -25,7 +26,7 @@ def forward_mismatch(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle
             continue
         if mine.shape != wide.shape:
             return _mismatch(f"{what} has shape {tuple(mine.shape)}, that of the reference {tuple(wide.shape)}", "")
-        roundings = 8 if is_narrow(mine.dtype) else 64
+        roundings = (SOUND_ROUNDINGS_16_BITS if is_narrow(mine.dtype) else SOUND_ROUNDINGS).value
         found = judge(mine, wide.detach(), mine.dtype, roundings=roundings)
         if not found.passed:
             simulated = [each.outputs[k].detach() for each in oracle.references("simulated", mine.dtype)]

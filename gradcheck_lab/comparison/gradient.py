@@ -14,10 +14,9 @@ from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, Explanation, explain
 from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.model.precision import wide_dtype
+from gradcheck_lab.model.precision.budget import CANCELLATION, NOT_ROUNDING
 from gradcheck_lab.oracles.autograd.subgradients import Interval
 
-# what is left where terms of ordinary size cancel; beyond it no noise explains an error
-_NOISE = 1e-6
 References = Callable[[str], list[torch.Tensor]]
 Intervals = Callable[[Callable[[Interval], torch.Tensor]], Iterable[Interval]]
 
@@ -83,7 +82,7 @@ def _numbers(
 
     def doubtful(kinks: Interval) -> torch.Tensor:
         forgiving = torch.where(kinks.admits(actual.to(kinks.low)), actual.to(expected.dtype), expected)
-        return (actual - forgiving).abs() > 1e-3 * forgiving.abs()
+        return (actual - forgiving).abs() > NOT_ROUNDING.value * forgiving.abs()
 
     # no rounding is that large: a kink would explain it, and a few points beside it tell
     for kinks in intervals(doubtful) if _gross(first, expected) else ():
@@ -123,7 +122,7 @@ def _gross(found: Judgement, expected: torch.Tensor) -> bool:
     """Whether a gradient is off by more than ill-conditioning makes of rounding, as a rule."""
     if found.passed or found.rule == "finite":
         return False
-    return found.max_abs_error > 1e-3 * float(torch.nan_to_num(expected.abs()).max())
+    return found.max_abs_error > NOT_ROUNDING.value * float(torch.nan_to_num(expected.abs()).max())
 
 
 def _forgiven(
@@ -153,7 +152,7 @@ def settle(
     for level_name in ("native", "simulated", "torn"):
         if found.passed or found.rule == "finite":
             break
-        if level_name == "torn" and found.max_abs_error > _NOISE:
+        if level_name == "torn" and found.max_abs_error > CANCELLATION.value:
             break
         more = [r.to(expected.device) for r in references(level_name) if r.shape == expected.shape]
         if more:

@@ -11,14 +11,14 @@ import torch
 from gradcheck_lab.calls.case import Case, copy_inputs
 from gradcheck_lab.comparison.entries import compare_returned
 from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import COPIED_ELEMENTS
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.op import adapt_op
 from gradcheck_lab.subjects.subject import Call, Key
-
-_COPIED = 1 << 20
 
 
 def isolated(call: Call, number: int, program: AutogradOracle) -> tuple[list[Comparison], list[Finding]]:
@@ -42,6 +42,8 @@ def isolated(call: Call, number: int, program: AutogradOracle) -> tuple[list[Com
                 suggestion="look at the backward's traceback below",
                 op=label,
                 traceback=user_traceback(error),
+                stage="backward",
+                exception=class_name(error),
             )
         ]
     count = len(as_tuple(returned))
@@ -54,7 +56,7 @@ def isolated(call: Call, number: int, program: AutogradOracle) -> tuple[list[Com
 def run_rule(call: Call, upstream: Sequence[torch.Tensor]) -> Any:
     """Run a call's hand-written rule on its tensors, copied where that costs nothing; returns what it returns."""
     parts = [tuple(upstream), call.inputs, call.outputs]
-    if sum(v.numel() for part in parts for v in part if isinstance(v, torch.Tensor)) <= _COPIED:
+    if sum(v.numel() for part in parts for v in part if isinstance(v, torch.Tensor)) <= COPIED_ELEMENTS.value:
         parts = [copy_inputs(part) for part in parts]
     with torch.no_grad():
         return call.backward(*parts)

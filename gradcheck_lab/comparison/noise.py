@@ -6,13 +6,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-_COARSER, _GROWN = 16, 4
-
-
-_JUMP = 1e-2
-
-
-_CALM = 1e-6
+from gradcheck_lab.model.amounts import COARSER_ROUNDING
+from gradcheck_lab.model.precision.budget import CALM, JUMP, NOISE_GROWTH
 
 
 def pooled(reference: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -32,9 +27,9 @@ def without_jumps(
     jumps = [_jumps(reference, truth) for reference in references]
     if not any(bool(jumped.any()) for jumped in jumps):
         return list(references)
-    more = coarser(_COARSER)
+    more = coarser(COARSER_ROUNDING.value)
     if len(more) == len(references):
-        grown = [(c - truth).abs() >= _GROWN * (r - truth).abs() for c, r in zip(more, references, strict=True)]
+        grown = [(c - truth).abs() >= NOISE_GROWTH.value * (r - truth).abs() for c, r in zip(more, references, strict=True)]
         jumps = [jumped & ~noise for jumped, noise in zip(jumps, grown, strict=True)]
     return [torch.where(jumped, truth, r) for jumped, r in zip(jumps, references, strict=True)]
 
@@ -46,7 +41,7 @@ def _jumps(reference: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         return none
     size = torch.maximum(truth.abs(), truth.abs().square().mean().sqrt())
     error = (reference - truth).abs()
-    jumped = error > _JUMP * size
+    jumped = error > JUMP.value * size
     calm = error[~jumped & (truth != 0)]
-    told_apart = bool(jumped.any()) and calm.numel() > 0 and float(calm.max()) <= _CALM * float(size.max())
+    told_apart = bool(jumped.any()) and calm.numel() > 0 and float(calm.max()) <= CALM.value * float(size.max())
     return jumped if told_apart else none

@@ -15,12 +15,10 @@ from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, resu
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.findings import Finding, GradientResult
+from gradcheck_lab.model.limits import ELEMENTS_ONE_BY_ONE, ELEMENTS_ONE_BY_ONE_WHERE_WRONG
+from gradcheck_lab.model.precision.budget import NOTHING_TO_MEASURE, ONE_SIDED_ERROR, TELLING_ERROR_BOUND
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.subjects.subject import Subject
-
-_SMALL = 8
-_WHOLE = 256
-_USEFUL = 1e-4
 
 
 def compare_numerically(
@@ -39,7 +37,7 @@ def compare_numerically(
         structured = _structure(slot, actual)
         if structured is not None:
             found.append(structured)
-        elif value.numel() <= _SMALL:
+        elif value.numel() <= ELEMENTS_ONE_BY_ONE.value:
             found.append(_elementwise(slot, index, actual, oracle, subject, inputs))
         else:
             found.append(_along_directions(slot, index, actual, oracle, subject, inputs))
@@ -84,7 +82,7 @@ def _elementwise(
         return Comparison(replace(compared.result, verdict="fail"), (*notes, outside))
     if compared.result.verdict == "pass":
         scale = float(torch.nan_to_num(expected).abs().max()) if expected.numel() else 0.0
-        if estimate.error > _USEFUL * max(scale, 1e-12) and scale > 0:
+        if estimate.error > TELLING_ERROR_BOUND.value * max(scale, NOTHING_TO_MEASURE.value) and scale > 0:
             reason = f"the error bound of the {oracle.method}, {estimate.error:.1e}, is too wide to judge {slot.label}"
             return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
     return _sensitive(replace(compared, findings=(*notes, *compared.findings)), slot, oracle)
@@ -103,14 +101,14 @@ def _kinks(
 ) -> tuple[torch.Tensor, list[Finding], Finding | None]:
     """Fill in the elements without a derivative: with the gradient itself where the one-sided derivatives admit it."""
     notes: list[Finding] = []
-    expected, outside = value.clone(), None
+    expected, outside, near = value.clone(), None, ONE_SIDED_ERROR.value
     missing = torch.nonzero(torch.isnan(value.reshape(-1))).reshape(-1).tolist() if not value.is_complex() else []
     for element in missing:
         low, high = sorted(oracle.one_sided(index, element))
         mine = 0.0 if actual is None else float(number(actual.reshape(-1)[element]).real)
         if math.isnan(low) or math.isnan(high):
             cause, text = "discontinuous", "jumps or is not finite beside"
-        elif low - 1e-6 * abs(low) <= mine <= high + 1e-6 * abs(high):
+        elif low - near * abs(low) <= mine <= high + near * abs(high):
             expected.reshape(-1)[element] = mine
             cause, text = "convention", "has a kink at"
         else:
@@ -136,7 +134,7 @@ def _along_directions(
         blank = torch.zeros(slot.shape, dtype=torch.float64, device=slot.device)
         return compare_gradient(slot, actual, blank, lambda level: [], lambda a, e: Evidence(slot.name, a, e, slot.dtype))
     disagreements = oracle.check_directions({index: gradient})
-    if gradient.numel() <= _WHOLE and (disagreements or index in oracle.unseen):
+    if gradient.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value and (disagreements or index in oracle.unseen):
         return _elementwise(slot, index, actual, oracle, subject, inputs)
     if not disagreements:
         result = _passed(slot, gradient)

@@ -14,6 +14,7 @@ from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, sett
 from gradcheck_lab.comparison.isolated_rule import call_label, isolated
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.subjects.runner import Runner
@@ -67,9 +68,9 @@ def _each_op(calls: Sequence[Call], oracle: AutogradOracle) -> tuple[list[Findin
         compared, findings = isolated(replace(truth.calls[k], names=calls[k].names), k, oracle)
         findings = findings + [f for c in compared for f in c.findings]
         for finding in findings:
-            at = f"{finding.op}: " if finding.op and finding.cause != "raises" else ""
+            at = f"{finding.op}: " if finding.op and finding.cause not in having("no_result") else ""
             everything.append(replace(finding, message=at + finding.message))
-        if any(f.severity == "error" or f.cause == "convention" for f in findings):
+        if any(f.severity == "error" or f.cause in having("admitted") for f in findings):
             blamed[k] = call_label(calls[k])
     return everything, blamed
 

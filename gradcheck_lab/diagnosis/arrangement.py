@@ -10,8 +10,8 @@ import torch
 from gradcheck_lab.diagnosis.constants import tolerance_of
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.scaling import constant_factor
-
-_FEW = 6
+from gradcheck_lab.model.limits import ROLLED_PLACES
+from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
 
 
 def misplaced(evidence: Evidence) -> Explanation | None:
@@ -57,7 +57,7 @@ def _multiple(evidence: Evidence, candidate: torch.Tensor) -> float | None:
     actual = evidence.actual
     if candidate.shape != actual.shape or candidate.is_complex() or actual.is_complex():
         return 1.0 if evidence.fits(candidate) else None
-    if actual.numel() < _FEW:
+    if actual.numel() < ENOUGH_ELEMENTS.value:
         return 1.0 if evidence.fits(candidate) else None
     square = float(candidate.double().square().sum())
     c = float((actual.double() * candidate.double()).sum()) / square if square > 0 else 0.0
@@ -86,7 +86,7 @@ def _permuted(evidence: Evidence) -> Explanation | None:
         if c is not None:
             found = Explanation("permuted", f"it is the reference reversed along axis {axis}", f"flip it along axis {axis}")
             return _and_a_factor(evidence, found, c)
-        for shift in range(1, min(expected.shape[axis], 33)):
+        for shift in range(1, min(expected.shape[axis], ROLLED_PLACES.value + 1)):
             if evidence.fits(expected.roll(shift, axis)):
                 return Explanation(
                     "permuted",

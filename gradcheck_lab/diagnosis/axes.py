@@ -11,6 +11,7 @@ import torch
 from gradcheck_lab.diagnosis.candidates import factors
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.terms import Residual
+from gradcheck_lab.model.precision.fits import SEPARABLE, TWO_AXES
 
 
 def misdirected(evidence: Evidence) -> Explanation | None:
@@ -83,4 +84,4 @@ def _separates(value: torch.Tensor, weight: torch.Tensor, axes: tuple[int, int],
     left = value - one - other + value.mean(axes, keepdim=True)
     apart = [float(torch.linalg.vector_norm((value - mean) * weight)) for mean in (one, other)]
     # the smaller of the parts has to be far above rounding, or one axis explains it all
-    return float(torch.linalg.vector_norm(left * weight)) <= 4 * noise and min(apart) > 100 * noise
+    return float(torch.linalg.vector_norm(left * weight)) <= SEPARABLE.value * noise and min(apart) > TWO_AXES.value * noise

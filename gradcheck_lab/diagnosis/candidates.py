@@ -9,8 +9,7 @@ from typing import NamedTuple
 import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence
-
-_FACTORS = 6
+from gradcheck_lab.model.limits import CANDIDATE_TENSORS
 
 
 class Term(NamedTuple):
@@ -28,7 +27,7 @@ def factors(evidence: Evidence) -> list[Term]:
         if tensor.is_floating_point() and 0 < tensor.numel() <= 4 * evidence.actual.numel() and torch.isfinite(tensor).all()
     ]
     found.sort(key=lambda term: term.name != evidence.name and not term.name.startswith("output"))
-    return found[:_FACTORS]
+    return found[: CANDIDATE_TENSORS.value]
 
 
 def upstreams(evidence: Evidence) -> list[Term]:

@@ -9,25 +9,30 @@ from collections.abc import Iterator
 import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence
+from gradcheck_lab.model.amounts import LABELS_LOST
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff
+from gradcheck_lab.model.precision.fits import (
+    CONSTANT_ROUNDINGS,
+    CONSTANT_ROUNDINGS_16_BITS,
+    SMALL_WHOLE_NUMBER,
+)
 
 Constant = tuple[float, str, str, str]
-_SMALL = 10
-_LABELS_LOST = (-100, -1, 255)
 
 
 def tolerance_of(evidence: Evidence) -> float:
     """How far, relatively, a factor that was read off the gradient may be from the constant that it is."""
     if is_narrow(evidence.dtype):
-        return 2 * unit_roundoff(evidence.dtype)
-    return 256 * unit_roundoff(evidence.dtype)
+        return CONSTANT_ROUNDINGS_16_BITS.value * unit_roundoff(evidence.dtype)
+    return CONSTANT_ROUNDINGS.value * unit_roundoff(evidence.dtype)
 
 
 def named_constant(evidence: Evidence, c: float) -> Constant | None:
     """The commonest constant of the call that `c` is up to its sign: value, what to call it, why, and how to undo it."""
     tolerance = tolerance_of(evidence)
     # a small whole number is half of some size by chance
-    simple = any(abs(each - round(each)) <= tolerance * each and each < _SMALL for each in (abs(c), 1 / abs(c) if c else 0.0))
+    sizes = (abs(c), 1 / abs(c) if c else 0.0)
+    simple = any(abs(each - round(each)) <= tolerance * each and each < SMALL_WHOLE_NUMBER.value for each in sizes)
     for constant in constants(evidence, simple):
         for sign in (1.0, -1.0):
             if abs(c - sign * constant[0]) <= tolerance * abs(constant[0]):
@@ -79,7 +84,7 @@ def _of_option(name: str, value: float) -> Iterator[Constant]:
         (value * value, f"{name}^2"),
         (math.sqrt(abs(value)), f"sqrt({name})"),
     ):
-        if math.isfinite(each) and abs(each) > 1e-12 and abs(each) not in (1.0, 2.0):
+        if math.isfinite(each) and abs(each) not in (0.0, 1.0, 2.0):
             why = f"{name} is {shown}"
             yield each, f"{formula} times", why, f"divide it by {formula}"
             yield 1 / each, f"1/{formula} times", why, f"multiply it by {formula}"
@@ -107,7 +112,7 @@ def _valid(evidence: Evidence, name: str, tensor: torch.Tensor) -> Iterator[tupl
         yield float((~tensor).sum()), f"how often {name!r} is False"
     elif not tensor.is_floating_point() and not tensor.is_complex():
         options = {int(v): f"{k} = {int(v)}" for k, v in evidence.numbers.items() if v == round(v)}
-        for value in (*options, *(v for v in _LABELS_LOST if v not in options)):
+        for value in (*options, *(v for v in LABELS_LOST.value if v not in options)):
             if bool((tensor == value).any()):
                 yield float((tensor != value).sum()), f"how often {name!r} is not {options.get(value, value)}"
     elif tensor.is_floating_point() and tensor.ndim and bool((tensor >= 0).all()):

@@ -10,16 +10,29 @@ from gradcheck_lab.diagnosis.candidates import Term, axis_sets, factors, per
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.factors import as_groups, fitted
 from gradcheck_lab.diagnosis.terms import Residual
-
-_SMALL = 0.1
+from gradcheck_lab.model.amounts import SMALLEST_DIVISOR
+from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
+from gradcheck_lab.model.precision.patterns import (
+    CANCELLED,
+    CLEAR_RESIDUAL,
+    GROUPS_VARY,
+    ON_A_LINE,
+    ON_A_LINE_AT_MOST,
+    SMALL_EPSILON,
+    SMALL_ERROR,
+    THROUGH_ORIGIN,
+    VARIES,
+)
 
 
 def epsilon(evidence: Evidence) -> Explanation | None:
     """Explain a relative error that is eps/s or eps/s^2, with s an input, its norm or its spread; None when it is not."""
-    if not evidence.real or evidence.actual.numel() < 6:
+    if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
         return None
     residual = Residual(evidence)
-    if not residual.certain(1) or residual.size > _SMALL * float(torch.linalg.vector_norm(evidence.expected.double())):
+    if not residual.certain(1) or residual.size > SMALL_ERROR.value * float(
+        torch.linalg.vector_norm(evidence.expected.double())
+    ):
         return None
     return _elementwise(evidence, residual) or _per_group(evidence, residual)
 
@@ -31,12 +44,12 @@ def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
             value = t.value.expand(actual.shape).abs()
         except RuntimeError:
             continue
-        if not bool((value > 0).all()) or float(value.max()) < 1.5 * float(value.min()):
+        if not bool((value > 0).all()) or float(value.max()) < VARIES.value * float(value.min()):
             continue
         for power, shown in ((1.0, t.name), (2.0, f"{t.name}^2"), (0.5, f"sqrt({t.name})")):
             for base in (actual, expected):
                 c = fitted(evidence, residual.value, base / value**power, residual.noise)
-                if c is not None and abs(c) < 1e-2 * float((value**power).median()):
+                if c is not None and abs(c) < SMALL_EPSILON.value * float((value**power).median()):
                     return _found(abs(c), f"|{t.name}|" if power == 1 else shown)
     return None
 
@@ -62,7 +75,7 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
             along += [t.value - t.value.mean(axes, keepdim=True), t.value] if t.value.shape == shape else []
         for x in along:
             share = _share(residual, expected, x, axes) if residual.certain(groups if x is None else 2 * groups) else None
-            if share is None or float(share.abs().max()) > _SMALL or not bool((share != 0).all()):
+            if share is None or float(share.abs().max()) > SMALL_ERROR.value or not bool((share != 0).all()):
                 continue
             for name, scale in _scales(given, share, axes, shape):
                 for power in (2, 1):
@@ -90,28 +103,29 @@ def _share(residual: Residual, expected: torch.Tensor, x: torch.Tensor | None, a
     """How much of the reference itself the residual holds, per group, beside a multiple of x; None when that is not all."""
     rest, base = _without(residual.value, x, axes), _without(expected, x, axes)
     square = base.square().sum(axes, keepdim=True)
-    if not bool((square > 1e-12 * expected.square().sum(axes, keepdim=True)).all()):
+    if not bool((square > CANCELLED.value * expected.square().sum(axes, keepdim=True)).all()):
         return None
     share = (rest * base).sum(axes, keepdim=True) / square
     left = float(torch.linalg.vector_norm(rest - share * base))
-    return share if left <= residual.noise and residual.noise < 0.05 * residual.size else None
+    return share if left <= residual.noise and residual.noise < CLEAR_RESIDUAL.value * residual.size else None
 
 
 def _without(value: torch.Tensor, x: torch.Tensor | None, axes: tuple[int, ...]) -> torch.Tensor:
     if x is None:
         return value
     norm = x.square().sum(axes, keepdim=True)
-    return value - x * torch.where(norm > 0, (value * x).sum(axes, keepdim=True) / norm.clamp(min=1e-300), 0)
+    return value - x * torch.where(norm > 0, (value * x).sum(axes, keepdim=True) / norm.clamp(min=SMALLEST_DIVISOR.value), 0)
 
 
 def _line(x: torch.Tensor, y: torch.Tensor, residual: Residual) -> float | None:
     """1/slope of the line y = a x + b, where the points lie on one that passes nearly through the origin; else None."""
     x, y = x.reshape(-1), y.reshape(-1)
-    if not bool(torch.isfinite(y).all()) or float(x.max()) < 1.2 * float(x.min()):
+    if not bool(torch.isfinite(y).all()) or float(x.max()) < GROUPS_VARY.value * float(x.min()):
         return None
     basis = torch.stack([x / y, 1 / y], 1)  # relative to each y
     solution = torch.linalg.lstsq(basis, torch.ones_like(x).unsqueeze(1)).solution.reshape(-1)
     left = float((basis @ solution - 1).abs().max())
     slope, offset = float(solution[0]), float(solution[1])
-    near_origin = slope != 0 and abs(offset) < 0.1 * abs(slope) * float(x.min())
-    return 1 / abs(slope) if near_origin and left <= max(1e-6, min(0.02, residual.noise / residual.size)) else None
+    near_origin = slope != 0 and abs(offset) < THROUGH_ORIGIN.value * abs(slope) * float(x.min())
+    allowed = max(ON_A_LINE.value, min(ON_A_LINE_AT_MOST.value, residual.noise / residual.size))
+    return 1 / abs(slope) if near_origin and left <= allowed else None

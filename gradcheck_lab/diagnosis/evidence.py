@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.model.limits import DIAGNOSED_ELEMENTS
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype
-
-_MOST = 1 << 20
+from gradcheck_lab.model.precision.fits import MARGINAL_ROUNDINGS, ORACLE_ERRORS, SOUND_ROUNDINGS, SOUND_ROUNDINGS_16_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +73,29 @@ class Evidence:
     @property
     def small(self) -> bool:
         """Whether the tensors are small enough to rearrange and compare freely."""
-        return max(self.actual.numel(), self.expected.numel()) <= _MOST
+        return max(self.actual.numel(), self.expected.numel()) <= DIAGNOSED_ELEMENTS.value
 
     @property
     def real(self) -> bool:
         """Whether the gradient has the right shape, is finite and real, and small enough to look into."""
         if self.actual.shape != self.expected.shape or self.actual.is_complex() or self.expected.is_complex():
             return False
-        return 0 < self.actual.numel() <= _MOST and bool(
+        return 0 < self.actual.numel() <= DIAGNOSED_ELEMENTS.value and bool(
             torch.isfinite(self.actual).all() & torch.isfinite(self.expected).all()
         )
 
     @property
     def rounding(self) -> float:
         """What a sound implementation may lose, relative to the size of a gradient."""
-        return (8 if is_narrow(self.dtype) else 64) * unit_roundoff(self.dtype)
+        return (SOUND_ROUNDINGS_16_BITS if is_narrow(self.dtype) else SOUND_ROUNDINGS).value * unit_roundoff(
+            self.dtype
+        )
 
     @property
     def noise(self) -> float:
         """What rounding alone may leave of the difference between gradient and reference, as a norm."""
         size = torch.linalg.vector_norm(self.actual.double()) + torch.linalg.vector_norm(self.expected.double())
-        return self.rounding * float(size) + 4 * self.precision * math.sqrt(self.actual.numel())
+        return self.rounding * float(size) + ORACLE_ERRORS.value * self.precision * math.sqrt(self.actual.numel())
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -108,7 +110,7 @@ class Evidence:
             return False
         a, b = self.actual.to(self.expected.dtype), self.expected
         error, scale = float(torch.linalg.vector_norm(a - b)), float(torch.linalg.vector_norm(b))
-        return error <= 16 * self.rounding * scale
+        return error <= MARGINAL_ROUNDINGS.value * self.rounding * scale
 
     def fits(self, candidate: torch.Tensor, actual: torch.Tensor | None = None) -> bool:
         """Whether `actual` (what came back, unless given) is `candidate` up to the rounding of a sound implementation."""
@@ -119,7 +121,7 @@ class Evidence:
         a, b = value.to(wide), candidate.to(wide)
         scale = float(torch.linalg.vector_norm(b))
         error = float(torch.linalg.vector_norm(a - b))
-        slack = 4 * self.precision * value.numel() ** 0.5
+        slack = ORACLE_ERRORS.value * self.precision * value.numel() ** 0.5
         return scale > 0 and error <= self.rounding * scale + slack
 
 

@@ -10,16 +10,22 @@ import torch
 from gradcheck_lab.diagnosis.candidates import axis_sets, factors, per, upstreams
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.terms import Residual
+from gradcheck_lab.model.amounts import POWERS, SMALLEST_DIVISOR, STATISTIC_POWERS, USUAL_EPSILONS
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff
-
-_POWERS = (1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0)
-_MOST = 0.1
-_EPSILONS = (1e-3, 1e-5, 1e-6, 1e-8, 1e-12)
+from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS, ERROR_BESIDE_TENSOR, NAMED_COEFFICIENT
+from gradcheck_lab.model.precision.patterns import (
+    CONSTANT_OVER_GROUPS,
+    CONSTANT_OVER_GROUPS_16_BITS,
+    CONSTANT_OVER_GROUPS_ROUNDINGS,
+    LARGEST_EPSILON,
+    ONE_NUMBER,
+    SPREAD_EXPLAINED,
+)
 
 
 def distorted(evidence: Evidence) -> Explanation | None:
     """Explain a gradient that is the reference times a tensor of the call or a number per row; None when it is not."""
-    if not evidence.real or evidence.actual.numel() < 6:
+    if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
         return None
     residual = Residual(evidence)
     if not residual.certain(1):
@@ -39,9 +45,9 @@ def fitted(evidence: Evidence, target: torch.Tensor, basis: torch.Tensor, noise:
 
 def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
     actual, expected = evidence.actual.double(), evidence.expected.double()
-    constant = float((actual * expected).sum()) / max(float(expected.square().sum()), 1e-300)
+    constant = float((actual * expected).sum()) / max(float(expected.square().sum()), SMALLEST_DIVISOR.value)
     # a tensor that hardly varies fits by rounding what a number fits
-    noise = min(evidence.noise, _MOST * float(torch.linalg.vector_norm(actual - constant * expected)))
+    noise = min(evidence.noise, ERROR_BESIDE_TENSOR.value * float(torch.linalg.vector_norm(actual - constant * expected)))
     for t in (*factors(evidence), *upstreams(evidence)):
         try:
             value = t.value.expand(actual.shape)
@@ -49,14 +55,14 @@ def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
             continue
         if not bool(value.diff(dim=-1).any() if value.ndim else False) and t.value.numel() < 2:
             continue
-        for power in _POWERS:
+        for power in POWERS.value:
             if (power < 0 and bool((value == 0).any())) or (power % 1 and bool((value <= 0).any())):
                 continue
             c = fitted(evidence, actual, expected * value**power, noise)
             if c is None or abs(c) < unit_roundoff(evidence.dtype):
                 continue
             shown = _power(t.name, abs(power))
-            number = "" if abs(c - 1) < 4 * residual.noise / residual.size else f"{c:.6g} * "
+            number = "" if abs(c - 1) < NAMED_COEFFICIENT.value * residual.noise / residual.size else f"{c:.6g} * "
             what = f"{number}{shown} times" if power > 0 else f"{number}1/{shown} of"
             undo = "divide" if power > 0 else "multiply"
             return Explanation(
@@ -93,10 +99,10 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
 
 def _two_valued(ratio: torch.Tensor) -> bool:
     """Whether some groups are right and all others are the same multiple."""
-    off = ratio[(ratio - 1).abs() > 1e-6]
+    off = ratio[(ratio - 1).abs() > ONE_NUMBER.value]
     if not 0 < off.numel() < ratio.numel():
         return False
-    return bool(((off - off[0]).abs() <= 1e-6 * off[0].abs()).all())
+    return bool(((off - off[0]).abs() <= ONE_NUMBER.value * off[0].abs()).all())
 
 
 def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...]) -> Explanation:
@@ -119,12 +125,12 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
                 f"multiply by {g.name} element by element",
             )
     for name, value in _statistics(evidence, ratio, axes):
-        for power in (1.0, -1.0, 2.0, -2.0):
+        for power in STATISTIC_POWERS.value:
             if bool((value > 0).all()) and _constant(ratio * value**-power, evidence, ratio):
                 shown = _power(name, abs(power))
                 what = f"{shown} times" if power > 0 else f"1/{shown} of"
                 c = float((ratio * value**-power).reshape(-1)[0])
-                number = "" if abs(c - 1) < 1e-6 else f"{c:.6g} * "
+                number = "" if abs(c - 1) < ONE_NUMBER.value else f"{c:.6g} * "
                 return Explanation(
                     "constant-factor",
                     f"it is {number}{what} the reference, {name} taken {where}",
@@ -141,15 +147,16 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
 
 def _constant(value: torch.Tensor, evidence: Evidence, ratio: torch.Tensor | None = None) -> bool:
     """Whether all are one number up to rounding, and `ratio`, of which they were made, clearly is not."""
-    if ratio is not None and _spread(value) > 0.1 * _spread(ratio):
+    if ratio is not None and _spread(value) > SPREAD_EXPLAINED.value * _spread(ratio):
         return False
-    tolerance = 0.02 if is_narrow(evidence.dtype) else max(1e-9, 64 * evidence.rounding)
+    wide = max(CONSTANT_OVER_GROUPS.value, CONSTANT_OVER_GROUPS_ROUNDINGS.value * evidence.rounding)
+    tolerance = wide if not is_narrow(evidence.dtype) else CONSTANT_OVER_GROUPS_16_BITS.value
     middle = value.mean()
     return bool(torch.isfinite(middle)) and bool(((value - middle).abs() <= tolerance * middle.abs()).all())
 
 
 def _spread(value: torch.Tensor) -> float:
-    return float((value - value.mean()).abs().max() / value.mean().abs().clamp(min=1e-300))
+    return float((value - value.mean()).abs().max() / value.mean().abs().clamp(min=SMALLEST_DIVISOR.value))
 
 
 def as_groups(value: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor | None:
@@ -185,8 +192,8 @@ def _statistics(evidence: Evidence, like: torch.Tensor, axes: tuple[int, ...]) -
         n = t.value.numel() // like.numel()
         variance = centred.square().mean(axes, keepdim=True)
         yield f"std({t.name})", variance.sqrt()
-        for value in sorted({*_EPSILONS, *evidence.numbers.values()}):
-            if 0 < value < 0.1:
+        for value in sorted({*USUAL_EPSILONS.value, *evidence.numbers.values()}):
+            if 0 < value < LARGEST_EPSILON.value:
                 yield f"sqrt(var({t.name}) + {value:g})", (variance + value).sqrt()
         yield f"std({t.name}, unbiased)", (centred.square().sum(axes, keepdim=True) / max(1, n - 1)).sqrt()
         yield f"norm({t.name})", t.value.square().sum(axes, keepdim=True).sqrt()

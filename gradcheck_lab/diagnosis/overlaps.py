@@ -5,24 +5,32 @@ from __future__ import annotations
 import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.model.limits import OVERLAP_ELEMENTS
 from gradcheck_lab.model.precision import is_narrow
-
-_MOST = 4096
+from gradcheck_lab.model.precision.fits import CLEARLY_WRONG, ENOUGH_ELEMENTS
 
 
 def overlapped(evidence: Evidence) -> Explanation | None:
     """Explain wrong elements that hold one element of grad_output where the reference is the sum of several; else None."""
-    if not evidence.real or is_narrow(evidence.dtype) or not 6 <= evidence.actual.numel() <= _MOST:
+    if (
+        not evidence.real
+        or is_narrow(evidence.dtype)
+        or not ENOUGH_ELEMENTS.value <= evidence.actual.numel() <= OVERLAP_ELEMENTS.value
+    ):
         return None
     upstream = [g.detach().double().reshape(-1) for g in evidence.upstream if g.is_floating_point()]
     given = torch.cat(upstream) if upstream else torch.zeros(0)
     # equal numbers would be one another's sums and parts by chance
-    if not 2 <= given.numel() <= _MOST or given.unique().numel() * 2 <= given.numel() or given.unique().numel() < 4:
+    if (
+        not 2 <= given.numel() <= OVERLAP_ELEMENTS.value
+        or given.unique().numel() * 2 <= given.numel()
+        or given.unique().numel() < 4
+    ):
         return None
     actual, expected = evidence.actual.double().reshape(-1), evidence.expected.double().reshape(-1)
     error = (actual - expected).abs()
     slack = evidence.rounding * (expected.abs() + float(expected.square().mean().sqrt()))
-    wrong = error > 8 * slack
+    wrong = error > CLEARLY_WRONG.value * slack
     if not bool(wrong.any()) or int(wrong.sum()) * 2 > wrong.numel():
         return None
     values, tolerance = given.sort().values, float(slack.max())

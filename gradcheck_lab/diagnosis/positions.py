@@ -12,9 +12,8 @@ from gradcheck_lab.diagnosis.conditions import Condition, marks, places, repetit
 from gradcheck_lab.diagnosis.constants import tolerance_of
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.scaling import constant_factor
+from gradcheck_lab.model.precision.fits import CLEARLY_WRONG, ENOUGH_ELEMENTS, ORACLE_ERRORS, SELDOM
 
-# how seldom elements at random would lie so: the further down the list a condition stands, the more it has to tell
-_SELDOM = 50.0
 _ELSE = ", and right everywhere else"
 
 
@@ -35,15 +34,15 @@ def partial(evidence: Evidence) -> Explanation | None:
 
 def _masks(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor] | None:
     """The wrong elements and the right ones; None where some are neither, or there are too few of one."""
-    if not evidence.real or evidence.actual.numel() < 6:
+    if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
         return None
     actual, expected = evidence.actual.double(), evidence.expected.double()
     error = (actual - expected).abs()
     scale = expected.abs() + float(expected.square().mean().sqrt())
-    tight = evidence.rounding * scale + 4 * evidence.precision
+    tight = evidence.rounding * scale + ORACLE_ERRORS.value * evidence.precision
     # zero where zero is right tells nothing: a gradient that is wrong wherever it is not zero is just wrong
     told = (actual != 0) | (expected != 0)
-    wrong, right = (error > 8 * tight) & told, (error <= tight) & told
+    wrong, right = (error > CLEARLY_WRONG.value * tight) & told, (error <= tight) & told
     if int(wrong.sum()) < 2 or int(right.sum()) < 2 or int((wrong | right).sum()) < int(told.sum()):
         return None
     return wrong, right
@@ -56,7 +55,7 @@ def _separated(
     count, others = int(wrong.sum()), int(right.sum())
     ways = math.lgamma(count + others + 1) - math.lgamma(count + 1) - math.lgamma(others + 1)
     for rank, condition in enumerate(conditions, 1):
-        if ways < math.log(_SELDOM * rank):
+        if ways < math.log(SELDOM.value * rank):
             return None
         if torch.equal(condition.mask & (wrong | right), wrong):
             return _explained(evidence, condition, evidence.actual.double()[wrong], evidence.expected.double()[wrong])

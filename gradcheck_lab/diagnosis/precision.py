@@ -6,6 +6,16 @@ import torch
 
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
+from gradcheck_lab.model.precision.patterns import (
+    ALIGNED_ERROR,
+    LEVEL_FROM,
+    LEVEL_TO,
+    ROUNDED_FROM,
+    ROUNDED_TO,
+    SMALL_ERROR,
+    SMOOTH_SIGNS,
+    SPREAD_ERROR,
+)
 
 
 def imprecise(evidence: Evidence) -> Explanation | None:
@@ -16,9 +26,10 @@ def imprecise(evidence: Evidence) -> Explanation | None:
     wide, truth = actual.double(), expected.double()
     error, scale = wide - truth, float(torch.linalg.vector_norm(truth))
     size = float(torch.linalg.vector_norm(error))
-    if not 0 < size < 0.1 * scale:
+    if not 0 < size < SMALL_ERROR.value * scale:
         return None
     level = size / scale
+    touched = float((error != 0).double().mean())
     aligned = abs(float((error * truth).sum())) / (size * scale)
     for dtype in reversed(BELOW_FLOAT64):
         u = unit_roundoff(dtype)
@@ -26,8 +37,11 @@ def imprecise(evidence: Evidence) -> Explanation | None:
             continue
         name = str(dtype).removeprefix("torch.")
         rounded = torch.equal(wide.to(dtype).double(), wide) and not torch.equal(truth.to(dtype).double(), truth)
-        spread = float((error != 0).double().mean()) > 0.7 and aligned < 0.7 and actual.numel() >= 4
-        if (rounded and u / 64 <= level <= 8 * u) or (spread and not _smooth(evidence, error) and u / 8 <= level <= 2 * u):
+        at_level = LEVEL_FROM.value * u <= level <= LEVEL_TO.value * u
+        spread = touched > SPREAD_ERROR.value and aligned < ALIGNED_ERROR.value and actual.numel() >= 4
+        if (rounded and ROUNDED_FROM.value * u <= level <= ROUNDED_TO.value * u) or (
+            spread and not _smooth(evidence, error) and at_level
+        ):
             what = (
                 f"every value is a {name} number"
                 if rounded
@@ -50,7 +64,7 @@ def _smooth(evidence: Evidence, error: torch.Tensor) -> bool:
         for factor in (*upstream, torch.ones_like(error)):
             sign = torch.sign(error * factor.to(error)).reshape(-1)[value.reshape(-1).argsort()]
             sign = sign[sign != 0]
-            if sign.numel() >= 8 and int((sign.diff() != 0).sum()) <= sign.numel() // 5:
+            if sign.numel() >= 8 and int((sign.diff() != 0).sum()) <= sign.numel() // SMOOTH_SIGNS.value:
                 return True
     return False
 

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 
 from gradcheck_lab.diagnosis import PartialGradient
+from gradcheck_lab.model.limits import RETAINED_DEPTH, RETAINED_NODES, RETAINED_USES
 from gradcheck_lab.torch_internals import saved_exponent
-
-_NODES = 4000
-_USES = 6
 
 Edge = tuple[Any, int]
 Place = tuple[int, int]
@@ -57,7 +55,7 @@ class Graph:
 
     def _walk(self, queue: list[Any]) -> None:
         seen: set[int] = set()
-        while queue and len(seen) < _NODES:
+        while queue and len(seen) < RETAINED_NODES.value:
             node = queue.pop()
             if id(node) in seen:
                 continue
@@ -102,7 +100,7 @@ class Graph:
         edges = self.consumers.get(place, [])
         if not edges:  # the loss
             return torch.ones_like(tensor) if tensor is not None and tensor.numel() == 1 else None
-        if depth > 8:
+        if depth > RETAINED_DEPTH.value:
             return None
         parts = [self.sent(edge, depth + 1) for edge in edges]
         known = [part for part in parts if part is not None]
@@ -135,7 +133,7 @@ class Graph:
 def incomplete_gradients(graph: Graph, tensor: torch.Tensor) -> Iterator[PartialGradient]:
     """The gradients that a tensor would have if only some of its uses sent theirs; what cannot be told counts as one use."""
     uses, total = graph.uses(tensor), tensor.grad
-    if total is None or not 1 < len(uses) <= _USES:
+    if total is None or not 1 < len(uses) <= RETAINED_USES.value:
         return
     words: dict[str, list[torch.Tensor | None]] = {}
     for edge in uses:

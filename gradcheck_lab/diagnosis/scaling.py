@@ -8,11 +8,10 @@ import torch
 
 from gradcheck_lab.diagnosis.constants import named_constant, tolerance_of
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.model.amounts import SHOWN_AS_DIFFERENCE
+from gradcheck_lab.model.limits import DIAGNOSED_ELEMENTS
 from gradcheck_lab.model.precision import widened
-
-_NEAR = 1e-3
-# of the error may be left beside the factor: near 1, rounding fits any
-_MOST = 0.25
+from gradcheck_lab.model.precision.fits import ERROR_BESIDE_FACTOR, NO_FACTOR, REAL_FACTOR, SIGN_PRECISION
 
 
 def rescaled(evidence: Evidence) -> Explanation | None:
@@ -37,15 +36,15 @@ def rescaled(evidence: Evidence) -> Explanation | None:
     if square == 0.0 or not math.isfinite(square):
         return None
     factor = (reference.conj() * flat).sum() / square
-    if factor.is_complex() and abs(float(factor.imag)) > 1e-6 * abs(float(factor.real)):
+    if factor.is_complex() and abs(float(factor.imag)) > REAL_FACTOR.value * abs(float(factor.real)):
         return None
     c = float(factor.real)
-    if not evidence.fits(reference * c, flat) or abs(c - 1) < 1e-12:
+    if not evidence.fits(reference * c, flat) or abs(c - 1) < NO_FACTOR.value:
         return None
     left, whole = torch.linalg.vector_norm(flat - c * reference), torch.linalg.vector_norm(flat - reference)
-    if float(left) > _MOST * float(whole):
+    if float(left) > ERROR_BESIDE_FACTOR.value * float(whole):
         return None
-    if abs(c + 1) <= tolerance_of(evidence) / 4:
+    if abs(c + 1) <= tolerance_of(evidence) / SIGN_PRECISION.value:
         return Explanation("sign", "it is exactly -1 times the reference", f"negate the gradient of {evidence.name!r}")
     if actual.numel() == 1 and named_constant(evidence, c) is None:
         return None  # one number is a multiple of any other
@@ -67,11 +66,11 @@ def constant_factor(evidence: Evidence, c: float, where: str = "") -> Explanatio
 def times(c: float) -> str:
     """A factor to six digits; near 1, by how much it is off: `(1 + 2.5e-09)`."""
     off = c - 1
-    if 0 < abs(off) < _NEAR:
+    if 0 < abs(off) < SHOWN_AS_DIFFERENCE.value:
         return f"(1 {'+' if off > 0 else '-'} {abs(off):.2g})"
     return f"{c:.6g}"
 
 
 def _sample(value: torch.Tensor) -> torch.Tensor:
-    step = max(1, value.numel() // (1 << 20))
+    step = max(1, value.numel() // DIAGNOSED_ELEMENTS.value)
     return widened(value.reshape(-1)[::step])

@@ -10,15 +10,22 @@ import torch
 from gradcheck_lab.diagnosis.candidates import Term, axis_sets, factors, per, terms
 from gradcheck_lab.diagnosis.constants import constants, tolerance_of
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
-
-_LARGEST = 1 << 18
-# a fit has to be one that chance gives in less than one of 10^9 calls
-_DIGITS = 9.0
+from gradcheck_lab.model.amounts import SMALLEST_DIVISOR
+from gradcheck_lab.model.limits import OUTER_PRODUCT_ELEMENTS, TERM_ELEMENTS
+from gradcheck_lab.model.precision.fits import (
+    CHANCE_DIGITS,
+    DENSE_RESIDUAL,
+    ENOUGH_ELEMENTS,
+    NAMED_COEFFICIENT,
+    SAME_DIRECTION,
+    SAME_SPAN,
+    VISIBLE_RESIDUAL,
+)
 
 
 def incomplete(evidence: Evidence) -> Explanation | None:
     """Explain a gradient that differs from the reference by one term of the call's tensors; None when it does not."""
-    if not evidence.real or not 6 <= evidence.actual.numel() <= _LARGEST:
+    if not evidence.real or not ENOUGH_ELEMENTS.value <= evidence.actual.numel() <= TERM_ELEMENTS.value:
         return None
     residual = Residual(evidence)
     if not residual.certain(1):
@@ -34,7 +41,8 @@ class Residual:
         self.size = float(torch.linalg.vector_norm(self.value))
         self.noise = evidence.noise
         # in a minority of the elements it is a matter of position
-        self.dense = float((self.value.abs() > 4 * self.noise / self.value.numel() ** 0.5).double().mean()) > 0.75
+        visible = self.value.abs() > VISIBLE_RESIDUAL.value * self.noise / self.value.numel() ** 0.5
+        self.dense = float(visible.double().mean()) > DENSE_RESIDUAL.value
 
     def explained(self, fit: torch.Tensor) -> bool:
         """Whether nothing but rounding is left of the residual beside `fit`."""
@@ -45,7 +53,7 @@ class Residual:
         left = self.value.numel() - coefficients
         if not 0 < self.noise < self.size or left < max(4, coefficients / 2):
             return False
-        return left * math.log10(self.size / self.noise) >= _DIGITS + left * math.log10(3)
+        return left * math.log10(self.size / self.noise) >= CHANCE_DIGITS.value + left * math.log10(3)
 
 
 def _single(evidence: Evidence, residual: Residual) -> Explanation | None:
@@ -71,7 +79,7 @@ def _single(evidence: Evidence, residual: Residual) -> Explanation | None:
 def signed(evidence: Evidence, coefficient: float, term: Term, precision: float) -> str:
     """`-output * sum(...)`, `1/5 * x`: the term with its coefficient, by name where it has one."""
     sign, size = ("-" if coefficient < 0 else ""), abs(coefficient)
-    close = max(tolerance_of(evidence), 4 * precision)
+    close = max(tolerance_of(evidence), NAMED_COEFFICIENT.value * precision)
     if abs(size - 1) <= close:
         return f"{sign}{term.name}"
     for value, what, _, _ in constants(evidence):
@@ -133,12 +141,12 @@ def _projected(value: torch.Tensor, basis: list[torch.Tensor], axes: tuple[int, 
         each = each.to(value)
         square = each.square().sum(axes, keepdim=True)
         dot = (each * value).sum(axes, keepdim=True)
-        fit = fit + each * torch.where(square > 0, dot / square.clamp(min=1e-300), 0)
+        fit = fit + each * torch.where(square > 0, dot / square.clamp(min=SMALLEST_DIVISOR.value), 0)
     return fit
 
 
 def _in_span(value: torch.Tensor, basis: list[torch.Tensor], axes: tuple[int, ...], residual: Residual) -> bool:
-    return float(torch.linalg.vector_norm(value - _projected(value, basis, axes))) <= 8 * residual.noise
+    return float(torch.linalg.vector_norm(value - _projected(value, basis, axes))) <= SAME_SPAN.value * residual.noise
 
 
 def _rank_one(evidence: Evidence, residual: Residual) -> Explanation | None:
@@ -146,7 +154,7 @@ def _rank_one(evidence: Evidence, residual: Residual) -> Explanation | None:
     if residual.value.ndim != 2 or min(residual.value.shape) < 3 or not residual.dense:
         return None
     rows, columns = residual.value.shape
-    if rows * columns > _LARGEST // 8 or not residual.certain(rows + columns - 1):
+    if rows * columns > OUTER_PRODUCT_ELEMENTS.value or not residual.certain(rows + columns - 1):
         return None
     left, sizes, right = torch.linalg.svd(residual.value, full_matrices=False)
     if float(torch.linalg.vector_norm(sizes[1:])) > residual.noise:
@@ -163,7 +171,7 @@ def _rank_one(evidence: Evidence, residual: Residual) -> Explanation | None:
 
 
 def _rank(value: torch.Tensor, noise: float) -> int:
-    return int((torch.linalg.svdvals(value) > 8 * noise).sum())
+    return int((torch.linalg.svdvals(value) > SAME_SPAN.value * noise).sum())
 
 
 def _source(evidence: Evidence, direction: torch.Tensor) -> str:
@@ -174,8 +182,8 @@ def _source(evidence: Evidence, direction: torch.Tensor) -> str:
         if tensor.ndim < 2 or tensor.shape[-1] != direction.numel():
             continue
         rows = tensor.detach().double().reshape(-1, tensor.shape[-1])
-        cosine = (rows @ direction).abs() / torch.linalg.vector_norm(rows, dim=1).clamp(min=1e-300)
+        cosine = (rows @ direction).abs() / torch.linalg.vector_norm(rows, dim=1).clamp(min=SMALLEST_DIVISOR.value)
         best = int(cosine.argmax())
-        if float(cosine[best]) > 1 - 1e-6:
+        if float(cosine[best]) > 1 - SAME_DIRECTION.value:
             return f"row {best} of {name}"
     return ""

@@ -30,6 +30,18 @@ class NoSpecs(InvalidArgument):
     """Nothing describes the inputs of a target."""
 
 
+class CannotConstruct(InvalidArgument):
+    """A target is a class that cannot be constructed; `why` says it without naming the target."""
+
+    def __init__(self, target: str, verb: str, why: str) -> None:
+        super().__init__(f"{target} cannot be {verb}: {why}")
+        self.why = why
+        self._given = (target, verb, why)
+
+    def __reduce__(self) -> tuple[type[CannotConstruct], tuple[str, str, str]]:
+        return type(self), self._given
+
+
 def locate(target: str) -> Any:
     """Import `pkg.module:name`, from the current directory too.
 

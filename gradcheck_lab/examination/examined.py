@@ -36,18 +36,16 @@ class ManualRun:
 
     `returned` has one raw entry per input, `intermediates` the gradients within a program, `delivered` what torch's engine
     made of the same backward, None where it does not call it, and `refusal` why it would not take what the backward returned.
-    `calls` are a program's. `outputs` are kept where they are compared with those of a reference. `wrote` says that the
-    user's code wrote to what it was given.
+    `calls` are a program's. `outputs` are kept where they are compared with those of a reference.
     """
 
     returned: tuple[Any, ...]
     several: bool
     intermediates: Mapping[Key, torch.Tensor | None] = field(default_factory=dict)
     delivered: tuple[Any, ...] | None = None
-    refusal: str = ""
+    refusal: Finding | None = None
     calls: tuple[Call, ...] = ()
     outputs: tuple[Any, ...] = ()
-    wrote: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +126,8 @@ class Examined:
 
     def found(self, *findings: Finding) -> Examined:
         """The same with further findings."""
+        if not findings:
+            return self
         return replace(self, findings=(*self.findings, *findings))
 
     def left_open(self, reason: str) -> Examined:

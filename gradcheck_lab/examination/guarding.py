@@ -9,16 +9,18 @@ from typing import Any, Literal
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import moved, noise, size_at_least
 from gradcheck_lab.comparison.findings import show
 from gradcheck_lab.examination.examined import Examined, NoTruth
+from gradcheck_lab.model.amounts import BESIDE_THE_CALL, BESIDE_ZERO
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision.budget import CLEARLY_MOVES, LESS_THAN_AGREEMENT
 from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd
 from gradcheck_lab.oracles.numeric.finite_difference import directional
 from gradcheck_lab.oracles.numeric.guard import Guarded, guard
 from gradcheck_lab.oracles.numeric.scalar_problem import inner, problem_of
 from gradcheck_lab.subjects.subject import Key
 
-_BESIDE = 1e-3
 Agreeing = Literal["manual and numeric", "manual and autograd", "no two of them"]
 
 
@@ -41,7 +43,7 @@ def disconnected(examined: Examined) -> Finding | None:
         found = directional(problem, problem.random_directions(-7))
     except Exception:  # it cannot be evaluated: nothing is known
         return None
-    if found.flag or not math.isfinite(found.value + found.error) or abs(found.value) <= 10 * found.error:
+    if found.flag or not math.isfinite(found.value + found.error) or abs(found.value) <= CLEARLY_MOVES.value * found.error:
         return None
     return Finding(
         "disconnected",
@@ -95,11 +97,11 @@ def _agree_beside(examined: Examined) -> bool:
     """
     case, oracle = examined.case, examined.oracle
     generator = torch.Generator().manual_seed(case.seed)
-    moved = replace(case, inputs=tuple(_moved(value, generator) for value in case.inputs))
+    near = replace(case, inputs=tuple(_moved(value, generator) for value in case.inputs))
     try:
-        gradients = oracle.run(torch.float64, case=moved).gradients
+        gradients = oracle.run(torch.float64, case=near).gradients
         known = {i: g for i in range(len(case.inputs)) if (g := gradients.get(Key("input", i))) is not None}
-        found = guard(problem_of(oracle.runner, moved), known)
+        found = guard(problem_of(oracle.runner, near), known)
     except Exception:  # outside the domain
         return False
     return found.agrees and not found.reason
@@ -109,8 +111,7 @@ def _moved(value: Any, generator: torch.Generator) -> Any:
     if not is_differentiable(value) or value.is_complex():
         return value
     wide = value.detach().double()
-    noise = torch.randn(wide.shape, generator=generator, dtype=torch.float64).to(wide.device)
-    return wide + _BESIDE * wide.abs().clamp(min=1e-2) * noise
+    return moved(wide, BESIDE_THE_CALL.value, noise(wide, generator), size_at_least(wide, BESIDE_ZERO.value))
 
 
 def _contradicted(examined: Examined, voices: _Voices) -> Examined:
@@ -145,8 +146,8 @@ def _voices(examined: Examined, found: Guarded) -> _Voices:
     usable = all(isinstance(returned[i], torch.Tensor) and returned[i].shape == d.shape for i, d in directions.items())
     value = sum(inner(returned[i].detach(), d) for i, d in directions.items()) if usable else math.nan
     with_numbers, with_autograd = abs(value - found.measured), abs(value - found.expected)
-    agreeing: Agreeing = "manual and numeric" if with_numbers <= 1e-3 * with_autograd else "no two of them"
-    if with_autograd <= 1e-3 * with_numbers:
+    agreeing: Agreeing = "manual and numeric" if with_numbers <= LESS_THAN_AGREEMENT.value * with_autograd else "no two of them"
+    if with_autograd <= LESS_THAN_AGREEMENT.value * with_numbers:
         agreeing = "manual and autograd"
     return _Voices(value, found.expected, found.measured, agreeing)
 

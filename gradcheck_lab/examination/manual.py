@@ -15,7 +15,9 @@ from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
-from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.exceptions import class_name
+from gradcheck_lab.model.findings import Finding, Stage
+from gradcheck_lab.model.limits import COMPARED_FOR_WRITES
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.replayed_draws import replayed
@@ -24,7 +26,6 @@ from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Recording, Subject
 from gradcheck_lab.torch_internals import writes_to
 
-_CHEAP = 1 << 16
 Result = TypeVar("Result")
 
 
@@ -33,19 +34,21 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
 
     Raises `InvalidArgument` for outputs that are no tensors and for grad_outputs that do not fit them.
     """
-    handed_out = copy_inputs(case.inputs)
-    case = replace(case, inputs=detached(case.inputs))
-    runner.begin(case.seed)
+    handed_out, inputs = copy_inputs(case.inputs), detached(case.inputs)
+    runner.begin(case.seed, forward=1)
     states = torch_states()
-    recording = attempted(lambda: runner.record(handed_out, case), "forward", "look at the forward's traceback below")
+    recording = attempted(
+        lambda: runner.subject.record(handed_out, case.options), "forward", "look at the forward's traceback below"
+    )
     if isinstance(recording, Finding):
+        case = replace(case, inputs=inputs)
         return Examined(runner, case, policy, AutogradOracle(runner, case)).found(recording)
     drew = torch_drawn_since(states)
     if recording.kind is not None:
         runner = replace(runner, subject=replace(runner.subject, kind=recording.kind))
-    replaying = replayed(runner, case) if drew else runner
     _refuse_outputs(runner.subject, recording)
-    case = replace(case, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
+    case = replace(case, inputs=inputs, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
+    replaying = replayed(runner, case) if drew else runner
     findings = recording.findings
     outputs = detached(recording.outputs) if policy.has_reference else ()
     upstream = tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
@@ -54,15 +57,16 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     del recording
     if isinstance(ran, Finding):
         return Examined(runner, case, policy, AutogradOracle(replaying, case)).found(*findings, ran)
-    written = list(_written(runner.subject, case, handed_out, upstream, policy.thorough))
-    ran = replace(ran, outputs=outputs, wrote=bool(written))
-    examined = Examined(runner, case, policy, AutogradOracle(replaying, case, ran.wrote), ran).found(*findings, *written)
+    written = _written(runner.subject, case, handed_out, upstream, policy.thorough)
+    oracle = AutogradOracle(replaying, case, copies=bool(written))
+    examined = Examined(runner, case, policy, oracle, replace(ran, outputs=outputs) if outputs else ran)
+    examined = examined.found(*findings, *written)
     if len(ran.returned) != len(case.inputs):
         return replace(examined, run=None).found(wrong_count(len(ran.returned), len(case.inputs), None))
     return examined
 
 
-def attempted(call: Callable[[], Result], stage: str, suggestion: str) -> Result | Finding:
+def attempted(call: Callable[[], Result], stage: Stage, suggestion: str) -> Result | Finding:
     """What a call of the user's code gives, or the finding that it raised."""
     try:
         return call()
@@ -72,10 +76,12 @@ def attempted(call: Callable[[], Result], stage: str, suggestion: str) -> Result
         return Finding(
             "raises",
             "error",
-            f"{stage} raised {type(error).__name__}",
+            f"{'reference' if stage == 'oracle' else stage} raised {type(error).__name__}",
             explanation=first_line(error),
             suggestion=suggestion,
             traceback=user_traceback(error),
+            stage=stage,
+            exception=class_name(error),
         )
 
 
@@ -122,13 +128,21 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
     )
     if isinstance(manual, Finding):
         return manual
-    delivered, refusal = None, ""
+    delivered, refusal = None, None
     if recording.engine is not None:
         try:
             delivered = recording.engine(upstream)
         except Exception as error:  # what is wrong with the raw entries is mostly seen by comparing them; else this says it
-            refusal = first_line(error)
-    calls = recording.calls if runner.subject.kind == "program" else ()
+            refusal = Finding(
+                "raises",
+                "error",
+                "torch's engine refused what backward returned",
+                explanation=first_line(error),
+                suggestion="return what the engine expects: one gradient per tensor, None for every other argument",
+                stage="engine",
+                exception=class_name(error),
+            )
+    calls = recording.calls if runner.subject.is_program else ()
     return ManualRun(tuple(as_tuple(manual.returned)), recording.several, manual.intermediates, delivered, refusal, calls)
 
 
@@ -156,7 +170,7 @@ def _written(
 
 def _is_written(after: torch.Tensor, before: torch.Tensor, thorough: bool) -> bool:
     # a write through torch raises the version; one past torch shows in the values, a pass over memory to compare
-    if thorough or after.numel() <= _CHEAP:
+    if thorough or after.numel() <= COMPARED_FOR_WRITES.value:
         return not _same(after, before)
     return writes_to(after) > 0
 

@@ -36,7 +36,7 @@ def autograd_truth(examined: Examined) -> AutogradTruth | NoTruth | Finding:
 def _reference(examined: Examined) -> AutogradTruth | Finding:
     subject, oracle, run = examined.subject, examined.oracle, examined.run
     assert run is not None
-    first = attempted(oracle.truth, "reference", "pass a reference that takes the same inputs")
+    first = attempted(oracle.truth, "oracle", "pass a reference that takes the same inputs")
     if isinstance(first, Finding):
         return first
     if not first.tracked:

@@ -19,7 +19,9 @@ from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth,
 from gradcheck_lab.examination.guarding import disconnected, guarded
 from gradcheck_lab.examination.manual import run_manual
 from gradcheck_lab.examination.oracle_choice import autograd_truth, numeric_truth
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import is_narrow, is_wide
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner
@@ -57,8 +59,7 @@ def _wants_guard(examined: Examined) -> bool:
 
 def _by_numbers(examined: Examined, truth: NoTruth) -> Examined:
     subject = examined.subject
-    differentiated = subject.kind in ("program", "function", "module") and subject.user is None
-    if differentiated and all(gradient is None for gradient in examined.returned):
+    if (subject.is_program or subject.written_in_torch) and all(gradient is None for gradient in examined.returned):
         # there is no path from any input to the output: nothing to compare
         finding = None if examined.policy.derived else disconnected(examined)
         return examined if finding is None else examined.found(finding)
@@ -75,7 +76,7 @@ def _by_numbers(examined: Examined, truth: NoTruth) -> Examined:
 def _compare(examined: Examined, truth: AutogradTruth) -> Examined:
     run = examined.run
     assert run is not None
-    if examined.subject.kind == "program":
+    if examined.subject.is_program:
         compared = compare_program(examined.runner, examined.case, run.calls, run.returned, run.intermediates, truth.oracle)
         found = replace(examined, comparisons=compared.comparisons).found(*compared.findings)
         return replace(found, reasons=(*found.reasons, *compared.reasons))
@@ -89,17 +90,9 @@ def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> 
     if run.delivered is not None and deliverable(run.delivered):
         compared = with_engine(compared, compare_returned(subject, run.delivered, oracle, truth, outputs))
     found = examined.compared(compared)
-    if run.refusal and not any(finding.severity == "error" for finding in found.findings):
-        found = found.found(
-            Finding(
-                "raises",
-                "error",
-                "torch's engine refused what backward returned",
-                explanation=run.refusal,
-                suggestion="return what the engine expects: one gradient per tensor, None for every other argument",
-            )
-        )
-    if any(torch.finfo(v.dtype).bits < 64 for v in examined.case.inputs if is_differentiable(v)):
+    if run.refusal is not None and not any(finding.severity == "error" for finding in found.findings):
+        found = found.found(run.refusal)
+    if any(not is_wide(v.dtype) for v in examined.case.inputs if is_differentiable(v)):
         return _compare_in_float64(found, truth, {finding.gradient for c in compared for finding in c.findings})
     return found
 
@@ -108,9 +101,9 @@ def _compare_in_float64(examined: Examined, truth: Pass, known: set[str | None])
     """Run the rule once more on the oracle's float64 values, where rounding hides nothing."""
     compared = _in_float64(examined, truth)
     findings = [finding for c in compared for finding in c.findings if finding.severity == "error"]
-    narrow = any(torch.finfo(v.dtype).bits == 16 for v in examined.case.inputs if is_differentiable(v))
+    narrow = any(is_narrow(v.dtype) for v in examined.case.inputs if is_differentiable(v))
     # float32 inside is all that 16-bit inputs ask for
-    designed = {"wrong-dtype", "low-precision"} if narrow else {"wrong-dtype"}
+    designed = having("dtype") if narrow else {"wrong-dtype"}
     fresh = [finding for finding in findings if finding.gradient not in known and finding.cause not in designed]
     wrong = {finding.gradient for finding in fresh}
     comparisons = [

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from gradcheck_lab.calls.kinds import PROFILES
+from gradcheck_lab.calls.kinds import KINDS, PROFILES
+from gradcheck_lab.calls.layouts import LAYOUT_NAMES
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.specs import Dim, Spec
@@ -30,9 +31,8 @@ _KEPT = (3, 3, 3, 2, 1, 0)
 _BITS = range(8)
 _MODES = ("plain", "values", "both", "layouts")
 _PROFILES = ("ordinary", *PROFILES)
-_LAYOUTS = ("contiguous", "contiguous", "transposed", "sliced", "offset", "expanded")
+_LAYOUTS = ("contiguous", *LAYOUT_NAMES)
 _STRETCHED = ("whole", "first crossed", "second crossed", "free", "free", "free")
-_WITHOUT_DTYPE = {"labels": torch.int64, "integers": torch.int64, "mask": torch.bool}
 
 
 def pick(table: Sequence[Entry], byte: int) -> Entry:
@@ -83,12 +83,12 @@ class Coding:
                 for dim in spec.dims
                 for size in dim.shape(_stretched(sizes[dim.name], stretches.get((index, dim.name), _WHOLE)))
             ]
-            counted = spec.kind == "labels"
+            counted = spec.classes is not None
             tensors.append(
                 TensorRecipe(
                     spec.kind,
                     tuple(shape),
-                    _WITHOUT_DTYPE.get(spec.kind, dtype),
+                    KINDS[spec.kind].dtype or dtype,
                     profile if mode in ("values", "both") else "ordinary",
                     layout if mode in ("layouts", "both") else "contiguous",
                     (seed + index) % 2**32,

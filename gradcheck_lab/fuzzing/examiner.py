@@ -15,6 +15,8 @@ from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.calls.stress import EQUAL
 from gradcheck_lab.check import check
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.exceptions import DELIBERATE, SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.probes.support.derived_calls import Attempt, Trial
@@ -27,13 +29,16 @@ from gradcheck_lab.subjects.runner import Evaluations, Runner
 from gradcheck_lab.subjects.subject import Subject
 
 Outcome = Literal["sound", "refused", "wrong"]
-# true whatever the derivative does next to the values
-_STRUCTURAL = frozenset(
-    "raises gradient-count missing-gradient missing-broadcast-sum wrong-shape wrong-dtype outside-subdifferential".split()
-)
 _GROSS = 1e5  # times what is allowed
 _LARGE = 200  # elements of an ordinary call
-_REFUSALS = ("NotImplementedError", "LinAlgError", "InvalidArgument")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call cannot be judged; `exception` is the class of what its forward raised, None where it raised nothing."""
+
+    words: str
+    exception: str | None = None
 
 
 @dataclass
@@ -54,8 +59,8 @@ class Examiner:
     evaluations: Evaluations = field(default_factory=Evaluations)
     numeric: bool | None = None
     compared: int = 0
-    refusals: dict[str, int] = field(default_factory=dict)
-    remarks: dict[str, Finding] = field(default_factory=dict)
+    refusals: dict[Refusal, int] = field(default_factory=dict)
+    remarks: dict[tuple[str | None, ...], Finding] = field(default_factory=dict)
     accepted: CallRecipe | None = None
     excused: frozenset[tuple[str | None, str | None]] = frozenset()
     _subjects: dict[tuple[Any, ...], Subject] = field(default_factory=dict)
@@ -131,7 +136,7 @@ class Examiner:
     def _errors(self, call: CallRecipe, case: Case, trial: Trial, confirm: bool = False) -> list[Finding]:
         found = [f for f in trial.problems if f.cause not in self.allow and (f.op, f.gradient) not in self.excused]
         if found and not self._steady(trial):
-            found = [f for f in found if f.cause in _STRUCTURAL]
+            found = [f for f in found if f.cause in having("sure_at_kinks")]
         parameters = len(trial.inputs) > len(call.tensors)
         found = [f for f in found if not self._is_refusal(call, f) and not (parameters and self._is_stretched(call, f))]
         if found and not self._is_wrong_when_wide(call, found):
@@ -150,7 +155,7 @@ class Examiner:
         Where a gradient nearly cancels, a narrow one is all rounding; what is wrong in narrow dtypes alone is for the probes.
         """
         wide = call.widened()
-        if wide is call or any(f.cause in _STRUCTURAL for f in found):
+        if wide is call or any(f.cause in having("sure_at_kinks") for f in found):
             return True
         trial = self._attempt(wide.build(device=self.device))
         if trial is None or trial.problems:
@@ -178,20 +183,23 @@ class Examiner:
 
     def _is_refusal(self, call: CallRecipe, finding: Finding) -> bool:
         """Whether a backward that raises says no on purpose, or to a call without elements: worth a remark."""
-        if finding.cause != "raises":
+        if finding.cause not in having("no_result"):
             return False
-        meant = any(name in finding.message for name in _REFUSALS)
+        meant = finding.exception in DELIBERATE | SINGULAR
         if meant or call.empty:
-            remark = replace(finding, severity="note" if meant else "warning", case=described(call))
-            self.remarks.setdefault(finding.message, remark)
+            self._remark(replace(finding, severity="note" if meant else "warning", case=described(call)))
         return meant or call.empty
 
     def _is_stretched(self, call: CallRecipe, finding: Finding) -> bool:
         """Whether a size of 1 broadcast against a parameter, whose sizes are fixed and no letter of the specs: a remark."""
-        stretched = finding.cause in ("missing-broadcast-sum", "wrong-shape") and any(1 in t.shape for t in call.tensors)
+        stretched = finding.cause in having("shape") and any(1 in t.shape for t in call.tensors)
         if stretched:
-            self.remarks.setdefault(finding.message, replace(finding, severity="note", case=described(call)))
+            self._remark(replace(finding, severity="note", case=described(call)))
         return stretched
+
+    def _remark(self, finding: Finding) -> None:
+        """Keep the first of the findings that say the same of different calls."""
+        self.remarks.setdefault((finding.cause, finding.op, finding.gradient, finding.exception), finding)
 
     def _note_refusal(self, case: Case) -> None:
         """Count why the forward does not take a call; looked for as long as the reasons are few."""
@@ -204,10 +212,10 @@ class Examiner:
                 warnings.simplefilter("ignore")
                 outputs = subject.forward(copy_inputs(subject.inputs), case.options)
             finite = all(bool(torch.isfinite(o).all()) for o in outputs if isinstance(o, torch.Tensor))
-            reason = "its oracle takes no such call" if finite else "its output is not finite"
+            refusal = Refusal("its oracle takes no such call" if finite else "its output is not finite")
         except Exception as error:
-            reason = class_and_line(error)
-        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+            refusal = Refusal(class_and_line(error), class_name(error))
+        self.refusals[refusal] = self.refusals.get(refusal, 0) + 1
 
 
 def described(call: CallRecipe, names: Collection[str] = ()) -> str:

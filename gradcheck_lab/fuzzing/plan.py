@@ -27,6 +27,7 @@ from gradcheck_lab.fuzzing.signatures import known_options
 from gradcheck_lab.fuzzing.storage import storage
 from gradcheck_lab.model.arguments import refuse_names
 from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
@@ -45,6 +46,7 @@ DTYPES = (*[torch.float64] * 7, torch.float32)
 
 
 OnExample = Callable[[int, int], None]
+Before = Callable[[CallRecipe, bool], None]
 
 
 @dataclass
@@ -53,7 +55,8 @@ class Plan:
 
     `dtypes` are those to draw, all that the forward takes where none is named, and `device` is where its tensors lie.
     `target` says where the op can be imported from, `folder` where a failure is saved, `made_with` by which seed an object
-    was constructed. `interrupted` is set when the run ended before it was done.
+    was constructed. `before` is told of each call before it is made, and whether the probes make others of it.
+    `interrupted` is set when the run ended before it was done.
     """
 
     op: Any
@@ -71,6 +74,7 @@ class Plan:
     made_with: int = 0
     dtypes: tuple[torch.dtype, ...] = ()
     device: str = "cpu"
+    before: Before = lambda call, probed: None
 
     def __post_init__(self) -> None:
         refuse_names("allow", self.allow, CAUSES)
@@ -95,7 +99,8 @@ class Plan:
             coding = Coding(self.signatures, SIZES, dtypes, self._drawn_options())
             drawn = strategy.written_by(coding)
             search = Search(
-                self.examiner, drawn, self.max_examples, self.seed, self._key(), coding.read, self.on_example
+                self.examiner, drawn, self.max_examples, self.seed, self._key(), coding.read, self.on_example,
+                lambda call: self.before(call, False),
             )  # fmt: skip
             try:
                 found = search.run()
@@ -112,8 +117,8 @@ class Plan:
         """The dtypes that the forward takes: those of its parameters, or float32 where float64 raises."""
         if self.dtypes:
             return self.dtypes
-        in_float64, in_float32 = (self._ordinary(self.signatures[0], dtype) for dtype in (torch.float64, torch.float32))
-        narrow_only = self._raises(in_float64) and not self._raises(in_float32)
+        raises = (self._raises(self._ordinary(self.signatures[0], dtype)) for dtype in (torch.float64, torch.float32))
+        narrow_only = next(raises) and not next(raises)
         return (torch.float32,) if narrow_only else DTYPES
 
     def _excused(self, dtype: torch.dtype) -> frozenset[tuple[str | None, str | None]]:
@@ -127,10 +132,12 @@ class Plan:
 
     def _raises(self, case: Case) -> bool:
         report = self._check(case, ())
-        return any(f.cause == "raises" and f.message.startswith("forward") for f in report.findings)
+        return any(f.stage == "forward" for f in report.findings)
 
     def _ordinary(self, signature: tuple[Spec, ...], dtype: torch.dtype) -> Case:
+        """An ordinary call, which is made next."""
         case = ordinary_call(self.op, signature, self.seed, self.options, dtype)
+        self.before(_written(signature, case, self.seed), False)
         return replace(case, inputs=tuple(value.to(self.device) for value in case.inputs))
 
     def _check(self, case: Case, probes: Collection[Any] | None = None) -> Report:
@@ -145,6 +152,7 @@ class Plan:
         reports = []
         for signature in self.signatures:
             call = self._accepted(signature, dtype)
+            self.before(call, not self.interrupted)
             report = self._check(call.build("as given", self.device), () if self.interrupted else None)
             if report.verdict == "fail":
                 return self._with_case(report, call)
@@ -156,11 +164,15 @@ class Plan:
         case, known = self._ordinary(signature, dtype), self.examiner.accepted
         if known is not None and self._raises(case):
             return known
-        tensors = [
-            TensorRecipe(spec.kind, tuple(value.shape), value.dtype, WRITTEN, values=tuple(value.reshape(-1).tolist()))
-            for spec, value in zip(signature, case.inputs, strict=True)
-        ]
-        return CallRecipe(tuple(tensors), dict(case.options), self.seed)
+        return _written(signature, case, self.seed)
+
+    def of_end(self, finding: Finding, call: CallRecipe | None, kind: str, examples: int, reproduce: str) -> Report:
+        """The report of a run whose process ended: the `finding` says how, in the `call` that it was at, or by `reproduce`."""
+        report = Report(
+            "fail", self.name, kind, (), (finding,), "none", seed=self.seed, reproduce=reproduce, environment=environment(),
+            examples=examples,
+        )  # fmt: skip
+        return report if call is None else self._with_case(report, call)
 
     def _of_failure(self, call: CallRecipe, first: CallRecipe | None) -> Report:
         report = self.examiner.report(call)
@@ -169,7 +181,7 @@ class Plan:
         return self._with_case(report, call)
 
     def _with_case(self, report: Report, call: CallRecipe) -> Report:
-        names = self._names(report, call)
+        names = self.input_names(call, [gradient.name for gradient in report.gradients])
         first = next((finding for finding in report.findings if finding.severity == "error"), None)
         reference = None if self.reference is None else importable(self.reference) or NOT_IMPORTABLE
         saved = SavedCase(
@@ -187,12 +199,12 @@ class Plan:
         reproduce = f"gradcheck-lab replay {path}" if replayable else "run the Python below"
         return replace(report, failing_case=data, reproduce=reproduce)
 
-    def _names(self, report: Report, call: CallRecipe) -> list[str]:
-        names = [gradient.name for gradient in report.gradients]
+    def input_names(self, call: CallRecipe, names: Sequence[str] = ()) -> list[str]:
+        """The names of the inputs of a call: those of the op, or `names` where they fit."""
         if isinstance(self.op, Op):
             names = list(self.op.names(len(call.tensors)))
         usable = len(names) == len(call.tensors) and all(name.isidentifier() for name in names)
-        return names if usable else [f"input_{index}" for index in range(len(call.tensors))]
+        return list(names) if usable else [f"input_{index}" for index in range(len(call.tensors))]
 
     def _save(self, saved: SavedCase) -> Path | None:
         """Write the case where Hypothesis keeps its own examples, if the user lets it; its place, None if not saved."""
@@ -221,9 +233,9 @@ class Plan:
         examiner = self.examiner
         findings = [*report.findings, *(() if report.failing_case else examiner.remarks.values())]
         reasons = list(report.reasons)
-        refused = {reason: n for reason, n in examiner.refusals.items() if ":" in reason}
+        refused = [refusal.words for refusal in examiner.refusals if refusal.exception is not None]
         if not examiner.compared and not report.failing_case:
-            why = "; ".join(examiner.refusals) or "none was drawn"
+            why = "; ".join(refusal.words for refusal in examiner.refusals) or "none was drawn"
             reasons.append(f"none of {search.examples} drawn calls could be compared: {why}")
         elif refused and not report.failing_case:
             message = "the forward does not take some of the drawn calls"
@@ -245,3 +257,11 @@ class Plan:
             seed=self.seed,
             examples=search.examples,
         )
+
+
+def _written(signature: tuple[Spec, ...], case: Case, seed: int) -> CallRecipe:
+    tensors = [
+        TensorRecipe(spec.kind, tuple(value.shape), value.dtype, WRITTEN, values=tuple(value.reshape(-1).tolist()))
+        for spec, value in zip(signature, case.inputs, strict=True)
+    ]
+    return CallRecipe(tuple(tensors), dict(case.options), seed)

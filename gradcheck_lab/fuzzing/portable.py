@@ -1,4 +1,8 @@
-"""A call and where its op is found, as a JSON file: tensors by seed and profile, or by value when small; never pickle."""
+"""A call and where its op is found, as a JSON file: tensors by seed and profile, or by value when small; never pickle.
+
+The file is laid out for its reader and not as the dataclasses are: the entries of a call lie flat beside those of the case, and
+a tensor has either values or a seed. So it is written out here, and not by the types of fields as reports are.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.kinds import LAYOUT_NAMES, PROFILES, WRITTEN
+from gradcheck_lab.calls.kinds import KINDS, PROFILES, WRITTEN
+from gradcheck_lab.calls.layouts import LAYOUT_NAMES
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.errors import InvalidArgument
 
@@ -19,7 +24,6 @@ FORMAT = "gradcheck_lab case"
 SCHEMA = 1
 NOT_IMPORTABLE = "?"
 BY_VALUE = 64  # elements up to which a tensor is written by its values
-_KINDS = frozenset("real positive nonzero probabilities one_hot labels integers mask".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ def _tensor_data(tensor: TensorRecipe) -> dict[str, Any]:
 def _tensor(data: Mapping[str, Any]) -> TensorRecipe:
     dtype = getattr(torch, data["dtype"])
     kind, shape, layout = data["kind"], tuple(int(size) for size in data["shape"]), data["layout"]
-    if not isinstance(dtype, torch.dtype) or kind not in _KINDS or layout not in LAYOUT_NAMES:
+    if not isinstance(dtype, torch.dtype) or kind not in KINDS or layout not in LAYOUT_NAMES:
         raise ValueError(f"{data['dtype']}, {kind}, {layout}")
     if data["profile"] not in (*PROFILES, WRITTEN):
         raise ValueError(str(data["profile"]))

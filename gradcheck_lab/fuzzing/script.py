@@ -8,42 +8,21 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.kinds import KINDS, LEVEL, PROFILES, WRITTEN, between, ordinary
+from gradcheck_lab.calls.layouts import contiguous, place_of
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.fuzzing.source import assigned, returned
 from gradcheck_lab.rules.op import Op
 
 _LITERAL = 64
-_BASES = {
-    "positive": "{x} = {x}.abs() + 0.25",
-    "nonzero": "{x} = {x} + torch.where({x} < 0, -0.25, 0.25)",
-    "probabilities": "{x} = torch.softmax({x}, -1)",
-    "one_hot": "{x} = ({x} == {x}.amax(-1, keepdim=True)).double()",
-    "mask": "{x} = {x} > 0",
-}
-_VALUES = {
-    "zeros": "{x}.masked_fill(torch.rand({x}.shape, generator=generator) < 0.5, 0.0)",
-    "equal": "torch.full_like({x}, 0.7123)",
-    "ties": "{x}.round().add(0.0123)",
-    "whole": "{x}.round()",
-    "large": "{x}.mul(min(1e4, torch.finfo({x}.dtype).max ** 0.25))",
-    "tiny": "{x}.mul(max(1e-8, torch.finfo({x}.dtype).tiny ** 0.5))",
-}
-_WITHIN = {"positive": "shaped > 0", "nonzero": "shaped != 0"}
-_LAYOUTS = {
-    "transposed": ["axes = tuple(reversed(range({x}.ndim)))", "{x} = {x}.permute(axes).contiguous().permute(axes)"],
-    "sliced": [
-        "room = {x}.new_zeros([2 * size + 1 for size in {x}.shape])",
-        "{x} = room[tuple(slice(1, None, 2) for _ in {x}.shape)].copy_({x})",
-    ],
-    "offset": ["{x} = {x}.new_zeros({x}.numel() + 1)[1:].view({x}.shape).copy_({x})"],
-    "expanded": ["{x} = {x}[:1].expand({x}.shape)"],
-}
 
 
 def tensor_lines(name: str, tensor: TensorRecipe) -> list[str]:
     """Lines that make the tensor `name`: from its values when they are few, else from its seed."""
-    layout = [] if tensor.layout == "expanded" and not _expands(tensor) else _LAYOUTS.get(tensor.layout, [])
-    return [*_value_lines(name, tensor), *(line.format(x=name) for line in layout)]
+    place = place_of(tensor.kind, tensor.layout, tensor.shape)
+    layout = [] if place is contiguous else assigned(place, name, value=name)
+    return [*_value_lines(name, tensor), *layout]
 
 
 def call_lines(op: Any, call: CallRecipe, names: Sequence[str], target: str | None, wrong: str | None) -> list[str]:
@@ -88,33 +67,35 @@ def _is_leaf(call: CallRecipe, names: Sequence[str], name: str) -> bool:
     return call.tensors[list(names).index(name)].layout == "contiguous"
 
 
-def _expands(tensor: TensorRecipe) -> bool:
-    return bool(tensor.shape and tensor.shape[0]) and not (
-        tensor.kind in ("probabilities", "one_hot") and len(tensor.shape) < 2
-    )
-
-
 def _value_lines(name: str, tensor: TensorRecipe) -> list[str]:
     shape, dtype = list(tensor.shape), str(tensor.dtype)
     if tensor.values is not None or math.prod(shape) <= _LITERAL:
         return [f"{name} = {_literal(tensor.as_written().build())}"]
     lines = [f"generator = torch.Generator().manual_seed({tensor.seed})"]
     lines.append(f"{name} = torch.randn({shape}, generator=generator, dtype=torch.float64)")
-    if tensor.kind in ("labels", "integers"):
-        lines.append(f"{name} = torch.randint({tensor.low}, {tensor.high}, {shape}, generator=generator)")
-    if tensor.kind in _BASES:
-        lines.append(_BASES[tensor.kind].format(x=name))
-    if tensor.dtype not in (torch.float64, torch.int64, torch.bool):
+    make = KINDS[tensor.kind].make
+    if make is None:
+        bounds = {"low": str(tensor.low), "high": str(tensor.high)}
+        lines += assigned(between, name, value=name, generator="generator", **bounds)
+    else:
+        lines += assigned(make, name, value=name)
+    if tensor.dtype not in (torch.float64, KINDS[tensor.kind].dtype):
         lines.append(f"{name} = {name}.to({dtype})")
-    if tensor.kind in ("real", "positive", "nonzero") and tensor.profile in _VALUES:
-        shaped = _VALUES[tensor.profile].format(x=name)
-        within = _WITHIN.get(tensor.kind)
-        lines += [f"shaped = {shaped}", f"{name} = shaped.where({within}, {name})"] if within else [f"{name} = {shaped}"]
-    elif tensor.profile in ("ties", "equal") and tensor.kind == "probabilities":
-        lines.append(f"{name} = torch.full_like({name}, 1 / {shape[-1]})")
-    elif tensor.profile in ("ties", "equal") and tensor.kind != "one_hot":
-        lines.append(f"{name} = torch.full_like({name}, {name}.reshape(-1)[0].item())")
-    return lines
+    return [*lines, *_profile_lines(name, tensor)]
+
+
+def _profile_lines(name: str, tensor: TensorRecipe) -> list[str]:
+    kind = KINDS[tensor.kind]
+    if tensor.profile == WRITTEN:
+        return []
+    if not kind.elementwise:
+        return assigned(kind.level, name, value=name) if kind.level is not None and tensor.profile in LEVEL else []
+    profile = PROFILES[tensor.profile]
+    if kind.contains is None or profile is ordinary:
+        return assigned(profile, name, value=name, generator="generator")
+    within = returned(kind.contains, value="shaped")
+    shaped = assigned(profile, "shaped", value=name, generator="generator")
+    return [*shaped, f"{name} = shaped.where({within}, {name})"]
 
 
 def _upstream_line(op: Op, call: CallRecipe) -> str | None:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
+import torch
 from hypothesis import Phase, find, settings
 from hypothesis.errors import Flaky, NoSuchExample
 from hypothesis.strategies import SearchStrategy
 
-from gradcheck_lab.calls.kinds import SIGNS, WRITTEN
+from gradcheck_lab.calls.kinds import KINDS, WRITTEN
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.fuzzing.examiner import Examiner
 
@@ -26,8 +27,8 @@ class Search:
     """One run of Hypothesis; `examples` counts the calls before the first wrong one and that one, not those of shrinking.
 
     `key` names the object in the user's database, whose entries `read` makes calls of. `first` is the first wrong call, which
-    numbers confirmed, `smallest` the smallest so far. `on_example(examples, found)` is called after each call, and an
-    exception that it raises ends the search.
+    numbers confirmed, `smallest` the smallest so far. `before(call)` is called before each call, `on_example(examples, found)`
+    after it, and an exception that this raises ends the search.
     """
 
     examiner: Examiner
@@ -37,6 +38,7 @@ class Search:
     key: str
     read: Callable[[bytes], CallRecipe | None] = lambda text: None
     on_example: OnExample = lambda examples, found: None
+    before: Callable[[CallRecipe], None] = lambda call: None
     examples: int = 0
     smallest: CallRecipe | None = None
     first: CallRecipe | None = None
@@ -84,6 +86,7 @@ class Search:
             wrong = self._is_wrong_still(call)
         else:
             self.examples += 1
+            self.before(call)
             wrong = self.examiner.outcome(call) == "wrong"
             self.first = call if wrong else None
         if wrong and (self.smallest is None or call.elements <= self.smallest.elements):
@@ -95,13 +98,14 @@ class Search:
         """Whether a simpler call is wrong; several strings of bytes stand for one call, which is examined once."""
         key = repr(call)
         if key not in self._known:
+            self.before(call)
             self._known[key] = self.examiner.is_wrong(call)
         return self._known[key]
 
     def _simplified(self, call: CallRecipe) -> CallRecipe:
         """The call with as many numbers as possible replaced by short ones, one tensor after the other."""
         for index, tensor in enumerate(call.tensors):
-            if tensor.kind not in SIGNS or not 0 < math.prod(tensor.shape) <= _WRITTEN:
+            if not KINDS[tensor.kind].elementwise or not 0 < math.prod(tensor.shape) <= _WRITTEN:
                 continue
             found = next(self._kept(call, index, _all_at_once(tensor)), None)
             if found is not None:
@@ -139,6 +143,6 @@ def _one_at(tensor: TensorRecipe, position: int) -> Iterator[TensorRecipe]:
 
 
 def _allowed(tensor: TensorRecipe, values: list[float]) -> Iterator[TensorRecipe]:
-    lowest = 0.0 if tensor.kind == "positive" else -math.inf
-    if all(value > lowest and not (value == 0 and tensor.kind == "nonzero") for value in values):
+    contains, numbers = KINDS[tensor.kind].contains, torch.tensor(values, dtype=torch.float64)
+    if bool((numbers > -math.inf).all()) and (contains is None or bool(contains(numbers).all())):
         yield replace(tensor, profile=WRITTEN, values=tuple(values)).as_written()

@@ -1,16 +1,164 @@
-"""The fixed names of causes: what `Finding.cause` may say and `allow=` may name."""
+"""Every cause in one table: what `Finding.cause` may say and `allow=` may name. A new cause is one row."""
 
 from __future__ import annotations
 
-ERRORS = frozenset(
-    "forward-mismatch raises gradient-count missing-gradient missing-broadcast-sum wrong-shape wrong-dtype "
-    "non-finite masked-branch upstream-ignored upstream-scalarized not-linear output-gradient-dropped "
-    "undefined-upstream upstream-layout input-layout mutates-grad-output mutates-input mutates-saved "
-    "stale-state accumulates-across-calls reused-buffer nondeterministic unwritten-elements aliased-inputs "
-    "fan-out-overwritten duplicate-index needs-input-grad sign constant-factor transposed permuted "
-    "slots-swapped wrong-axis zero-gradient missing-term outside-subdifferential tie-mass low-precision "
-    "overflow epsilon-mismatch value-dependent size-specialised option-specialised random-replay mode-mismatch "
-    "double-backward missing-conjugate disconnected wrong-value".split()
+from functools import cache
+from typing import get_args
+
+from gradcheck_lab.model.findings import Severity
+from gradcheck_lab.model.traits import Cause, Trait
+
+
+def _row(
+    name: str, sentence: str, fix: str, traits: str = "", compared: str = "", probed: str = "", severity: Severity = "error"
+) -> Cause:
+    known: dict[str, Trait] = {trait: trait for trait in get_args(Trait)}
+    named = frozenset(known[trait] for trait in traits.split())
+    return Cause(name, sentence, fix, named, severity, frozenset(compared.split()), frozenset(probed.split()))
+
+
+# fmt: off
+_ROWS = (
+    _row("forward-mismatch", "the forward is another function than the reference", "make the two forwards agree first",
+         "whole_call"),
+    _row("raises", "the user's code raised", "look at the traceback of the finding",
+         "no_result fix_by_call never_rounding sure_at_kinks"),
+    _row("crashed", "the user's code ended its process", "run the call by itself to see where it stops",
+         "no_result ends_process never_rounding sure_at_kinks"),
+    _row("timed-out", "the user's code took longer than it may",
+         "look for a loop that does not end on this call, or allow more time",
+         "no_result ends_process never_rounding sure_at_kinks"),
+    _row("memory-exceeded", "the user's code took more memory than it may",
+         "look for a tensor that grows faster than the inputs, or allow more",
+         "no_result ends_process never_rounding sure_at_kinks"),
+    _row("gradient-count", "backward returned another number of gradients than there are inputs",
+         "return one gradient per input, in order, None where not differentiable", "arity never_rounding sure_at_kinks"),
+    _row("missing-gradient", "an input that the output depends on receives no gradient",
+         "return its gradient, or mark the output non-differentiable", "never_rounding sure_at_kinks"),
+    _row("missing-broadcast-sum", "the gradient is not summed over the axes that the forward broadcast",
+         "sum it over these axes", "shape keeps_name never_rounding sure_at_kinks"),
+    _row("wrong-shape", "the gradient has another shape than its input", "return a tensor of the input's shape",
+         "shape never_rounding sure_at_kinks"),
+    _row("wrong-dtype", "the gradient has another dtype than its input",
+         "make every tensor of the backward in the dtype of the inputs", "dtype never_rounding sure_at_kinks"),
+    _row("non-finite", "the gradient is NaN or inf where the true one is finite",
+         "guard the division, logarithm or root there, as the forward does",
+         "at_values says_only_where fix_by_call never_rounding"),
+    _row("masked-branch", "NaN or inf comes from a branch that the forward did not select",
+         "replace the argument of the branch that is not selected by a harmless value before the formula", "explains at_values",
+         compared="non-finite"),
+    _row("upstream-ignored", "backward does not use grad_output", "multiply what it returns by grad_output",
+         "explains overrules"),
+    _row("upstream-scalarized", "one number made of grad_output stands for all of its elements",
+         "multiply by grad_output itself, broadcast as the output is", "explains overrules",
+         compared="wrong-value value-dependent constant-factor missing-term"),
+    _row("not-linear", "backward is not linear in grad_output", "use grad_output as a plain factor, once",
+         "explains overrules"),
+    _row("output-gradient-dropped", "the upstream of one output has no effect",
+         "add the part of that output, or mark it non-differentiable", "explains overrules",
+         compared="zero-gradient missing-gradient fan-out-overwritten missing-term"),
+    _row("undefined-upstream", "backward does not expect None for the upstream of an unused output",
+         "treat a grad_output of None as zero", "explains"),
+    _row("upstream-layout", "backward is wrong for a grad_output that is not contiguous",
+         "call grad_output.contiguous() first, or index it by its strides"),
+    _row("input-layout", "the gradient is wrong for inputs that are not contiguous",
+         "call contiguous() on the inputs first, or index them by their strides"),
+    _row("mutates-grad-output", "backward writes to its grad_output", "write to a new tensor, or to a clone", "whole_call"),
+    _row("mutates-input", "the call writes to an input", "write to a new tensor, or to a clone", "whole_call changes_the_call"),
+    _row("mutates-saved", "backward overwrites what forward saved", "compute on a clone of what forward saved",
+         "explains overrules", probed="stale-state"),
+    _row("stale-state", "what one call keeps is taken for that of another call",
+         "keep it per call (ctx.save_for_backward, or the op's inputs and output)", "explains overrules",
+         probed="value-dependent overflow non-finite masked-branch outside-subdifferential"),
+    _row("accumulates-across-calls", "the gradient adds up from call to call",
+         "start each backward from zeros, or assign where it says +=", "explains overrules"),
+    _row("reused-buffer", "a returned gradient is a buffer that the next call overwrites",
+         "return a new tensor, or a clone of the buffer", probed="not-linear input-layout upstream-layout stale-state"),
+    _row("nondeterministic", "the same call gives another gradient when it is repeated",
+         "save the random numbers that forward drew, and write to every element of new buffers", "explains overrules"),
+    _row("unwritten-elements", "part of the gradient is never written", "write every element, the last and partial block too",
+         "explains size",
+         probed="stale-state not-linear input-layout upstream-layout nondeterministic accumulates-across-calls mutates-saved "
+                "reused-buffer value-dependent size-specialised"),
+    _row("aliased-inputs", "one tensor passed in two places loses a term",
+         "return one gradient per input, however the inputs are shared"),
+    _row("fan-out-overwritten", "a value is used several times and the gradient of one use alone arrives",
+         "add up the gradients of all uses", "pattern"),
+    _row("duplicate-index", "a repeated index overwrites what it should add to",
+         "add what repeated indices send, as index_add and index_put(accumulate=True) do", "explains"),
+    _row("needs-input-grad", "the gradient is wrong when other inputs require none",
+         "decide by ctx.needs_input_grad[i] for input i alone"),
+    _row("sign", "the gradient has the other sign", "negate it"),
+    _row("constant-factor", "the gradient is a multiple of the true one",
+         "look for a factor that is missing or misplaced, such as a size", "pattern"),
+    _row("transposed", "the gradient is transposed", "transpose it back"),
+    _row("permuted", "the gradient has the right numbers in another order", "check the index or flip that writes it",
+         "pattern"),
+    _row("slots-swapped", "the gradient of one input is returned for another",
+         "return the gradients in the order of the inputs"),
+    _row("wrong-axis", "the gradient is reduced or restored along another axis than the forward's",
+         "take the axis that the forward takes"),
+    _row("zero-gradient", "the gradient is zero and the true one is not",
+         "return the derivative, or mark the output non-differentiable"),
+    _row("missing-term", "a term of the gradient is left out", "add the term that the finding names", "pattern"),
+    _row("outside-subdifferential", "at a kink the gradient is outside the one-sided derivatives",
+         "return a value between the one-sided derivatives", "ties sure_at_kinks"),
+    _row("tie-mass", "the gradients of tied values do not add up to that of all of them",
+         "give one of the tied values the whole gradient, or divide it among them by their number", "ties at_values",
+         compared="convention outside-subdifferential wrong-value constant-factor zero-gradient"),
+    _row("low-precision", "the gradient has lost more digits than its dtype explains",
+         "compute in the dtype of the inputs or wider throughout", "pattern consequence dtype",
+         probed="value-dependent size-specialised"),
+    _row("overflow", "an intermediate of the backward overflows where the forward is finite",
+         "use a form that is stable for large values: shift by the maximum, or write it with the output",
+         "consequence at_values"),
+    _row("epsilon-mismatch", "backward has an epsilon that the forward has not, or the reverse",
+         "use the same epsilon, in the same place, in forward and backward", "pattern consequence at_values",
+         probed="tie-mass value-dependent low-precision"),
+    _row("value-dependent", "the gradient is right for some values and wrong for others",
+         "derive the rule again for these values, or treat them as a case of their own",
+         "unexplained consequence at_values says_only_where"),
+    _row("size-specialised", "the gradient is right at the given sizes and wrong at others",
+         "take sizes and axes from the inputs; count axes from the last one", "consequence size"),
+    _row("option-specialised", "backward does not follow an option of the forward",
+         "use the option in the backward as the forward does", "explains consequence"),
+    _row("random-replay", "backward draws other random numbers than the forward did",
+         "save the mask, or the generator's state, in the forward", "explains overrules",
+         probed="not-linear input-layout upstream-layout nondeterministic mutates-saved stale-state option-specialised "
+                "value-dependent size-specialised"),
+    _row("mode-mismatch", "the gradient is right in train() and wrong in eval(), or the reverse",
+         "look at the mode in the backward as the forward does", "explains"),
+    _row("double-backward", "the second derivative is wrong or silently missing",
+         "save inputs and outputs rather than intermediates, or add @once_differentiable"),
+    _row("missing-conjugate", "a complex factor is not conjugated", "conjugate the factor in the backward", "explains"),
+    _row("disconnected", "the hand-written backward is never run",
+         "look for detach, .data, .item(), .numpy() or no_grad in the forward", "whole_call"),
+    _row("wrong-value", "the gradient is wrong and no known mistake explains it",
+         "derive the rule again for the worst element, or check a smaller input",
+         "unexplained consequence says_only_where fix_by_call"),
+    _row("convention", "at a kink or tie the gradient is another one than autograd's, and as right", "nothing to do",
+         "admitted", severity="note"),
+    _row("discontinuous", "the forward jumps at the inputs, where no derivative is defined", "check at other inputs",
+         severity="note"),
+    _row("engine-reduced", "torch's engine sums extra dimensions of the gradient to the right value", "sum it over these axes",
+         severity="note"),
+    _row("oracle-disagrees", "the oracles contradict each other", "pass reference=, the same function in torch",
+         severity="note"),
+    _row("stochastic", "the call draws random numbers", "nothing to do where they were replayed", severity="note"),
+    _row("unsupported", "the code says itself that it does not take the call", "nothing to do unless it should",
+         severity="note"),
 )
-NOTES = frozenset("convention discontinuous engine-reduced oracle-disagrees stochastic unsupported".split())
-CAUSES = ERRORS | NOTES
+# fmt: on
+
+CAUSES = {row.name: row for row in _ROWS}
+ERRORS = frozenset(name for name, row in CAUSES.items() if row.severity == "error")
+
+
+@cache
+def having(trait: Trait) -> frozenset[str]:
+    """The causes with a trait.
+
+    >>> sorted(having("shape"))
+    ['missing-broadcast-sum', 'wrong-shape']
+    """
+    return frozenset(name for name, row in CAUSES.items() if trait in row.traits)

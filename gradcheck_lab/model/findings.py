@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.conversion import as_dict, from_dict
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
 
 Severity = Literal["error", "warning", "note"]
+
+
+Stage = Literal["", "forward", "backward", "oracle", "engine"]
 
 
 Number = float | complex
@@ -58,7 +60,9 @@ class Finding:
 
     `cause` is a name of the fixed list, `gradient` the name of the gradient that it concerns (None for the whole call),
     `message` says what and where, `explanation` why, `suggestion` what to do, `case` on which call it shows.
-    `measured` and `allowed` are absolute errors where the finding is one of size.
+    `measured` and `allowed` are absolute errors where the finding is one of size. Where code raised, `exception` is the name
+    of the class and `stage` says whose: the user's forward or backward, the oracle, torch's engine. Messages are for people
+    alone; what a program wants to know of a finding is in its other fields.
     """
 
     cause: str
@@ -74,39 +78,8 @@ class Finding:
     measured: float | None = None
     allowed: float | None = None
     traceback: str | None = None
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": repr(value)}
-    if isinstance(value, complex):
-        return {"complex": [_encode(value.real), _encode(value.imag)]}
-    if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _encode(item) for key, item in value.items()}
-    if dataclasses.is_dataclass(value):
-        return {key.name: _encode(getattr(value, key.name)) for key in dataclasses.fields(value)}
-    return value
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {"float"} and isinstance(value["float"], str):
-            return float(value["float"])
-        if value.keys() == {"complex"} and isinstance(value["complex"], list):
-            return complex(*(_decode(part) for part in value["complex"]))
-        return {key: _decode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    return value
-
-
-def _build(kind: type, row: dict[str, Any]) -> Any:
-    for key in ("shape", "worst_index"):
-        if isinstance(row.get(key), list):
-            row[key] = tuple(row[key])
-    return kind(**row)
+    stage: Stage = ""
+    exception: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +111,20 @@ class ReportData:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-safe data; non-finite and complex numbers are tagged, so it round-trips."""
-        return {key.name: _encode(getattr(self, key.name)) for key in dataclasses.fields(self)}
+        return as_dict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Rebuild a report from `to_dict`.
 
-        Raises `InvalidArgument` when the data were written by a schema that this version does not read.
+        Raises `InvalidArgument` when the data were written by a schema that this version does not read, or are no report.
         """
         if data.get("schema") != SCHEMA:
             raise InvalidArgument(
                 f"the report has schema {data.get('schema')!r} and this version reads schema {SCHEMA}; "
                 "make it again with this version"
             )
-        values = {key: value if key in ("environment", "failing_case") else _decode(value) for key, value in data.items()}
-        values["gradients"] = tuple(_build(GradientResult, row) for row in values["gradients"])
-        values["findings"] = tuple(_build(Finding, row) for row in values["findings"])
-        values["reasons"] = tuple(values["reasons"])
-        return cls(**values)
+        return from_dict(data, cls, "the report")
 
 
 def verdict_of(gradients: Sequence[GradientResult], findings: Sequence[Finding], reasons: Sequence[str]) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import ReportData, Verdict
 
 WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "pass")
@@ -67,10 +68,27 @@ class Fuzzed:
         }
 
     def take(self, name: str, report: ReportData) -> None:
-        """Add the report of one job; of several on one object the worst is kept, and the examples add up."""
+        """Add the report of one job; of several on one object the worst is kept, and the examples add up.
+
+        What ended its process is worse than a wrong gradient; errors that the others found are kept beside it.
+        """
         known = self.reports.get(name)
         if known is None:
             self.reports[name] = report
             return
-        worst, other = sorted((known, report), key=lambda each: WORST_FIRST.index(each.verdict))
-        self.reports[name] = replace(worst, examples=worst.examples + other.examples)
+        worst, other = sorted((known, report), key=_rank)
+        findings, gradients = worst.findings, worst.gradients
+        if _ended(worst) and not _ended(other):  # which says nothing of the gradients
+            findings = (*findings, *(finding for finding in other.findings if finding.severity == "error"))
+            gradients = other.gradients
+        self.reports[name] = replace(
+            worst, examples=worst.examples + other.examples, findings=findings, gradients=gradients
+        )
+
+
+def _rank(report: ReportData) -> tuple[int, bool]:
+    return WORST_FIRST.index(report.verdict), not _ended(report)
+
+
+def _ended(report: ReportData) -> bool:
+    return not having("ends_process").isdisjoint(finding.cause for finding in report.findings)

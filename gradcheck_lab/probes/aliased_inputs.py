@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
@@ -53,7 +54,7 @@ def aliased_inputs(context: Context) -> Iterator[Finding]:
 def _slots(context: Context) -> list[int]:
     """The first inputs of one shape, dtype and device that a caller can pass one tensor for."""
     inputs = context.case.inputs
-    usual = [i for i in compared(context) if not context.label(i).startswith("parameter")]
+    usual = [i for i in compared(context) if i not in context.subject.parameters]
     for k, i in enumerate(usual):
         alike_ones = [j for j in usual[k:] if _kind(inputs[j]) == _kind(inputs[i])]
         if len(alike_ones) > 1:
@@ -85,4 +86,6 @@ def _finding(context: Context, slots: Sequence[int], message: str, explanation: 
         probe="aliased_inputs",
         case="one tensor in two places",
         traceback=user_traceback(error) if error is not None else None,
+        stage="backward" if error is not None else "",
+        exception=class_name(error),
     )

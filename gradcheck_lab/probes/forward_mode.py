@@ -11,18 +11,20 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.model.amounts import ALIGNED_SALT, SHOWN_IN_FULL
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import TANGENTS_ALONE
+from gradcheck_lab.model.torch_messages import lacks_tangent
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.tangents import ALIGNED, Lane, Product, confirmed, lanes, product
-
-_ALONE = 4
+from gradcheck_lab.probes.support.tangents import Lane, Product, confirmed, lanes, product
 
 
 def forward_mode(context: Context) -> Iterator[Finding]:
     """Run a Function's own `jvp` on random tangents, of all inputs together and of each alone."""
-    function = context.subject.user
-    if context.subject.kind != "function" or not overrides(function, "jvp"):
+    function = context.subject.autograd_function
+    if function is None or not overrides(function, "jvp"):
         return
     for lane in lanes(context):
         findings = _findings(context, lane)
@@ -39,26 +41,27 @@ def overrides(function: Any, name: str) -> bool:
 
 def _findings(context: Context, lane: Lane) -> list[Finding]:
     every = list(lane.gradients)
-    wrong, tried = [], "every input has a tangent"
+    wrong: list[list[int]] = []
+    alone: int | None = None
     try:
-        together = [product(context, lane, every, salt) for salt in (0, ALIGNED)]
+        together = [product(context, lane, every, salt) for salt in (0, ALIGNED_SALT.value)]
         bad = [each for each in together if confirmed(context, lane, each)]
-        for i in every if len(every) > 1 and bad else every[:_ALONE] if len(every) > 1 else []:
-            tried = f"only {context.label(i)} has a tangent"
-            if confirmed(context, lane, product(context, lane, [i], ALIGNED)):
+        for i in every if len(every) > 1 and bad else every[: TANGENTS_ALONE.value] if len(every) > 1 else []:
+            alone = i
+            if confirmed(context, lane, product(context, lane, [i], ALIGNED_SALT.value)):
                 wrong.append([i])
     except NotImplementedError as error:
         return [_refused(context, error)]
     except Exception as error:
         # in float64 it is our idea: the rule's kernels may take narrow dtypes only
-        return [] if lane.words else [_raised(context, error, tried)]
+        return [] if lane.words else [_raised(context, error, alone)]
     if bad and not wrong:
         wrong.append(every)
     return [_explained(context, lane, indices) for indices in wrong]
 
 
 def _explained(context: Context, lane: Lane, indices: list[int]) -> Finding:
-    products = [product(context, lane, indices, salt) for salt in (ALIGNED, 0, 2)]
+    products = [product(context, lane, indices, salt) for salt in (ALIGNED_SALT.value, 0, 2)]
     aligned = products[0]
     cause, explanation, suggestion = _cause(products, sum(lane.gradients[i].numel() for i in indices) > 1)
     whose = f"a tangent of {context.label(indices[0])}" if len(indices) == 1 else "tangents of all inputs together"
@@ -97,7 +100,7 @@ def _cause(products: list[Product], several: bool) -> tuple[str, str, str]:
         if fits and abs(c - value) * abs(first.expected) <= first.allowed:
             return "constant-factor", f"it is {words} the reference", fix
     if fits and several:
-        number = f"{c:.6g}" if abs(c - 1) > 1e-4 else f"{c:.12g}"
+        number = f"{c:.6g}" if abs(c - 1) > SHOWN_IN_FULL.value else f"{c:.12g}"
         return "constant-factor", f"it is {number} times the reference", f"divide what jvp returns by {number}"
     explanation = f"<g, J v> is {first.measured:.6g} by the rule and {first.expected:.6g} by the gradient, with random g and v"
     return (
@@ -107,12 +110,13 @@ def _cause(products: list[Product], several: bool) -> tuple[str, str, str]:
     )
 
 
-def _raised(context: Context, error: Exception, tried: str) -> Finding:
+def _raised(context: Context, error: Exception, alone: int | None) -> Finding:
     first = first_line(error)
-    none = "INTERNAL ASSERT" in first and "autograd_meta" in first  # all that torch says of a None
+    none = lacks_tangent(error)
     name = context.subject.name
     what = "returns no tangent for a differentiable output" if none else f"raised {type(error).__name__}"
-    words = "" if tried.startswith("every") else f" when {tried}"
+    tried = "every input has a tangent" if alone is None else f"only {context.label(alone)} has a tangent"
+    words = "" if alone is None else f" when {tried}"
     return Finding(
         "missing-gradient" if none else "raises",
         "error",
@@ -124,6 +128,7 @@ def _raised(context: Context, error: Exception, tried: str) -> Finding:
         probe="forward_mode",
         case=tried,
         traceback=user_traceback(error),
+        exception=class_name(error),
     )
 
 
@@ -132,7 +137,8 @@ def _refused(context: Context, error: Exception) -> Finding:
         "unsupported",
         "note",
         f"forward-mode rule (jvp) of {context.subject.name} refuses this call",
-        explanation=(str(error).strip().splitlines() or ["it raises NotImplementedError"])[0],
+        explanation=first_line(error, "it raises NotImplementedError"),
         probe="forward_mode",
         case="a random tangent",
+        exception=class_name(error),
     )

@@ -10,13 +10,14 @@ from functools import partial
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import LANE_ELEMENTS
 from gradcheck_lab.probes.options import known_options, placed_options
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, holds_integers, repeated_rows, wide_inputs
 
-_LARGEST = 16
 _LEFT_OUT = re.compile(r"ignore|pad|blank|(^|_)(index|idx|id|token)$", re.IGNORECASE)
 _UNASKED = "-1, the last one"
 
@@ -25,7 +26,7 @@ def indices(context: Context) -> Iterator[Finding]:
     """Put repeated, equal and extreme indices in the place of the integer inputs, within the range of the given ones."""
     if not context.analytic or not any(map(holds_integers, context.case.inputs)):
         return
-    given = cut_down(context, wide_inputs(context), _LARGEST)
+    given = cut_down(context, wide_inputs(context), LANE_ELEMENTS.value)
     which = [i for i, value in enumerate(given) if holds_integers(value)]
     reported: set[str | None] = set()
     marks = {f"some of them {name}, {value}": partial(_marked, value) for name, value in _ignored(context).items()}
@@ -39,7 +40,7 @@ def indices(context: Context) -> Iterator[Finding]:
         for problem in () if trial is None else trial.problems:
             if problem.gradient not in reported and trial is not None:
                 reported.add(problem.gradient)
-                yield _finding(trial, problem, condition)
+                yield _finding(trial, problem, condition, asked=words != _UNASKED)
 
 
 def _repeated(value: torch.Tensor) -> torch.Tensor:
@@ -121,14 +122,14 @@ _ROWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def _finding(trial: Trial, problem: Finding, condition: str) -> Finding:
-    shares = None if problem.cause == "raises" else repeated_rows(trial, problem)
+def _finding(trial: Trial, problem: Finding, condition: str, asked: bool) -> Finding:
+    shares = None if problem.cause in having("no_result") else repeated_rows(trial, problem)
     if shares:
         cause, why = "duplicate-index", shares
         fix = "add instead of writing: index_add_, scatter_add_, index_put_(accumulate=True) or np.add.at"
     else:
         cause, why, fix = "value-dependent", problem.explanation, "derive the rule again for these indices"
-    honest = problem.cause == "raises" and condition.endswith(_UNASKED)  # nobody said that it is meant
+    honest = problem.cause in having("no_result") and not asked  # nobody said that it is meant
     return replace(
         problem,
         cause=cause,

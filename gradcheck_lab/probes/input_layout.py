@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
+from gradcheck_lab.calls.layouts import SLICED, TRANSPOSED, expanded, placed_alike
 from gradcheck_lab.calls.randomness import draws_random
+from gradcheck_lab.model.exceptions import SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.repeats import differing, outputs_alike, repeatable, repeated, run_given
-from gradcheck_lab.probes.upstream.layout import sliced, transposed
-
-_LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "transposed in memory": transposed,
-    "every second element of a larger tensor, from an offset": sliced,
-}
 
 
 def input_layout(context: Context) -> Iterator[Finding]:
@@ -29,22 +25,21 @@ def input_layout(context: Context) -> Iterator[Finding]:
     fixed = {i for i in range(len(context.case.inputs)) if _held(context, i)}
     plain = tuple(v.detach().clone() if isinstance(v, torch.Tensor) else v for v in context.case.inputs)
     base = Run(whole.again.outputs, whole.first)
-    for word, change in _LAYOUTS.items():
-        finding = _tried(
-            context, word, plain, tuple(change(v) if _movable(v) and i not in fixed else v for i, v in enumerate(plain)), base
-        )
+    for each in (TRANSPOSED, SLICED):
+        placed = tuple(each.place(v) if _movable(v) and i not in fixed else v for i, v in enumerate(plain))
+        finding = _tried(context, each.words_of_input, plain, placed, base)
         if finding is not None:
             yield finding
             return
     spread = [i for i, v in enumerate(plain) if _movable(v) and is_differentiable(v) and i not in fixed]
-    expanded = tuple(v.narrow(0, 0, 1).expand(v.shape) if i in spread else v for i, v in enumerate(plain))
-    if all(_placed_alike(a, b) for a, b in zip(plain, expanded, strict=True)):
+    wide = tuple(expanded(v) if i in spread else v for i, v in enumerate(plain))
+    if all(placed_alike(a, b) for a, b in zip(plain, wide, strict=True)):
         return
-    contiguous = tuple(v.contiguous() if isinstance(v, torch.Tensor) else v for v in expanded)
+    contiguous = tuple(v.contiguous() if isinstance(v, torch.Tensor) else v for v in wide)
     twin = run_given(context, [_apart(v) for v in contiguous])
     if isinstance(twin, Run) and twin.error is None:
-        finding = _tried(context, "expanded (stride 0)", contiguous, expanded, twin)
-        if finding is not None and not _right(context, expanded, finding):
+        finding = _tried(context, "expanded (stride 0)", contiguous, wide, twin)
+        if finding is not None and not _right(context, wide, finding):
             yield finding
 
 
@@ -58,22 +53,16 @@ def _right(context: Context, inputs: Sequence[Any], finding: Finding) -> bool:
 
 
 def _held(context: Context, index: int) -> bool:
-    return context.subject.kind == "module" and context.label(index).startswith("parameter")
+    return context.subject.written_in_torch and index in context.subject.parameters
 
 
 def _movable(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.layout == torch.strided and value.ndim > 0 and value.numel() > 1
 
 
-def _placed_alike(a: Any, b: Any) -> bool:
-    if not isinstance(a, torch.Tensor):
-        return True
-    return bool(a.stride() == b.stride()) and a.storage_offset() == b.storage_offset()
-
-
 def _tried(context: Context, word: str, plain: Sequence[Any], placed: Sequence[Any], expected: Run) -> Finding | None:
     """The finding for these inputs in another layout, with the first one that suffices to show it."""
-    moved = [i for i, (a, b) in enumerate(zip(plain, placed, strict=True)) if not _placed_alike(a, b)]
+    moved = [i for i, (a, b) in enumerate(zip(plain, placed, strict=True)) if not placed_alike(a, b)]
     problem = _problem(context, placed, expected) if moved else None
     if problem is None:
         return None
@@ -104,7 +93,7 @@ def _problem(context: Context, inputs: Sequence[Any], expected: Run) -> tuple[st
     run = run_given(context, [_apart(v) for v in inputs])
     if run is None:
         return None
-    if run.error is not None and "LinAlgError" in type(run.error).__name__:
+    if class_name(run.error) in SINGULAR:
         return None  # a matrix of equal rows is singular, in any layout
     if run.error is not None:
         return f"backward raises {type(run.error).__name__}", None

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import FROZEN_PATTERNS
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import (
-    ENGINE_KINDS,
     alike,
     backward_given,
     compared,
@@ -19,16 +20,14 @@ from gradcheck_lab.probes.support.repeats import (
     repeated,
 )
 
-_INPUTS = 4
-
 
 def needs_input_grad(context: Context) -> Iterator[Finding]:
     """Let each input alone require grad, and each one alone be frozen, where the hand-written code can see it."""
     inputs = compared(context)
-    if context.subject.kind not in ENGINE_KINDS or len(inputs) < 2 or not repeatable(context):
+    if not context.subject.called_by_engine or len(inputs) < 2 or not repeatable(context):
         return
-    patterns = [frozenset({i}) for i in inputs[:_INPUTS]]
-    patterns += [frozenset(inputs) - {i} for i in inputs[:_INPUTS]]
+    patterns = [frozenset({i}) for i in inputs[: FROZEN_PATTERNS.value]]
+    patterns += [frozenset(inputs) - {i} for i in inputs[: FROZEN_PATTERNS.value]]
     for wanted in dict.fromkeys(patterns):
         finding = _tried(context, wanted, _words(context, wanted, inputs))
         if finding is not None:
@@ -85,4 +84,6 @@ def _finding(message: str, gradient: str | None, explanation: str, words: str, e
         probe="needs_input_grad",
         case=words,
         traceback=user_traceback(error) if error is not None else None,
+        stage="backward" if error is not None else "",
+        exception=class_name(error),
     )

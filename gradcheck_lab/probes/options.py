@@ -11,7 +11,11 @@ from typing import Any
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.amounts import OTHER_OPTIONS_FOR_ZERO
+from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.exceptions import OF_ARGUMENTS
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import LANE_ELEMENTS, OPTION_CHANGES
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, wide_inputs
@@ -19,8 +23,6 @@ from gradcheck_lab.subjects import adapt
 from gradcheck_lab.subjects.custom_op import defaults_of
 
 _WORDS = (("none", "mean", "sum"), ("constant", "reflect", "replicate", "circular"), ("none", "tanh"), ("zeros", "border"))
-_MOST = 6
-_LARGEST = 16
 # what these say is how to run, or where: no option of the function that is differentiated
 _NOT_THE_FUNCTION = frozenset("self ctx inplace generator seed device dtype out requires_grad training_step".split())
 
@@ -32,8 +34,8 @@ def options(context: Context) -> Iterator[Finding]:
     known = known_options(context)
     reported: set[str | None] = set()
     given: tuple[Any, ...] = ()
-    for changes in itertools.islice(_changes(context, known), _MOST):
-        given = given or cut_down(context, wide_inputs(context), _LARGEST)
+    for changes in itertools.islice(_changes(context, known), OPTION_CHANGES.value):
+        given = given or cut_down(context, wide_inputs(context), LANE_ELEMENTS.value)
         if not given:
             return
         where = _placed(context, given, changes)
@@ -98,7 +100,7 @@ def others(value: Any) -> Iterator[Any]:
     elif isinstance(value, int):
         yield from (value + 1, value - 1) if value >= 0 else ((0, 1) if value > -8 else (0,))
     elif isinstance(value, float):
-        yield from (value / 2, value * 3) if value else (0.25, 1.0)
+        yield from (value / 2, value * 3) if value else OTHER_OPTIONS_FOR_ZERO.value
     elif isinstance(value, str):
         words = next((family for family in _WORDS if value in family), ())
         yield from (word for word in words if word != value)
@@ -117,11 +119,11 @@ def _defaults(context: Context) -> dict[str, Any]:
     """The forward's keyword options with their defaults, where its signature can be seen."""
     subject = context.subject
     function: Any = subject.op.forward if subject.op is not None else None
-    if subject.kind == "custom_op" and subject.user is not None:
+    if subject.operator is not None:
         return {name: default for name, default in defaults_of(subject.user).items() if name not in subject.names}
-    if subject.kind == "function" and subject.user is not None:
+    if subject.autograd_function is not None:
         function = getattr(subject.user, "forward", None)
-    if function is None and subject.kind == "program" and subject.target:
+    if function is None and subject.is_program and subject.target:
         module, _, name = subject.target.partition(":")
         function = getattr(importlib.import_module(module), name, None)
     try:
@@ -141,12 +143,12 @@ def _finding(
     names = context.subject.names
     before = {n: known[n] if n in known else context.case.inputs[names.index(n)] for n in changes}
     index, why = trial.index(problem), problem.explanation
-    if index is not None and problem.cause != "raises" and _unmoved(context, trial, index, before):
+    if index is not None and problem.cause not in having("no_result") and _unmoved(context, trial, index, before):
         why = f"it is the same gradient for every {' and '.join(changes)}"
     many = " and ".join(repr(n) for n in changes)
     return replace(
         problem,
-        cause=problem.cause if problem.cause == "missing-broadcast-sum" else "option-specialised",
+        cause=problem.cause if problem.cause in having("keeps_name") else "option-specialised",
         severity="note" if _refused(problem, asked, changes, before) else "error",
         message=f"{problem.message}, with {_words(changes)}",
         explanation=f"right with {_words(before)}, wrong with {_words(changes)}: {why}",
@@ -162,12 +164,11 @@ def _refused(problem: Finding, asked: bool, changes: Mapping[str, Any], before: 
     Not meant is a whole number that became negative, with which padding crops, and where the backward says that it does not
     take what the call left at its default.
     """
-    raised = problem.cause == "raises"
+    raised = problem.cause in having("no_result")
     negative = any(isinstance(v, int) and isinstance(before[n], int) and v < 0 <= before[n] for n, v in changes.items())
-    refusals = ("NotImplementedError", "ValueError", "InvalidArgument", "AssertionError", "TypeError", "KeyError")
-    if negative or (raised and not asked and any(word in problem.message for word in refusals)):
+    if negative or (raised and not asked and problem.exception in OF_ARGUMENTS):
         return True
-    return problem.cause == "gradient-count" and not asked
+    return problem.cause in having("arity") and not asked
 
 
 def _unmoved(context: Context, trial: Trial, index: int, before: Mapping[str, Any]) -> bool:

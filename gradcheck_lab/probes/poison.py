@@ -10,20 +10,25 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.amounts import POISON
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import POISONED_ELEMENTS
+from gradcheck_lab.model.precision.derived_calls import POISONED
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.torch_internals import DispatchMode
 
 _EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided empty_permuted".split())
-_MOST = 1 << 20
 
 
 def poison(context: Context) -> Iterator[Finding]:
     """Run the backward with NaN, then with a large number, in the place of uninitialised memory."""
-    if sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > _MOST or not context.gradients:
+    if (
+        sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > POISONED_ELEMENTS.value
+        or not context.gradients
+    ):
         return
     reported: set[int] = set()
-    for value in (float("nan"), 1e30):
+    for value in (float("nan"), POISON.value):
         with poisoned(value) as mode:
             found = _run(context)
         if not mode.filled or found.error is not None:
@@ -31,7 +36,8 @@ def poison(context: Context) -> Iterator[Finding]:
         for i, (mine, clean) in enumerate(zip(found.gradients, context.gradients, strict=False)):
             if i in reported or not is_differentiable(mine) or not is_differentiable(clean) or mine.shape != clean.shape:
                 continue
-            hit = torch.isnan(mine) & ~torch.isnan(clean) if value != value else (mine.abs() > 1e4) & (clean.abs() < 1e4)
+            large = (mine.abs() > POISONED.value) & (clean.abs() < POISONED.value)
+            hit = torch.isnan(mine) & ~torch.isnan(clean) if value != value else large
             if bool(hit.any()) and not (context.equal(mine, clean)):
                 reported.add(i)
                 yield _finding(context, i, hit)

@@ -15,7 +15,7 @@ def registration(context: Context) -> Iterator[Finding]:
     They run the operator themselves, so `evaluations` does not count them.
     """
     subject = context.subject
-    if subject.kind != "custom_op" or subject.user is None or subject.call_reference is None:
+    if subject.operator is None or subject.call_reference is None:
         return
     from gradcheck_lab.subjects.operator_checks import opcheck_findings
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from gradcheck_lab.comparison.isolated_rule import call_label
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import first_line, text_of
+from gradcheck_lab.model.torch_messages import writes_to_saved
+from gradcheck_lab.model.user_errors import first_line
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import Repeated, alike, compared, is_zero, repeatable, repeated, snapshot
 from gradcheck_lab.subjects.subject import Recording
-
-_WRITES = frozenset({"mutates-input"})
 
 
 def second_backward(context: Context) -> Iterator[Finding]:
@@ -22,7 +22,7 @@ def second_backward(context: Context) -> Iterator[Finding]:
     whole = repeated(context)
     if whole.how in ("noise", "nondeterministic", "stochastic"):
         yield _unrepeatable(context, whole)
-    if not repeatable(context) or any(finding.cause in _WRITES for finding in context.findings):
+    if not repeatable(context) or any(finding.cause in having("changes_the_call") for finding in context.findings):
         return
     recording = context.record(context.case)
     if isinstance(recording, Exception):
@@ -38,14 +38,14 @@ def second_backward(context: Context) -> Iterator[Finding]:
     two = context.backward(recording, grads, seed)
     if two.error is not None:
         # state that backward frees is the author's choice; torch's version check is about writes
-        if "modified by an inplace operation" in text_of(two.error):
+        if writes_to_saved(two.error):
             yield _mutates(changed, "a second backward on the same forward raises", None, first_line(two.error))
         return
     again = snapshot(two.gradients)
-    if context.subject.kind == "program":  # Variables add up what they receive
+    if context.subject.is_program:  # Variables add up what they receive
         again = tuple(_minus(b, a) for a, b in zip(kept, again, strict=False))
     different = [i for i in compared(context) if len(again) == len(kept) and not alike(context, i, again[i], kept[i])]
-    if context.subject.kind == "layer":
+    if context.subject.keeps_last_call:
         grown = [i for i in different if alike(context, i, _minus(again[i], kept[i]), kept[i])]
         different = [i for i in different if i not in grown]
         state = context.subject.state
@@ -54,7 +54,7 @@ def second_backward(context: Context) -> Iterator[Finding]:
         i = different[0]
         message = f"gradient of {context.label(i)} differs in a second backward on the same forward"
         yield _mutates(changed, message, context.name(i), "")
-    elif any(name.startswith("output") for name in changed):
+    elif any(name in _returned(recording) for name in changed):
         yield _mutates(changed, "backward writes to what forward returned", None, "")
 
 
@@ -110,12 +110,8 @@ def _unrepeatable(context: Context, whole: Repeated) -> Finding:
 
 def _saved(recording: Recording) -> dict[str, torch.Tensor]:
     """What forward saved, as far as it can be seen: outputs, the calls of a program, and what is on a Function's ctx."""
-    outputs = recording.outputs
-    found = {"output" if len(outputs) == 1 else f"output {k}": value for k, value in enumerate(outputs)}
-    for call in recording.calls:
-        numbers = [f"output {k}" for k in range(len(call.outputs))] if call.several else ["output"]
-        found |= {f"{n} of {call_label(call)}": value for n, value in zip(numbers, call.outputs, strict=True)}
-    for node in _nodes(outputs):
+    found = _returned(recording)
+    for node in _nodes(recording.outputs):
         try:
             tensors: Sequence[Any] = getattr(node, "saved_tensors", ())
         except RuntimeError:  # already freed, or written to
@@ -123,6 +119,15 @@ def _saved(recording: Recording) -> dict[str, torch.Tensor]:
         found |= {f"saved tensor {k}": value for k, value in enumerate(tensors)}
         found |= {f"ctx.{name}": value for name, value in getattr(node, "__dict__", {}).items()}
     return {name: value.detach() for name, value in found.items() if isinstance(value, torch.Tensor)}
+
+
+def _returned(recording: Recording) -> dict[str, Any]:
+    """What forward returned, and each op of a program to the next one."""
+    found = {"output" if len(recording.outputs) == 1 else f"output {k}": v for k, v in enumerate(recording.outputs)}
+    for call in recording.calls:
+        numbers = [f"output {k}" for k in range(len(call.outputs))] if call.several else ["output"]
+        found |= {f"{n} of {call_label(call)}": value for n, value in zip(numbers, call.outputs, strict=True)}
+    return found
 
 
 def _nodes(outputs: Sequence[Any]) -> list[Any]:

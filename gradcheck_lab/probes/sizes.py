@@ -12,20 +12,24 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.dimensions import Letters, letters_of
+from gradcheck_lab.calls.moves import moved, noise
 from gradcheck_lab.calls.resemblance import resembling
+from gradcheck_lab.model.amounts import SIZE_CYCLES, SIZES_OF_ONE_DIMENSION, TIES_APART
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import (
+    ACCEPTED_SPLITS,
+    LONG_AXIS,
+    LONG_AXIS_SQUARED,
+    LONG_CALL_ELEMENTS,
+    ROW_ELEMENTS,
+    TRIED_SPLITS,
+)
 from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, repeated_rows, shapes_text, wide_inputs
 from gradcheck_lab.probes.support.implied_contract import meant, work
 from gradcheck_lab.probes.support.tails import tail_text
-
-_KEPT = frozenset({"missing-broadcast-sum"})
-_AT_TIES = frozenset({"outside-subdifferential", "tie-mass"})
-_LOUD = frozenset({"wrong-shape", "missing-broadcast-sum"})
-_LONG, _LONG_SQUARED, _MOST, _ROW = 1030, 150, 1 << 13, 64
-_SPLITS, _ACCEPTED = 8, 4
-_CYCLES = ((3, 5, 2, 7), (17, 3, 5, 2), (2, 33, 9, 3), (33, 2, 3, 5), (4, 4, 4, 4), (1, 1, 1, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,9 @@ def sizes(context: Context) -> Iterator[Finding]:
             outputs = trial.examined.case.grad_outputs or ()
             trial = trial if meant(context, trial.case, outputs) else None
         for problem in () if trial is None else trial.problems:
-            if trial is None or problem.cause in _AT_TIES or repeated_rows(trial, problem) or _tied(context, trial, problem):
+            if trial is None or problem.cause in having("ties"):
+                continue
+            if repeated_rows(trial, problem) or _tied(context, trial, problem):
                 continue
             if _of_dtype(context, variant, problem):
                 continue
@@ -76,8 +82,7 @@ def _tied(context: Context, trial: Trial, problem: Finding) -> bool:
     if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.unique().numel() == value.numel():
         return False
     generator = torch.Generator().manual_seed(context.case.seed)
-    noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
-    apart = tuple(v + 1e-3 * noise if i == index else v for i, v in enumerate(trial.inputs))
+    apart = tuple(moved(v, TIES_APART.value, noise(v, generator)) if i == index else v for i, v in enumerate(trial.inputs))
     again = attempt(context, blank(context, inputs=apart))
     return again is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in again.problems)
 
@@ -89,7 +94,7 @@ def _redrawn(context: Context, letters: Letters, given: tuple[Any, ...], key: tu
 
 
 def _by_value(finding: Finding) -> Finding:
-    if finding.cause not in ("size-specialised", "unwritten-elements"):
+    if finding.cause not in having("size"):
         return finding
     return replace(
         finding,
@@ -122,13 +127,13 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
     batch = letters.batch
     if batch is not None:
         small = {name: min(size, 7) for name, size in letters.sizes.items()}
-        same = {name: min(size, _ROW) for name, size in letters.sizes.items() if name != batch}
-        only = all(size <= _ROW for name, size in letters.sizes.items() if name != batch)
+        same = {name: min(size, ROW_ELEMENTS.value) for name, size in letters.sizes.items() if name != batch}
+        only = all(size <= ROW_ELEMENTS.value for name, size in letters.sizes.items() if name != batch)
         leads = all(batch not in axes[1:] for axes in letters.axes)
         yield Variant("batch 1", letters.inputs(given, {**same, batch: 1}, seed), rows=only and leads)
         if _carries_rows(context, letters, given):
             yield Variant("one more leading dimension", letters.inputs(given, small, seed, lead=2), not letters.declared)
-    for sizes in _CYCLES if len(names) > 1 else ((3,), (17,), (33,), (9,), (1,)):
+    for sizes in SIZE_CYCLES.value if len(names) > 1 else SIZES_OF_ONE_DIMENSION.value:
         chosen = dict(zip(names, cycle(sizes), strict=False))
         if names and chosen != letters.sizes:
             yield Variant("other sizes", letters.inputs(given, chosen, seed))
@@ -142,7 +147,7 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
 def _carries_rows(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool:
     """Whether the first input with a gradient is among those that a leading dimension is added to: weights alone have none."""
     first = next((i for i, v in enumerate(given) if is_differentiable(v) and v.ndim), None)
-    return first in letters.leading and not any(context.label(i).startswith("parameter") for i in letters.leading)
+    return first in letters.leading and not any(i in context.subject.parameters for i in letters.leading)
 
 
 def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
@@ -156,17 +161,18 @@ def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterato
         if few != many:
             continue
         # a matrix of the dimension with itself, as of scores or of a solve, is kept affordable
-        chosen = {**short, letter: _LONG if large <= 4 * small else _LONG_SQUARED}
+        chosen = {**short, letter: (LONG_AXIS if large <= 4 * small else LONG_AXIS_SQUARED).value}
         shapes = [[chosen[name] if name else n for name, n in zip(axes, v.shape, strict=True)]
                   for axes, v in zip(letters.axes, given, strict=True) if isinstance(v, torch.Tensor)]  # fmt: skip
-        if all(axes.count(letter) < 2 for axes in letters.axes) and sum(math.prod(shape) for shape in shapes) <= _MOST:
+        total = sum(math.prod(shape) for shape in shapes)
+        if all(axes.count(letter) < 2 for axes in letters.axes) and total <= LONG_CALL_ELEMENTS.value:
             yield Variant("other sizes", letters.inputs(given, chosen, seed))
 
 
 def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
     """Sizes that are equal in the call and need not be: queries against keys, heads in groups, a matrix that is not square."""
     seed, found = context.case.seed, 0
-    for split in islice(letters.untied(given), _SPLITS):
+    for split in islice(letters.untied(given), TRIED_SPLITS.value):
         one = next(name for name in split.sizes if name not in letters.sizes)
         other = one.removesuffix("'")
         accepted: list[Variant] = []
@@ -178,7 +184,7 @@ def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Itera
                 accepted.append(Variant("other sizes", inputs, outside=True))
         yield from accepted
         found += len(accepted)
-        if found >= _ACCEPTED:
+        if found >= ACCEPTED_SPLITS.value:
             return
 
 
@@ -200,14 +206,14 @@ def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding)
     moved = [i for i, v in enumerate(trial.inputs) if isinstance(v, torch.Tensor) and v.shape != context.case.inputs[i].shape]
     here, there = shapes_text(context, trial.inputs, moved), shapes_text(context, context.case.inputs, moved)
     condition = f"{variant.what}, {here}" if variant.what != "other sizes" else here
-    raised = problem.cause == "raises"
+    raised = problem.cause in having("no_result")
     tail = None if raised else tail_text(trial.pair(problem))
     cause = "size-specialised"
     if tail is not None and not variant.broadcast:
         cause = "unwritten-elements"
-    elif problem.cause in _KEPT:
+    elif problem.cause in having("keeps_name"):
         cause = problem.cause
-    loud = problem.cause in _LOUD or variant.broadcast
+    loud = problem.cause in having("shape") or variant.broadcast
     return replace(
         problem,
         cause=cause,
@@ -232,6 +238,6 @@ def _severity(variant: Variant, raised: bool, loud: bool, declared: bool) -> Lit
 def _suggestion(cause: str, problem: Finding) -> str:
     if cause == "unwritten-elements":
         return "write the last, partial block too: round the number of blocks up and mask the rest"
-    if cause == "size-specialised" and problem.cause in ("wrong-value", "raises", "non-finite"):
+    if cause == "size-specialised" and problem.cause in having("fix_by_call"):
         return "take sizes and axes from the inputs; count axes from the last one"
     return problem.suggestion

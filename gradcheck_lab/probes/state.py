@@ -10,11 +10,10 @@ import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import REUSED_BUFFERS
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.derived_calls import attempt, blank
 from gradcheck_lab.probes.support.repeats import alike, compared, differing, repeatable, repeated, run_kept, snapshot
-
-_RING = 4
 
 
 def state(context: Context) -> Iterator[Finding]:
@@ -33,7 +32,7 @@ def state(context: Context) -> Iterator[Finding]:
     if stale is not None:
         yield stale
         return
-    if context.subject.kind == "layer":  # an object that keeps its last call, by design
+    if context.subject.keeps_last_call:  # an object that keeps its last call, by design
         return
     state = context.subject.state
     with nullcontext() if state is None else state.alive():
@@ -110,7 +109,7 @@ def overwritten(context: Context) -> Iterator[Finding]:
     if not repeatable(context):
         return
     grads = tuple(3 * g if is_differentiable(g) else g for g in context.case.grad_outputs or ())
-    for _ in range(_RING):  # buffers may be taken in turn
+    for _ in range(REUSED_BUFFERS.value):  # buffers may be taken in turn
         run_kept(context, context.vary(grad_outputs=grads))
     yield from _reused(context, context.gradients, repeated(context).first)
 

@@ -9,20 +9,22 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, stressable, stressed, unlike
+from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, about, stressable, stressed, unlike
 from gradcheck_lab.comparison.findings import number, show
+from gradcheck_lab.model.amounts import STEADY_DISTANCE
+from gradcheck_lab.model.causes import CAUSES, having
+from gradcheck_lab.model.exceptions import SINGULAR
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import STRESSED_ALONE, STRESSED_ROWS
 from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision.derived_calls import TIED_ROUNDINGS
+from gradcheck_lab.model.precision.kinks import SETTLED
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import Trial, already_wrong, attempt, blank, repeated_rows, wide_inputs
 from gradcheck_lab.probes.support.kinks import kinked
 from gradcheck_lab.probes.support.singular import UNSELECTED, cause_of, flat_there
 from gradcheck_lab.subjects.subject import Key
-
-_ROWS = 12
-_OWN = 4
-_AT_TIES = frozenset({"convention", "outside-subdifferential", "wrong-value", "constant-factor", "zero-gradient"})
 
 
 def values(context: Context) -> Iterator[Finding]:
@@ -31,18 +33,18 @@ def values(context: Context) -> Iterator[Finding]:
         return
     yield from _masked(context)
     wide = wide_inputs(context, widest=True)
-    given = cut_down(context, wide, _ROWS, rows=_ROWS)
+    given = cut_down(context, wide, STRESSED_ROWS.value, rows=STRESSED_ROWS.value)
     constants = context.subject.constants
     which = [i for i, v in enumerate(given) if stressable(v) and i not in constants]
     reported: set[tuple[str | None, str | None, str]] = set()
     excluded: set[tuple[str | None, str | None]] | None = None
-    as_called = cut_down(context, wide, _ROWS)
+    as_called = cut_down(context, wide, STRESSED_ROWS.value)
     others = [i for i, v in enumerate(as_called) if is_differentiable(v) and not v.is_complex() and i not in constants]
     own = [(as_called, (stress,), [i]) for i in others if (stress := unlike(as_called[i])) is not None]
     rows = [i for i in which if _carries_rows(context, i)]
     general = [(given, group, rows if group[0].entry else which) for group in GROUPS]
     general = [each for each in general if each[2]]
-    for inputs, group, changed in (*general, *own[:_OWN]):
+    for inputs, group, changed in (*general, *own[: STRESSED_ALONE.value]):
         for finding in _tried(context, inputs, group, changed):
             if excluded is None:
                 excluded = already_wrong(context, given)
@@ -61,9 +63,10 @@ def _carries_rows(context: Context, index: int) -> bool:
 
 def _masked(context: Context) -> Iterator[Finding]:
     """NaN or inf on the call as given, where the forward did not select the branch that it comes from."""
+    masked = CAUSES["masked-branch"]
     for finding in context.findings:
         names = context.subject.names
-        if finding.cause != "non-finite" or finding.op or finding.gradient not in names:
+        if finding.cause not in masked.compared_as or finding.op or finding.gradient not in names:
             continue
         index = names.index(finding.gradient)
         actual, truth = context.gradients[index], context.oracle.truth().gradients.get(Key("input", index))
@@ -71,13 +74,12 @@ def _masked(context: Context) -> Iterator[Finding]:
             continue
         broken = ~torch.isfinite(actual.detach()) & torch.isfinite(truth)
         if bool(broken.any()) and not bool(truth[broken].any()) and flat_there(context.examined, index, broken):
-            fix = _SUGGESTIONS["masked-branch"]
-            yield replace(finding, cause="masked-branch", explanation=UNSELECTED, suggestion=fix, probe="values")
+            yield replace(finding, cause=masked.name, explanation=UNSELECTED, suggestion=masked.fix, probe="values")
 
 
 def _implied(finding: Finding, reported: set[tuple[str | None, str | None, str]]) -> bool:
     """Whether a vague cause repeats what a finding on the same gradient already explains."""
-    vague = finding.cause in ("value-dependent", "non-finite")
+    vague = finding.cause in having("says_only_where")
     return vague and any((op, gradient) == (finding.op, finding.gradient) for op, gradient, _ in reported)
 
 
@@ -107,13 +109,14 @@ def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], wh
 def steady(trial: Trial) -> bool:
     """Whether the derivative is the same just beside the values; outside its domain a forward may be finite and chaotic."""
     oracle = trial.examined.oracle
-    beside = tuple(v.detach() * (1 + 1e-9) if is_differentiable(v) else v for v in oracle.case.inputs)
+    beside = tuple(v.detach() * (1 + STEADY_DISTANCE.value) if is_differentiable(v) else v for v in oracle.case.inputs)
     moved = oracle.run(torch.float64, case=replace(oracle.case, inputs=beside)).gradients
     for key, here in oracle.truth().gradients.items():
         there = moved.get(key)
         if here is None or there is None:
             continue
-        if not float(torch.linalg.vector_norm(there - here)) <= 1e-3 * float(torch.linalg.vector_norm(here)):
+        change, size = (float(torch.linalg.vector_norm(value)) for value in (there - here, here))
+        if not change <= SETTLED.value * size:
             return False
     return True
 
@@ -122,7 +125,7 @@ def _narrower(group: Sequence[Stress], which: Sequence[int]) -> Iterator[tuple[S
     """One kind of values on one input, then on all of them: the smallest condition first."""
     for stress in group:
         if len(which) > 1:
-            for i in which[:4]:
+            for i in which[: STRESSED_ALONE.value]:
                 yield stress, [i]
         # one large entry in each of two factors makes products that are no ordinary values
         if len(which) == 1 or len(group) == 1 or not stress.large:
@@ -144,7 +147,8 @@ def tie_mass(trial: Trial, group: Sequence[Stress], wrong: frozenset[int] = froz
     """
     subject = trial.examined.subject
     sound = {subject.names[i] for i in range(len(trial.inputs)) if i not in wrong}
-    doubtful = [f for f in trial.examined.findings if f.gradient in sound and not f.op and f.cause in _AT_TIES]
+    suspects = CAUSES["tie-mass"].compared_as
+    doubtful = [f for f in trial.examined.findings if f.gradient in sound and not f.op and f.cause in suspects]
     if tuple(group) not in ((EQUAL,), (TIES,)) or not doubtful or trial.problems:
         return ()
     gradient, tied = str(doubtful[0].gradient), False
@@ -158,20 +162,19 @@ def tie_mass(trial: Trial, group: Sequence[Stress], wrong: frozenset[int] = froz
     dtype = next(v.dtype for v in trial.inputs if stressable(v))
     # terms that cancel are as large as the upstream times the inputs
     upstream = sum(float(g.double().abs().sum()) for g in trial.examined.case.grad_outputs or () if is_differentiable(g))
-    if not tied or abs(actual - wanted) <= 1e3 * unit_roundoff(dtype) * (size + upstream):
+    if not tied or abs(actual - wanted) <= TIED_ROUNDINGS.value * unit_roundoff(dtype) * (size + upstream):
         return ()
     label = subject.labels[subject.names.index(gradient)]
     message = f"gradient of {label} does not conserve the mass of its ties"
     why = f"its elements sum to {show(actual)} where the derivative along all of them is {show(wanted)}"
-    fix = "give one of the tied values the whole gradient, or divide it among them by their number"
-    return (Finding("tie-mass", "error", message, gradient, why, fix, measured=abs(actual - wanted)),)
+    return (Finding("tie-mass", "error", message, gradient, why, CAUSES["tie-mass"].fix, measured=abs(actual - wanted)),)
 
 
 def _finding(
     context: Context, given: tuple[Any, ...], trial: Trial, stress: Stress, problem: Finding, which: Sequence[int]
 ) -> Finding:
     def rerun(scale: float) -> Trial | None:
-        return _attempt(context, given, (Stress(f"values of about {scale}", lambda row: row * scale),), which)
+        return _attempt(context, given, (about(scale),), which)
 
     cause, why = cause_of(trial, stress, problem, rerun)
     names = " and ".join(context.name(i) for i in which)
@@ -180,10 +183,10 @@ def _finding(
     return replace(
         problem,
         cause=cause,
-        severity="note" if "LinAlgError" in problem.message else "error",  # an honest refusal of a singular matrix
+        severity="note" if problem.exception in SINGULAR else "error",  # an honest refusal of a singular matrix
         message=f"{problem.message}, with {condition}",
         explanation=f"right on the values given, wrong with {condition}{at}: {why or problem.explanation}",
-        suggestion=_SUGGESTIONS.get(cause, problem.suggestion),
+        suggestion=CAUSES[cause].fix if cause in having("at_values") else problem.suggestion,
         probe="values",
         case=condition,
     )
@@ -199,13 +202,3 @@ def _where(trial: Trial, problem: Finding) -> str:
     at = tuple(int(k) for k in torch.unravel_index(error.argmax(), error.shape))
     value = trial.inputs[index][at]
     return f" (first at {list(at)}, where {trial.examined.subject.names[index]} is {show(number(value))})"
-
-
-_SUGGESTIONS = {
-    "non-finite": "guard the division, logarithm or root there, as the forward does",
-    "overflow": "use a form that is stable for large values: shift by the maximum, or write it with the output",
-    "masked-branch": "replace the argument of the branch that is not selected by a harmless value before the formula",
-    "tie-mass": "give one of the tied values the whole gradient, or divide it among them by their number",
-    "epsilon-mismatch": "use the same epsilon, in the same place, in forward and backward",
-    "value-dependent": "derive the rule again for these values, or treat them as a case of their own",
-}

@@ -10,21 +10,24 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import jittered
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.model.amounts import BATCH_FACTORS, BATCH_JITTER
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import BATCHED_ALONE
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
+from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
+from gradcheck_lab.model.precision.derived_calls import BATCHED_SUM
+from gradcheck_lab.model.torch_messages import cannot_be_mapped
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
 from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.probes.forward_mode import overrides
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import compared
-
-_FACTORS = (1.0, -0.5, 0.75)
-_ALONE = 4
-_REFUSALS = ("vmap: ", "Batching rule not implemented", "setup_context", "doesn't have storage")
 
 Row = tuple[Any, ...]
 Result = tuple[list[torch.Tensor], dict[int, torch.Tensor]]
@@ -41,8 +44,8 @@ class _Batch:
 
 def vmap(context: Context) -> Iterator[Finding]:
     """Map a Function's own `vmap`, or the generated one, over three calls with different values."""
-    function = context.subject.user
-    if context.subject.kind != "function" or not _has_rule(function):
+    function = context.subject.autograd_function
+    if function is None or not _has_rule(function):
         return
     rows = _rows(context, _jittered)
     if _looped(context, rows) is None:
@@ -74,7 +77,7 @@ def _batches(context: Context, rows: tuple[Row, ...]) -> Iterator[_Batch]:
     last = tuple(v.ndim if isinstance(v, torch.Tensor) else None for v in rows[0])
     if any(last):
         yield _Batch(rows, last, "batched along the last axis")
-    for i in compared(context)[:_ALONE] if sum(tensors) > 1 else ():
+    for i in compared(context)[: BATCHED_ALONE.value] if sum(tensors) > 1 else ():
         alone = tuple((*rows[0][:i], row[i], *rows[0][i + 1 :]) for row in rows)
         yield _Batch(alone, tuple(0 if k == i else None for k in range(len(tensors))), f"only {context.label(i)} batched")
 
@@ -83,16 +86,14 @@ def _rows(context: Context, change: Any) -> tuple[Row, ...]:
     wanted = compared(context)
     return tuple(
         tuple(change(v, row) if row and i in wanted else v for i, v in enumerate(context.case.inputs))
-        for row in range(len(_FACTORS))
+        for row in range(len(BATCH_FACTORS.value))
     )
 
 
 def _jittered(value: torch.Tensor, row: int) -> torch.Tensor:
     if not value.is_complex() and torch.equal(value, value.round()):
         return value
-    generator = torch.Generator().manual_seed(row)
-    factor = 1 + 0.2 * (torch.rand(value.shape, generator=generator, dtype=torch.float64) - 0.5)
-    return structured(value, value * factor.to(value.device, value.real.dtype))
+    return structured(value, jittered(value, BATCH_JITTER.value, torch.Generator().manual_seed(row)))
 
 
 def _scaled(value: torch.Tensor, row: int) -> torch.Tensor:
@@ -103,7 +104,7 @@ def _looped(context: Context, rows: Sequence[Row]) -> Result | None:
     """The calls one by one, stacked along a new first axis; None where one is refused or not finite."""
     try:
         grads = context.case.grad_outputs or ()
-        results = [_gradients(context, row, [g * f for g in grads]) for row, f in zip(rows, _FACTORS, strict=True)]
+        results = [_gradients(context, row, [g * f for g in grads]) for row, f in zip(rows, BATCH_FACTORS.value, strict=True)]
         outputs = [torch.stack(values) for values in zip(*(outputs for outputs, _ in results), strict=True)]
         gradients = {i: torch.stack([found[i] for _, found in results]) for i in results[0][1]}
     except Exception:  # these values are our idea
@@ -118,7 +119,7 @@ def _mapped(context: Context, batch: _Batch) -> Result:
         value if dim is None else torch.stack([row[i] for row in batch.rows], dim)
         for i, (value, dim) in enumerate(zip(batch.rows[0], batch.dims, strict=True))
     )
-    upstream = [torch.stack([grad * factor for factor in _FACTORS]) for grad in context.case.grad_outputs or ()]
+    upstream = [torch.stack([grad * factor for factor in BATCH_FACTORS.value]) for grad in context.case.grad_outputs or ()]
     outputs, gradients = _gradients(context, given, upstream, batch.dims)
     return outputs, {i: g.movedim(dim, 0) if (dim := batch.dims[i]) is not None else g for i, g in gradients.items()}
 
@@ -180,9 +181,9 @@ def _difference(context: Context, batch: _Batch, found: Result, wanted: Result) 
 
 
 def _alike(mine: torch.Tensor, expected: torch.Tensor, references: Sequence[torch.Tensor], terms: int) -> bool:
-    roundings = 4 if is_narrow(expected.dtype) else 64
+    roundings = (SAME_ROUNDINGS if not is_narrow(expected.dtype) else SAME_ROUNDINGS_16_BITS).value
     # a batched kernel may add up a strided axis term by term, in float32 at least, where the single one adds pairwise
-    slack = 8 * math.sqrt(terms) * min(unit_roundoff(expected.dtype), 2.0**-24) * rms(widened(expected))
+    slack = BATCHED_SUM.value * math.sqrt(terms) * min(unit_roundoff(expected.dtype), 2.0**-24) * rms(widened(expected))
     wide = [widened(reference) for reference in references]
     return judge(mine, widened(expected), expected.dtype, wide, roundings=roundings, slack=slack).passed
 
@@ -226,7 +227,7 @@ def _finding(
 
 def _stopped(context: Context, batch: _Batch, error: Exception) -> Finding:
     first = first_line(error)
-    refused = isinstance(error, NotImplementedError) or any(words in first for words in _REFUSALS)
+    refused = isinstance(error, NotImplementedError) or cannot_be_mapped(error)
     return Finding(
         "unsupported" if refused else "raises",
         "note" if refused else "error",
@@ -236,4 +237,5 @@ def _stopped(context: Context, batch: _Batch, error: Exception) -> Finding:
         probe="vmap",
         case=f"three calls through torch.func.vmap, {batch.words}",
         traceback=None if refused else user_traceback(error),
+        exception=class_name(error),
     )

@@ -39,18 +39,9 @@ def save_failure(folder: Path, nodeid: str, report: Report) -> Path:
 
 
 def _page(session: Session) -> str:
-    from html import escape
-
     from gradcheck_lab.pytesting.summary import summary_lines
-    from gradcheck_lab.render.html import render_fragment
+    from gradcheck_lab.render.html import render_reports
     from gradcheck_lab.report import Report
 
-    summary = "\n".join(escape(text) for text, _ in summary_lines(session))
-    parts = [f"<h1>gradcheck</h1>\n<pre>{summary}</pre>"]
-    for record in session.records:
-        parts.append(f"<h2>{escape(record.nodeid)}</h2>\n{render_fragment(Report.from_dict(record.report))}")
-    body = "\n".join(parts)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>gradcheck</title></head>\n'
-        f"<body>\n{body}\n</body>\n</html>\n"
-    )
+    summary = "\n".join(text for text, _ in summary_lines(session))
+    return render_reports("gradcheck", summary, [(each.nodeid, Report.from_dict(each.report)) for each in session.records])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gradcheck_lab.pytesting.record import OpRecord, shown, together
 from gradcheck_lab.pytesting.session import Session
+from gradcheck_lab.render.tables import table_lines
 
 Line = tuple[str, dict[str, bool]]
 
@@ -27,11 +28,8 @@ def summary_lines(session: Session) -> list[Line]:
 def _table(ops: Sequence[OpRecord]) -> Iterator[Line]:
     if not ops:
         return
-    rows = [_cells(op) for op in ops]
-    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-    yield _aligned(_HEADINGS, widths), {"bold": True}
-    for op, row in zip(ops, rows, strict=True):
-        yield _aligned(row, widths), _COLOURS[op.verdict]
+    markups = [{"bold": True}, *(_COLOURS[op.verdict] for op in ops)]
+    yield from zip(table_lines([_HEADINGS, *map(_cells, ops)]), markups, strict=True)
 
 
 def _cells(op: OpRecord) -> tuple[str, ...]:
@@ -69,10 +67,6 @@ def _exceptions(session: Session) -> Iterator[Line]:
             found[said] = found.get(said, 0) + 1
     for (cause, reason), count in sorted(found.items()):
         yield f"allowed in {_count(count, 'test')}: {cause} ({reason})", {}
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _count(number: int, what: str) -> str:

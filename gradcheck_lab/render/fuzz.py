@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from gradcheck_lab.model.several import Fuzzed
 from gradcheck_lab.render.terminal import STYLES, Line, finding_lines, report_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from gradcheck_lab.model.several import Fuzzed
 
 
 def fuzz_lines(fuzzed: Fuzzed) -> list[Line]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from gradcheck_lab.model.several import Scan
 from gradcheck_lab.render.terminal import STYLES, Line, finding_lines, report_lines
-
-if TYPE_CHECKING:
-    from gradcheck_lab.model.several import Scan
 
 
 def scan_lines(scan: Scan) -> list[Line]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gradcheck_lab.model.findings import Finding, GradientResult, ReportData
+from gradcheck_lab.render.tables import table_lines
 from gradcheck_lab.render.wording import HEADINGS, assurance, cells, contaminated, headline, remark, smallest_call, what, why
 
 if TYPE_CHECKING:
@@ -79,14 +80,6 @@ def _error(report: ReportData, finding: Finding) -> Iterator[Line]:
 def _table(gradients: Sequence[GradientResult]) -> list[Line]:
     if not gradients:
         return []
-    rows = [cells(gradient) for gradient in gradients]
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
-    lines = [(_aligned(HEADINGS, widths), "bold")]
-    for gradient, row in zip(gradients, rows, strict=True):
-        lines.append((_aligned(row, widths), "" if gradient.verdict == "pass" else STYLES[gradient.verdict]))
-    return lines
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-    return f"  {'  '.join(padded)}".rstrip()
+    styles = ["bold", *("" if gradient.verdict == "pass" else STYLES[gradient.verdict] for gradient in gradients)]
+    lines = table_lines([HEADINGS, *map(cells, gradients)])
+    return [(f"  {line}", style) for line, style in zip(lines, styles, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding, GradientResult, Number, ReportData
 
 HEADINGS = ("gradient", "shape", "dtype", "verdict", "max abs error", "budget used")
@@ -69,11 +70,15 @@ def smallest_call(report: ReportData) -> list[str]:
     case = report.failing_case
     if case is None:
         return []
-    place = f"drawn call {report.examples}" if report.examples else "a drawn call"
-    return [
-        f"first seen in {place}; the smallest that shows it is {case['words']}:",
-        *(f"  {line}" for line in str(case["python"]).splitlines()),
-    ]
+    if not having("ends_process").isdisjoint(finding.cause for finding in report.findings):
+        found = f"the call that did it is {case['words']}:"
+    else:
+        found = f"first seen in {_place(report)}; the smallest that shows it is {case['words']}:"
+    return [found, *(f"  {line}" for line in str(case["python"]).splitlines())]
+
+
+def _place(report: ReportData) -> str:
+    return f"drawn call {report.examples}" if report.examples else "a drawn call"
 
 
 def cells(gradient: GradientResult) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import torch
 from gradcheck_lab import specs as specs_module
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.naming import input_names, option_names, takes_any_number
-from gradcheck_lab.specs import Spec
+from gradcheck_lab.specs import DTYPES, Spec
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -238,7 +238,7 @@ def _unlike(spec: Spec, value: Any, name: str) -> str | None:
     floating = value.is_floating_point() or value.is_complex()
     if spec.differentiable and not floating:
         return f"input {name!r} is {_short(value.dtype)} and {spec} wants a gradient; pass {name}.double()"
-    if spec.kind == "mask" and value.dtype != torch.bool:
+    if DTYPES.get(spec.kind) == "bool" and value.dtype != torch.bool:
         return f"input {name!r} is {_short(value.dtype)} and {spec} wants booleans; pass {name}.bool()"
     if not spec.differentiable and floating:
         return f"input {name!r} is {_short(value.dtype)} and {spec} wants whole numbers; pass {name}.long()"

@@ -11,7 +11,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.user_errors import text_of
+from gradcheck_lab.model.torch_messages import writes_to_leaf
 from gradcheck_lab.subjects.engine_walk import Walk, as_leaves
 from gradcheck_lab.subjects.own_bodies import own_bodies
 from gradcheck_lab.subjects.structure import tensors_of
@@ -70,7 +70,7 @@ class Differentiable:
             try:
                 return self.run(leaves, options)
             except RuntimeError as error:
-                if "leaf Variable that requires grad" not in text_of(error):
+                if not writes_to_leaf(error):
                     raise
             self.in_place = True
         # torch allows in-place work on anything but a leaf

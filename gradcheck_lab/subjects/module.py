@@ -43,6 +43,7 @@ def adapt_module(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -
         call_reference=module.call_reference,
         connected=module.connected,
         state=Stateful(value, alive=module.alive),
+        parameters=frozenset(range(len(laid.labels), len(module.flat))),
     )
 
 

@@ -11,8 +11,10 @@ import torch
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
 from gradcheck_lab.calls.randomness import drawn_since, random_states
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Severity
-from gradcheck_lab.model.user_errors import first_line, text_of
+from gradcheck_lab.model.torch_messages import lacks_fake_kernel, writes_undeclared
+from gradcheck_lab.model.user_errors import first_line
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.custom_op import placed_call
 from gradcheck_lab.torch_internals import schema
@@ -76,16 +78,17 @@ def _run(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any], test
     explanation = "it has no fake kernel, which torch.compile and torch.export need" if unregistered else first_line(error)
     suggestion = "add one with register_fake" if unregistered else _SUGGESTIONS[test]
     message = f"opcheck's {test} failed for {schema(operator).name}"
-    return [Finding(cause, severity, message, explanation=explanation, suggestion=suggestion, probe="opcheck")]
+    return [Finding(cause, severity, message, explanation=explanation, suggestion=suggestion, probe="opcheck",
+                    exception=class_name(error))]  # fmt: skip
 
 
 def _classify(test: str, error: Exception) -> tuple[str, Severity]:
     if test == "test_autograd_registration":
         return "disconnected", "error"
-    if test == "test_schema" and "mutated" in text_of(error):
+    if test == "test_schema" and writes_undeclared(error):
         return "mutates-input", "error"
     if test == "test_faketensor":
-        if "no fake impl" in text_of(error) or type(error).__name__ == "UnsupportedOperatorException":
+        if lacks_fake_kernel(error):
             return "unsupported", "warning"
         if type(error).__name__ == "MetadataMismatchError":
             return "forward-mismatch", "error"

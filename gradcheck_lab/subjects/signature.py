@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.rules.op import Op
 
 _GRAD_OUTPUT = frozenset("g grad grad_out grad_output grad_outputs grads upstream cotangent dout dy dz da dl d_out".split())
@@ -44,8 +45,6 @@ def require_signature(op: Op, inputs: Sequence[Any], options: Mapping[str, Any])
 
 
 def _input_names(op: Op, count: int) -> tuple[str, ...]:
-    from gradcheck_lab.rules.naming import input_names
-
     return input_names(op.forward, count)
 
 

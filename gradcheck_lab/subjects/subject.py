@@ -114,7 +114,8 @@ class Subject:
     `call_reference(reference, inputs, options)` runs the user's `reference=` where flat inputs are not what it takes.
     `user` is the Function's class or the operator, for what is registered with it besides the backward.
     `connected(inputs, options)` runs the forward as users run it, on tensors that autograd tracks, whose graph then holds
-    the hand-written backward; None where torch's engine does not call that. `state` is set for an object that has some.
+    the hand-written backward; None where torch's engine does not call that. `state` is set for an object that has some;
+    `parameters` are the inputs, by index, that it holds itself.
     """
 
     name: str
@@ -134,6 +135,42 @@ class Subject:
     user: Any = None
     connected: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     state: Stateful | None = None
+    parameters: frozenset[int] = frozenset()
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it is made of ops, each with a rule of its own, whose results Variables add up."""
+        return self.kind == "program"
+
+    @property
+    def keeps_last_call(self) -> bool:
+        """Whether its backward reads what the last forward left on the object, and leaves its gradients there, by design."""
+        return self.kind == "layer"
+
+    @property
+    def called_by_engine(self) -> bool:
+        """Whether torch's autograd engine calls its backward when users run it."""
+        return self.kind in ("function", "custom_op", "module")
+
+    @property
+    def keeps_calls_apart(self) -> bool:
+        """Whether what one forward keeps is its own, so that its backward may run again and again."""
+        return self.kind in ("op", "function", "custom_op")
+
+    @property
+    def written_in_torch(self) -> bool:
+        """Whether it is a module or a plain function, which torch differentiates as it stands but for the rules within it."""
+        return self.kind in ("function", "module") and self.user is None
+
+    @property
+    def autograd_function(self) -> Any:
+        """The `torch.autograd.Function` that it is; None for anything else."""
+        return self.user if self.kind == "function" else None
+
+    @property
+    def operator(self) -> Any:
+        """The operator of `torch.library` that it is; None for anything else."""
+        return self.user if self.kind == "custom_op" else None
 
 
 def input_labels(names: tuple[str, ...]) -> tuple[str, ...]:

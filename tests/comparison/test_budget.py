@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from gradcheck_lab.comparison import budget as tolerance
 from gradcheck_lab.comparison.blocks import blocks
-from gradcheck_lab.comparison.budget import C, judge
+from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision.budget import REFERENCE_ERRORS
 from tests.lanes import examples
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -120,12 +121,12 @@ def test_error_within_three_times_a_references_passes_and_beyond_it_fails(shape:
     unit = random(shape, seed + 1)
     reference = truth + 1e-6 * unit / unit.abs()
     within, beyond = truth.clone(), truth.clone()
-    within.view(-1)[0] += 0.99 * C * 1e-6
-    beyond.view(-1)[0] += 1.01 * C * 1e-6
+    within.view(-1)[0] += 0.99 * REFERENCE_ERRORS.value * 1e-6
+    beyond.view(-1)[0] += 1.01 * REFERENCE_ERRORS.value * 1e-6
     assert judge(within, truth, torch.float64, [reference]).passed
     found = judge(beyond, truth, torch.float64, [reference])
     assert not found.passed
-    assert found.allowed == pytest.approx(C * 1e-6)
+    assert found.allowed == pytest.approx(REFERENCE_ERRORS.value * 1e-6)
     assert found.budget_used == pytest.approx(1.01)
 
 
@@ -268,6 +269,7 @@ def test_judgement_does_not_depend_on_the_layout(seed: int) -> None:
 PEAK = """
 import resource, sys, torch
 from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.model.precision.budget import REFERENCE_ERRORS
 
 def peak():
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)

@@ -10,6 +10,9 @@ from tests.mistakes import (
     catalogue_finite,
     catalogue_layouts,
     catalogue_modes,
+    catalogue_near_numbers,
+    catalogue_near_patterns,
+    catalogue_near_rounding,
     catalogue_shapes,
     catalogue_state,
     catalogue_structure,
@@ -33,6 +36,9 @@ _FAMILIES = (
     catalogue_terms,
     catalogue_calls,
     catalogue_conditions,
+    catalogue_near_rounding,
+    catalogue_near_patterns,
+    catalogue_near_numbers,
 )
 
 

@@ -12,6 +12,8 @@ from tests.mistakes.registry import Mistake
 
 # the second order has rows and tests of its own; a twin that is right to first order may have none
 ELSEWHERE = frozenset({"double-backward"})
+# no check of one call finds these: they need a process of their own
+UNSEEN = frozenset({"crashed", "timed-out", "memory-exceeded"})
 
 
 def errors(report: Report) -> list[Finding]:
@@ -41,11 +43,11 @@ def test_planted_mistakes_have_names_of_their_own() -> None:
         assert count == 1, f"{count} planted mistakes are called {name}"
 
 
-@pytest.mark.parametrize("cause", sorted(ERRORS - ELSEWHERE))
+@pytest.mark.parametrize("cause", sorted(ERRORS - ELSEWHERE - UNSEEN))
 def test_cause_has_three_planted_mistakes_with_sound_twins(cause: str) -> None:
     assert COUNTS[cause] >= 3, f"the cause {cause} has {COUNTS[cause]} planted mistakes of 3: add rows to tests/mistakes"
 
 
 def test_planted_mistakes_are_of_causes_that_exist() -> None:
     for cause in COUNTS:
-        assert cause in ERRORS - ELSEWHERE, f"tests/mistakes plants {cause}, which is no cause of an error"
+        assert cause in ERRORS - ELSEWHERE - UNSEEN, f"tests/mistakes plants {cause}, which is no cause of an error"

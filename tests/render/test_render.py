@@ -12,6 +12,7 @@ from rich.console import Console
 
 from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.render.html import render_fragment, render_html
+from gradcheck_lab.render.tables import table_lines
 from gradcheck_lab.render.terminal import print_report, render_text
 from gradcheck_lab.report import Report
 
@@ -248,7 +249,7 @@ def test_html_says_what_the_text_says(report: Report) -> None:
 def test_html_table_has_the_worst_element() -> None:
     row = "<td>6.7e+14</td><td>[1, 2]</td><td>0.84</td><td>0.42</td><td>6.3e-16</td></tr>"
     assert row in render_fragment(FAILED)
-    assert '<tr class="fail"><td>input 0 &#x27;x&#x27;</td><td>(4, 3)</td>' in render_fragment(FAILED)
+    assert '<tr class="fail"><td>input 0 &#39;x&#39;</td><td>(4, 3)</td>' in render_fragment(FAILED)
 
 
 def test_html_shows_the_traceback_of_what_raised() -> None:
@@ -263,3 +264,12 @@ def test_to_html_writes_a_page_and_a_notebook_gets_its_fragment(tmp_path: Path) 
     page = path.read_text(encoding="utf-8")
     assert page.startswith('<!doctype html>\n<html lang="en">\n')
     assert FAILED._repr_html_() in page
+
+
+def test_table_takes_wide_letters_markup_and_lines_as_they_are() -> None:
+    rows = [("op", "said"), ("勾配", "[red]no[/]"), ("x" * 300, "two\nlines")]
+    assert table_lines(rows) == [
+        f"op{' ' * 300}said",
+        f"勾配{' ' * 298}[red]no[/]",
+        f"{'x' * 300}  two lines",
+    ]

@@ -30,8 +30,7 @@ def leaves_autograd(runner: Runner, case: Case) -> Place | None:
             runner.trace(inputs, case)
     except Exception:  # it runs without the watch: whatever it does under it, it is not plain torch
         return "body"
-    by_torch = subject.kind in ("module", "function") and subject.user is None
-    if not by_torch and "around" in watch.left:
+    if not subject.written_in_torch and "around" in watch.left:
         return "body"
     return "body" if "body" in watch.left else "around" if "around" in watch.left else None
 

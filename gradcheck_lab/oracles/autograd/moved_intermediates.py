@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.moves import coins, moved, size_among
+from gradcheck_lab.model.amounts import RAMP_START, STEP_PER_VALUE
 from gradcheck_lab.oracles.autograd.simulated_rounding import EXACT
 from gradcheck_lab.torch_internals import DispatchMode, is_zero_tensor
-
-_SMALLEST, _LARGEST = 1e-2, 1e2
 
 
 class Nudged(DispatchMode):
@@ -31,18 +31,11 @@ class Nudged(DispatchMode):
         if not computed or not made or func.is_view or name in EXACT or name.endswith("_"):
             return result
         self.count += 1
-        return result + self.step * sizes(result) * self._lengths(result)
+        return moved(result, self.step, self._lengths(result), size_among(result))
 
     def _lengths(self, value: torch.Tensor) -> torch.Tensor:
         """Shorter in memory order and longer from value to value, so that equal ones are told apart."""
         if self.generator is not None:
-            return torch.randint(0, 2, value.shape, generator=self.generator).to(value) * 2 - 1
-        ramp = torch.linspace(1.5, 0.5, max(value.numel(), 1), dtype=value.dtype, device=value.device)
-        return ramp[: value.numel()].reshape(value.shape) + 0.1 * (self.count % 7)
-
-
-def sizes(value: torch.Tensor) -> torch.Tensor:
-    """The size of each element, by which a small step from it is small: for zeros a part of the others' size."""
-    absolute = value.detach().abs()
-    largest = float(absolute.amax()) if value.numel() else 0.0
-    return absolute.clamp(_SMALLEST * min(largest, 1.0) or _SMALLEST, _LARGEST)
+            return coins(value, self.generator)
+        ramp = torch.linspace(RAMP_START.value, 0.5, max(value.numel(), 1), dtype=value.dtype, device=value.device)
+        return ramp[: value.numel()].reshape(value.shape) + STEP_PER_VALUE.value * (self.count % 7)

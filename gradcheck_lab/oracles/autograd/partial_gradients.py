@@ -10,10 +10,8 @@ from typing import Any
 import torch
 
 from gradcheck_lab.diagnosis.evidence import PartialGradient
+from gradcheck_lab.model.limits import GRAPH_NODES, PARTIAL_RUNS
 from gradcheck_lab.torch_internals import sequence_number
-
-_NODES = 400
-_RUNS = 24
 
 Edge = tuple[Any, int]
 
@@ -49,7 +47,7 @@ def incomplete_gradients(
         alone = [[i] for i in range(count)]
         for kept in alone + [[j for j in range(count) if j != i] for i in range(count) if count > 2]:
             runs += 1
-            if runs > _RUNS:
+            if runs > PARTIAL_RUNS.value:
                 return
             found = _without([edge for i, edge in enumerate(uses.edges) if i not in kept], outputs, upstream, leaf)
             if found is not None:
@@ -68,7 +66,7 @@ def fan_outs(roots: Sequence[Any]) -> list[Uses]:
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if len(seen) > _NODES:
+        if len(seen) > GRAPH_NODES.value:
             return []
         for position, (source, number) in enumerate(node.next_functions):
             if source is not None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 
 from gradcheck_lab.diagnosis.evidence import PartialGradient
+from gradcheck_lab.model.limits import RERUN_ELEMENTS
+from gradcheck_lab.model.precision.numbers import SAME_FORWARD, SAME_FORWARD_NEAR_ZERO
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.subjects.subject import Key
-
-_LARGEST = 1 << 20
 
 
 class Reruns:
@@ -40,7 +40,8 @@ class Reruns:
         except Exception:  # the forward takes no such input
             return None
         same = isinstance(found.outputs[0], torch.Tensor) and found.outputs[0].shape == like.shape
-        if not same or not torch.allclose(found.outputs[0], like, rtol=1e-9, atol=1e-12):
+        rtol, atol = SAME_FORWARD.value, SAME_FORWARD_NEAR_ZERO.value
+        if not same or not torch.allclose(found.outputs[0], like, rtol=rtol, atol=atol):
             return None
         return found.gradients.get(Key("input", self.index))
 
@@ -72,4 +73,4 @@ class Reruns:
                 yield axis, gradient.flip(axis)
 
     def _cheap(self) -> bool:
-        return sum(v.numel() for v in self.oracle.case.inputs if isinstance(v, torch.Tensor)) <= _LARGEST
+        return sum(v.numel() for v in self.oracle.case.inputs if isinstance(v, torch.Tensor)) <= RERUN_ELEMENTS.value

@@ -15,16 +15,25 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import coins, lengths, moved, size_among
+from gradcheck_lab.model.amounts import (
+    KINK_RADIUS,
+    KINK_RADIUS_CLOSER,
+    KINK_RADIUS_NARROW,
+    RAMP_PER_INPUT,
+    RAMP_START,
+    SHORTER_WAY_BACK,
+    STEP_PER_INPUT,
+    STEP_PER_VALUE,
+)
+from gradcheck_lab.model.limits import AIMED_ROUNDS, INPUTS_MOVED_ALONE, TIED_RANKS
 from gradcheck_lab.model.precision import bits
-from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged, sizes
+from gradcheck_lab.model.precision.budget import NOT_ROUNDING
+from gradcheck_lab.model.precision.kinks import INSIDE_ROUNDING, INTERVAL_SLACK, KINK_STAYS, LIMIT_ERROR, SETTLED, SLOPES_DIFFER
+from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.subjects.subject import Key
 
-_RADIUS = {64: 1e-8, 32: 1e-6, 16: 1e-6}  # by the bits of the inputs, whose rounding moves a kink
-_CLOSER = 64
-_ALONE = 3
-_AIMED = 2
-_TURNS = 12
 _Point = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -44,7 +53,7 @@ class Interval:
     def admits(self, actual: torch.Tensor) -> torch.Tensor:
         """Which elements of `actual` are subgradients at a kink, or the limit where autograd's value stands alone."""
         width = self.high - self.low
-        slack = torch.where(self.alone, width + 1e-9 * self.high.abs(), 1e-3 * width)
+        slack = torch.where(self.alone, width + LIMIT_ERROR.value * self.high.abs(), INTERVAL_SLACK.value * width)
         return (self.kink | self.alone) & (actual >= self.low - slack) & (actual <= self.high + slack)
 
 
@@ -54,10 +63,10 @@ class Subgradients:
     def __init__(self, oracle: AutogradOracle) -> None:
         self.oracle = oracle
         found = [bits(v.dtype) for v in oracle.case.inputs if is_differentiable(v)]
-        radius = _RADIUS[min(found, default=64)]
-        self._radii = (radius, radius / _CLOSER)
+        radius = (KINK_RADIUS if min(found, default=64) == 64 else KINK_RADIUS_NARROW).value
+        self._radii = (radius, radius / KINK_RADIUS_CLOSER.value)
         upstream = [float(g.abs().max()) for g in oracle.case.grad_outputs or () if is_differentiable(g) and g.numel()]
-        self._rounding = 2.0**-44 * max(upstream, default=0.0)
+        self._rounding = INSIDE_ROUNDING.value * max(upstream, default=0.0)
 
     def intervals(self, key: Key, doubtful: Callable[[Interval], torch.Tensor]) -> Iterator[Interval]:
         """Ever better intervals for the gradient at `key`; none where the forward cannot be run beside the case, or is complex.
@@ -74,7 +83,7 @@ class Subgradients:
         yield self._interval(key, points)
         points = self._around(key, thorough=True)
         yield self._interval(key, points)
-        for _ in range(_AIMED if key.role == "input" else 0):
+        for _ in range(AIMED_ROUNDS.value if key.role == "input" else 0):
             points += self._aimed(key, doubtful(self._interval(key, points)))
             yield self._interval(key, points)
         points += self._within(key)
@@ -88,20 +97,21 @@ class Subgradients:
         low, high = narrow.amin(0), narrow.amax(0)
         width, closer = wide.amax(0) - wide.amin(0), high - low
         scale = torch.maximum(low.abs(), high.abs())
-        kink = (closer > 0.25 * width) & (closer > 1e-9 * scale)
+        kink = (closer > KINK_STAYS.value * width) & (closer > SLOPES_DIFFER.value * scale)
         # rounding alone changes as much from far to close as from point to point
         kink &= (wide - narrow).abs().amax(0) <= 0.5 * closer
         # a kink beside a slope is what is left where the slope is continued to the point itself
-        settled = ((wide - narrow).abs() <= 1e-3 * torch.maximum(wide.abs(), narrow.abs())).all(0)
-        limits = narrow - (wide - narrow) / (_CLOSER - 1)
+        settled = _same(wide, narrow).all(0)
+        limits = narrow - (wide - narrow) / (KINK_RADIUS_CLOSER.value - 1)
         apart = limits.amax(0) - limits.amin(0)
-        kink |= settled & (apart > 0.25 * closer) & (apart > 1e-9 * scale)
+        kink |= settled & (apart > KINK_STAYS.value * closer) & (apart > SLOPES_DIFFER.value * scale)
         here = self.oracle.truth().gradients.get(key)
         alone = torch.zeros_like(kink)
         if here is not None and here.shape == kink.shape and not here.is_complex():
             off = torch.maximum(low - here, here - high)
             size = torch.maximum(scale, here.abs())
-            alone = ~kink & (off > torch.clamp(1e-3 * size, min=self._rounding)) & (closer <= 1e-3 * size)
+            apart = off > torch.clamp(NOT_ROUNDING.value * size, min=self._rounding)
+            alone = ~kink & apart & (closer <= SETTLED.value * size)
         return Interval(low, high, kink, alone)
 
     def _around(self, key: Key, thorough: bool) -> list[_Point]:
@@ -149,7 +159,7 @@ class Subgradients:
         here = self.oracle.truth().gradients.get(key)
         if wide is None or narrow is None or here is None or not bool(torch.isfinite(wide + narrow).all()):
             return []
-        same = (wide - narrow).abs() <= 1e-3 * torch.maximum(wide.abs(), narrow.abs())
+        same = _same(wide, narrow)
         return [(torch.where(same, wide, here), torch.where(same, narrow, here))]
 
     def _at(self, inputs: tuple[Any, ...]) -> Pass:
@@ -163,13 +173,13 @@ class Subgradients:
             return _OPPOSITE
         moving = [i for i, v in enumerate(self.oracle.case.inputs) if is_differentiable(v) and not v.is_complex()]
         # of two inputs, moving one up is moving the other down
-        alone = [_Move(sign, alone=i) for i in moving[: min(_ALONE, len(moving) - 1)] for sign in (1, -1)]
+        alone = [_Move(sign, alone=i) for i in moving[: min(INPUTS_MOVED_ALONE.value, len(moving) - 1)] for sign in (1, -1)]
         patterns = [_Move(sign, pattern) for pattern in ("ramp", "random", "mixed") for sign in (1, -1)]
         return (*_OPPOSITE, *alone, *(move for move in patterns if move not in _OPPOSITE))
 
     def _turns(self) -> list[_Move]:
         tensors = [v for v in self.oracle.case.inputs if is_differentiable(v) and not v.is_complex()]
-        length = min(_TURNS, max([2, *(n for v in tensors for n in v.shape)]))
+        length = min(TIED_RANKS.value, max([2, *(n for v in tensors for n in v.shape)]))
         return [_Move(1, "turn", turn=turn, length=length) for turn in range(length)]
 
     def _moved(self, radius: float, move: _Move) -> tuple[Any, ...]:
@@ -185,6 +195,11 @@ class Subgradients:
             except Exception:  # outside the domain on this side: nothing to learn from there
                 self.oracle.nearby[radius, move] = {}
         return self.oracle.nearby[radius, move]
+
+
+def _same(wide: torch.Tensor, narrow: torch.Tensor) -> torch.Tensor:
+    """Which elements of the gradients far and close are the same, so that no other kink lies between."""
+    return (wide - narrow).abs() <= SETTLED.value * torch.maximum(wide.abs(), narrow.abs())
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,20 +227,18 @@ def _beside(value: Any, radius: float, move: _Move, slot: int, generator: torch.
         return value
     wide = value.detach().double()
     if move.pattern == "ramp":  # steeper for each further input, so that equal values of two of them are apart
-        step = torch.linspace(1.5 + 0.2 * slot, 0.5, max(wide.numel(), 1), dtype=torch.float64)[: wide.numel()].reshape(
-            wide.shape
-        )
-        step = step + 0.05 * slot
+        start = RAMP_START.value + RAMP_PER_INPUT.value * slot
+        line = torch.linspace(start, 0.5, max(wide.numel(), 1), dtype=torch.float64)
+        step = line[: wide.numel()].reshape(wide.shape) + STEP_PER_INPUT.value * slot
     elif move.pattern == "turn":
         lines = [
             torch.arange(n).reshape([-1 if k == axis else 1 for k in range(wide.ndim)]) for axis, n in enumerate(wide.shape)
         ]
         place = sum(lines, torch.zeros(wide.shape, dtype=torch.long)) + move.turn + slot * (move.length // 2)
-        step = (place % move.length).double() - (move.length - 1) / 2 + 0.1 * slot
+        step = (place % move.length).double() - (move.length - 1) / 2 + STEP_PER_VALUE.value * slot
     else:
-        step = torch.rand(wide.shape, generator=generator, dtype=torch.float64) + 0.5
-        coins = torch.randint(0, 2, wide.shape, generator=generator) * 2 - 1
-        step = step * coins if move.pattern == "mixed" else step
+        step, way = lengths(wide, generator), coins(wide, generator)
+        step = step * way if move.pattern == "mixed" else step
     # one way is shorter, or an even function would look the same on both
-    step = step if move.sign > 0 else -0.7 * step
-    return wide + radius * sizes(wide) * step.to(wide.device)
+    step = step if move.sign > 0 else SHORTER_WAY_BACK.value * step
+    return moved(wide, radius, step, size_among(wide))

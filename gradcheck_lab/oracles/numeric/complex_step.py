@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
+from gradcheck_lab.model.amounts import COMPLEX_STEP
 from gradcheck_lab.model.precision import widened
+from gradcheck_lab.model.precision.numbers import SAME_FORWARD, SAME_FORWARD_NEAR_ZERO
 from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, quiet
 from gradcheck_lab.oracles.numeric.trust import bounded, verified
 
 METHOD = "complex step"
-_STEP = 2.0**-80
 
 
 def directional(problem: Problem, directions: Directions) -> Derivative | None:
@@ -35,21 +36,24 @@ def directional(problem: Problem, directions: Directions) -> Derivative | None:
 
 def _checked_parts(problem: Problem, directions: Directions) -> torch.Tensor | None:
     """The derivative of each group, None when the outputs are not those of the real forward or not linear in the step."""
-    outputs = _outputs(problem, directions, _STEP, copy_inputs(problem.inputs))
+    step, rtol = COMPLEX_STEP.value, SAME_FORWARD.value
+    outputs = _outputs(problem, directions, step, copy_inputs(problem.inputs))
     for value, real, weight in zip(outputs, problem.base(), problem.grad_outputs, strict=True):
         if not is_differentiable(real) or not bool(weight.any()):
             continue
         if not value.is_complex() or real.is_complex() or value.shape != real.shape:
             return None
-        if not torch.allclose(value.real, real.double(), rtol=1e-9, atol=1e-12, equal_nan=True):
+        if not torch.allclose(value.real, real.double(), rtol=rtol, atol=SAME_FORWARD_NEAR_ZERO.value, equal_nan=True):
             return None
-    parts = problem.contract(_imaginary(outputs, _STEP))
-    wider = problem.contract(_imaginary(_outputs(problem, directions, 8 * _STEP, copy_inputs(problem.inputs)), 8 * _STEP))
-    return parts if torch.allclose(parts, wider, rtol=1e-9, atol=1e-30, equal_nan=True) else None
+    parts = problem.contract(_imaginary(outputs, step))
+    wider = problem.contract(_imaginary(_outputs(problem, directions, 8 * step, copy_inputs(problem.inputs)), 8 * step))
+    linear = torch.allclose(parts, wider, rtol=rtol, atol=0.0, equal_nan=True)
+    return parts if linear else None
 
 
 def _parts(problem: Problem, directions: Directions, inputs: tuple[Any, ...]) -> torch.Tensor:
-    return problem.contract(_imaginary(_outputs(problem, directions, _STEP, inputs), _STEP))
+    step = COMPLEX_STEP.value
+    return problem.contract(_imaginary(_outputs(problem, directions, step, inputs), step))
 
 
 def _outputs(problem: Problem, directions: Directions, step: float, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from gradcheck_lab.model.precision.numbers import SHRINKING_CHANGES
+
 
 @dataclass(slots=True)
 class Limit:
@@ -77,7 +79,9 @@ def _irregularity(rows: torch.Tensor, noise: torch.Tensor, base: int) -> list[to
             found = 2 * change
         else:
             ratio = change / before
-            tail = torch.where(ratio < 0.95, 4 * change * ratio / (1 - ratio), torch.full_like(change, math.inf))
+            tail = torch.where(
+                ratio < SHRINKING_CHANGES.value, 4 * change * ratio / (1 - ratio), torch.full_like(change, math.inf)
+            )
             found = torch.where(ratio <= (1 / base + 1) / 2, torch.zeros_like(change), tail)
         penalty.append(torch.where(silent, torch.zeros_like(change), found))
         before = change

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import torch
 
+from gradcheck_lab.model.amounts import STEP_MANTISSA, SWEEP_GOAL, SWEEP_GOAL_OF_A_STAGE
+from gradcheck_lab.model.limits import SWEEP_LEVELS
+from gradcheck_lab.model.precision.kinks import SLOPES_DIFFER
+from gradcheck_lab.model.precision.numbers import JUMP_ABOVE_NOISE, JUMP_STAYS, NOISE_QUARTILE
 from gradcheck_lab.oracles.numeric.extrapolation import Limit, extrapolate
 from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Flag, Problem, scales
 
 METHOD = "central differences"
-_LEVELS = 6
-_GOAL = 1e-9
-_MANTISSA = 37 / 64  # few bits, so that steps are exact, and no power of two, so that they fit no period
 
 
 @dataclass(slots=True)
@@ -118,7 +119,7 @@ def _usual(worst: torch.Tensor, problem: Problem) -> float:
     """The upper quartile of the relative noise of the groups: seven points may show one group less than it has."""
     size = problem.magnitude()
     relative = (worst / size)[size > 0]
-    return max(problem.roundoff, 3 * float(relative.quantile(0.75)) if relative.numel() else 0.0)
+    return max(problem.roundoff, 3 * float(relative.quantile(NOISE_QUARTILE.value)) if relative.numel() else 0.0)
 
 
 def _starts(typical: float, least: float, whole: float) -> list[float]:
@@ -130,14 +131,14 @@ def _starts(typical: float, least: float, whole: float) -> list[float]:
     if least < typical / 8:
         starts.append(least / 8)
     starts += [typical * 2.0**-12, typical * 2.0**-21, typical * 2.0**-30]
-    return [_MANTISSA * 2.0 ** math.ceil(math.log2(start)) for start in starts]
+    return [STEP_MANTISSA.value * 2.0 ** math.ceil(math.log2(start)) for start in starts]
 
 
 def _can_improve(found: Sweep, noise: torch.Tensor, start: float, limit: float, confirmed: torch.Tensor) -> bool:
     open_ = (found.central.error > 16 * noise / start) & ~confirmed
     if bool((found.kink & ~confirmed).any()):
         return True
-    goal = _GOAL * float(torch.linalg.vector_norm(found.central.value)) + limit
+    goal = SWEEP_GOAL.value * float(torch.linalg.vector_norm(found.central.value)) + limit
     return float(found.central.error[open_].sum()) > goal
 
 
@@ -145,7 +146,7 @@ def _stage(problem: Problem, directions: Directions, start: float, noise: torch.
     """Halve the step a few times and keep what each group learns from it."""
     plus, minus, steps = [], [], []
     goal = noise * 16 / start
-    for k in range(_LEVELS):
+    for k in range(SWEEP_LEVELS.value):
         step = start * 2.0**-k
         steps.append(step)
         plus.append(problem.change(step, directions))
@@ -155,8 +156,8 @@ def _stage(problem: Problem, directions: Directions, start: float, noise: torch.
         up, down, h = torch.stack(plus), torch.stack(minus), torch.tensor(steps, dtype=torch.float64)[:, None]
         level = (noise + problem.roundoff * torch.maximum(up.abs(), down.abs()).nan_to_num(0.0, 0.0, 0.0)) / h
         central = extrapolate((up - down) / (2 * h), level, 4)
-        done = central[1] <= torch.maximum(goal, 0.01 * _GOAL * central[0].abs())
-        if bool(done.all()) or k == _LEVELS - 1:
+        done = central[1] <= torch.maximum(goal, SWEEP_GOAL_OF_A_STAGE.value * central[0].abs())
+        if bool(done.all()) or k == SWEEP_LEVELS.value - 1:
             break
     found.central.merge(*central, start)
     found.right.merge(*extrapolate(up / h, 2 * level, 2), start)
@@ -166,7 +167,8 @@ def _stage(problem: Problem, directions: Directions, start: float, noise: torch.
     found.finite = found.finite | (torch.isfinite(up) & torch.isfinite(down)).any(0)
     jumps = noise < 0
     for side in (up, down):
-        jumps = jumps | ((side[-1].abs() > 0.7 * side[-4].abs()) & (side[-1].abs() > 64 * noise))
+        stays = side[-1].abs() > JUMP_STAYS.value * side[-4].abs()
+        jumps = jumps | (stays & (side[-1].abs() > JUMP_ABOVE_NOISE.value * noise))
     found.jump = jumps
 
 
@@ -181,7 +183,8 @@ def _confirm(problem: Problem, directions: Directions, noise: torch.Tensor, foun
     central.error = torch.where(wrong, 2 * off + 16 * noise / step, central.error)
     left, right, bend = found.left, found.right, (up + down) / step
     gap = right.value - left.value
-    differ = gap.abs() > 3 * (right.error + left.error) + 1e-9 * torch.maximum(right.value.abs(), left.value.abs())
+    least = SLOPES_DIFFER.value
+    differ = gap.abs() > 3 * (right.error + left.error) + least * torch.maximum(right.value.abs(), left.value.abs())
     # of a smooth function the difference of the slopes on both sides shrinks with the step
-    stays = (bend.abs() > 0.5 * found.last_bend.abs()) & (bend.abs() > 32 * noise / step + 1e-9 * slope.abs())
+    stays = (bend.abs() > 0.5 * found.last_bend.abs()) & (bend.abs() > 32 * noise / step + least * slope.abs())
     found.kink = stays | (differ & ((bend - gap).abs() <= 0.5 * gap.abs() + 16 * noise / step))

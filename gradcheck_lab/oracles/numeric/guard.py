@@ -12,12 +12,18 @@ from dataclasses import dataclass
 
 import torch
 
+from gradcheck_lab.model.amounts import LOOK_STEP
 from gradcheck_lab.model.precision import widened
+from gradcheck_lab.model.precision.numbers import (
+    BELOW_INNER_ROUNDING,
+    CONFIRMED_CONTRADICTION,
+    LOOK_TOLERANCE,
+    LOOK_TOLERANCE_AT_MOST,
+    LOOK_TOLERANCE_PER_ELEMENT,
+    TOO_NOISY,
+)
 from gradcheck_lab.oracles.numeric.finite_difference import directional
 from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, inner
-
-_SEEN = 2.0**-40
-_STEP = 37 / 64 * 2.0**-19
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +55,12 @@ def guard(problem: Problem, gradients: Mapping[int, torch.Tensor]) -> Guarded:
     count = sum(gradient.numel() for gradient in gradients.values())
     if not math.isfinite(expected):
         return Guarded(True, math.nan, expected, math.inf, "the gradients are not finite", directions)
-    tolerance = min(1e-3, 1e-6 + 1e-8 * count) * size
+    share = LOOK_TOLERANCE.value + LOOK_TOLERANCE_PER_ELEMENT.value * count
+    tolerance = min(LOOK_TOLERANCE_AT_MOST.value, share) * size
     measured, noise = _difference(problem, directions)
     if abs(measured - expected) <= tolerance + noise:
         return Guarded(True, measured, expected, tolerance + noise, "", directions)
-    if max(abs(measured), abs(expected)) <= _SEEN * _upstream(problem):
+    if max(abs(measured), abs(expected)) <= BELOW_INNER_ROUNDING.value * _upstream(problem):
         return Guarded(
             True, measured, expected, math.inf, "the derivative is below the rounding inside the forward", directions
         )
@@ -65,19 +72,20 @@ def _judged(found: Derivative, expected: float, size: float, directions: Directi
         what = "is not finite" if found.flag == "non-finite" else f"has a {found.flag}"
         reason = f"the forward {what} next to these inputs"
         return Guarded(True, found.value, expected, math.inf, reason, directions)
-    allowed = found.error + 1e-9 * size
+    allowed = found.error + CONFIRMED_CONTRADICTION.value * size
     if abs(found.value - expected) <= allowed:
         return Guarded(True, found.value, expected, allowed, "", directions)
-    if found.error > 0.1 * max(size, abs(found.value)):
+    if found.error > TOO_NOISY.value * max(size, abs(found.value)):
         return Guarded(True, found.value, expected, allowed, "differences of this forward are too noisy", directions)
     return Guarded(False, found.value, expected, allowed, "", directions)
 
 
 def _difference(problem: Problem, directions: Directions) -> tuple[float, float]:
     """One central difference and its rounding; NaN where the forward cannot be evaluated beside the inputs."""
+    step = LOOK_STEP.value
     try:
-        up = problem.run(problem.moved(_STEP, directions))
-        down = problem.run(problem.moved(-_STEP, directions))
+        up = problem.run(problem.moved(step, directions))
+        down = problem.run(problem.moved(-step, directions))
     except Exception:  # outside its domain a forward may raise
         return math.nan, 0.0
     changes, sizes = [], []
@@ -87,7 +95,7 @@ def _difference(problem: Problem, directions: Directions) -> tuple[float, float]
         sizes.append(a if usable else None)
     total = float(problem.contract(changes).sum())
     rounding = 2.0**-50 * float(problem.contract_sizes(sizes).sum())
-    return total / (2 * _STEP), rounding / (2 * _STEP) if math.isfinite(rounding) else 0.0
+    return total / (2 * step), rounding / (2 * step) if math.isfinite(rounding) else 0.0
 
 
 def _upstream(problem: Problem) -> float:

@@ -14,7 +14,9 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.model.limits import LOCATED_ELEMENTS
 from gradcheck_lab.model.precision import unit_roundoff, widened
+from gradcheck_lab.model.precision.numbers import LOCATED_ROUNDINGS
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.oracles.numeric import complex_step, finite_difference, forward_mode
 from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, inner, power_of_two, problem_of
@@ -23,7 +25,6 @@ from gradcheck_lab.subjects.runner import Runner
 Method = Callable[[Problem, Directions], Derivative | None]
 Located = tuple[int, complex | float, complex | float, float]
 
-_ROUNDINGS = 16
 _ANALYTIC: tuple[tuple[str, Method], ...] = (
     (complex_step.METHOD, complex_step.directional),
     (forward_mode.METHOD, forward_mode.directional),
@@ -130,11 +131,12 @@ class NumericOracle:
                 self.sensitivity[index] = max(allowed) / size
         return found
 
-    def locate(self, index: int, manual: torch.Tensor, limit: int = 16) -> list[Located]:
+    def locate(self, index: int, manual: torch.Tensor, limit: int | None = None) -> list[Located]:
         """The wrong elements of a gradient, `limit` at most: (flat position, manual value, numeric value, error).
 
         Halves blocks of coordinates, each probed along random signs and sizes, so O(k log n) evaluations for k elements.
         """
+        limit = LOCATED_ELEMENTS.value if limit is None else limit
         generator = torch.Generator().manual_seed(self.problem.seed + 7919)
         waiting: list[tuple[int, int]] = [(0, manual.numel())]
         found: list[Located] = []
@@ -143,7 +145,7 @@ class NumericOracle:
             if stop - start == 1:
                 value, error = self._element(index, start)
                 mine = _number(manual.reshape(-1)[start])
-                allowed = error + _ROUNDINGS * unit_roundoff(manual.dtype) * abs(mine)
+                allowed = error + LOCATED_ROUNDINGS.value * unit_roundoff(manual.dtype) * abs(mine)
                 if not math.isfinite(error) or not abs(mine - value) <= allowed:
                     found.append((start, mine, value, error))
                 continue
@@ -165,7 +167,7 @@ class NumericOracle:
     ) -> tuple[Disagreement | None, Derivative, float]:
         numeric, measured = self.derivative({index: direction}), inner(manual, direction)
         weight = float(torch.linalg.vector_norm(widened(manual) * widened(direction.to(manual.device))))
-        rounding = _ROUNDINGS * unit_roundoff(manual.dtype) * weight
+        rounding = LOCATED_ROUNDINGS.value * unit_roundoff(manual.dtype) * weight
         allowed = rounding + (0.0 if numeric.flag else numeric.error)
         if numeric.flag in ("jump", "non-finite"):
             return None, numeric, allowed

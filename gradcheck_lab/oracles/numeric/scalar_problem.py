@@ -17,11 +17,10 @@ import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.model.limits import DIFFERENCE_GROUPS
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.torch_internals import DispatchMode
-
-GROUPS = 1024
 
 Directions = Mapping[int, torch.Tensor]
 Flag = Literal["", "kink", "jump", "non-finite"]
@@ -233,10 +232,11 @@ def _difference(there: Any, here: Any) -> torch.Tensor | None:
 
 
 def _grouped(flat: torch.Tensor) -> torch.Tensor:
-    if flat.numel() > GROUPS:
-        each = flat.numel() // GROUPS
-        head = flat[: each * GROUPS].reshape(GROUPS, each).sum(1)
-        head[-1] += flat[each * GROUPS :].sum()
+    groups = DIFFERENCE_GROUPS.value
+    if flat.numel() > groups:
+        each = flat.numel() // groups
+        head = flat[: each * groups].reshape(groups, each).sum(1)
+        head[-1] += flat[each * groups :].sum()
         flat = head
     return flat.cpu()
 

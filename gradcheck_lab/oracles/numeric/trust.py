@@ -12,6 +12,7 @@ import torch
 
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
 from gradcheck_lab.model.precision import widened
+from gradcheck_lab.model.precision.numbers import CERTAIN_DIFFERENCES, CERTAIN_NEAR_ZERO, TRUSTED_METHOD
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
 from gradcheck_lab.oracles.numeric.finite_difference import Sweep, sweep
 from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, rms, scales
@@ -86,7 +87,7 @@ def _agrees(parts: torch.Tensor, seen: Sweep) -> bool:
     central = seen.central
     size = float(torch.linalg.vector_norm(central.value))
     # whoever detaches, casts or conjugates is off by far more than this
-    slack = 1e-6 * (parts.abs() + size / max(1, parts.numel()) ** 0.5)
+    slack = TRUSTED_METHOD.value * (parts.abs() + size / max(1, parts.numel()) ** 0.5)
     within = (parts - central.value).abs() <= 4 * central.error + slack
-    certain = float(central.error.sum()) <= max(0.1 * size, 1e-6)
+    certain = float(central.error.sum()) <= max(CERTAIN_DIFFERENCES.value * size, CERTAIN_NEAR_ZERO.value)
     return bool(within.all()) and certain

@@ -14,15 +14,18 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import jittered
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.model.amounts import LONG_NUMBERS
+from gradcheck_lab.model.precision import is_wide
 from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd
 from gradcheck_lab.oracles.autograd.second_order import Forward, SecondOrderOracle, differentiated, problem_of_gradients, wide
 from gradcheck_lab.oracles.numeric.guard import guard
 from gradcheck_lab.oracles.numeric.scalar_problem import Directions
 from gradcheck_lab.probes.second_order.points import Point, Points, Stopped, filled
-from gradcheck_lab.probes.second_order.rows import Row, moved, row_of, smooth_between, within_noise
+from gradcheck_lab.probes.second_order.rows import Row, inputs_beside, row_of, smooth_between, within_noise
 from gradcheck_lab.probes.second_order.words import missing, raised, refused, wrong, wrong_by_numbers
 from gradcheck_lab.probes.support.context import Context, LeftOpen, Yielded
 from gradcheck_lab.probes.support.repeats import compared
@@ -43,7 +46,7 @@ def double_backward(context: Context) -> Iterator[Yielded]:
 def _claims_it(context: Context) -> bool:
     """Whether users can come upon the second derivative without asking for it: torch's engine runs this backward."""
     subject = context.subject
-    return subject.kind in ("function", "custom_op", "module") and (subject.user is not None or context.analytic)
+    return subject.called_by_engine and (subject.user is not None or context.analytic)
 
 
 def _forward(context: Context) -> Forward | None:
@@ -94,7 +97,7 @@ class _Search:
     def _given(self, directions: Directions) -> Point | Stopped:
         """The case as given, in float64 where both sides take that: rounding hides nothing there."""
         case = self.context.case
-        narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in case.inputs)
+        narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in case.inputs)
         if narrow and not self.context.oracle.coarse:
             found = self.points.at(wide(case), directions, "in float64")
             if isinstance(found, Point) and not draws_random(case.seed) and self.points.matches(found):
@@ -108,10 +111,10 @@ class _Search:
         if found.error is not None and not self._runs_once():
             yield from _left_open(context, "the backward does not run outside the call as given")
             return
-        finding = refused(context, found.error) or raised(context, found.error)
-        if finding.cause == "unsupported":
-            yield from _left_open(context, finding.explanation)
-        yield finding
+        refusal = refused(context, found.error)
+        if refusal is not None:
+            yield from _left_open(context, refusal.explanation)
+        yield refusal or raised(context, found.error)
 
     def _runs_once(self) -> bool:
         """Whether the same call runs where nothing is to be differentiated again: then it is that which was refused."""
@@ -144,7 +147,7 @@ class _Search:
         oracle = point.oracle
         assert oracle is not None
         tried = False
-        for inputs in moved(point.case):
+        for inputs in inputs_beside(point.case):
             beside = self.points.at(replace(point.case, inputs=inputs), directions, "at random inputs close by")
             if isinstance(beside, Stopped) or beside.oracle is None or not self.points.matches(beside):
                 continue
@@ -228,6 +231,4 @@ class _Search:
 
 def _long_numbers(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Numbers that no narrower dtype holds, so that a result which one does hold shows where the forward works in it."""
-    return value * (1 + 1e-3 * torch.rand(value.shape, generator=generator, dtype=torch.float64)).to(
-        value.device, value.real.dtype
-    )
+    return jittered(value, LONG_NUMBERS.value, generator, below=0.0)

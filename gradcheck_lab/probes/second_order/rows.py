@@ -11,19 +11,20 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.moves import coins, lengths, moved
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import Judgement, judge
 from gradcheck_lab.comparison.gradient import Comparison, result_of, settle
 from gradcheck_lab.comparison.noise import without_jumps
 from gradcheck_lab.comparison.slot import Slot
+from gradcheck_lab.model.amounts import SECOND_ORDER_DISTANCE, SECOND_ORDER_TINY_DISTANCE
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff, widened
+from gradcheck_lab.model.precision.budget import COARSE_ORACLE, REFERENCE_ERRORS
+from gradcheck_lab.model.precision.derived_calls import GROSS_CHANGE, GROSS_CHANGE_ROUNDINGS, LAST_DIGITS, ZERO_SECOND_ORDER
 from gradcheck_lab.oracles.autograd.second_order import Graph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.oracles.numeric.scalar_problem import inner, rms
 from gradcheck_lab.probes.support.context import Context
-
-_NEAR = 2.0**-6
-_TINY = 2.0**-26
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def row_of(
     dtype = _inside(expected, leaf.dtype)
     slot = Slot(name, f"second derivative {name}", tuple(leaf.shape), dtype, leaf.device)
     if context.oracle.coarse:
-        slot = replace(slot, slack=16 * context.oracle.coarse * rms(expected))
+        slot = replace(slot, slack=COARSE_ORACLE.value * context.oracle.coarse * rms(expected))
     references = oracle.references(variable, dtype)
 
     def levels(level: str) -> list[torch.Tensor]:
@@ -108,7 +109,7 @@ def _gross(judged: Judgement, actual: torch.Tensor, expected: torch.Tensor, dtyp
     if at is None or not judged.wrong_elements:
         return False
     mine, theirs = widened(actual[at]), expected[at]
-    share = min(0.05, 64 * math.sqrt(unit_roundoff(dtype)))
+    share = min(GROSS_CHANGE.value, GROSS_CHANGE_ROUNDINGS.value * math.sqrt(unit_roundoff(dtype)))
     return float((mine - theirs).abs()) > share * max(float(mine.abs()), float(theirs.abs()))
 
 
@@ -119,7 +120,9 @@ def within_noise(found: Guarded, values: Mapping[int, torch.Tensor], rounded: Se
         pairs = [(other.get(j), value, (found.directions or {}).get(j)) for j, value in values.items()]
         known = [(widened(a) - b, along) for a, b, along in pairs if a is not None and along is not None]
         noise.append(sum(inner(off.abs(), along.abs()) for off, along in known))
-    return abs(found.measured - found.expected) <= found.error + 3 * max(value for value in noise if math.isfinite(value))
+    return abs(found.measured - found.expected) <= found.error + REFERENCE_ERRORS.value * max(
+        value for value in noise if math.isfinite(value)
+    )
 
 
 def close(pairs: Sequence[tuple[Any, Any]], upstream: Sequence[Any]) -> bool:
@@ -139,13 +142,13 @@ def close(pairs: Sequence[tuple[Any, Any]], upstream: Sequence[Any]) -> bool:
         error = math.hypot(error, float(torch.linalg.vector_norm(torch.where(both, a - b, 0))))
         size = math.hypot(size, float(torch.linalg.vector_norm(torch.where(both, b, 0))))
     sent = math.hypot(*(float(torch.linalg.vector_norm(widened(g))) for g in upstream if is_differentiable(g)), 0.0)
-    return bool(error <= 0.02 * size + 1e-9 * sent)
+    return bool(error <= LAST_DIGITS.value * size + ZERO_SECOND_ORDER.value * sent)
 
 
-def moved(case: Case) -> Iterator[tuple[Any, ...]]:
+def inputs_beside(case: Case) -> Iterator[tuple[Any, ...]]:
     """Inputs beside those of the case, where ties and kinks are gone; then such that zeros stay zero."""
-    yield _beside(case, _NEAR, zeros=True)
-    yield _beside(case, _NEAR, zeros=False)
+    yield _beside(case, SECOND_ORDER_DISTANCE.value, zeros=True)
+    yield _beside(case, SECOND_ORDER_DISTANCE.value, zeros=False)
 
 
 def _beside(case: Case, distance: float, *, zeros: bool) -> tuple[Any, ...]:
@@ -154,20 +157,19 @@ def _beside(case: Case, distance: float, *, zeros: bool) -> tuple[Any, ...]:
 
 
 def _moved(value: torch.Tensor, distance: float, generator: torch.Generator, zeros: bool) -> torch.Tensor:
-    """The value moved by about `distance` times its size; a negative distance leads where what it is made of does not."""
+    """The value moved by about `distance` times its size; a positive distance keeps its structure, as rows that sum to 1."""
     here = value.detach()
     size = here.abs()
     if zeros:
         size = torch.where(size == 0, torch.full_like(size, rms(widened(here)) or 1.0), size)
-    step = torch.rand(here.shape, generator=generator, dtype=torch.float64) + 0.5
-    coins = torch.randint(0, 2, here.shape, generator=generator) * 2 - 1
-    there = here + distance * (step * coins).to(here.device, size.dtype) * size
+    there = moved(here, distance, lengths(here, generator) * coins(here, generator), size)
     return structured(here, there) if distance > 0 else there
 
 
 def smooth_between(oracle: SecondOrderOracle, case: Case) -> bool:
     """Whether the oracle's gradients, first and second, hardly change over a tiny distance either way: there is no kink."""
-    return all(_hardly_changed(oracle, case, distance) for distance in (_TINY, -_TINY))
+    tiny = SECOND_ORDER_TINY_DISTANCE.value
+    return all(_hardly_changed(oracle, case, distance) for distance in (tiny, -tiny))
 
 
 def _hardly_changed(oracle: SecondOrderOracle, case: Case, distance: float) -> bool:

@@ -8,24 +8,15 @@ from typing import Any, Literal
 import torch
 
 from gradcheck_lab.comparison.findings import show, worst_line
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.torch_messages import cannot_be_differentiated
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.second_order import Graph
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.probes.second_order.rows import Row, derivative_name, variable_name
 from gradcheck_lab.probes.support.context import Context
 
-_HONEST = (
-    "requires grad",  # torch, of NumPy, out= and in-place work on what has to be differentiated
-    "require grad",
-    "not implemented",
-    "not differentiable",
-    "no autograd formula",
-    "once_differentiable",
-    "modified by an inplace operation",
-    "does not support",
-    "not support",
-)
 _CUT = "an intermediate that forward saved, detach, .data, no_grad or NumPy cuts it off"
 
 
@@ -109,8 +100,7 @@ def missing(context: Context, graph: Graph) -> Finding:
 def refused(context: Context, error: Exception | None) -> Finding | None:
     """The note for a backward that says itself that it has no second derivative; None for any other exception."""
     said = "backward is marked @once_differentiable" if error is None else first_line(error)
-    honest = error is None or isinstance(error, NotImplementedError)
-    if not honest and not (isinstance(error, RuntimeError) and any(words in said for words in _HONEST)):
+    if not (error is None or isinstance(error, NotImplementedError) or cannot_be_differentiated(error)):
         return None
     return Finding(
         "unsupported",
@@ -119,6 +109,8 @@ def refused(context: Context, error: Exception | None) -> Finding | None:
         gradient="second order",
         explanation=said,
         probe="double_backward",
+        stage="backward",
+        exception=class_name(error),
     )
 
 
@@ -133,6 +125,8 @@ def raised(context: Context, error: Any) -> Finding:
         suggestion="look at the traceback below; add @once_differentiable if there is to be no second derivative",
         probe="double_backward",
         traceback=user_traceback(error),
+        stage="backward",
+        exception=class_name(error),
     )
 
 
@@ -148,6 +142,6 @@ def _inner(context: Context, graph: Graph) -> str:
 
 
 def _suggestion(context: Context) -> str:
-    if context.subject.op is not None or context.subject.kind == "program":
+    if context.subject.op is not None or context.subject.is_program:
         return "write backward in torch functions of grad_output, output and the inputs"
     return "save inputs and outputs rather than intermediates, or add @once_differentiable to backward"

@@ -15,6 +15,8 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, NumericTruth, Policy
 from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import is_narrow, wide_dtype
+from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner
@@ -106,7 +108,7 @@ class Context:
     @property
     def settled(self) -> frozenset[int]:
         """The inputs that derived calls need not judge; in a program an op that is wrong elsewhere may show through them."""
-        return frozenset() if self.subject.kind == "program" else self.wrong
+        return frozenset() if self.subject.is_program else self.wrong
 
     def label(self, index: int) -> str:
         """How messages call an input."""
@@ -174,11 +176,12 @@ class Context:
             return False
         if torch.equal(actual, expected):
             return True
-        wide = torch.complex128 if expected.is_complex() else torch.float64
+        wide = wide_dtype(expected.dtype)
         both = torch.isnan(actual) & torch.isnan(expected)
         zero = torch.zeros((), dtype=actual.dtype, device=actual.device)
         mine, theirs = torch.where(both, zero, actual), torch.where(both, zero, expected)
-        return judge(mine, theirs.to(wide), actual.dtype, roundings=64 if torch.finfo(actual.dtype).bits > 16 else 4).passed
+        roundings = (SAME_ROUNDINGS_16_BITS if is_narrow(actual.dtype) else SAME_ROUNDINGS).value
+        return judge(mine, theirs.to(wide), actual.dtype, roundings=roundings).passed
 
 
 def examine_derived(

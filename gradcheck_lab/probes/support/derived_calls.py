@@ -13,19 +13,14 @@ from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.precision import bits
+from gradcheck_lab.model.precision import bits, is_wide
+from gradcheck_lab.model.precision.derived_calls import INFINITY_IN_WORDS, WRONG_ELEMENT
 from gradcheck_lab.probes.support.context import Context, examine_derived
 from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
-
-# others answer for these, on the user's own call; a reference need not be meant for calls that the user did not make
-_ELSEWHERE = frozenset({"mutates-input", "mutates-grad-output", "disconnected", "forward-mismatch"})
-_LANES = frozenset({"low-precision", "wrong-dtype"})
-# a mistake that only some calls show is gross there: what is nearly within the budget is ill-conditioned
-_MARGIN = 10.0
-_HUGE = 1e20
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ class Attempt:
                 fresh = self._fresh(found, lane) if found is not None else ()
             except Exception:  # the call is our idea: where the oracle cannot follow it, it shows nothing
                 return None
-            if found is None or any(f.cause == "raises" and f.message.startswith("forward") for f in found.findings):
+            if found is None or any(f.stage == "forward" for f in found.findings):
                 return None
             if fresh and not (self._finite_forward(case) and _finite_inside(found)):
                 return None
@@ -98,23 +93,32 @@ class Attempt:
 
     def _fresh(self, found: Examined, lane: bool) -> tuple[Finding, ...]:
         """The errors that the user's own call did not show and that say something about the gradient."""
-        errors = [f for f in found.findings if f.severity == "error" and f.cause not in _ELSEWHERE]
+        errors = [f for f in found.findings if f.severity == "error" and f.cause not in having("whole_call")]
         if not errors:
             return ()
-        narrow = any(is_differentiable(v) and torch.finfo(v.dtype).bits < 64 for v in found.case.inputs)
+        narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in found.case.inputs)
         if narrow and draws_random(found.case.seed):
             return ()  # the float64 oracle drew other numbers
         pairs = zip(found.case.inputs, self.given, strict=True)
         widened = any(is_differentiable(v) and v.dtype != given.dtype for v, given in pairs)
-        dtype_only = _LANES if widened and not lane else frozenset()
+        dtype_only = having("dtype") if widened and not lane else frozenset()
         return tuple(
             f for f in errors
             if (f.op, f.gradient) not in self.known
             and f.cause not in dtype_only
-            and not (widened and not lane and f.cause == "raises" and "dtype" in f"{f.message} {f.explanation}")
+            and not (widened and not lane and f.cause in having("no_result") and self.raised_by_dtype(found, f))
             and not marginal(found, f)
             and not excused(found, f)
         )  # fmt: skip
+
+    def raised_by_dtype(self, found: Examined, problem: Finding) -> bool:
+        """Whether code that raises on a derived call runs when the same values have the dtypes that the user gave."""
+        pairs = zip(found.case.inputs, self.given, strict=True)
+        own = tuple(v.to(given.dtype) if is_differentiable(v) else v for v, given in pairs)
+        case = replace(found.case, inputs=own, grad_outputs=None)
+        again = examine_derived(self.runner, case, self.has_reference, numeric=False, skip=self.settled)
+        raised = {(f.stage, f.op) for f in again.findings if f.cause in having("no_result")} if again is not None else set()
+        return again is not None and not raised & {("forward", None), (problem.stage, problem.op)}
 
     def _finite_forward(self, case: Case) -> bool:
         try:
@@ -122,14 +126,18 @@ class Attempt:
         except Exception:
             return False
         # 1e30 is how losses say that something cannot be
-        return all(bool((o.abs() < _HUGE).all()) for o in recording.outputs if is_differentiable(o))
+        return all(bool((o.abs() < INFINITY_IN_WORDS.value).all()) for o in recording.outputs if is_differentiable(o))
 
 
 def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = False) -> Trial | None:
     """Examine a case derived from the context's; see `Attempt.on`."""
+    return trying(context).on(case, lane, numeric)
+
+
+def trying(context: Context) -> Attempt:
+    """How cases derived from the context's are tried."""
     known = context.once("known mistakes", lambda: _known(context))
-    trying = Attempt(context.runner, context.case.inputs, context.has_reference, context.settled, known)
-    return trying.on(case, lane, numeric)
+    return Attempt(context.runner, context.case.inputs, context.has_reference, context.settled, known)
 
 
 def blank(context: Context, **changes: Any) -> Case:
@@ -143,8 +151,8 @@ def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
     `widest` takes them to float64, which also saves a second run of an op's rule.
     """
     given = context.case.inputs
-    narrow = [torch.finfo(v.dtype).bits for v in given if is_differentiable(v) and not v.is_complex()]
-    goals = [torch.float64] if widest and context.subject.kind != "layer" and min(narrow, default=64) < 64 else []
+    narrow = [bits(v.dtype) for v in given if is_differentiable(v) and not v.is_complex()]
+    goals = [torch.float64] if widest and not context.subject.keeps_last_call and min(narrow, default=64) < 64 else []
     goals += [torch.float32] if min(narrow, default=64) < 32 else []
     for goal in goals:
         wide = tuple(_widened(v, goal) for v in given)
@@ -183,7 +191,7 @@ def valid(subject: Subject, case: Case) -> bool:
 
 def _finite_inside(found: Examined) -> bool:
     """Whether every intermediate of a program is finite: what an infinite one does to the ops after it is no op's mistake."""
-    calls = found.oracle.truth().calls if found.subject.kind == "program" else ()
+    calls = found.oracle.truth().calls if found.subject.is_program else ()
     values = [o for call in calls for o in call.outputs if is_differentiable(o)]
     return all(bool(torch.isfinite(value.detach()).all()) for value in values)
 
@@ -206,7 +214,7 @@ def repeated_rows(trial: Trial, problem: Finding) -> str:
     pair = trial.pair(problem)
     if pair is None or not pair[1].ndim:
         return ""
-    wrong = ~((pair[0] - pair[1]).abs() <= 1e-6 * pair[1].abs().amax())
+    wrong = ~((pair[0] - pair[1]).abs() <= WRONG_ELEMENT.value * pair[1].abs().amax())
     for value in trial.inputs:
         if not holds_integers(value):
             continue

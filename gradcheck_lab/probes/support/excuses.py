@@ -15,11 +15,10 @@ from gradcheck_lab.comparison.isolated_rule import call_label
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
+from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
+from gradcheck_lab.model.precision.derived_calls import AMPLIFIED_ROUNDINGS, GROSS_ON_DERIVED_CALLS, LARGE_VALUES
 from gradcheck_lab.probes.support.kinks import admitted
 from gradcheck_lab.subjects.subject import Key
-
-# a mistake that only some calls show is gross there: what is nearly within the budget is ill-conditioned
-_MARGIN = 10.0
 
 
 def truth_of(examined: Examined, index: int) -> torch.Tensor | None:
@@ -36,7 +35,8 @@ def marginal(examined: Examined, finding: Finding) -> bool:
         return False
     results = [c.result for c in examined.comparisons]
     used = [r.budget_used for r in results if (r.name, r.op) == (finding.gradient, finding.op)]
-    return 0 < (used[0] if used else finding.measured / finding.allowed) < _MARGIN or _amplified(examined, finding)
+    share = used[0] if used else finding.measured / finding.allowed
+    return 0 < share < GROSS_ON_DERIVED_CALLS.value or _amplified(examined, finding)
 
 
 def _amplified(examined: Examined, finding: Finding) -> bool:
@@ -46,13 +46,13 @@ def _amplified(examined: Examined, finding: Finding) -> bool:
         return False
     sizes = [float(v.abs().max()) for v in place.inputs if is_differentiable(v) and v.numel()]
     largest = max([1.0, *sizes])
-    if largest < 10:
+    if largest < LARGE_VALUES.value:
         return False
     upstream = [g for g in place.upstream if g.numel()]
     # where the truth cancels, its terms are as large as the upstream; in float64 that hides nothing
     share = [1 if place.dtype == torch.float64 else g.numel() for g in upstream]
     scale = max([float(place.truth.abs().max()), *(float(g.abs().max()) / n for g, n in zip(upstream, share, strict=True))])
-    return finding.measured <= 64 * unit_roundoff(place.dtype) * largest**2 * scale
+    return finding.measured <= AMPLIFIED_ROUNDINGS.value * unit_roundoff(place.dtype) * largest**2 * scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ def excused(examined: Examined, finding: Finding) -> bool:
     if finding.cause == "wrong-dtype" or not truth.numel():
         return False
     inside = _inside(examined)
-    if inside is not None and judge(actual, truth, inside, roundings=64 if inside == torch.float32 else 4).passed:
+    roundings = (SAME_ROUNDINGS if inside == torch.float32 else SAME_ROUNDINGS_16_BITS).value
+    if inside is not None and judge(actual, truth, inside, roundings=roundings).passed:
         return True
     return finding.cause != "non-finite" and admitted(examined.oracle, index, actual.detach(), truth)
 

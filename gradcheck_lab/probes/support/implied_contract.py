@@ -7,11 +7,12 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.model.amounts import END_OF_AN_AXIS
+from gradcheck_lab.model.limits import RELATED_PARTS
+from gradcheck_lab.model.precision.derived_calls import MAPPED, MAPPED_NEAR_ZERO
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.torch_internals import DispatchMode
 
-_PARTS = 8
-_END = 1 << 62
 Relation = tuple[int, int, int]
 Cut = tuple[int, str, int, int]
 
@@ -46,7 +47,7 @@ def _relation(value: torch.Tensor, output: torch.Tensor, known: Relation | None 
     if not differ:
         return -1, 1, 1
     a, b = value.shape[differ[0]], output.shape[differ[0]]
-    if len(differ) > 1 or not a or not b or max(a, b) % min(a, b) or max(a, b) // min(a, b) > _PARTS:
+    if len(differ) > 1 or not a or not b or max(a, b) % min(a, b) or max(a, b) // min(a, b) > RELATED_PARTS.value:
         return None
     return (differ[0], 1, a // b) if a > b else (differ[0], b // a, 1)
 
@@ -73,7 +74,8 @@ def _joined(whole: torch.Tensor, parts: list[torch.Tensor]) -> bool:
         return False
     stack = torch.stack([part.double() for part in parts])
     ways = (stack, stack.sum(0), stack.mean(0), stack.sum(0, keepdim=True))
-    return any(way.shape == whole.shape and torch.allclose(whole.double(), way, 1e-6, 1e-9, equal_nan=True) for way in ways)
+    mine, rtol, atol = whole.double(), MAPPED.value, MAPPED_NEAR_ZERO.value
+    return any(way.shape == mine.shape and torch.allclose(mine, way, rtol, atol, equal_nan=True) for way in ways)
 
 
 def _outputs(context: Context, inputs: tuple[Any, ...], case: Case) -> list[torch.Tensor] | None:
@@ -140,9 +142,9 @@ class _Watch(DispatchMode):
             size = args[0].shape[args[1]]
             start = int(args[2]) if len(args) > 2 and args[2] is not None else 0
             start = start + size if start < 0 else start
-            stop = int(args[3]) if name == "slice" and len(args) > 3 and args[3] is not None else _END
+            stop = int(args[3]) if name == "slice" and len(args) > 3 and args[3] is not None else END_OF_AN_AXIS.value
             if start or stop < size:
-                self.cuts.append((size, name, min(start, size), stop if stop < size else _END))
+                self.cuts.append((size, name, min(start, size), stop if stop < size else END_OF_AN_AXIS.value))
         result = func(*args, **(kwargs or {}))
         if isinstance(result, torch.Tensor):
             self.largest = max(self.largest, result.numel())

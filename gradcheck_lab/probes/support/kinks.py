@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from gradcheck_lab.model.precision.kinks import NEARLY_RIGHT, NEARLY_ZERO
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.subgradients import Interval, Subgradients
 from gradcheck_lab.subjects.subject import Key
-
-_NEARLY = 1e-5
 
 
 def admitted(oracle: AutogradOracle, index: int, actual: torch.Tensor, truth: torch.Tensor) -> bool:
@@ -16,7 +15,7 @@ def admitted(oracle: AutogradOracle, index: int, actual: torch.Tensor, truth: to
     if truth.is_complex() or not bool(torch.isfinite(actual).all()):
         return False
     value = actual.to(truth)
-    right = (value - truth).abs() <= _NEARLY * truth.abs() + 1e-12 * truth.abs().amax()
+    right = (value - truth).abs() <= NEARLY_RIGHT.value * truth.abs() + NEARLY_ZERO.value * truth.abs().amax()
 
     def doubtful(interval: Interval) -> torch.Tensor:
         return ~(right | interval.admits(value))

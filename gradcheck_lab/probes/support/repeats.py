@@ -11,12 +11,12 @@ import torch
 from gradcheck_lab.calls.case import Case, copy_tensor, is_differentiable
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.precision import unit_roundoff, wide_dtype, widened
+from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS
+from gradcheck_lab.model.precision.derived_calls import GROSS_CHANGE, GROSS_CHANGE_ROUNDINGS
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Key, Recording
-
-ENGINE_KINDS = frozenset({"function", "custom_op", "module"})
 
 Repetition = Literal["equal", "noise", "accumulates", "nondeterministic", "stochastic", "raises"]
 
@@ -90,7 +90,7 @@ def _reusable(context: Context) -> Recording | None:
 
 
 def _reused(context: Context) -> Recording | None:
-    if context.subject.kind not in ("op", "function", "custom_op") or not repeatable(context):
+    if not context.subject.keeps_calls_apart or not repeatable(context):
         return None
     recording = context.record(context.case)
     if isinstance(recording, Exception):
@@ -140,7 +140,7 @@ def _gross(context: Context, index: int, actual: torch.Tensor, expected: torch.T
     wide = wide_dtype(actual.dtype)
     sizes = [torch.linalg.vector_norm(v.to(wide)) for v in (expected, base) if isinstance(v, torch.Tensor)]
     error = float(torch.linalg.vector_norm(actual.to(wide) - expected.to(wide)))
-    share = min(0.05, 64 * unit_roundoff(actual.dtype) ** 0.5)
+    share = min(GROSS_CHANGE.value, GROSS_CHANGE_ROUNDINGS.value * unit_roundoff(actual.dtype) ** 0.5)
     return not error <= share * max(float(size) for size in sizes)
 
 
@@ -175,7 +175,7 @@ def _within_noise(context: Context, actual: torch.Tensor, expected: torch.Tensor
     noise = [wide + (r.detach() - truth.detach()).to(wide) for r in found]
     both = torch.isnan(actual) & torch.isnan(expected)
     clean = actual.masked_fill(both, 0.0)
-    return judge(clean, wide.masked_fill(both, 0.0), actual.dtype, noise, roundings=64).passed
+    return judge(clean, wide.masked_fill(both, 0.0), actual.dtype, noise, roundings=SAME_ROUNDINGS.value).passed
 
 
 def _perturbed(context: Context, dtype: torch.dtype) -> list[Run]:

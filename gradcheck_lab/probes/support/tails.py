@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from gradcheck_lab.model.precision.derived_calls import INFINITY_IN_WORDS, MOST_OF_A_TAIL, WRONG_ELEMENT, ZERO_IN_A_TAIL
+
 
 def tail_text(pair: tuple[torch.Tensor, torch.Tensor] | None) -> str | None:
     """`only elements from 32 on, which were never written`; None when the wrong elements are no such tail.
@@ -14,8 +16,10 @@ def tail_text(pair: tuple[torch.Tensor, torch.Tensor] | None) -> str | None:
         return None
     actual, truth = pair[0].double(), pair[1].double()
     scale = float(truth.abs().nan_to_num(0, 0, 0).amax())
-    wrong = ~((actual - truth).abs() <= 1e-6 * scale)
-    if bool(((actual.abs() > 1e-30 * scale) & torch.isfinite(actual) & (actual.abs() < 1e20 * (scale + 1)))[wrong].any()):
+    wrong = ~((actual - truth).abs() <= WRONG_ELEMENT.value * scale)
+    size = actual.abs()
+    written = (size > ZERO_IN_A_TAIL.value * scale) & torch.isfinite(actual) & (size < INFINITY_IN_WORDS.value * (scale + 1))
+    if bool(written[wrong].any()):
         return None
     flat = wrong.reshape(-1)
     axes = [(f"along axis {axis}", wrong.movedim(axis, 0).reshape(wrong.shape[axis], -1)) for axis in range(wrong.ndim)]
@@ -35,4 +39,4 @@ def _start(rows: torch.Tensor, truth: torch.Tensor | None) -> int | None:
     start = int(hit.int().argmax())
     # nearly all of the tail: an element whose truth happens to be zero may be right by chance
     fits = rows if truth is None else rows | (truth.reshape(-1, 1) == 0)
-    return start if float(fits[start:].double().mean()) > 0.9 else None
+    return start if float(fits[start:].double().mean()) > MOST_OF_A_TAIL.value else None

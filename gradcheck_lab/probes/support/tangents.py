@@ -12,14 +12,14 @@ import torch
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.model.amounts import ALIGNED_SALT
 from gradcheck_lab.model.precision import unit_roundoff, widened
+from gradcheck_lab.model.precision.budget import REFERENCE_ERRORS, SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
 from gradcheck_lab.oracles.numeric.finite_difference import directional
 from gradcheck_lab.oracles.numeric.scalar_problem import Directions, inner, problem_of, quiet
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import compared
 from gradcheck_lab.subjects.subject import Key
-
-ALIGNED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,11 @@ def product(context: Context, lane: Lane, indices: list[int], salt: int) -> Prod
             size += inner(grad.abs(), tangent.abs())
     expected = sum(inner(lane.gradients[i], v) for i, v in tangents.items())
     size += sum(inner(lane.gradients[i].abs(), v.abs()) for i, v in tangents.items())
-    roundings = 64 if lane.roundoff < 2.0**-10 else 4
+    roundings = (SAME_ROUNDINGS if lane.roundoff < 2.0**-10 else SAME_ROUNDINGS_16_BITS).value
     allowed = roundings * lane.roundoff * (size if math.isfinite(size) else 0.0)
     found = Product(tangents, measured, expected, allowed)
     if found.wrong and context.analytic:
-        return Product(tangents, measured, expected, allowed + 3 * _noise(context, lane, tangents))
+        return Product(tangents, measured, expected, allowed + REFERENCE_ERRORS.value * _noise(context, lane, tangents))
     return found
 
 
@@ -95,7 +95,7 @@ def _tangents(context: Context, lane: Lane, indices: list[int], salt: int) -> di
     found = {}
     for i in indices:
         drawn = random_like(lane.inputs[i], generator)
-        sign = torch.sgn(lane.gradients[i]).to(drawn) if salt == ALIGNED else torch.zeros_like(drawn)
+        sign = torch.sgn(lane.gradients[i]).to(drawn) if salt == ALIGNED_SALT.value else torch.zeros_like(drawn)
         found[i] = torch.where(sign == 0, drawn, sign * drawn.abs())
     return found
 

@@ -8,15 +8,16 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits, wide_dtype
+from gradcheck_lab.model.precision.derived_calls import ADDS_UP_NOISE, ADDS_UP_ROUNDINGS, CUT_OFF
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.repeats import alike, compared, is_zero, repeatable, repeated, run_kept
 from gradcheck_lab.probes.upstream.outputs import each_output
 from gradcheck_lab.probes.upstream.scalar import scalarized
 
-_CUT = 0.05
 _PLAIN = "a gradient is a matrix product with grad_output: remove what is not linear in it"
 _USE = "multiply by grad_output, element by element"
 
@@ -125,7 +126,7 @@ def _cut(context: Context, index: int, runs: dict[str, Run], scales: dict[str, f
         if not isinstance(found, torch.Tensor) or not isinstance(first, torch.Tensor) or found.shape != first.shape:
             continue
         error = torch.nan_to_num(found / c - first)
-        if float(torch.linalg.vector_norm(error)) > _CUT * float(torch.linalg.vector_norm(torch.nan_to_num(first))):
+        if float(torch.linalg.vector_norm(error)) > CUT_OFF.value * float(torch.linalg.vector_norm(torch.nan_to_num(first))):
             message = f"gradient of {context.label(index)} does not grow with grad_output when that is"
             explanation = "backward clips, flushes or rounds what is very large or very small"
             return _finding(context, index, "not-linear", f"{message} {word}", explanation, _PLAIN, word)
@@ -142,7 +143,7 @@ def _adds_up(context: Context, index: int, summed: object, first: torch.Tensor, 
     if not bool(finite.any()):
         return True
     eps = torch.finfo(first.dtype).eps
-    allowed = max(eps**0.5, 16 * eps) * float((a[finite].abs() + b[finite].abs()).max())
+    allowed = max(eps**0.5, ADDS_UP_ROUNDINGS.value * eps) * float((a[finite].abs() + b[finite].abs()).max())
     allowed += float(torch.finfo(first.dtype).tiny)
     error = float((c - a - b)[finite].abs().max())
     if error <= allowed or alike(context, index, summed, first + other):
@@ -151,7 +152,9 @@ def _adds_up(context: Context, index: int, summed: object, first: torch.Tensor, 
     grads = context.case.grad_outputs or ()
     thrice = run_kept(context, context.vary(grad_outputs=tuple(3 * g if is_differentiable(g) else g for g in grads)))
     third = thrice.gradients[index] if thrice.error is None else None
-    return isinstance(third, torch.Tensor) and error <= 8 * float((third.to(wide) - 3 * a)[finite].abs().max())
+    return isinstance(third, torch.Tensor) and error <= ADDS_UP_NOISE.value * float(
+        (third.to(wide) - 3 * a)[finite].abs().max()
+    )
 
 
 def _finding(context: Context, index: int, cause: str, message: str, explanation: str, suggestion: str, word: str) -> Finding:
@@ -177,4 +180,6 @@ def _raised(word: str, error: Exception) -> Finding:
         probe="upstream",
         case=f"grad_output {word}",
         traceback=user_traceback(error),
+        stage="backward",
+        exception=class_name(error),
     )

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import OUTPUTS_ALONE
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.repeats import ENGINE_KINDS, backward_given, compared, differing, is_zero, run_kept, snapshot
-
-_OUTPUTS = 4
+from gradcheck_lab.probes.support.repeats import backward_given, compared, differing, is_zero, run_kept, snapshot
 
 
 def each_output(context: Context, explained: Collection[int]) -> Iterator[Finding]:
@@ -22,7 +22,7 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
     if len(active) < 2:
         return
     wrong = [i for i in compared(context) if i in context.wrong and i not in explained]
-    for k in active[:_OUTPUTS]:
+    for k in active[: OUTPUTS_ALONE.value]:
         alone = tuple(g if j == k else torch.zeros_like(g) for j, g in enumerate(grads))
         gradients: tuple[object, ...] = ()
         if wrong and context.analytic:
@@ -34,9 +34,9 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
             for i in wrong:
                 if context.name(i) in failed and len(gradients) > i and is_zero(gradients[i]):
                     yield _dropped(context, i, k)
-        elif context.subject.kind in ENGINE_KINDS:
+        elif context.subject.called_by_engine:
             gradients = run_kept(context, context.vary(grad_outputs=alone)).gradients
-        if gradients and context.subject.kind in ENGINE_KINDS:
+        if gradients and context.subject.called_by_engine:
             missing = _without_others(context, k)
             if missing is not None and (finding := _misread(context, k, missing, gradients)) is not None:
                 yield finding
@@ -88,4 +88,6 @@ def _misread(context: Context, k: int, missing: Run, gradients: tuple[object, ..
         probe="upstream",
         case=f"a loss that uses output {k} only",
         traceback=user_traceback(error) if error is not None else None,
+        stage="backward" if error is not None else "",
+        exception=class_name(error),
     )

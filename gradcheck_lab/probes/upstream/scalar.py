@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import alike, is_zero, repeated, snapshot
 from gradcheck_lab.subjects.subject import Key
 
-_VAGUE = frozenset({"wrong-value", "constant-factor", "missing-term", "value-dependent"})
 _FIRST, _SUM = "its first element", "its sum or mean"
 
 
@@ -21,7 +21,7 @@ def scalarized(context: Context, suspects: Sequence[int]) -> Iterator[Finding]:
 
     `suspects` are the inputs whose gradient is wrong on the base case.
     """
-    vague = {f.gradient for f in context.findings if f.cause in _VAGUE}
+    vague = {f.gradient for f in context.findings if f.cause in CAUSES["upstream-scalarized"].compared_as}
     left = [i for i in suspects if context.name(i) in vague and not is_zero(repeated(context).first[i])]
     grads = context.case.grad_outputs or ()
     if not context.analytic or not left or not any(g.numel() > 1 for g in grads):

@@ -77,6 +77,7 @@ def adapt_layer(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) ->
         target=importable(value),
         constants=_constants(names, tensors, returned, parameters, loss=not call.required and not call.variadic),
         state=Stateful(layer, numpy=numpy, adds_up=run.adds_up),
+        parameters=frozenset(range(len(labels), len(titles))),
     )
 
 

@@ -10,7 +10,7 @@ import gradcheck_lab as gl
 from gradcheck_lab.model.precision import bits, is_narrow, is_wide, wide_dtype, widened
 
 PACKAGE = Path(gl.__file__).parent
-HOME = PACKAGE / "model" / "precision.py"
+HOME = PACKAGE / "model" / "precision" / "__init__.py"
 
 
 @pytest.mark.parametrize(

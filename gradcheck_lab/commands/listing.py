@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.ops import FAMILIES
 from gradcheck_lab.rules.op import Op
 
 Families = Mapping[str, Sequence[Op]]
@@ -18,8 +19,6 @@ def listed(names: Sequence[str]) -> Families:
     >>> {family: [op.name for op in members] for family, members in listed(["relu"]).items()}
     {'activations': ['relu']}
     """
-    from gradcheck_lab.ops import FAMILIES
-
     known = {*FAMILIES, *(op.name for members in FAMILIES.values() for op in members)}
     for name in names:
         if name not in known:

@@ -17,6 +17,7 @@ from gradcheck_lab.calls.randomness import (
     random_states,
     seed_all,
     torch_drawn_since,
+    torch_states,
 )
 
 PACKAGE = Path(gl.__file__).parent
@@ -37,10 +38,10 @@ def own_randomness():
 
 @pytest.mark.parametrize("source", DRAWS)
 def test_a_draw_is_noticed_and_taken_back(source):
-    before = random_states()
+    before, of_torch = random_states(), torch_states()
     assert not drawn_since(before)
     first = DRAWS[source]()
-    assert (drawn_since(before), torch_drawn_since(before)) == (True, source == "torch")
+    assert (drawn_since(before), torch_drawn_since(of_torch)) == (True, source == "torch")
     before.restore()
     assert not drawn_since(before)
     assert DRAWS[source]() == first

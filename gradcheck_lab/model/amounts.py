@@ -1,0 +1,123 @@
+"""Numbers that methods run with: steps, moves, fillings, values that are tried. They decide nothing by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Amount(Generic[Value]):
+    """A number or several, and why it is these."""
+
+    value: Value
+    why: str
+
+
+SWEEP_GOAL_OF_A_STAGE = Amount(
+    0.01 * 1e-9,
+    "Relative error of every group at which a stage stops halving: a hundredth of the sweep's goal, as groups add up.",
+)
+SWEEP_GOAL = Amount(1e-9, "Relative error of a numeric derivative at which a sweep stops: no comparison asks for more.")
+SMALLEST_DIVISOR = Amount(1e-300, "Stands in for zero under a division whose result is not used there.")
+COARSER_ROUNDING = Amount(
+    16,
+    "How much coarser the rounding is made to see whether an error grows with it: four bits, and still far from the size of "
+    "the values.",
+)
+BESIDE_THE_CALL = Amount(
+    1e-3,
+    "How far, relatively, inputs are moved to a point where nothing ties: far from a kink for differences, near for the "
+    "function.",
+)
+BESIDE_ZERO = Amount(1e-2, "The size that a smaller element counts as having when it is moved beside the call.")
+SHOWN_AS_DIFFERENCE = Amount(1e-3, "A factor this near to one is shown as one and a difference: six digits would hide it.")
+SHOWN_IN_FULL = Amount(1e-4, "A factor of a forward-mode rule this near to one is shown with twelve digits: six would hide it.")
+POWERS = Amount((1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0), "Powers of a tensor of the call that rules forget or add.")
+STATISTIC_POWERS = Amount(
+    (1.0, -1.0, 2.0, -2.0),
+    "Powers of a number per row, such as a norm or a spread, that rules forget or add.",
+)
+USUAL_EPSILONS = Amount(
+    (1e-3, 1e-5, 1e-6, 1e-8, 1e-12),
+    "Epsilons that layers add under a root when the call does not say which.",
+)
+LABELS_LOST = Amount(
+    (-100, -1, 255),
+    "Labels that losses ignore by convention: torch's, a padding, and the border of segmentation data.",
+)
+KINK_RADIUS = Amount(
+    1e-8,
+    "How far nearby points are, relatively, for float64 inputs: far above their rounding, far below ordinary distances to a "
+    "kink.",
+)
+KINK_RADIUS_NARROW = Amount(1e-6, "The same for float32 and 16-bit inputs, whose rounding moves a kink.")
+KINK_RADIUS_CLOSER = Amount(
+    64,
+    "How much closer the second set of points is: six bits, in which a slope's change shrinks and a kink's does not.",
+)
+SMALLEST_MOVED_SIZE = Amount(
+    1e-2,
+    "The part of the largest element that zeros count as having when values are moved by a part of their size.",
+)
+LARGEST_MOVED_SIZE = Amount(
+    1e2,
+    "The size that a larger element counts as having when it is moved: a part of more would be no small step.",
+)
+RAMP_START = Amount(
+    1.5,
+    "Where ramps of steps begin, which end at half: no step is zero, and no two equal elements get the same.",
+)
+STEP_PER_VALUE = Amount(
+    0.1,
+    "By how much steps grow from value to value or input to input, so that equal ones of two are told apart.",
+)
+RAMP_PER_INPUT = Amount(0.2, "By how much a ramp is steeper for each further input.")
+STEP_PER_INPUT = Amount(0.05, "By how much a ramp lies higher for each further input.")
+SHORTER_WAY_BACK = Amount(
+    -0.7,
+    "Steps back are shorter than steps forth, or an even function would look the same on both sides.",
+)
+COMPLEX_STEP = Amount(2.0**-80, "The imaginary step: its square vanishes beside any double, and dividing by it loses nothing.")
+STEP_MANTISSA = Amount(
+    37 / 64,
+    "Mantissa of the steps of differences: few bits, so that steps are exact, and no power of two, so that they fit no period.",
+)
+LOOK_STEP = Amount(37 / 64 * 2.0**-19, "The step of the guard's one central difference: near the cube root of the roundoff.")
+SECOND_ORDER_DISTANCE = Amount(
+    2.0**-6,
+    "How far, relatively, inputs are moved to leave ties and kinks before second derivatives are compared.",
+)
+SECOND_ORDER_TINY_DISTANCE = Amount(
+    2.0**-26,
+    "The root of the roundoff: a second derivative that changes over it has a kink there.",
+)
+STEADY_DISTANCE = Amount(1e-9, "How far stress values are moved to see that the derivative is the same beside them.")
+LONG_NUMBERS = Amount(1e-3, "By how much an upstream is changed at random so that no narrower dtype holds its numbers.")
+TIES_APART = Amount(1e-3, "By how much repeated values are told apart.")
+ONE_SIDE = Amount(
+    1e-3,
+    "How far, relatively, an element is moved to either side to see a branch that is not selected, and the least size that "
+    "counts.",
+)
+POISON = Amount(1e30, "What uninitialised memory is filled with after NaN: larger than any result, and finite in float32.")
+SHRINKING_SCALES = Amount(
+    (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8),
+    "Sizes of values at which an epsilon's share of the error is followed.",
+)
+OTHER_OPTIONS_FOR_ZERO = Amount((0.25, 1.0), "Values that an option of 0.0 is changed to: a weight within (0, 1) and its end.")
+BATCH_FACTORS = Amount(
+    (1.0, -0.5, 0.75),
+    "Factors of the upstream in the calls of a batch: different, of both signs, and exact in every dtype.",
+)
+PICKED_JITTER = Amount(0.2, "Width of the random factors that tell values picked from an input apart; their sizes stay alike.")
+BATCH_JITTER = Amount(0.2, "By how much the inputs of a batch's calls differ, so that mixing them shows.")
+SIZE_CYCLES = Amount(
+    ((3, 5, 2, 7), (17, 3, 5, 2), (2, 33, 9, 3), (33, 2, 3, 5), (4, 4, 4, 4), (1, 1, 1, 1)),
+    "Sizes that dimensions are given in turn: odd and even, above 16 and 32, all equal, all one.",
+)
+SIZES_OF_ONE_DIMENSION = Amount(((3,), (17,), (33,), (9,), (1,)), "The same for a call of one dimension.")
+ALIGNED_SALT = Amount(1, "The salt of tangents that have the signs of the gradient, so that nothing cancels.")
+END_OF_AN_AXIS = Amount(1 << 62, "Where a slice without an end stops.")

@@ -1,0 +1,136 @@
+"""How much is looked at: limits of effort, which decide what is tried and no verdict by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A number of elements, rows, inputs or tries, and why no more are looked at."""
+
+    value: int
+    why: str
+
+
+BLOCK_ELEMENTS = Limit(
+    1 << 14,
+    "Elements of a block of a comparison: half a MiB of float64 with its temporaries, which stays in the cache.",
+)
+SLICES_OF_AN_AXIS = Limit(
+    1 << 18,
+    "Slices that a budget keeps sums for along one axis: 2 MiB each; of a longer axis neighbours share a slice.",
+)
+COPIED_ELEMENTS = Limit(
+    1 << 20,
+    "Elements that an isolated rule is given copies of: beyond 8 MiB it is trusted not to write to them.",
+)
+COMPARED_FOR_WRITES = Limit(
+    1 << 16,
+    "Elements of which every value is compared to see a write past torch: a larger tensor's version counter has to do.",
+)
+ELEMENTS_ONE_BY_ONE = Limit(
+    8,
+    "Elements of a gradient that are all derived numerically at once: as many evaluations as a few directions cost.",
+)
+ELEMENTS_ONE_BY_ONE_WHERE_WRONG = Limit(
+    256,
+    "Elements of a gradient that are all derived numerically once a direction contradicts it: seconds of an ordinary forward.",
+)
+DIAGNOSED_ELEMENTS = Limit(
+    1 << 20,
+    "Elements of a gradient that explanations rearrange and compare: each try is a pass over 8 MiB.",
+)
+OVERLAP_ELEMENTS = Limit(
+    4096,
+    "Elements among which overlapping windows are looked for: in more numbers single values meet sums by chance.",
+)
+TERM_ELEMENTS = Limit(
+    1 << 18,
+    "Elements of a gradient that some hundred candidate terms are fitted to, a pass over 2 MiB each.",
+)
+OUTER_PRODUCT_ELEMENTS = Limit(1 << 15, "Elements of a residual whose singular values are worth their cubic price.")
+CANDIDATE_TENSORS = Limit(6, "Tensors of a call that candidate terms are built of: their pairs and triples grow with the cube.")
+ROLLED_PLACES = Limit(
+    32,
+    "Shifts along an axis that a rolled gradient is looked for at: an index is off by one or a window, not by more.",
+)
+RETAINED_NODES = Limit(
+    4000,
+    "Nodes of a notebook's graph that are walked: networks have hundreds, and a walk of 4,000 takes milliseconds.",
+)
+RETAINED_USES = Limit(6, "Uses of a tensor whose subsets are added up: 62 sums, and the sums of more meet by chance.")
+RETAINED_DEPTH = Limit(
+    8,
+    "Steps from a tensor towards the loss over which what was sent is worked out again: every use on the way branches.",
+)
+GRAPH_NODES = Limit(
+    400,
+    "Nodes of a recorded graph that are searched for values that are used several times: in larger ones everything is.",
+)
+PARTIAL_RUNS = Limit(24, "Backward passes that leave out uses of a value: each costs as much as the one that is explained.")
+RERUN_ELEMENTS = Limit(
+    1 << 20,
+    "Input elements up to which the oracle is run once more for an explanation: beyond 8 MiB a run takes longer than a reader "
+    "waits.",
+)
+INPUTS_MOVED_ALONE = Limit(3, "Inputs that are moved alone around a kink, up and down: four runs of the oracle each.")
+AIMED_ROUNDS = Limit(
+    2,
+    "Rounds of points aimed at the elements that are still doubtful: the second sees what the first one decided.",
+)
+TIED_RANKS = Limit(
+    12,
+    "Ranks that each of many tied values is given, one run each: windows and rows that tie are rarely longer.",
+)
+SWEEP_LEVELS = Limit(
+    6,
+    "Halvings of the step in one stage of a sweep: the table of extrapolations settles within them or not at all.",
+)
+DIFFERENCE_GROUPS = Limit(
+    1024,
+    "Groups of output elements that keep a step of their own: more would cost memory, fewer mix kinks with smooth elements.",
+)
+LOCATED_ELEMENTS = Limit(
+    16,
+    "Wrong elements of a gradient that are located by halving: enough to see a pattern, a few evaluations each.",
+)
+LANE_ELEMENTS = Limit(16, "Length to which the axes of a call are cut down for other dtypes, index patterns and options.")
+STRESSED_ROWS = Limit(12, "Rows to which a call is cut down for stress values: each kind of values needs one.")
+STRESSED_ALONE = Limit(4, "Inputs that get stress values of their own, or alone: an examination for each kind of values.")
+TANGENTS_ALONE = Limit(4, "Inputs whose tangent is tried alone: one run each, and rules of more inputs repeat themselves.")
+BATCHED_ALONE = Limit(4, "Inputs that are batched alone: one mapped call each, and rules of more inputs repeat themselves.")
+FROZEN_PATTERNS = Limit(
+    4,
+    "Inputs that are required alone and frozen alone: two runs each, and flags of more inputs are handled alike.",
+)
+OPTION_CHANGES = Limit(6, "Changes of the options that are tried: an examination each, the likeliest to be forgotten first.")
+POISONED_ELEMENTS = Limit(
+    1 << 20,
+    "Input elements up to which a backward is run twice more on poisoned memory, whose filling is a pass over it.",
+)
+LONG_AXIS = Limit(1030, "Length of a dimension that is longer than any usual block of a kernel (1024), and no multiple of one.")
+LONG_AXIS_SQUARED = Limit(
+    150,
+    "The same where a matrix of the dimension with itself arises: longer than 128, and affordable squared.",
+)
+LONG_CALL_ELEMENTS = Limit(
+    1 << 13,
+    "Input elements of a call with a long axis: 64 KiB, which an examination of any op takes in a second.",
+)
+ROW_ELEMENTS = Limit(
+    64,
+    "Length of the other dimensions of a call of batch 1: what long rows hide is tried by the calls with a long axis.",
+)
+TRIED_SPLITS = Limit(8, "Ways to give equal sizes different lengths that are tried: most forwards refuse all of them at once.")
+ACCEPTED_SPLITS = Limit(
+    4,
+    "Ways to give equal sizes different lengths that the forward takes, after which no more are tried: an examination each.",
+)
+REUSED_BUFFERS = Limit(4, "Further calls that may overwrite a result: buffers are taken in turn, of two or three as a rule.")
+OUTPUTS_ALONE = Limit(4, "Outputs whose upstream is sent alone: one run each, and of more outputs the first show the rule.")
+RELATED_PARTS = Limit(
+    8,
+    "Times that an output's axis may be as long as an input's and still be a multiple of it: pieces and pairs, no chance "
+    "ratio.",
+)

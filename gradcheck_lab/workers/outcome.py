@@ -1,0 +1,78 @@
+"""How a call in a process of its own ended, as plain data."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from traceback import format_exc
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The call returned."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The call raised an exception; as text, since its class need not exist in the parent."""
+
+    kind: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The call raised `SystemExit` with this code."""
+
+    code: str
+
+    def __str__(self) -> str:
+        return f"raised SystemExit({self.code}), which ends a process"
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The process of the call ended: its exit code, negative for a signal, None where it is not known."""
+
+    code: int | None
+
+    def __str__(self) -> str:
+        if self.code is None:
+            return "ended its process"
+        if self.code >= 0:
+            return f"ended its process with exit code {self.code}"
+        try:
+            return f"ended its process by signal {-self.code} ({signal.Signals(-self.code).name})"
+        except ValueError:  # a real-time signal has no name
+            return f"ended its process by signal {-self.code}"
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The call took longer than it may; its process was ended."""
+
+    seconds: float
+
+
+Outcome = Returned | Raised | Exited | Died | TimedOut
+
+
+def outcome_of(function: Callable[..., Any], arguments: Sequence[Any] = ()) -> Outcome:
+    """Call a function in this process.
+
+    >>> outcome_of(int, ["7"])
+    Returned(value=7)
+    >>> str(Died(-6))
+    'ended its process by signal 6 (SIGABRT)'
+    """
+    try:
+        return Returned(function(*arguments))
+    except SystemExit as error:
+        return Exited("" if error.code is None else repr(error.code))
+    except BaseException as error:
+        return Raised(type(error).__name__, str(error), format_exc())
