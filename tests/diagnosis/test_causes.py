@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gradcheck_lab as gl
@@ -15,7 +15,7 @@ from tests.mistakes.terms import FORMULAS, NAMELESS, Formula, evidence_of, softm
 
 sizes = {"n": st.integers(5, 8), "d": st.integers(6, 9), "seed": st.integers(0, 2**32 - 1)}
 dtypes = st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16])
-some = settings(max_examples=25, deadline=None)
+some = examples(25)
 
 
 def normal(*shape: int, seed: int) -> torch.Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 from torch.nn import functional
 
-from gradcheck_lab import GradientMismatch, InvalidArgument, assert_gradients, check, ops
+from gradcheck_lab import GradientMismatch, InvalidArgument, Report, assert_gradients, check, ops
 from gradcheck_lab.networks import PARAMETERS, digits_classifier, digits_regressor, digits_scores, initial_parameters
 from gradcheck_lab.networks.data import load, standardise
 from gradcheck_lab.networks.lockstep import (
@@ -212,9 +213,20 @@ def call_of(mistake: Mistake) -> tuple[torch.Tensor, ...]:
     return images(), classes().double(), *drawn(6, 5, 1)
 
 
+@cache
+def report_of(mistake: Mistake) -> Report:
+    return check(mistake.network, *call_of(mistake))
+
+
+@cache
+def report_of_the_sound_classifier() -> Report:
+    network, *arguments = CALLS["classifier"]
+    return check(network, *arguments)
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.title)
 def test_mistake_is_caught_in_its_op_and_nowhere_else(mistake: Mistake) -> None:
-    report = check(mistake.network, *call_of(mistake))
+    report = report_of(mistake)
     assert is_caught(mistake, report)
     blamed = {finding.op for finding in report.findings if finding.severity == "error"}
     assert blamed == {mistake.op}
@@ -228,7 +240,7 @@ def test_mistake_is_caught_in_its_op_and_nowhere_else(mistake: Mistake) -> None:
 )
 def test_mistake_is_explained_by_the_batch_size(title: str, cause: str, explanation: str) -> None:
     mistake = next(mistake for mistake in MISTAKES if mistake.title == title)
-    finding = check(mistake.network, *call_of(mistake)).findings[0]
+    finding = report_of(mistake).findings[0]
     assert finding.cause == cause
     assert explanation in finding.explanation
     assert "batch size" in finding.explanation
@@ -236,12 +248,11 @@ def test_mistake_is_explained_by_the_batch_size(title: str, cause: str, explanat
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.title)
 def test_only_a_failing_report_that_blames_the_right_gradient_counts_as_caught(mistake: Mistake) -> None:
-    report = check(mistake.network, *call_of(mistake))
+    report = report_of(mistake)
     first, *rest = report.findings
     assert not is_caught(mistake, replace(report, verdict="inconclusive"))
     assert not is_caught(mistake, replace(report, findings=()))
     assert not is_caught(mistake, replace(report, findings=(replace(first, op="linear (Z2)"), *rest)))
     assert not is_caught(mistake, replace(report, findings=(replace(first, gradient="weight"), *rest)))
     assert not is_caught(mistake, replace(report, findings=(replace(first, cause="sign"), *rest)))
-    network, *arguments = CALLS["classifier"]
-    assert not is_caught(mistake, check(network, *arguments))
+    assert not is_caught(mistake, report_of_the_sound_classifier())
