@@ -166,6 +166,32 @@ def test_wrong_slope_where_kinks_cancel_does_not_pass(seed: int) -> None:
     assert softplus_of_ties(FlatSoftplus, seed).verdict != "pass"
 
 
+def deviation_backward(g: Tensor, y: Tensor, x: Tensor) -> Any:
+    spread = y.unsqueeze(-1) * x.shape[-1]
+    return (torch.where(spread > 0, g.unsqueeze(-1) * (x - x.mean(-1, keepdim=True)) / spread, 0.0),)
+
+
+@sound
+def deviation_of_equal_values_whose_mean_is_rounded() -> gl.Report:
+    class Layer:
+        def forward(self, x: Tensor) -> Tensor:
+            self.x, self.y = x, x.std(-1, correction=0)
+            return self.y
+
+        def backward(self, dout: Tensor) -> Tensor:
+            return deviation_backward(dout.float(), self.y.float(), self.x.float())[0].to(self.x.dtype)
+
+    return gl.check(Layer(), torch.tensor([-7.6250, 2.5469], dtype=torch.bfloat16), seed=1803805303)
+
+
+@wrong("tie-mass")
+def every_tie_takes_all_in_float32() -> gl.Report:
+    def backward(g: Tensor, y: Tensor, x: Tensor) -> Any:
+        return ((x == y.unsqueeze(-1)) * g.unsqueeze(-1),)
+
+    return gl.check(gl.Op(lambda x: x.amax(-1), backward), normal(3, 4).float())
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_call_passes(name: str) -> None:
     report = SOUND[name]()

@@ -13,7 +13,7 @@ from gradcheck_lab.comparison.findings import convention, dtype_problem, number,
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, Explanation, explain
 from gradcheck_lab.model.findings import Finding, GradientResult
-from gradcheck_lab.model.limits import FEW_ELEMENTS
+from gradcheck_lab.model.limits import AFFORDABLE_SAMPLES, FEW_ELEMENTS
 from gradcheck_lab.model.precision import wide_dtype
 from gradcheck_lab.model.precision.budget import CANCELLATION, NOT_ROUNDING
 from gradcheck_lab.oracles.autograd.subgradients import Interval
@@ -164,7 +164,7 @@ def settle(
             break
         if level_name == "torn" and found.max_abs_error > CANCELLATION.value:
             break
-        if level_name == "further" and expected.numel() > FEW_ELEMENTS.value:
+        if level_name == "further" and not _has_small_slices(expected.shape):
             continue
         more = [r.to(expected.device) for r in references(level_name) if r.shape == expected.shape]
         if more:
@@ -172,6 +172,13 @@ def settle(
             found = judge(actual, expected, dtype, used, slack=slack, whole=False)
             level = "simulated" if level_name == "further" else level_name
     return found if found.passed else judge(actual, expected, dtype, used, slack=slack), level, used
+
+
+def _has_small_slices(shape: torch.Size) -> bool:
+    """Whether slices have too few elements for the largest of two errors in each to say how large errors are."""
+    count = shape.numel()
+    smallest = min([count, *(count // n for n in shape if 0 < n < count)])
+    return count <= AFFORDABLE_SAMPLES.value and smallest <= FEW_ELEMENTS.value
 
 
 def result_of(slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, verdict: Any) -> GradientResult:

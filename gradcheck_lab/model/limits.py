@@ -26,6 +26,10 @@ FEW_ELEMENTS = Limit(
     "Elements up to which a gradient is given further samples of simulated rounding: in one element, two samples see nothing "
     "of two terms that cancel once in four times.",
 )
+AFFORDABLE_SAMPLES = Limit(
+    1 << 12,
+    "Elements of a gradient with small slices that further samples of simulated rounding are still made for.",
+)
 COPIED_ELEMENTS = Limit(
     1 << 20,
     "Elements that an isolated rule is given copies of: beyond 8 MiB it is trusted not to write to them.",

@@ -53,6 +53,7 @@ class AutogradOracle:
         self.runner, self.subject, self.case, self.copies = runner, runner.subject, case, copies
         self.nearby: dict[Any, dict[Key, torch.Tensor | None]] = {}  # gradients at points beside the case, by their moves
         self._passes: dict[str, Pass | None] = {} if truth is None else {"truth": truth}
+        self._roundings: dict[tuple[torch.dtype, bool, int], SimulatedRounding] = {}
 
     @property
     def coarse(self) -> float:
@@ -157,7 +158,9 @@ class AutogradOracle:
             case, rounding = self.case, None
             if simulate is not None:
                 u = 4 * times * unit_roundoff(simulate)  # two samples stand for every sound order of operations
-                rounding = SimulatedRounding(u, salt, long_sums=not is_narrow(simulate), torn=torn, modulus=True)
+                other = self._roundings.get((simulate, torn, times))
+                rounding = SimulatedRounding(u, salt, long_sums=not is_narrow(simulate), torn=torn, modulus=True, other=other)
+                self._roundings.setdefault((simulate, torn, times), rounding)
                 assert case.grad_outputs is not None
                 case = replace(
                     case,

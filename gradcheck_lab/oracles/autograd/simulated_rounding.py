@@ -46,9 +46,21 @@ _PRODUCTS = {"mm": 0, "bmm": 0, "mv": 0, "dot": 0, "addmm": 1, "baddbmm": 1, "ad
 class SimulatedRounding(DispatchMode):
     """A dispatch mode under which every rounding operation errs by about `u`, in directions that `salt` decides."""
 
-    def __init__(self, u: float, salt: int, *, long_sums: bool, torn: bool = False, modulus: bool = False) -> None:
+    def __init__(
+        self,
+        u: float,
+        salt: int,
+        *,
+        long_sums: bool,
+        torn: bool = False,
+        modulus: bool = False,
+        other: SimulatedRounding | None = None,
+    ) -> None:
         super().__init__()
         self.u, self.salt, self.long_sums, self.torn, self.modulus = u, salt, long_sums, torn, modulus
+        # the softmaxes of this forward, and those of another, from which a backward may take what it computes again
+        self.softmaxes: list[torch.Tensor] = []
+        self.other = other
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -61,7 +73,8 @@ class SimulatedRounding(DispatchMode):
             args = tuple(self._round(a, 1) if isinstance(a, torch.Tensor) and not a.is_sparse else a for a in args)
         result = func(*args, **(kwargs or {}))
         if name in ("_softmax", "_log_softmax"):
-            return self._shifted(name, args[0], result)
+            self.softmaxes.append(self._shifted(name, args[0], result))
+            return self.softmaxes[-1]
         if name in _TRANSFORMS:
             return self._transformed(result, args[1])
         if name in EXACT or name.endswith("_") or func.is_view:
@@ -80,8 +93,18 @@ class SimulatedRounding(DispatchMode):
         steps = decomposition(func) if name in _FUSED else None
         if steps is None:
             return None
+        again = self._computed_again(args[1]) if name == "_softmax_backward_data" else None
         with self:
+            if again is not None:  # the sum is that of the output, as a fused attention has it, and the rest is not
+                return again * (args[0] - (args[0] * args[1]).sum(args[2], keepdim=True))
             return steps(*args, **kwargs)
+
+    def _computed_again(self, output: torch.Tensor) -> torch.Tensor | None:
+        """What the other forward has in the place of a softmax of this one."""
+        others = self.other.softmaxes if self.other is not None else []
+        places = [k for k, made in enumerate(self.softmaxes) if made.data_ptr() == output.data_ptr()]
+        found = others[places[0]] if places and places[0] < len(others) else None
+        return found if found is not None and found.shape == output.shape and found.dtype == output.dtype else None
 
     def _shifted(self, name: str, scores: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
         """What exp(s - logsumexp(s)) makes of large scores: s itself is rounded before the difference is taken."""
