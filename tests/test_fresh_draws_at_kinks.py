@@ -192,6 +192,26 @@ def every_tie_takes_all_in_float32() -> gl.Report:
     return gl.check(gl.Op(lambda x: x.amax(-1), backward), normal(3, 4).float())
 
 
+def drawn(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """Small whole numbers and zeros, among them factors of which each is zero where the other is not."""
+    wholes = [(normal(*shape, seed=seed + k) * 1.5).round() for k, shape in enumerate(shapes)]
+    return [whole * (normal(*whole.shape, seed=seed + 10 + k) > -0.5) for k, whole in enumerate(wholes)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("seed", range(0, 400, 20))
+def test_two_layers_with_units_at_their_kinks_pass(seed: int, dtype: torch.dtype) -> None:
+    x, W1, W2 = (value.to(dtype) for value in drawn(seed, (2, 2), (2, 3), (3, 3)))
+    report = gl.check(TwoLayers(W1, W2), x)
+    assert report.verdict == "pass", report
+
+
+@pytest.mark.parametrize("seed", [0, 20, 80, 100, 120, 140, 160, 180])
+def test_minus_the_slope_at_their_kinks_is_caught(seed: int) -> None:
+    x, W1, W2 = drawn(seed, (2, 2), (2, 3), (3, 3))
+    assert gl.check(BelowAtTheKink(W1, W2), x).verdict == "fail"
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_sound_call_passes(name: str) -> None:
     report = SOUND[name]()

@@ -27,6 +27,7 @@ PAIRED = {name: row for name, row in THRESHOLDS.items() if row.mistake is not No
 # thresholds that no planted one fixes yet, and what was tried; a row that gets its pair has to leave
 UNPAIRED = {
     "STEADY_AT_KINK": "its pair draws its calls itself, in tests/test_fresh_draws_at_kinks.py",
+    "STEADY_APART": "its pair draws its calls itself, in tests/test_fresh_draws_at_kinks.py",
     "OWN_DTYPE_ROUNDINGS": "its pair draws its seeds itself, in tests/test_fresh_draws_of_seeds.py",
     "CANCELLATION": "the planted ones and the once flagged calls are settled by cheaper references whatever it is",
     "CALM": "two rows of elements at their kinks, in float32, keep their outcome",
