@@ -121,8 +121,11 @@ class Subgradients:
         apart = limits.amax(0) - limits.amin(0)
         kink |= settled.all(0) & (apart > KINK_STAYS.value * closer) & (apart > SLOPES_DIFFER.value * scale)
         # beside values as small as the step the gradient itself changes at some points, whatever the others say
-        least, most = _range(narrow, (wide - narrow).abs() <= STEADY_AT_KINK.value * closer)
-        some = ~kink & (most - least > STEADY_APART.value * closer) & (most - least > SLOPES_DIFFER.value * scale)
+        change = (wide - narrow).abs()
+        steady = change <= STEADY_AT_KINK.value * torch.maximum(wide.abs(), narrow.abs())
+        least, most = _range(narrow, steady)
+        some = ~kink & (torch.where(steady, change, 0.0).amax(0) <= STEADY_APART.value * (most - least))
+        some &= most - least > SLOPES_DIFFER.value * torch.maximum(least.abs(), most.abs())
         kink |= some
         low, high = torch.where(some, least, low), torch.where(some, most, high)
         here = self.oracle.truth().gradients.get(key)
