@@ -1,4 +1,4 @@
-"""What an input of an op is: its kind of values, and its dimensions by name (torch-free data).
+"""Specs of an op's inputs: the kind of values and the dimensions by name, as data that does not need torch.
 
 A dimension letter is the same size everywhere in one call. `*batch` stands for any number of leading dimensions, `#n`
 for `n` or 1, `*#batch` for any dimensions that broadcast against the other uses of `*#batch`; `4h` is four times `h`.
@@ -27,7 +27,7 @@ class Dim:
     times: int = 1
 
     def shape(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        """What a dimension of these sizes by its letter has in a shape."""
+        """The part of a shape that this entry stands for, from the sizes of its letter."""
         return tuple(self.times * size for size in sizes)
 
     @property
@@ -38,7 +38,7 @@ class Dim:
         return "*" * self.variadic + "#" * self.broadcast + (str(self.times) if self.times > 1 else "") + self.name
 
 
-DTYPES = {"labels": "int64", "integers": "int64", "mask": "bool"}  # of the kinds that have one, and no gradient
+DTYPES = {"labels": "int64", "integers": "int64", "mask": "bool"}  # of the kinds with a fixed dtype; they have no gradient
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One concrete call: inputs, grad_outputs, options and seed; and how its random numbers are drawn."""
+"""One concrete call: inputs, grad_outputs, options and seed; and copies of its tensors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.specs import Spec, bind
-
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One call of a subject: positional inputs, keyword options, an upstream gradient per output when it was given."""
+    """One call of a subject: positional inputs, keyword options, and one upstream gradient per output.
+
+    `grad_outputs` is None where upstream gradients are still to be drawn. `label` is what reports call the case.
+    """
 
     inputs: tuple[Any, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -23,17 +24,17 @@ class Case:
 
 
 def is_differentiable(value: Any) -> bool:
-    """Whether a gradient of `value` means anything: floating and complex tensors."""
+    """Whether a gradient with respect to `value` exists: true for floating and complex tensors."""
     return isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())
 
 
 def copy_inputs(inputs: Sequence[Any]) -> tuple[Any, ...]:
-    """Detached copies of the tensors, with their strides, apart from the user's storage; other values as they are."""
+    """Detached copies of the tensors with the same strides in new storage; other values as they are."""
     return tuple(copy_tensor(value) if isinstance(value, torch.Tensor) else value for value in inputs)
 
 
 def copy_tensor(value: torch.Tensor) -> torch.Tensor:
-    """A detached copy that lies in memory as `value` does: its strides, gaps and offset; expanded elements stay shared."""
+    """A detached copy with the strides and storage offset of `value`; elements that share memory there still share it."""
     value = value.detach()
     if value.layout != torch.strided or not value.numel() or value.is_contiguous():
         return value.clone()
@@ -41,28 +42,3 @@ def copy_tensor(value: torch.Tensor) -> torch.Tensor:
     storage = value.new_zeros(value.storage_offset() + reach)
     storage[value.storage_offset() :] = value.as_strided((reach,), (1,), value.storage_offset())
     return storage.as_strided(value.shape, value.stride(), value.storage_offset())
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-def bound_sizes(specs: Sequence[Spec], inputs: Sequence[torch.Tensor]) -> dict[str, tuple[int, ...]]:
-    """The size of every letter in a call."""
-    return bind(specs, [value.shape for value in inputs], [f"input {i}" for i in range(len(inputs))])
-
-
-
-

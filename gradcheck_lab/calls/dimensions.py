@@ -1,4 +1,4 @@
-"""Which dimensions of a call are the same size by meaning: by the letters of the specs, else by equal sizes."""
+"""Which dimensions of a call always have the same size: those with the same letter in the specs, else those of equal size."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.resemblance import Structure, resembling, structure_of
+from gradcheck_lab.calls.similar_values import ValueStructure, similar_values, structure_of
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.specs import Spec, bind
 
 Sizes = Mapping[str, int]
 _PARTS = 8
-LARGEST_DERIVED = 1 << 14  # elements that a derived call may have where it cannot be made smaller
+LARGEST_DERIVED = 1 << 14  # the largest number of elements of a derived call that cannot be made smaller
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
-    """The letter of every dimension of every input (None: fixed), and each letter's size in the call.
+class NamedDimensions:
+    """The dimensions of a call's inputs by letter; dimensions with the same letter have the same size.
 
-    `batch` is the letter of the first dimension, `leading` the inputs that carry it there, `declared` whether specs gave them.
+    `axes` has the letters of each input, None for a dimension whose size is fixed. `sizes` has the size of each letter in the
+    call. `declared` says whether the letters come from specs or were inferred from equal sizes. `classes` maps an integer input
+    to the letter that bounds its values. `declared_multiples` maps a letter such as `4h` to `("h", 4)`.
     """
 
     axes: tuple[tuple[str | None, ...], ...]
@@ -31,23 +33,26 @@ class Letters:
     declared: bool
     classes: Mapping[int, str]
     declared_multiples: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    _structures: dict[int, tuple[torch.Tensor, Structure]] = field(default_factory=dict, repr=False, compare=False)
+    _structures: dict[int, tuple[torch.Tensor, ValueStructure]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def batch(self) -> str | None:
+        """The letter of the batch dimension: the first dimension of the first input that has a letter there."""
         return next((letters[0] for letters in self.axes if letters and letters[0] is not None), None)
 
     @property
-    def leading(self) -> tuple[int, ...]:
+    def batch_inputs(self) -> tuple[int, ...]:
+        """The inputs, by index, whose first dimension is the batch dimension."""
         return tuple(
             i for i, letters in enumerate(self.axes) if letters and letters[0] == self.batch and self.batch is not None
         )
 
     @property
     def multiples(self) -> dict[str, tuple[str, int]]:
-        """Letters whose size is a small multiple of another's at the same axis of another input whose other axes are the same.
+        """Each letter whose size is a multiple of another letter's size, with that letter and the factor.
 
-        No broadcasting allows that: the forward splits one of them into parts, as the gates of a cell.
+        Where no specs declare them, they are inferred: two inputs differ in one axis only, and one size there is 2 to 8 times
+        the other. Broadcasting would not accept such sizes, so the forward splits the larger into parts, like an LSTM's gates.
         """
         found: dict[str, tuple[str, int]] = dict(self.declared_multiples)
         if self.declared:
@@ -61,15 +66,16 @@ class Letters:
                     found[large] = small, times
         return found
 
-    def related(self, sizes: Sizes) -> dict[str, int]:
-        """Sizes in which the multiples are kept."""
+    def with_multiples(self, sizes: Sizes) -> dict[str, int]:
+        """`sizes`, with the letters that are multiples of another computed from it."""
         return {**sizes, **{large: times * sizes[small] for large, (small, times) in self.multiples.items()}}
 
-    def untied(self, given: Sequence[Any]) -> Iterator[Letters]:
-        """Where sizes were only equal: a letter's occurrences in two parts, by input or by axis, which need not be one size.
+    def with_independent_sizes(self, given: Sequence[Any]) -> Iterator[NamedDimensions]:
+        """Variants in which some dimensions of an inferred letter get a new letter, so that their size can differ.
 
-        The second part of letter `n` is called `n'`, and is as large as `n` was. Rows that labels and inputs of another rank
-        share stay tied: a forward may take other numbers of them by accident.
+        Equal sizes in one call may be chance. The occurrences of a letter are separated by input, by axis, or one at a time.
+        The new letter of `n` is `n'`, of the same size. A batch dimension shared with labels or with inputs of another rank is
+        not separated: a forward may accept unequal numbers of rows there by accident. Nothing is yielded for declared letters.
         """
         if self.declared:
             return
@@ -88,8 +94,8 @@ class Letters:
                     seen |= {part, frozenset(places) - part}
                     yield self.split(letter, part)
 
-    def split(self, letter: str, part: frozenset[tuple[int, int]]) -> Letters:
-        """The same with a part of a letter's occurrences, pairs of an input and an axis, under a letter of their own."""
+    def split(self, letter: str, part: frozenset[tuple[int, int]]) -> NamedDimensions:
+        """Give some occurrences of `letter`, pairs of an input and an axis, the new letter `letter'`."""
         other = f"{letter}'"
         axes = tuple(
             tuple(other if (i, k) in part else name for k, name in enumerate(letters)) for i, letters in enumerate(self.axes)
@@ -97,9 +103,12 @@ class Letters:
         return replace(self, axes=axes, sizes={**self.sizes, other: self.sizes[letter]})
 
     def inputs(self, given: Sequence[Any], sizes: Sizes, seed: int, lead: int | None = None) -> tuple[Any, ...]:
-        """Inputs like the given ones with these sizes, those that carry the batch with one more leading dimension `lead`."""
+        """Draw inputs similar to `given` with these sizes.
+
+        `lead` is the size of one more leading dimension, which `batch_inputs` get.
+        """
         generator = torch.Generator().manual_seed(seed)
-        sizes = self.related(sizes)
+        sizes = self.with_multiples(sizes)
         shapes = [
             tuple(n if letter is None else sizes[letter] for letter, n in zip(letters, value.shape, strict=True))
             if isinstance(value, torch.Tensor) else ()
@@ -110,7 +119,7 @@ class Letters:
             if not isinstance(value, torch.Tensor):
                 made.append(value)
                 continue
-            shape = (lead, *shapes[i]) if lead is not None and i in self.leading else shapes[i]
+            shape = (lead, *shapes[i]) if lead is not None and i in self.batch_inputs else shapes[i]
             made.append(self._value(i, value, shape, sizes, generator))
         return tuple(made)
 
@@ -118,20 +127,20 @@ class Letters:
         self, index: int, value: torch.Tensor, shape: tuple[int, ...], sizes: Sizes, generator: torch.Generator
     ) -> torch.Tensor:
         if value.dtype == torch.bool:
-            return _mixed_rows(value, resembling(value, shape, generator))
+            return _mixed_rows(value, similar_values(value, shape, generator))
         if is_differentiable(value) or not value.numel():
-            return resembling(value, shape, generator, self._structure(index, value))
+            return similar_values(value, shape, generator, self._structure(index, value))
         low, high = int(value.min()), int(value.max())
         bound = sizes.get(self.classes.get(index, ""))
         if low >= 0:
             high = min(high, bound - 1) if bound is not None else high
             drawn = torch.randint(min(low, max(high, 0)), max(high, 0) + 1, shape, generator=generator)
             return drawn.to(value.device, value.dtype)
-        picked = resembling(value, shape, generator)
+        picked = similar_values(value, shape, generator)
         return picked.clamp(max=bound - 1) if bound else picked
 
-    def _structure(self, index: int, value: torch.Tensor) -> Structure:
-        """The structure of an input, looked at once for all the shapes that it is drawn in."""
+    def _structure(self, index: int, value: torch.Tensor) -> ValueStructure:
+        """The structure of an input's values, computed once for all the shapes that it is drawn in."""
         known = self._structures.get(index)
         if known is None or known[0] is not value:
             known = self._structures[index] = (value, structure_of(value))
@@ -139,7 +148,10 @@ class Letters:
 
 
 def _mixed_rows(given: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-    """A mask none of whose rows is of one kind throughout where no row of the given one is: that is a case apart."""
+    """Change one entry of each row that is all True or all False, unless the given mask has such a row too.
+
+    An all-False row of an attention mask, for example, is a special case that the user's call did not ask for.
+    """
     if not given.numel() or not drawn.numel() or not drawn.ndim or drawn.shape[-1] < 2 or not given.ndim:
         return drawn
     for kind in (True, False):
@@ -150,21 +162,24 @@ def _mixed_rows(given: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
     return drawn
 
 
-def letters_of(given: Sequence[Any], specs: Sequence[Spec]) -> Letters:
-    """The letters of a call; where no specs fit, dimensions of one size share a letter and those of size 1 stay as they are."""
+def dimensions_of(given: Sequence[Any], specs: Sequence[Spec]) -> NamedDimensions:
+    """The named dimensions of a call: from `specs` where they fit, else inferred.
+
+    Inferred, dimensions of equal size share a letter, and the size of a dimension of size 1 is fixed.
+    """
     if len(specs) == len(given) and all(isinstance(v, torch.Tensor) for v in given):
         try:
             return _declared(given, specs)
-        except InvalidArgument:  # another signature of the op: its sizes tell
+        except InvalidArgument:  # the call fits another signature of the op: infer from its sizes
             pass
     axes = tuple(
         tuple(str(n) if n > 1 else None for n in value.shape) if isinstance(value, torch.Tensor) else () for value in given
     )
     sizes = {letter: int(letter) for letters in axes for letter in letters if letter is not None}
-    return Letters(axes, sizes, False, _classes(given, axes, sizes))
+    return NamedDimensions(axes, sizes, False, _classes(given, axes, sizes))
 
 
-def _declared(given: Sequence[Any], specs: Sequence[Spec]) -> Letters:
+def _declared(given: Sequence[Any], specs: Sequence[Spec]) -> NamedDimensions:
     bound = bind(specs, [v.shape for v in given], [str(i) for i in range(len(given))])
     axes, sizes, classes, multiples = [], {}, {}, {}
     for i, (spec, value) in enumerate(zip(specs, given, strict=True)):
@@ -185,11 +200,11 @@ def _declared(given: Sequence[Any], specs: Sequence[Spec]) -> Letters:
         axes.append(tuple(letters))
         if spec.classes is not None:
             classes[i] = spec.classes
-    return Letters(tuple(axes), sizes, True, classes, multiples)
+    return NamedDimensions(tuple(axes), sizes, True, classes, multiples)
 
 
 def _classes(given: Sequence[Any], axes: Sequence[Sequence[str | None]], sizes: Sizes) -> dict[int, str]:
-    """For integer inputs, the letter that bounds their values: the tightest dimension of a floating input that holds them."""
+    """For each integer input, the letter that bounds its values: of floating inputs, the smallest dimension above them all."""
     found = {}
     floating = {letter for v, letters in zip(given, axes, strict=True) if is_differentiable(v) for letter in letters if letter}
     for i, value in enumerate(given):

@@ -1,4 +1,4 @@
-"""An ordinary call, drawn from the specs of its inputs."""
+"""Draw an ordinary call from the specs of its inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.calls.kinds import KINDS, made
+from gradcheck_lab.calls.kinds import KINDS, values_of_kind
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.specs import Dim, Spec
 
@@ -25,7 +25,7 @@ def draw_inputs(
     sizes: Mapping[str, tuple[int, ...]] | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> tuple[torch.Tensor, ...]:
-    """Draw one tensor per spec; letters without a size get distinct small primes, variadic ones a single dimension.
+    """Draw one tensor per spec; letters without a size get 5, 3, 7, 2, 11, 4 in turn, variadic ones a single dimension.
 
     Raises `InvalidArgument` when labels count their classes by a letter that no input has.
     """
@@ -52,11 +52,11 @@ def ordinary_call(
     options: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> Case:
-    """Draw an ordinary call that the validators of `op` let through.
+    """Draw an ordinary call that the validators of `op` accept.
 
     The sizes are those of `draw_inputs`; where an op refuses them (a kernel larger than its image), others up to 8 are tried,
-    first with the given options, then with values of its `choices` as well. Where nothing fits, or `op` is no op, the
-    call is as it was drawn.
+    first with the given options, then with values of its `choices` as well. Where no
+    attempt is accepted, or `op` is no `gl.Op`, the first draw is returned.
     """
     given = dict(options or {})
     first = Case(draw_inputs(signature, seed, dtype=dtype), given, seed=seed)
@@ -80,7 +80,7 @@ def _sizes_of(dim: Dim, pick: random.Random, attempt: int) -> tuple[int, ...]:
 
 
 def draw(spec: Spec, sizes: Mapping[str, tuple[int, ...]], generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
-    """Draw the tensor of one spec, every letter's size given."""
+    """Draw the tensor of one spec, with the size of every letter."""
     shape = [size for dim in spec.dims for size in dim.shape(sizes[dim.name])]
     low, high = (0, max(1, sizes[str(spec.classes)][0])) if spec.classes is not None else (spec.low, spec.high)
     return draw_kind(spec.kind, shape, generator, dtype, low, high)
@@ -89,6 +89,6 @@ def draw(spec: Spec, sizes: Mapping[str, tuple[int, ...]], generator: torch.Gene
 def draw_kind(
     kind: str, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype, low: int = 0, high: int = 10
 ) -> torch.Tensor:
-    """Draw a tensor of a spec's kind of values; labels and integers lie in [low, high)."""
+    """Draw a tensor of a kind of values; labels and integers lie in [low, high)."""
     normal = torch.randn(shape, generator=generator, dtype=torch.float64)
-    return made(kind, normal, generator, low, high).to(KINDS[kind].dtype or dtype)
+    return values_of_kind(kind, normal, generator, low, high).to(KINDS[kind].dtype or dtype)

@@ -1,4 +1,4 @@
-"""Kinds of values and their profiles, one row each: a function of a tensor, and what it holds for.
+"""Kinds of values and profiles, one row each. A kind says which values a spec allows; a profile makes special values of a kind.
 
 The Python that a report prints is made from the source of these functions: each ends in its only `return`.
 """
@@ -58,11 +58,11 @@ def the_first_throughout(value: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How values of a kind are made, and which there are.
+    """How values of a kind are made, and which values belong to it.
 
     `make` makes them from normal numbers (None: whole numbers in [low, high) are drawn), `contains` says which numbers are of
-    the kind (None: all), `level` makes them all equal. Of an elementwise kind each number may be changed by itself, and what
-    then lies outside the kind stays as drawn; `rows` are kinds whose last dimension is one thing.
+    the kind (None: all), `level` makes them all equal. With `elementwise`, a profile changes each number by itself,
+    and a number that would leave the kind stays as drawn. With `rows`, a row along the last dimension is one value.
     """
 
     make: Change | None
@@ -85,8 +85,8 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-TIED = 0.7123  # no bound of any usual clamp, hinge or knot
-ASIDE = 0.0123  # added to tied values: away from zeros and bounds, only the ties are kinks
+TIED = 0.7123  # differs from the bounds of usual clamps, hinges and knots
+ASIDE = 0.0123  # added to tied values, so that they are at no zero or bound and ties are the only kinks
 
 
 def ordinary(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -110,11 +110,11 @@ def whole(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def large(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return value.mul(min(1e4, torch.finfo(value.dtype).max ** 0.25))  # a few multiplied are still finite
+    return value.mul(min(1e4, torch.finfo(value.dtype).max ** 0.25))  # a product of four is still finite
 
 
 def tiny(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return value.mul(max(1e-8, torch.finfo(value.dtype).tiny ** 0.5))  # two multiplied are still normal numbers
+    return value.mul(max(1e-8, torch.finfo(value.dtype).tiny ** 0.5))  # a product of two is still a normal number
 
 
 PROFILES: Mapping[str, Profile] = {
@@ -126,21 +126,21 @@ PROFILES: Mapping[str, Profile] = {
     "large": large,
     "tiny": tiny,
 }
-GENERIC = frozenset({"ordinary", "equal", "ties"})  # at no zero or bound; they may be tied with one another
-LEVEL = frozenset({"equal", "ties"})  # those that of a kind that is not elementwise make equal values
-WRITTEN = "written"  # values that no profile made
+GENERIC = frozenset({"ordinary", "equal", "ties"})  # profiles without zeros and bounds; values may be tied
+LEVEL = frozenset({"equal", "ties"})  # profiles that make all values equal, for kinds that are not elementwise
+WRITTEN = "written"  # the profile of literal values
 
 
-def made(kind: str, normal: torch.Tensor, generator: torch.Generator, low: int, high: int) -> torch.Tensor:
-    """Values of a kind from normal numbers, not yet in its dtype; whole ones are drawn, in [low, high)."""
+def values_of_kind(kind: str, normal: torch.Tensor, generator: torch.Generator, low: int, high: int) -> torch.Tensor:
+    """Make values of a kind from normal numbers, before the cast to its dtype; integers are drawn in [low, high)."""
     make = KINDS[kind].make
     if make is None:
         return between(normal, generator, low, high)
     return make(normal) if normal.numel() else normal
 
 
-def profiled(kind: str, profile: str, value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A drawn tensor with the values of `profile`, as far as its kind admits them; ties make integers and masks one value."""
+def with_profile(kind: str, profile: str, value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Apply a profile to a drawn tensor, as far as its kind allows; integers and masks become constant for ties."""
     if profile in ("ordinary", WRITTEN) or not value.numel():
         return value
     row = KINDS[kind]

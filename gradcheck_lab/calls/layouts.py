@@ -1,6 +1,6 @@
-"""How a tensor lies in memory, one row each: a function that gives the same values other strides.
+"""Memory layouts, one row each: a function that returns a tensor's values with other strides.
 
-The Python that a report prints is made from the source of those that are drawn: each ends in its only `return`.
+The Python that a report prints is made from the source of the functions in `LAYOUTS`: each ends in its only `return`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 from gradcheck_lab.calls.kinds import KINDS
 
-Place = Callable[[torch.Tensor], torch.Tensor]
+Layout = Callable[[torch.Tensor], torch.Tensor]
 
 
 def contiguous(value: torch.Tensor) -> torch.Tensor:
@@ -50,35 +50,35 @@ def channels_last(value: torch.Tensor) -> torch.Tensor:
     return value if value.ndim < 4 else value.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
-LAYOUTS: Mapping[str, Place] = {"contiguous": contiguous, "transposed": transposed, "sliced": sliced, "offset": offset}
-EXPANDED = "expanded"  # the first row along the leading dimension, repeated without copies: other values where rows differ
+LAYOUTS: Mapping[str, Layout] = {"contiguous": contiguous, "transposed": transposed, "sliced": sliced, "offset": offset}
+EXPANDED = "expanded"  # the first row, repeated along the leading dimension with stride 0; this changes the values
 LAYOUT_NAMES = (*LAYOUTS, EXPANDED)
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """A layout that a probe gives the user's tensors: its words for an upstream gradient and for an input."""
+class NamedLayout:
+    """A layout that probes use, with the words that messages have for an upstream gradient and for an input."""
 
     words: str
     words_of_input: str
-    place: Place
+    apply: Layout
 
 
-TRANSPOSED = Tried("transposed", "transposed in memory", transposed)
-SLICED = Tried("sliced with an offset", "every second element of a larger tensor, from an offset", every_second)
-CHANNELS_LAST = Tried("channels_last", "channels_last", channels_last)
+TRANSPOSED = NamedLayout("transposed", "transposed in memory", transposed)
+SLICED = NamedLayout("sliced with an offset", "every second element of a larger tensor, from an offset", every_second)
+CHANNELS_LAST = NamedLayout("channels_last", "channels_last", channels_last)
 
 
-def place_of(kind: str, layout: str, shape: Sequence[int]) -> Place:
-    """The function of a layout; rows that are one thing are not repeated, and an expanded tensor needs a dimension."""
+def layout_function(kind: str, layout: str, shape: Sequence[int]) -> Layout:
+    """The function of a layout by name; contiguous where a tensor of this kind and shape cannot be expanded."""
     if layout != EXPANDED:
         return LAYOUTS[layout]
     apart = not shape or not shape[0] or (KINDS[kind].rows and len(shape) < 2)
     return LAYOUTS["contiguous"] if apart else expanded
 
 
-def placed_alike(a: Any, b: Any) -> bool:
-    """Whether two tensors lie alike in memory: same strides, same offset; true of what is no tensor."""
+def has_same_layout(a: Any, b: Any) -> bool:
+    """Whether two tensors have the same strides and storage offset; True for other values."""
     if not isinstance(a, torch.Tensor):
         return True
     return bool(a.stride() == b.stride()) and a.storage_offset() == b.storage_offset()

@@ -1,4 +1,4 @@
-"""Random numbers: the global generators seeded for a run of the user's code, compared, and put back afterwards."""
+"""The states of the global random generators: seed them for a run of the user's code, compare them, and restore them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RandomStates:
             sys.modules["numpy"].random.set_state(self.numpy)
 
     @property
-    def words(self) -> tuple[Any, ...]:
+    def comparable(self) -> tuple[Any, ...]:
         """All states, as values that can be compared."""
         return tuple(bytes(state.numpy()) for state in (self.cpu, *self.cuda)), self.python, _plain(self.numpy)
 
@@ -50,18 +50,18 @@ def random_states() -> RandomStates:
     )
 
 
-def drawn_since(states: RandomStates) -> bool:
-    """Whether a global generator moved since the moment of these states."""
-    return random_states().words != states.words
+def has_drawn_since(states: RandomStates) -> bool:
+    """Whether a global generator has drawn numbers since `states` were taken."""
+    return random_states().comparable != states.comparable
 
 
 def torch_states() -> tuple[torch.Tensor, ...]:
-    """The states of torch's global generators alone, which costs less."""
+    """The states of torch's global generators only, which is faster than `random_states`."""
     return torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else ())
 
 
-def torch_drawn_since(states: tuple[torch.Tensor, ...]) -> bool:
-    """Whether one of torch's global generators moved since these states of theirs."""
+def has_torch_drawn_since(states: tuple[torch.Tensor, ...]) -> bool:
+    """Whether one of torch's global generators has drawn numbers since `states` were taken."""
     return not all(torch.equal(a, b) for a, b in zip(states, torch_states(), strict=False))
 
 
@@ -80,7 +80,7 @@ def seed_all(seed: int) -> None:
 def preserved_randomness(seed: int | None = None) -> Iterator[None]:
     """Run a block with every global generator seeded by `seed` (None: as it is), and put their states back afterwards.
 
-    The generators are the process's own, so blocks of several threads take turns.
+    The generators belong to the process, so a lock lets one thread run such a block at a time.
     """
     with _TURNS:
         before = random_states()
@@ -93,14 +93,14 @@ def preserved_randomness(seed: int | None = None) -> Iterator[None]:
 
 
 def draws_random(seed: int) -> bool:
-    """Whether the run that was just made, seeded by `seed`, drew random numbers; the generators are left as they were."""
+    """Whether random numbers were drawn since `seed_all(seed)`; the states of the generators do not change."""
     after = random_states()
     with preserved_randomness(seed):
-        return drawn_since(after)
+        return has_drawn_since(after)
 
 
 def _plain(state: Any) -> Any:
-    """A state of NumPy's as nested tuples; arrays as their bytes."""
+    """A NumPy generator state as nested tuples, with arrays as bytes, so that `==` compares it."""
     if isinstance(state, Mapping):
         return tuple((name, _plain(value)) for name, value in state.items())
     return state.tobytes() if hasattr(state, "tobytes") else state

@@ -1,4 +1,4 @@
-"""What a drawn call is made from: plain data per tensor, from which the same tensors are built again on any machine."""
+"""Drawn calls as plain data, from which the same tensors can be built again on any machine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.drawing import draw_kind
-from gradcheck_lab.calls.kinds import GENERIC, profiled
-from gradcheck_lab.calls.layouts import EXPANDED, place_of
+from gradcheck_lab.calls.kinds import GENERIC, with_profile
+from gradcheck_lab.calls.layouts import EXPANDED, layout_function
 
 
 @dataclass(frozen=True, slots=True)
 class TensorRecipe:
-    """One tensor by seed, kind and profile of its values; or by its `values`, row-major, where they are given."""
+    """One tensor: drawn from a seed, a kind and a profile, or with the literal `values` in row-major order.
+
+    Integers are drawn in [low, high).
+    """
 
     kind: str
     shape: tuple[int, ...]
@@ -30,17 +33,17 @@ class TensorRecipe:
     values: tuple[float | int | bool, ...] | None = None
 
     def build(self, device: str = "cpu") -> torch.Tensor:
-        """The tensor; drawn on the CPU, so that it is the same on every device."""
+        """Build the tensor. It is drawn on the CPU, so that it is the same on every device."""
         if self.values is not None:
             value = torch.tensor(self.values, dtype=self.dtype).reshape(self.shape)
         else:
             generator = torch.Generator().manual_seed(self.seed)
             drawn = draw_kind(self.kind, self.shape, generator, self.dtype, self.low, self.high)
-            value = profiled(self.kind, self.profile, drawn, generator)
-        return place_of(self.kind, self.layout, self.shape)(value.to(device))
+            value = with_profile(self.kind, self.profile, drawn, generator)
+        return layout_function(self.kind, self.layout, self.shape)(value.to(device))
 
-    def as_written(self) -> TensorRecipe:
-        """The same tensor by its values."""
+    def with_written_values(self) -> TensorRecipe:
+        """The recipe of the same tensor with its values as literals."""
         built = self.build()
         return TensorRecipe(
             self.kind, self.shape, built.dtype, self.profile, self.layout, self.seed, self.low, self.high,
@@ -50,7 +53,7 @@ class TensorRecipe:
 
 @dataclass(frozen=True, slots=True)
 class CallRecipe:
-    """One drawn call; `source` are the bytes that it was drawn as, empty where it was made otherwise."""
+    """One drawn call; `source` are the bytes that Hypothesis drew it from, empty where it was made in another way."""
 
     tensors: tuple[TensorRecipe, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -62,29 +65,29 @@ class CallRecipe:
         return Case(tuple(tensor.build(device) for tensor in self.tensors), dict(self.options), seed=self.seed, label=label)
 
     def widened(self) -> CallRecipe:
-        """The same call in float64, with the values that it has in its own dtype; itself where it is in float64."""
+        """The same call in float64, with the values rounded to the original dtype; `self` where nothing changes."""
         narrow = [tensor.dtype.is_floating_point and tensor.dtype != torch.float64 for tensor in self.tensors]
         if not any(narrow):
             return self
         written = (
-            replace(tensor.as_written(), dtype=torch.float64) if each else tensor
+            replace(tensor.with_written_values(), dtype=torch.float64) if each else tensor
             for tensor, each in zip(self.tensors, narrow, strict=True)
         )
         return replace(self, tensors=tuple(written))
 
     @property
     def plain(self) -> bool:
-        """Whether all its values are ordinary."""
+        """Whether no tensor has a special profile or an expanded layout."""
         return all(tensor.profile == "ordinary" and tensor.layout != EXPANDED for tensor in self.tensors)
 
     @property
     def generic(self) -> bool:
-        """Whether none of its values is made to lie at a zero or bound; they may be tied with one another."""
+        """Whether no profile puts values at zeros or bounds; ties are allowed."""
         return all(tensor.profile in GENERIC for tensor in self.tensors)
 
     @property
     def empty(self) -> bool:
-        """Whether a tensor of it has no elements."""
+        """Whether one of its tensors has no elements."""
         return any(0 in tensor.shape for tensor in self.tensors)
 
     @property

@@ -1,4 +1,4 @@
-"""Stress values, row by row: zeros, ties, bounds, large, tiny, constant and saturated rows of the user's inputs."""
+"""Stress values: patterns that put zeros, ties, bounds, or large, tiny, constant and saturated values in rows of an input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.kinds import ASIDE, TIED
-from gradcheck_lab.calls.resemblance import structured
+from gradcheck_lab.calls.similar_values import with_structure_of
 
 Pattern = Callable[[torch.Tensor], torch.Tensor]
 
@@ -56,12 +56,12 @@ def spread(row: torch.Tensor) -> torch.Tensor:
 
 
 def some_ties(row: torch.Tensor) -> torch.Tensor:
-    # not as many at the top as at the bottom, so that what is wrong at both does not cancel
+    # two largest and three smallest: with equal counts, errors at both could cancel
     if row.shape[-1] < 5:
         return all_equal(row)
     generator = torch.Generator().manual_seed(row.numel())
     row += ASIDE
-    for each in row.reshape(-1, row.shape[-1]):  # at other places in each row, so that no column stands out
+    for each in row.reshape(-1, row.shape[-1]):  # at different positions in each row, so that all columns are alike
         place = torch.randperm(row.shape[-1], generator=generator)[:5].to(row.device)
         each[place[:2]], each[place[2:]] = each.max(), each.min()
     return row
@@ -81,22 +81,22 @@ def negated(row: torch.Tensor) -> torch.Tensor:
     return -row
 
 
-def told_apart(row: torch.Tensor) -> torch.Tensor:
+def made_unequal(row: torch.Tensor) -> torch.Tensor:
     noise = torch.rand(row.shape, generator=torch.Generator().manual_seed(row.numel()), dtype=torch.float64) - 0.5
     return row + 0.6 * noise.to(row) * row.abs().clamp(min=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Stress:
-    """A pattern's words for messages, and its function of rows."""
+    """A pattern of values: its description in messages, its function of rows, and what kind of values it makes."""
 
     words: str
     pattern: Pattern
     large: bool = False
     tied: bool = False
     near_zero: bool = False
-    entry: bool = False  # single entries unlike the others, which data may hold and a weight does not
-    free: bool = False  # whatever range or sign the given values have
+    entry: bool = False  # single outliers, which occur in data and not in weights
+    free: bool = False  # the result need not keep the range, sign or structure of the input
 
 
 ONE_ZERO = Stress("one zero in each row", one_zero, near_zero=True)
@@ -113,10 +113,10 @@ SMALL = Stress("values of about 1e-4", times(1e-4), near_zero=True)
 HUNDREDS = Stress("values of about ±1e2", away_by(1e2), large=True)
 THOUSANDS = Stress("values of about ±1e3", away_by(1e3), large=True)
 NEGATED = Stress("values of the other sign", negated, free=True)
-TOLD_APART = Stress("values that are not all the same", told_apart, free=True)
+MADE_UNEQUAL = Stress("values that are not all the same", made_unequal, free=True)
 
 GROUPS: tuple[tuple[Stress, ...], ...] = (
-    (EQUAL,),  # ties first: they explain what zeros, which are equal too, show
+    (EQUAL,),  # ties first: zeros are tied too, so a failure at ties explains one at zeros
     (TIES,),
     (ONE_ZERO, WHOLE, TWO_ZEROS, ALL_ZERO),
     (SMALL, TINY),
@@ -128,12 +128,15 @@ GROUPS: tuple[tuple[Stress, ...], ...] = (
 
 
 def about(scale: float) -> Stress:
-    """The user's own values, times `scale`."""
+    """The user's values multiplied by `scale`."""
     return Stress(f"values of about {scale}", times(scale))
 
 
 def stressed(given: Sequence[Any], group: Sequence[Stress], which: Sequence[int], mixed: bool = False) -> tuple[Any, ...]:
-    """The inputs with the group's patterns in turn on their rows; `mixed`: on all inputs, then on one of them at a time."""
+    """The inputs with the group's patterns applied to their rows in turn.
+
+    `which` are the inputs to change, by index. With `mixed`, further rows have a pattern in one input only.
+    """
     made = list(given)
     alone: list[tuple[Stress, int | None]] = [(stress, i) for stress in group for i in which[:2]]
     turns: list[tuple[Stress, int | None]] = [(stress, None) for stress in group]
@@ -147,23 +150,25 @@ def stressed(given: Sequence[Any], group: Sequence[Stress], which: Sequence[int]
             if start < rows.shape[0] and only in (None, i):
                 rows[start :: len(turns)] = stress.pattern(rows[start :: len(turns)].clone())
         shaped = rows.reshape(value.shape)
-        made[i] = shaped if all(stress.free for stress in group) else structured(value, shaped)
+        made[i] = shaped if all(stress.free for stress in group) else with_structure_of(value, shaped)
     return tuple(made)
 
 
-def unlike(value: torch.Tensor) -> Stress | None:
-    """The values that an input does not show: the other sign where all are positive, several where all are equal."""
+def unseen_values(value: torch.Tensor) -> Stress | None:
+    """A pattern of values that an input lacks: negative ones where all are positive, different ones where all are equal.
+
+    None where it lacks neither."""
     if value.numel() < 2:
         return None
     low, high = float(value.min()), float(value.max())
     if low == high:
-        return TOLD_APART
+        return MADE_UNEQUAL
     rows = value.double().sum(-1) if value.ndim else value
     return NEGATED if low > 0 and not bool(((rows - 1).abs() < 1e-3).all()) else None
 
 
-def stressable(value: Any) -> bool:
-    """Whether an input can be given other values: a real floating tensor with elements, no 0/1 mask."""
+def can_be_stressed(value: Any) -> bool:
+    """Whether stress values make sense for an input: a real floating tensor with elements that is not a 0/1 mask."""
     if not is_differentiable(value) or value.is_complex() or not value.numel():
         return False
     return value.numel() < 4 or not bool(((value == 0) | (value == 1)).all())

@@ -11,7 +11,7 @@ def random_like(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor
     """An upstream gradient of the shape, dtype and device of `value`: short, non-zero, non-uniform numbers.
 
     They are multiples of 1/64 of either sign between 1/4 and 2, exact in every floating dtype. A large tensor repeats
-    a block of prime length under ever new random factors, so that drawing costs no more than writing.
+    a block of prime length, each time multiplied by a new random power of two, so that drawing is as fast as writing.
     """
     count = value.numel() * (2 if value.is_complex() else 1)
     flat = _short_numbers(min(count, _PERIOD), generator)

@@ -43,5 +43,5 @@ def _jumps(reference: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     error = (reference - truth).abs()
     jumped = error > JUMP.value * size
     calm = error[~jumped & (truth != 0)]
-    told_apart = bool(jumped.any()) and calm.numel() > 0 and float(calm.max()) <= CALM.value * float(size.max())
-    return jumped if told_apart else none
+    made_unequal = bool(jumped.any()) and calm.numel() > 0 and float(calm.max()) <= CALM.value * float(size.max())
+    return jumped if made_unequal else none

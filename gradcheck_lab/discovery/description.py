@@ -114,7 +114,7 @@ def _annotated(forward: Callable[..., Any], with_context: bool) -> tuple[Spec, .
     try:
         parameters = list(inspect.signature(forward).parameters.values())[with_context:]
         hints = typing.get_type_hints(forward, include_extras=True)
-    except Exception:  # annotations that name what is not there describe nothing
+    except Exception:  # annotations with undefined names give no specs
         return ()
     return _specs_of_hints(parameters, hints)
 
@@ -124,7 +124,7 @@ def _specs_of_hints(parameters: Sequence[inspect.Parameter], hints: Mapping[str,
     for parameter in parameters:
         spec = _spec_of(hints.get(parameter.name))
         if spec is None:
-            # what comes behind has to have defaults
+            # the parameters after it need defaults
             rest = parameters[len(found) :]
             return tuple(found) if all(p.default is not p.empty or p.kind is p.VAR_KEYWORD for p in rest) else ()
         found.append(spec)
@@ -142,5 +142,5 @@ def _spec_of(hint: Any) -> Spec | None:
     kinds = {"float": specs.real, "bool": specs.mask, "int": specs.integers}
     try:
         return next((kind(dims) for start, kind in kinds.items() if any(str(d).startswith(start) for d in dtypes)), None)
-    except InvalidArgument:  # a shape of jaxtyping's that is no spec here, such as "n+1"
+    except InvalidArgument:  # a jaxtyping shape that no spec can express, such as "n+1"
         return None

@@ -1,4 +1,4 @@
-"""A whole module scanned: everything in it that has a hand-written backward, checked where its inputs are described."""
+"""Find everything in a module that has a hand-written backward."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gradcheck_lab.torch_internals import CustomOpDef
 
 
 def names_of(module: ModuleType) -> list[str]:
-    """The names of what to check: each object once, and no class that has an instance beside it."""
+    """The names of the objects to check in a module: each object once, and no class with an instance in the module."""
     described = list(getattr(module, DESCRIPTION, {}))
     imported = _imported(module)
     found = {
@@ -52,7 +52,7 @@ def _is_own(name: str, value: Any, module: ModuleType, imported: set[str]) -> bo
 
 
 def _imported(module: ModuleType) -> set[str]:
-    """The names that import statements bind in the module; empty where its source is not to be had."""
+    """The names that import statements bind in the module; empty where its source cannot be read."""
     try:
         tree = ast.parse(inspect.getsource(module))
     except (OSError, TypeError, SyntaxError):

@@ -1,4 +1,4 @@
-"""The specs of an object's inputs: those that it carries, or those that the user gives."""
+"""The specs of an object's inputs: the user's, else the object's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradcheck_lab.specs import Spec, parse
 
 
 def signatures_of(op: Any, name: str, given: Sequence[Any]) -> tuple[tuple[Spec, ...], ...]:
-    """The specs that a call of `op` may fit: those given, else those that it declares or that its annotations say.
+    """The signatures that a call of `op` may have: the specs in `given`, else its own, else those of its annotations.
 
     Raises `InvalidArgument` where there are none.
     """

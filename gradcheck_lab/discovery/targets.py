@@ -1,4 +1,4 @@
-"""What the command line names: `pkg.module:name` with specs and options, checked on a drawn call."""
+"""Targets of the command line: import `pkg.module:name`, read options, and write the command that repeats a check."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DTYPES = {
 
 
 class NoSpecs(InvalidArgument):
-    """Nothing describes the inputs of a target."""
+    """A target's inputs have no specs."""
 
 
 class CannotConstruct(InvalidArgument):
@@ -45,8 +45,8 @@ class CannotConstruct(InvalidArgument):
 def locate(target: str) -> Any:
     """Import `pkg.module:name`, from the current directory too.
 
-    Raises `InvalidArgument` for another form, a module that does not import, and a module or name that is not
-    there; the message names what is.
+    Raises `InvalidArgument` for another form, a module that cannot be imported, and an unknown module or
+    name; the message lists the known ones.
     """
     module_name, colon, name = target.partition(":")
     if not (module_name and colon and name):
@@ -88,7 +88,7 @@ def check_command(
 def import_module(name: str) -> ModuleType:
     """Import a module, from the current directory too.
 
-    Raises `InvalidArgument` where it is not there or raises; the message names what is.
+    Raises `InvalidArgument` where the module does not exist or raises; the message lists the modules that exist.
     """
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -111,14 +111,14 @@ def _paths(package: str) -> list[str]:
 
 
 def public(module: ModuleType) -> list[str]:
-    """The names that a module offers."""
+    """The public names of a module."""
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
     names = getattr(module, "__all__", None) or [name for name in own if not name.startswith("_")]
     return list(names)
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
-    """The first of `names` in alphabetic order, as messages show them."""
+    """The first `most` of `names` in alphabetic order, as messages show them."""
     shown = sorted(names)[:most]
     more = [f"and {len(names) - most} more"] if len(names) > most else []
     return ", ".join([*shown, *more]) or "nothing to check"

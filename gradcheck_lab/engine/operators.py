@@ -1,4 +1,4 @@
-"""Python's operators by our own ops, for Variables and for tensors that a program is recorded on."""
+"""Python's operators as ops of this package, for Variables and for the tensors of a traced program."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def apply(op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
 
 
 def backward(roots: tuple[Variable, ...], grad_outputs: tuple[torch.Tensor, ...]) -> None:
-    """Walk the rules in reverse topological order from several roots at once; adds to `.grad` on the way."""
+    """Run the rules in reverse topological order from several roots, adding to `.grad` of every Variable on the way."""
     reached: dict[Variable, torch.Tensor] = {}
     for root, grad_output in zip(roots, grad_outputs, strict=True):
         _accumulate(reached, root, grad_output)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.moves import moved, noise, size_at_least
+from gradcheck_lab.calls.moves import moved, random_normal, size_at_least
 from gradcheck_lab.comparison.findings import show
 from gradcheck_lab.examination.examined import Examined, NoTruth
 from gradcheck_lab.model.amounts import BESIDE_THE_CALL, BESIDE_ZERO
@@ -111,7 +111,7 @@ def _moved(value: Any, generator: torch.Generator) -> Any:
     if not is_differentiable(value) or value.is_complex():
         return value
     wide = value.detach().double()
-    return moved(wide, BESIDE_THE_CALL.value, noise(wide, generator), size_at_least(wide, BESIDE_ZERO.value))
+    return moved(wide, BESIDE_THE_CALL.value, random_normal(wide, generator), size_at_least(wide, BESIDE_ZERO.value))
 
 
 def _contradicted(examined: Examined, voices: _Voices) -> Examined:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differentiable
-from gradcheck_lab.calls.randomness import torch_drawn_since, torch_states
+from gradcheck_lab.calls.randomness import has_torch_drawn_since, torch_states
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.errors import InvalidArgument
@@ -43,7 +43,7 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     if isinstance(recording, Finding):
         case = replace(case, inputs=inputs)
         return Examined(runner, case, policy, AutogradOracle(runner, case)).found(recording)
-    drew = torch_drawn_since(states)
+    drew = has_torch_drawn_since(states)
     if recording.kind is not None:
         runner = replace(runner, subject=replace(runner.subject, kind=recording.kind))
     _refuse_outputs(runner.subject, recording)

@@ -130,7 +130,7 @@ def _tensor_data(tensor: TensorRecipe) -> dict[str, Any]:
         "profile": tensor.profile,
     }
     if tensor.values is not None or math.prod(tensor.shape) <= BY_VALUE:
-        return data | {"values": list(tensor.as_written().values or ())}
+        return data | {"values": list(tensor.with_written_values().values or ())}
     return data | {"seed": tensor.seed, "low": tensor.low, "high": tensor.high}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.kinds import KINDS, LEVEL, PROFILES, WRITTEN, between, ordinary
-from gradcheck_lab.calls.layouts import contiguous, place_of
+from gradcheck_lab.calls.layouts import contiguous, layout_function
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.fuzzing.source import assigned, returned
@@ -20,7 +20,7 @@ _LITERAL = 64
 
 def tensor_lines(name: str, tensor: TensorRecipe) -> list[str]:
     """Lines that make the tensor `name`: from its values when they are few, else from its seed."""
-    place = place_of(tensor.kind, tensor.layout, tensor.shape)
+    place = layout_function(tensor.kind, tensor.layout, tensor.shape)
     layout = [] if place is contiguous else assigned(place, name, value=name)
     return [*_value_lines(name, tensor), *layout]
 
@@ -70,7 +70,7 @@ def _is_leaf(call: CallRecipe, names: Sequence[str], name: str) -> bool:
 def _value_lines(name: str, tensor: TensorRecipe) -> list[str]:
     shape, dtype = list(tensor.shape), str(tensor.dtype)
     if tensor.values is not None or math.prod(shape) <= _LITERAL:
-        return [f"{name} = {_literal(tensor.as_written().build())}"]
+        return [f"{name} = {_literal(tensor.with_written_values().build())}"]
     lines = [f"generator = torch.Generator().manual_seed({tensor.seed})"]
     lines.append(f"{name} = torch.randn({shape}, generator=generator, dtype=torch.float64)")
     make = KINDS[tensor.kind].make

@@ -128,14 +128,14 @@ class Search:
 
 
 def _all_at_once(tensor: TensorRecipe) -> Iterator[TensorRecipe]:
-    given = tensor.as_written().values or ()
+    given = tensor.with_written_values().values or ()
     yield from _allowed(tensor, [float(k + 1) for k in range(len(given))])
     for digits in (0, 1, 2):
         yield from _allowed(tensor, [round(float(value), digits) for value in given])
 
 
 def _one_at(tensor: TensorRecipe, position: int) -> Iterator[TensorRecipe]:
-    given = [float(value) for value in tensor.as_written().values or ()]
+    given = [float(value) for value in tensor.with_written_values().values or ()]
     for simple in (1.0, 2.0, *(round(given[position], digits) for digits in (0, 1, 2))):
         if simple == given[position]:
             return
@@ -145,4 +145,4 @@ def _one_at(tensor: TensorRecipe, position: int) -> Iterator[TensorRecipe]:
 def _allowed(tensor: TensorRecipe, values: list[float]) -> Iterator[TensorRecipe]:
     contains, numbers = KINDS[tensor.kind].contains, torch.tensor(values, dtype=torch.float64)
     if bool((numbers > -math.inf).all()) and (contains is None or bool(contains(numbers).all())):
-        yield replace(tensor, profile=WRITTEN, values=tuple(values)).as_written()
+        yield replace(tensor, profile=WRITTEN, values=tuple(values)).with_written_values()

@@ -1,4 +1,4 @@
-"""Define-by-run arithmetic: operators and shape ops as they come, values used twice, gradients by the variables' names."""
+"""A define-by-run graph of operators and shape ops with values used twice, and its gradients by variable name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Operand = Any
 
 
 def arithmetic(x: Operand, y: Operand, w: Operand) -> Operand:
-    """A graph of sums, products, shapes and parts, in which three values fan out; the result has no dimensions.
+    """A scalar made of sums, products, reshapes and slices, in which three values are used more than once.
 
     `x` and `y` (2, 6), `w` (3, 2); tensors or Variables.
     """
@@ -32,7 +32,7 @@ def arithmetic(x: Operand, y: Operand, w: Operand) -> Operand:
 
 
 def gradients_by_name(program: Program, **inputs: torch.Tensor | float) -> dict[str, torch.Tensor]:
-    """Run `program` on Variables of the `inputs`, walk its rules backwards, and return each gradient by its variable's name.
+    """Run `program` on Variables of the `inputs`, run its backward, and return each gradient by its variable's name.
 
     `inputs` are tensors of any shapes, or numbers; a gradient has the shape of its value. The names are those of the inputs
     and those that the program assigns its values to; a value that the result does not depend on has none.

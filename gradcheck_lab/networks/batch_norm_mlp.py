@@ -1,4 +1,4 @@
-"""A character model with batch normalisation and cross-entropy in single steps, each of which is an intermediate to compare."""
+"""A character model that computes batch normalisation and cross-entropy in single steps, so that every step is compared."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def letters() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def letters_call(seed: int) -> tuple[torch.Tensor, ...]:
-    """The whole alphabet and drawn parameters, float64; none of them is zero, where a wrong gradient could hide."""
+    """All letters and random parameters, float64; none is zero, because a zero can hide a wrong gradient."""
     generator = torch.Generator().manual_seed(seed)
     count, rows = len(LETTERS), CONTEXT * WIDTH
 

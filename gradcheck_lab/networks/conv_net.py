@@ -36,7 +36,7 @@ def conv_net(
 
 
 def conv_call(seed: int) -> tuple[torch.Tensor, ...]:
-    """A few images of the digits, their labels, and drawn parameters, float64."""
+    """A few images of the digits, their labels, and random parameters, float64."""
     digits = load(seed)
     generator = torch.Generator().manual_seed(seed)
     first, second = CHANNELS

@@ -1,4 +1,4 @@
-"""Training a network twice from one start: by its hand-written gradients, and by autograd."""
+"""Train a network twice from the same parameters, once with hand-written gradients and once with autograd's, and compare."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gradcheck_lab.rules.op import Op, active_recorder, as_tuple
 
 Program = Callable[..., Any]
 Parameters = tuple[torch.Tensor, ...]
-# A gradient whose terms cancel, as that of a bias before a mean is taken away, is the rounding of larger ones: no gradient
-# is measured against less than this share of the largest in its step.
+# A gradient whose terms cancel, such as that of a bias before a mean is subtracted, is only rounding error of larger ones. So
+# errors are relative to at least this share of the largest gradient of the step.
 CANCELLED = 1e-6
 
 
@@ -78,7 +78,7 @@ def train(
 
 
 def hand_written_gradients(network: Program, x: torch.Tensor, target: torch.Tensor, parameters: Parameters) -> Gradients:
-    """Run `network` on Variables and walk its hand-written rules."""
+    """Run `network` on Variables, then its hand-written backward."""
     variables = [Variable(value) for value in parameters]
     with record() as tape:
         loss = network(x, target, *variables)
@@ -138,7 +138,7 @@ class _Retained:
         op.validate(inputs, options)
         output = op.forward(*inputs, **options)
         for value in as_tuple(output):
-            if value.requires_grad:  # what is made of data alone has no gradient on the other side either
+            if value.requires_grad:  # values that depend on data only have no gradient on the manual side either
                 value.retain_grad()
                 self.outputs.append(value)
         return output

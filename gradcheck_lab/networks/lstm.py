@@ -50,7 +50,7 @@ def unrolled_lstm(
 
 
 def lstm_call(seed: int) -> tuple[torch.Tensor, ...]:
-    """A few images of the digits as eight rows of pixels, their labels, and drawn parameters, float64."""
+    """A few images of the digits as eight rows of pixels, their labels, and random parameters, float64."""
     digits = load(seed)
     generator = torch.Generator().manual_seed(seed)
 

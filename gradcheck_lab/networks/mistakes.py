@@ -1,4 +1,4 @@
-"""Three mistakes as people make them, planted into the reference networks, for the demo to catch."""
+"""Three typical mistakes in reference networks, which the demo finds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A network with one wrong op: what its author did, the data it takes, and what has to be blamed for it."""
+    """A network with one wrong op: the mistake, the data, and the op and causes that a report has to name."""
 
     title: str
     story: str
@@ -133,7 +133,7 @@ MISTAKES = (
 
 
 def is_caught(mistake: Mistake, report: Report) -> bool:
-    """Whether the report fails, and first blames the planted op's gradient for one of the causes that fit."""
+    """Whether the report fails, and its first finding names the wrong op's gradient and an expected cause."""
     errors = [finding for finding in report.findings if finding.severity == "error"]
     if report.verdict != "fail" or not errors:
         return False

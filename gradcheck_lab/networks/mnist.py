@@ -43,7 +43,7 @@ def load_images(fetch: Callable[..., Any] | None = None) -> Images:
     fetch = fetch or _fetch_openml()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the network, which the source tells
+            warnings.simplefilter("ignore")  # warnings of the connection; `source` says the outcome
             # "auto" reads with pandas, ten times as fast, where that is installed
             parser = "auto" if find_spec("pandas") else "liac-arff"
             found = fetch(NAME, version=1, as_frame=False, parser=parser, n_retries=1)

@@ -1,4 +1,4 @@
-"""The classifier of NumPy teaching code: a column of ones in the place of a bias, softmax and logarithm one after the other."""
+"""A classifier as in NumPy teaching code: a column of ones instead of a bias, and softmax and logarithm as separate steps."""
 
 from __future__ import annotations
 

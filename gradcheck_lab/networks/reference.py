@@ -1,4 +1,4 @@
-"""The reference networks by name: each a program, the call that it is checked on, and how it is trained."""
+"""The reference networks by name: the program, the inputs of its check, and its training settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first graph of the books: the price of a basket of fruit with its tax, made of products and a sum of plain numbers."""
+"""The price of a basket of fruit with tax, as a graph of products and a sum: the first example of textbooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A transformer block that normalises first: attention and a gated layer, each added to what it was given."""
+"""A transformer block that normalises first: attention and a gated layer, each with a residual connection."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def in_heads(value: Operand) -> Operand:
 
 
 def transformer_call(seed: int) -> tuple[torch.Tensor, ...]:
-    """A few images of the digits as rows of pixels, their labels, and drawn parameters, float64."""
+    """A few images of the digits as rows of pixels, their labels, and random parameters, float64."""
     digits = load(seed)
     generator = torch.Generator().manual_seed(seed)
 

@@ -37,7 +37,7 @@ def sigmoid_net(x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Opera
 
 
 def relu_net(x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand, b2: Operand) -> Operand:
-    """The same with relu in the place of sigmoid.
+    """The same with relu instead of sigmoid.
 
     Source: Saitoh, "Deep Learning from Scratch", 2016, section 5.7.
     """
@@ -50,7 +50,7 @@ def relu_net(x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand,
 
 @dataclass(frozen=True, slots=True)
 class ThreeWays:
-    """One parameter: its largest gradient element by each way, and how far the two checks are from the hand-written one."""
+    """One parameter: its largest gradient element by each method, and the errors of autograd and differences against it."""
 
     name: str
     index: tuple[int, ...]

@@ -76,7 +76,7 @@ def elu_backward(grad_output: torch.Tensor, output: torch.Tensor, x: torch.Tenso
 
 @op(real("*s"), choices={"min_val": (-1.0, 0.0, -0.5), "max_val": (1.0, 6.0, 0.5)})
 def hardtanh(x: torch.Tensor, *, min_val: float = -1.0, max_val: float = 1.0) -> torch.Tensor:
-    """x, held between min_val and max_val, elementwise; with 0 and 6 it is ReLU6.
+    """x, clamped to [min_val, max_val], elementwise; with 0 and 6 it is ReLU6.
 
     `x` and the output have any shape. At either bound the subgradient is 0, as in torch.
     Raises `InvalidArgument` where min_val is not below max_val.
@@ -105,7 +105,7 @@ def hardtanh_backward(
 
 @op(real("*s"), choices={"min": (None, -1.0, 0.0), "max": (1.0, 0.5, None)})
 def clamp(x: torch.Tensor, *, min: float | None = None, max: float | None = None) -> torch.Tensor:
-    """x, held between min and max, elementwise; None is no bound.
+    """x, clamped to [min, max], elementwise; None is no bound.
 
     `x` and the output have any shape. At either bound the subgradient is 1, as in torch.
     Raises `InvalidArgument` where min is above max.

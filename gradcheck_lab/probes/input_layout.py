@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
-from gradcheck_lab.calls.layouts import SLICED, TRANSPOSED, expanded, placed_alike
+from gradcheck_lab.calls.layouts import SLICED, TRANSPOSED, expanded, has_same_layout
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.model.exceptions import SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding
@@ -26,14 +26,14 @@ def input_layout(context: Context) -> Iterator[Finding]:
     plain = tuple(v.detach().clone() if isinstance(v, torch.Tensor) else v for v in context.case.inputs)
     base = Run(whole.again.outputs, whole.first)
     for each in (TRANSPOSED, SLICED):
-        placed = tuple(each.place(v) if _movable(v) and i not in fixed else v for i, v in enumerate(plain))
+        placed = tuple(each.apply(v) if _movable(v) and i not in fixed else v for i, v in enumerate(plain))
         finding = _tried(context, each.words_of_input, plain, placed, base)
         if finding is not None:
             yield finding
             return
     spread = [i for i, v in enumerate(plain) if _movable(v) and is_differentiable(v) and i not in fixed]
     wide = tuple(expanded(v) if i in spread else v for i, v in enumerate(plain))
-    if all(placed_alike(a, b) for a, b in zip(plain, wide, strict=True)):
+    if all(has_same_layout(a, b) for a, b in zip(plain, wide, strict=True)):
         return
     contiguous = tuple(v.contiguous() if isinstance(v, torch.Tensor) else v for v in wide)
     twin = run_given(context, [_apart(v) for v in contiguous])
@@ -62,7 +62,7 @@ def _movable(value: Any) -> bool:
 
 def _tried(context: Context, word: str, plain: Sequence[Any], placed: Sequence[Any], expected: Run) -> Finding | None:
     """The finding for these inputs in another layout, with the first one that suffices to show it."""
-    moved = [i for i, (a, b) in enumerate(zip(plain, placed, strict=True)) if not placed_alike(a, b)]
+    moved = [i for i, (a, b) in enumerate(zip(plain, placed, strict=True)) if not has_same_layout(a, b)]
     problem = _problem(context, placed, expected) if moved else None
     if problem is None:
         return None

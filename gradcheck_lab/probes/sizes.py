@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.dimensions import Letters, letters_of
-from gradcheck_lab.calls.moves import moved, noise
-from gradcheck_lab.calls.resemblance import resembling
+from gradcheck_lab.calls.dimensions import NamedDimensions, dimensions_of
+from gradcheck_lab.calls.moves import moved, random_normal
+from gradcheck_lab.calls.similar_values import similar_values
 from gradcheck_lab.model.amounts import SIZE_CYCLES, SIZES_OF_ONE_DIMENSION, TIES_APART
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
@@ -50,7 +50,7 @@ def sizes(context: Context) -> Iterator[Finding]:
     if not context.analytic:
         return
     given = wide_inputs(context, widest=True)
-    letters = letters_of(given, context.subject.specs)
+    letters = dimensions_of(given, context.subject.specs)
     found: dict[tuple[str | None, str | None], Finding] = {}
     # a NumPy forward is traced anew for every shape, which takes a second
     state = context.subject.state
@@ -83,12 +83,14 @@ def _tied(context: Context, trial: Trial, problem: Finding) -> bool:
     if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.unique().numel() == value.numel():
         return False
     generator = torch.Generator().manual_seed(context.case.seed)
-    apart = tuple(moved(v, TIES_APART.value, noise(v, generator)) if i == index else v for i, v in enumerate(trial.inputs))
+    apart = tuple(
+        moved(v, TIES_APART.value, random_normal(v, generator)) if i == index else v for i, v in enumerate(trial.inputs)
+    )
     again = attempt(context, blank(context, inputs=apart))
     return again is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in again.problems)
 
 
-def _redrawn(context: Context, letters: Letters, given: tuple[Any, ...], key: tuple[str | None, str | None]) -> bool:
+def _redrawn(context: Context, letters: NamedDimensions, given: tuple[Any, ...], key: tuple[str | None, str | None]) -> bool:
     """Whether other values of the sizes given show the problem too, so that sizes are not what it is about."""
     trial = attempt(context, blank(context, inputs=letters.inputs(given, letters.sizes, context.case.seed + 1)))
     return trial is not None and any((f.op, f.gradient) == key for f in trial.problems)
@@ -123,7 +125,7 @@ def _says_more(finding: Finding, known: Finding) -> bool:
     return finding.cause == "unwritten-elements" and known.cause == "size-specialised"
 
 
-def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
+def _variants(context: Context, letters: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
     seed, names = context.case.seed, list(letters.sizes)
     batch = letters.batch
     if batch is not None:
@@ -147,26 +149,26 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
     yield from _untied(context, letters, given)
 
 
-def _carries_rows(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool:
+def _carries_rows(context: Context, letters: NamedDimensions, given: tuple[Any, ...]) -> bool:
     """Whether the first input with a gradient is among those that a leading dimension is added to: weights alone have none."""
     first = next((i for i, v in enumerate(given) if is_differentiable(v) and v.ndim), None)
-    return first in letters.leading and not any(i in context.subject.parameters for i in letters.leading)
+    return first in letters.batch_inputs and not any(i in context.subject.parameters for i in letters.batch_inputs)
 
 
-def _guessed(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool:
+def _guessed(context: Context, letters: NamedDimensions, given: tuple[Any, ...]) -> bool:
     """Whether inputs share the size of their first dimensions by chance, as square matrices do, and not because it counts rows.
 
     The forward tells: it takes another number of rows in all of them, the other dimensions as they are.
     """
     batch = letters.batch
-    if batch is None or len(letters.leading) < 2 or all(batch not in axes[1:] for axes in letters.axes):
+    if batch is None or len(letters.batch_inputs) < 2 or all(batch not in axes[1:] for axes in letters.axes):
         return False
-    apart = letters.split(batch, frozenset((i, 0) for i in letters.leading))
+    apart = letters.split(batch, frozenset((i, 0) for i in letters.batch_inputs))
     sizes = {**apart.sizes, f"{batch}'": apart.sizes[batch] + 1}
     return isinstance(context.record(blank(context, inputs=apart.inputs(given, sizes, context.case.seed))), Exception)
 
 
-def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
+def _long(context: Context, letters: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
     """One dimension longer than any block that a kernel works in, the others short; none that the forward loops over."""
     seed = context.case.seed
     for letter in list(letters.sizes)[-2:]:
@@ -185,10 +187,10 @@ def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterato
             yield Variant("other sizes", letters.inputs(given, chosen, seed))
 
 
-def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
+def _untied(context: Context, letters: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
     """Sizes that are equal in the call and need not be: queries against keys, heads in groups, a matrix that is not square."""
     seed, found = context.case.seed, 0
-    for split in islice(letters.untied(given), TRIED_SPLITS.value):
+    for split in islice(letters.with_independent_sizes(given), TRIED_SPLITS.value):
         one = next(name for name in split.sizes if name not in letters.sizes)
         other = one.removesuffix("'")
         accepted: list[Variant] = []
@@ -204,7 +206,7 @@ def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Itera
             return
 
 
-def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
+def _broadcasts(context: Context, letters: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
     """A column against a row, for two operands of one shape: as declared with `#`, else only for a note."""
     specs = context.subject.specs
     operands = [i for i, v in enumerate(given) if is_differentiable(v) and i not in context.subject.constants]
@@ -214,7 +216,7 @@ def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> I
     if declared and not all(dim.broadcast and dim.variadic for spec in specs for dim in spec.dims):
         return
     generator = torch.Generator().manual_seed(context.case.seed)
-    column, row = (resembling(v, shape, generator) for v, shape in zip(given, ((3, 1), (5,)), strict=True))
+    column, row = (similar_values(v, shape, generator) for v, shape in zip(given, ((3, 1), (5,)), strict=True))
     yield Variant("a column against a row", (column, row), not declared, broadcast=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, about, stressable, stressed, unlike
+from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, about, can_be_stressed, stressed, unseen_values
 from gradcheck_lab.comparison.findings import number, show
 from gradcheck_lab.model.amounts import STEADY_DISTANCE
 from gradcheck_lab.model.causes import CAUSES, having
@@ -35,12 +35,12 @@ def values(context: Context) -> Iterator[Finding]:
     wide = wide_inputs(context, widest=True)
     given = cut_down(context, wide, STRESSED_ROWS.value, rows=STRESSED_ROWS.value)
     constants = context.subject.constants
-    which = [i for i, v in enumerate(given) if stressable(v) and i not in constants]
+    which = [i for i, v in enumerate(given) if can_be_stressed(v) and i not in constants]
     reported: set[tuple[str | None, str | None, str]] = set()
     excluded: set[tuple[str | None, str | None]] | None = None
     as_called = cut_down(context, wide, STRESSED_ROWS.value)
     others = [i for i, v in enumerate(as_called) if is_differentiable(v) and not v.is_complex() and i not in constants]
-    own = [(as_called, (stress,), [i]) for i in others if (stress := unlike(as_called[i])) is not None]
+    own = [(as_called, (stress,), [i]) for i in others if (stress := unseen_values(as_called[i])) is not None]
     rows = [i for i in which if _carries_rows(context, i)]
     general = [(given, group, rows if group[0].entry else which) for group in GROUPS]
     general = [each for each in general if each[2]]
@@ -154,12 +154,12 @@ def tie_mass(trial: Trial, group: Sequence[Stress], wrong: frozenset[int] = froz
     gradient, oracle = str(doubtful[0].gradient), trial.examined.oracle
     pairs = {
         i: pair for i, value in enumerate(trial.inputs)
-        if stressable(value) and (pair := trial.pair(replace(doubtful[0], gradient=subject.names[i]))) is not None
+        if can_be_stressed(value) and (pair := trial.pair(replace(doubtful[0], gradient=subject.names[i]))) is not None
         and bool(torch.isfinite(pair[0]).all())
     }  # fmt: skip
     if not any(not pair[1].is_complex() and kinked(oracle, i) for i, pair in pairs.items()):
         return ()
-    dtype = next(v.dtype for v in trial.inputs if stressable(v))
+    dtype = next(v.dtype for v in trial.inputs if can_be_stressed(v))
     # terms that cancel are as large as the upstream times the inputs
     size = sum(float(g.double().abs().sum()) for g in trial.examined.case.grad_outputs or () if is_differentiable(g))
     size += sum(float(side.double().abs().sum()) for pair in pairs.values() for side in pair)

@@ -12,7 +12,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.moves import jittered
 from gradcheck_lab.calls.randomness import draws_random
-from gradcheck_lab.calls.resemblance import structured
+from gradcheck_lab.calls.similar_values import with_structure_of
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.amounts import BATCH_FACTORS, BATCH_JITTER
 from gradcheck_lab.model.exceptions import class_name
@@ -93,11 +93,11 @@ def _rows(context: Context, change: Any) -> tuple[Row, ...]:
 def _jittered(value: torch.Tensor, row: int) -> torch.Tensor:
     if not value.is_complex() and torch.equal(value, value.round()):
         return value
-    return structured(value, jittered(value, BATCH_JITTER.value, torch.Generator().manual_seed(row)))
+    return with_structure_of(value, jittered(value, BATCH_JITTER.value, torch.Generator().manual_seed(row)))
 
 
 def _scaled(value: torch.Tensor, row: int) -> torch.Tensor:
-    return structured(value, value * (1 + row / 8))
+    return with_structure_of(value, value * (1 + row / 8))
 
 
 def _looped(context: Context, rows: Sequence[Row]) -> Result | None:

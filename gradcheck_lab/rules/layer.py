@@ -1,4 +1,4 @@
-"""`Layer`: an object with `forward` and `backward`, and by name where it keeps its parameters and their gradients."""
+"""`Layer`: an object with `forward` and `backward`, and the names of its parameters and their gradients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gradcheck_lab.errors import InvalidArgument
 
 
 class Layer:
-    """Says where a layer keeps its parameters and their gradients, where the usual names do not.
+    """Name a layer's parameters and gradients, for layers that do not use the usual names.
 
     `obj` has methods `forward` (or `__call__`) and `backward`, in torch or NumPy. `grads` maps each parameter to the
     attribute that holds its gradient after the backward, of the parameter's shape: `{"W": "dW"}`, `{"params[0]": "grads[0]"}`,

@@ -1,4 +1,4 @@
-"""The names that users gave: of a function's inputs, and of the variables that a call's results are assigned to."""
+"""Names in the user's code: of a function's inputs, and of the variables that a call's results are assigned to."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ _read_once = lru_cache(maxsize=256)(_read)
 def assigned_names() -> tuple[str, ...]:
     """Return the variable names that the user's current call is about to be assigned to; empty when it is nested.
 
-    Read from the bytecode after the call in the nearest frame outside the engine, so `Z1 = linear(x, W, b)` is `Z1`. The
-    library `executing` needs the source of that frame, and code given to `exec` or `python -c` has none to offer: its names
-    would be lost. `benchmarks/assigned_names.py` shows that, and the time that both take.
+    They are read from the bytecode after the call, in the nearest frame outside the engine: `Z1 = linear(x, W, b)` gives `Z1`.
+    The library `executing` would need the source of that frame, which code in `exec` or `python -c` does not have.
+    `benchmarks/assigned_names.py` compares both.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__") in _ENGINE:

@@ -17,7 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Recorder(Protocol):
-    """Something that runs op calls in the op's place: the oracle's side of a program."""
+    """Runs op calls instead of the op itself, such as the autograd side of a program."""
 
     def apply(self, op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any: ...
 
@@ -73,7 +73,7 @@ class Op:
 
     @property
     def specs(self) -> tuple[Spec, ...]:
-        """The specs of the inputs as they are usually given; empty when none were declared."""
+        """The first signature of the op: one spec per input; empty when none was declared."""
         return self.signatures[0] if self.signatures else ()
 
     @property
@@ -83,17 +83,17 @@ class Op:
         return text.splitlines()[0] if text else ""
 
     def accepts(self, *specs: Spec) -> Callable[[Function], Function]:
-        """Declare a further kind of inputs (soft targets beside class indices), as a decorator of the validator."""
+        """Declare another signature (soft targets beside class indices), whose calls are accepted and drawn; a decorator."""
         self.signatures += (specs,)
         return lambda function: function
 
     def admits(self, *specs: Spec) -> Callable[[Function], Function]:
-        """Let calls of these specs pass as well, which a validator judges and random draws would seldom meet: none is drawn."""
+        """Declare a signature whose calls are accepted and never drawn (few random sizes would be valid); a decorator."""
         self.admitted += (specs,)
         return lambda function: function
 
     def validator(self, function: Function) -> Function:
-        """Register a function of the inputs and options that raises `InvalidArgument` for what the op cannot mean."""
+        """Register a function of the inputs and options that raises `InvalidArgument` for unsupported calls."""
         self._validators.append(function)
         return function
 
@@ -138,15 +138,15 @@ class Op:
             raise InvalidArgument(f"{self.name}: it takes {min(counts)} inputs and {len(inputs)} were given")
         for check in self._validators:
             check(*inputs, **options)
-        if variadic:  # several numbers of inputs are examples of any; the validators know which shapes go together
+        if variadic:  # any number of inputs: only kinds are checked here, the validators check the shapes
             spec = self.specs[-1]
             for value, name in zip(inputs, self.names(len(inputs)), strict=True):
-                if (problem := _unlike(spec, value, name)) is not None:
+                if (problem := _kind_problem(spec, value, name)) is not None:
                     raise InvalidArgument(f"{self.name}: {problem}")
             return
         problems: list[str] = []
         for signature in (each for each in signatures if len(each) == len(inputs)):
-            problem = _misfit(signature, inputs, self.names(len(inputs)))
+            problem = _signature_problem(signature, inputs, self.names(len(inputs)))
             if problem is None:
                 return
             problems.append(problem)
@@ -155,11 +155,11 @@ class Op:
 
     @property
     def refuses(self) -> bool:
-        """Whether calls that fit the specs may be refused all the same: by a validator, or for the value of an option."""
+        """Whether a validator, or the value of an option, may make the op refuse calls that fit the specs."""
         return bool(self._validators or self.choices)
 
     def takes(self, inputs: Sequence[Any], options: dict[str, Any]) -> bool:
-        """Whether `validate` lets a call through."""
+        """Whether `validate` accepts a call."""
         try:
             self.validate(inputs, options)
         except InvalidArgument:
@@ -217,13 +217,13 @@ def missing_backward(name: str) -> str:
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
-    """One output or gradient as a tuple of one; a tuple or list as a tuple."""
+    """A tuple or list as a tuple; any other value as a tuple of one."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
-def _misfit(signature: tuple[Spec, ...], inputs: Sequence[Any], names: Sequence[str]) -> str | None:
+def _signature_problem(signature: tuple[Spec, ...], inputs: Sequence[Any], names: Sequence[str]) -> str | None:
     for spec, value, name in zip(signature, inputs, names, strict=True):
-        if (problem := _unlike(spec, value, name)) is not None:
+        if (problem := _kind_problem(spec, value, name)) is not None:
             return problem
     try:
         specs_module.bind(signature, [value.shape for value in inputs], names)
@@ -232,7 +232,7 @@ def _misfit(signature: tuple[Spec, ...], inputs: Sequence[Any], names: Sequence[
     return None
 
 
-def _unlike(spec: Spec, value: Any, name: str) -> str | None:
+def _kind_problem(spec: Spec, value: Any, name: str) -> str | None:
     if not isinstance(value, torch.Tensor):
         return f"input {name!r} is a {type(value).__name__}; pass a tensor that fits {spec}"
     floating = value.is_floating_point() or value.is_complex()

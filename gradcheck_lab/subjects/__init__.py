@@ -1,4 +1,4 @@
-"""One kind of user object a file; each translates it, with the inputs of a call, to a `Subject`, or declines with None."""
+"""Adapters, one kind of user object a file. Each returns a `Subject` for an object and the inputs of a call, or None."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
 from gradcheck_lab.subjects.custom_op import adapt_custom_op
-from gradcheck_lab.subjects.function import adapt_function
 from gradcheck_lab.subjects.layers.adapter import adapt_layer
 from gradcheck_lab.subjects.module import adapt_module
 from gradcheck_lab.subjects.op import adapt_op
 from gradcheck_lab.subjects.pair import adapt_pair
-from gradcheck_lab.subjects.structured import adapt_structured
+from gradcheck_lab.subjects.plain_function import adapt_plain_function
 from gradcheck_lab.subjects.subject import Subject
 
 Adapter = Callable[[Any, tuple[Any, ...], dict[str, Any]], Subject | None]
@@ -20,11 +20,11 @@ Adapter = Callable[[Any, tuple[Any, ...], dict[str, Any]], Subject | None]
 ADAPTERS: tuple[Adapter, ...] = (
     adapt_op,
     adapt_pair,
-    adapt_function,
+    adapt_autograd_function,
     adapt_custom_op,
     adapt_layer,
     adapt_module,
-    adapt_structured,
+    adapt_plain_function,
 )
 
 

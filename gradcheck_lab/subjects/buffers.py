@@ -1,7 +1,7 @@
-"""What a module writes to its buffers apart from autograd, kept from one run for others: it is no function of the inputs.
+"""Record what a module writes to its buffers under no_grad in one run, and write the same values in later runs.
 
-Spectral normalisation's power iteration is one: autograd takes the vectors for constants, and a numeric derivative would not,
-did it not find the same vectors at every point.
+Autograd treats such values as constants, for example the vectors of spectral normalisation's power iteration. A numeric
+derivative has to hold them constant too, so every evaluation gets the values of the first run.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Writes = list[torch.Tensor]
 
 
 class BufferWrites(DispatchMode):
-    """A dispatch mode that notes every value written to one of `buffers` without autograd; with `replay`, puts those there."""
+    """A dispatch mode that records every value written to `buffers` under no_grad; values of `replay` replace them."""
 
     def __init__(self, buffers: Mapping[str, torch.Tensor], replay: Writes | None = None) -> None:
         super().__init__()
-        self.places = {value.untyped_storage().data_ptr() for value in buffers.values()} - {0}
+        self.storages = {value.untyped_storage().data_ptr() for value in buffers.values()} - {0}
         self.writes: Writes = []
         self.replay = iter(replay or ())
 
@@ -30,11 +30,11 @@ class BufferWrites(DispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if schema(func).is_mutable and not torch.is_grad_enabled():
-            for place in self._written(func, args, kwargs or {}):
-                kept = next(self.replay, None)
-                if kept is not None and kept.shape == place.shape:
-                    place.copy_(kept)
-                self.writes.append(place.detach().clone())
+            for buffer in self._written(func, args, kwargs or {}):
+                replayed = next(self.replay, None)
+                if replayed is not None and replayed.shape == buffer.shape:
+                    buffer.copy_(replayed)
+                self.writes.append(buffer.detach().clone())
         return result
 
     def _written(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
@@ -42,6 +42,6 @@ class BufferWrites(DispatchMode):
         for position, argument in enumerate(schema(func).arguments):
             value = kwargs.get(argument.name, args[position] if position < len(args) else None)
             written = argument.alias_info is not None and argument.alias_info.is_write
-            if written and isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() in self.places:
+            if written and isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() in self.storages:
                 found.append(value)
         return found

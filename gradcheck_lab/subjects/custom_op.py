@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.subjects.engine_walk import Gradients, Walk, as_leaves, entries
-from gradcheck_lab.subjects.placement import call_as_given, overridden, place
+from gradcheck_lab.subjects.engine_backward import EngineBackward, Gradients, as_leaves, entries
+from gradcheck_lab.subjects.keyword_options import call_like_subject, positional_arguments, with_options
 from gradcheck_lab.subjects.subject import Recording, Subject, Trace, input_labels
 from gradcheck_lab.torch_internals import (
     body_of,
@@ -37,7 +37,7 @@ def adapt_custom_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]
     Lists of tensors become one input each. Raises `InvalidArgument` for an operator with several overloads, for one
     without a registered backward, and for arguments that its schema does not have.
     """
-    call = placed_call(value, inputs, options)
+    call = operator_call(value, inputs, options)
     if call is None:
         return None
     operator, placed, _ = call
@@ -57,22 +57,22 @@ def adapt_custom_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]
         target=_importable(value, definition),
         oracle="autograd of the kernel's body",
         call_reference=lambda reference, given, options: _tensors(
-            call_as_given(reference, len(inputs), slots.parameters, slots.arguments(given, options), options)
+            call_like_subject(reference, len(inputs), slots.parameters, slots.arguments(given, options), options)
         ),
         user=value,
         connected=lambda given, options: _tensors(slots.call(operator, given, options)),
     )
 
 
-def placed_call(
+def operator_call(
     value: Any, inputs: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[Any, tuple[Any, ...], dict[str, Any]] | None:
-    """The overload that `value` stands for, its positional arguments and its keyword-only ones; None for no operator."""
+    """The overload of `value`, its positional arguments and its keyword-only arguments; None where `value` is no operator."""
     operator = _operator(value)
     if operator is None:
         return None
     only = _keyword_only(operator)
-    placed = place(schema(operator).name, _parameters(operator), inputs, options, fill=False, keywords=only)
+    placed = positional_arguments(schema(operator).name, _parameters(operator), inputs, options, fill=False, keywords=only)
     return operator, placed, {name: option for name, option in options.items() if name in only}
 
 
@@ -83,7 +83,7 @@ def defaults_of(value: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Slots:
-    """An operator, its Python definition where it has one, and how its arguments lie in the flat inputs.
+    """An operator, its Python definition where it has one, and which flat inputs belong to which argument.
 
     `sizes` has the length of each argument that is a list of tensors, None for every other argument.
     """
@@ -105,8 +105,8 @@ class _Slots:
         return tuple(parameter.name for parameter in _parameters(self.operator))[: len(self.sizes)]
 
     def arguments(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> list[Any]:
-        """The positional arguments, lists of tensors put together again."""
-        values = iter(overridden(self.names, inputs, options))
+        """The positional arguments, with lists of tensors built from the flat inputs."""
+        values = iter(with_options(self.names, inputs, options))
         return [next(values) if size is None else [next(values) for _ in range(size)] for size in self.sizes]
 
     def call(self, function: Callable[..., Any], inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
@@ -122,12 +122,12 @@ class _Slots:
         outputs = _tensors(result)
         info = self.definition or _info_behind(outputs)
 
-        def watch(call: Callable[[], Gradients], kept: list[Any]) -> Gradients:
-            with nullcontext() if info is None else _watched(info, kept):
+        def capture(call: Callable[[], Gradients], returned: list[Any]) -> Gradients:
+            with nullcontext() if info is None else _captured(info, returned):
                 return call()
 
-        walk = Walk(outputs, leaves, watch, self._raw)
-        return Recording(outputs, isinstance(result, (tuple, list)), walk.backward, engine=walk.engine)
+        engine = EngineBackward(outputs, leaves, capture, self._raw)
+        return Recording(outputs, isinstance(result, (tuple, list)), engine.backward, engine=engine.delivered)
 
     def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         body = self.body(inputs)
@@ -159,7 +159,10 @@ class _Slots:
 
 
 def _operator(value: Any) -> Any:
-    """The overload that `value` stands for; None for anything that is no operator."""
+    """The overload of an operator, or of a packet that has one only; None for any other value.
+
+    Raises `InvalidArgument` for a packet with several overloads.
+    """
     if not is_packet(value):
         return overload_of(value)
     overloads = value.overloads()
@@ -225,13 +228,13 @@ def _info_behind(outputs: tuple[torch.Tensor, ...]) -> Any:
 
 
 @contextmanager
-def _watched(info: Any, kept: list[Any]) -> Iterator[None]:
-    """Keep what the registered backward returns while the block runs."""
+def _captured(info: Any, returned: list[Any]) -> Iterator[None]:
+    """Append to `returned` what the registered backward returns within the block."""
     rule = registered_backward(info)
 
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         result = rule(ctx, *grad_outputs)
-        kept.append(result)
+        returned.append(result)
         return result
 
     set_registered_backward(info, backward)

@@ -1,4 +1,4 @@
-"""What torch itself differentiates, with hand-written rules somewhere inside: the common part of modules and functions."""
+"""Code that torch differentiates and that calls hand-written backwards: the common part of modules and plain functions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.torch_messages import writes_to_leaf
-from gradcheck_lab.subjects.engine_walk import Walk, as_leaves
-from gradcheck_lab.subjects.own_bodies import own_bodies
-from gradcheck_lab.subjects.structure import tensors_of
+from gradcheck_lab.subjects.engine_backward import EngineBackward, as_leaves
+from gradcheck_lab.subjects.flat_arguments import tensors_of
+from gradcheck_lab.subjects.forward_bodies import forward_bodies
 from gradcheck_lab.subjects.subject import Recording, Trace
 from gradcheck_lab.subjects.untraceable import Untraceable
 
@@ -33,8 +33,8 @@ class Differentiable:
     run: Run
     inputs: tuple[Any, ...]
     arguments: int
-    plain: bool = False  # nothing inside was hand-written when it was last traced
-    in_place: bool = False  # it writes to the call's own inputs
+    plain: bool = False  # the last trace found no hand-written backward in it
+    in_place: bool = False  # it writes to its inputs
 
     def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         """Run it as its users do; hand-written Functions inside go through their own backward."""
@@ -42,8 +42,8 @@ class Differentiable:
         with torch.enable_grad():
             output = self._run(leaves, options)
         outputs = self._tensors(output)
-        walk = Walk(outputs, leaves, lambda call, returned: call(), tuple)
-        return Recording(tuple(o.detach() for o in outputs), not isinstance(output, torch.Tensor), walk.backward)
+        engine = EngineBackward(outputs, leaves, lambda call, returned: call(), tuple)
+        return Recording(tuple(o.detach() for o in outputs), not isinstance(output, torch.Tensor), engine.backward)
 
     def connected(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[torch.Tensor, ...]:
         """Run it on tensors that autograd tracks, through the hand-written Functions inside."""
@@ -53,7 +53,7 @@ class Differentiable:
     def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         """Run it with the forward bodies of the Functions inside; raises `Untraceable` where there are none."""
         if not self.plain:
-            with own_bodies() as bodies, self._widened(inputs):
+            with forward_bodies() as bodies, self._widened(inputs):
                 output = self._run(inputs, options)
             self.plain = not bodies.replaced
         if self.plain:
@@ -99,6 +99,6 @@ class Differentiable:
 
 
 def dtype_changes(before: tuple[Any, ...], after: tuple[Any, ...]) -> dict[torch.dtype, torch.dtype]:
-    """The dtype that tensors of each floating dtype were given in, by the dtype that they had."""
+    """Maps each floating or complex dtype in `before` to the dtype of the same inputs in `after`."""
     pairs = [(a.dtype, b.dtype) for a, b in zip(before, after, strict=True) if is_differentiable(a) and is_differentiable(b)]
     return {a: b for a, b in pairs if a.is_complex == b.is_complex}

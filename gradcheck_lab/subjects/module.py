@@ -13,8 +13,8 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.subjects.buffers import BufferWrites, Writes
 from gradcheck_lab.subjects.differentiable import Differentiable, dtype_changes
+from gradcheck_lab.subjects.flat_arguments import FlatArguments, flatten_arguments, tensors_of
 from gradcheck_lab.subjects.op_calls import OpCalled, ops_refused
-from gradcheck_lab.subjects.structure import Structure, flatten_arguments, tensors_of
 from gradcheck_lab.subjects.subject import Recording, Stateful, Subject, Trace
 from gradcheck_lab.torch_internals import MODULE_TABLES
 
@@ -48,9 +48,9 @@ def adapt_module(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -
 
 
 class _Module:
-    """A module as a function of its arguments and parameters; every call leaves it as it was."""
+    """A module as a function of its arguments and parameters; every call restores the module's state afterwards."""
 
-    def __init__(self, module: torch.nn.Module, laid: Structure, parameters: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, module: torch.nn.Module, laid: FlatArguments, parameters: Mapping[str, torch.Tensor]) -> None:
         self.module, self.laid, self.parameters = module, laid, parameters
         self.flat = (*laid.leaves, *parameters.values())
         self.inner = Differentiable(type(module).__name__, self.run, self.flat, len(laid.leaves))
@@ -60,8 +60,8 @@ class _Module:
 
     @contextmanager
     def alive(self) -> Iterator[None]:
-        """Within the block, calls leave on the module what they leave there, and find what the last one left."""
-        with _kept(self.module):
+        """Within the block, calls do not restore the module's state, so each call finds what the last one left."""
+        with _restored(self.module):
             self.live = True
             try:
                 yield
@@ -90,46 +90,46 @@ class _Module:
             raise InvalidArgument(f"the reference has no parameter {lacking[0]!r}; it has {', '.join(known) or 'none'}")
         changes = dtype_changes(self.flat, given)
         named |= {key: _copied(value, changes) for key, value in reference.named_buffers()}
-        with _kept(reference):
+        with _restored(reference):
             return tensors_of(torch.func.functional_call(reference, named, arguments, dict(options)))
 
     @contextmanager
     def buffer_writes(self, buffers: Mapping[str, torch.Tensor]) -> Iterator[None]:
-        """Note what is written to the buffers on the first run of a case, and write the same on the others."""
+        """Record what the first run of a case writes to the buffers, and write the same values in the other runs."""
         with torch.enable_grad(), BufferWrites(buffers, self.writes) as mode:
             yield
         self.writes = self.writes or mode.writes
 
     def record(self, given: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         self.writes = []
-        with nullcontext() if self.live else _kept(self.module):
+        with nullcontext() if self.live else _restored(self.module):
             recording = _recorded(self.inner, given, options)
             after, state = _attributes(self.module), self.state
 
         def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Any:
-            with nullcontext() if self.live else _kept(self.module):
+            with nullcontext() if self.live else _restored(self.module):
                 if not self.live:
-                    _put(after)  # a hand-written backward may read what its forward left on the module
+                    _set_attributes(after)  # a hand-written backward may read what its forward left on the module
                 held = {f"module.{key}": value for key, value in state.items()}
                 return torch.func.functional_call(_Holder(self.module), held, (lambda: recording.backward(grad_outputs),))
 
         return Recording(recording.outputs, recording.several, backward)
 
     def trace(self, given: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
-        with _kept(self.module):
+        with _restored(self.module):
             return self.inner.trace(given, options, substitute)
 
     def connected(self, given: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
-        with _kept(self.module):
+        with _restored(self.module):
             return self.inner.connected(given, options)
 
     def forward(self, given: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
-        with _kept(self.module):
+        with _restored(self.module):
             return self.inner.forward(given, options)
 
 
 class _Holder(torch.nn.Module):
-    """Calls back while `module` holds other parameters: a backward may run a part of the forward again, as checkpoints do."""
+    """Run a callback while `module` holds other parameters: with checkpointing, a backward runs parts of the forward again."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         super().__init__()
@@ -160,20 +160,20 @@ def _refuse(module: torch.nn.Module, name: str) -> None:
 
 
 def _copied(value: torch.Tensor, changes: Mapping[torch.dtype, torch.dtype]) -> torch.Tensor:
-    """A copy that the forward may write to, widened as the inputs were."""
+    """A copy that the forward may write to, cast as the inputs were."""
     return value.detach().to(changes.get(value.dtype, value.dtype), copy=True)
 
 
 @contextmanager
-def _kept(module: torch.nn.Module) -> Iterator[None]:
-    """Put back whatever a call changes on the module: mode, plain attributes, registered tensors, and `.grad`."""
+def _restored(module: torch.nn.Module) -> Iterator[None]:
+    """Restore afterwards what the block changes on the module: mode, plain attributes, registered tensors and `.grad`."""
     attributes = _attributes(module)
     tables = {m: {table: dict(vars(m)[table]) for table in MODULE_TABLES} for m in module.modules()}
     grads = {p: p.grad for p in module.parameters()}
     try:
         yield
     finally:
-        _put(attributes)
+        _set_attributes(attributes)
         for m, saved in tables.items():
             for table, entries in saved.items():
                 vars(m)[table].clear()
@@ -186,7 +186,7 @@ def _attributes(module: torch.nn.Module) -> State:
     return {m: {key: v for key, v in vars(m).items() if key not in MODULE_TABLES} for m in module.modules()}
 
 
-def _put(state: State) -> None:
+def _set_attributes(state: State) -> None:
     for m, attributes in state.items():
         own = vars(m)
         for key in own.keys() - attributes.keys() - set(MODULE_TABLES):

@@ -1,4 +1,4 @@
-"""`gl.Op`, and everything in `gradcheck_lab.ops`."""
+"""The adapter of `gl.Op`, and so of everything in `gradcheck_lab.ops`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.op import Op, as_tuple, missing_backward
-from gradcheck_lab.subjects.signature import require_signature
+from gradcheck_lab.subjects.backward_signature import require_signature
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject, Trace, importable, input_labels
 
 

@@ -1,4 +1,4 @@
-"""Notices ops that are called on tensors, where their forward runs and torch, not their rule, differentiates it."""
+"""Detect ops that are called on tensors: torch would differentiate their forward, and their own backward would not run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradcheck_lab.rules.op import Op, active_recorder
 
 
 class OpCalled(BaseException):
-    """Ends the run in which `op` was called; no `Exception`, so that the user's code does not catch it."""
+    """Raised when `op` is called; a `BaseException`, so that the user's code does not catch it."""
 
     def __init__(self, op: Op) -> None:
         super().__init__(op.name)
@@ -24,7 +24,7 @@ class _Refusal:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             if frame.f_globals.get("__name__") == "torch.autograd.function":
-                return op.forward(*inputs, **options)  # part of a hand-written Function, which is one piece
+                return op.forward(*inputs, **options)  # part of a hand-written Function, which is checked as a whole
             frame = frame.f_back
         raise OpCalled(op)
 

@@ -1,4 +1,4 @@
-"""The tests of `torch.library.opcheck`, each run by itself, and each failure a finding with its own message."""
+"""Run each test of `torch.library.opcheck`; every failure becomes a finding."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
-from gradcheck_lab.calls.randomness import drawn_since, random_states
+from gradcheck_lab.calls.randomness import has_drawn_since, random_states
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Severity
 from gradcheck_lab.model.torch_messages import lacks_fake_kernel, writes_undeclared
 from gradcheck_lab.model.user_errors import first_line
 from gradcheck_lab.rules.op import as_tuple
-from gradcheck_lab.subjects.custom_op import placed_call
+from gradcheck_lab.subjects.custom_op import operator_call
 from gradcheck_lab.torch_internals import schema
 
 STATIC = ("test_schema", "test_autograd_registration", "test_faketensor")
@@ -33,12 +33,12 @@ _SUGGESTIONS = {
 def opcheck_findings(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> list[Finding]:
     """Run opcheck's tests on one call of a custom op or operator. Importing them costs a few seconds, once.
 
-    The test that traces the backward, as torch.compile would, is left out where another fails, which then has the cause, and
-    where the kernel draws random numbers: traced, it draws others.
+    The test that traces the backward as torch.compile would is skipped where another test fails, and where the kernel draws
+    random numbers, which would differ under tracing.
 
     Source of the tests: `torch.library.opcheck`. Raises `InvalidArgument` for anything that is no operator.
     """
-    call = placed_call(value, inputs, options)
+    call = operator_call(value, inputs, options)
     if call is None:
         raise InvalidArgument(f"{type(value).__name__} is no custom op; pass a torch.library.custom_op or torch.ops.ns.name")
     operator, arguments, keywords = call
@@ -52,11 +52,11 @@ def opcheck_findings(value: Any, inputs: tuple[Any, ...], options: dict[str, Any
 
 
 def _is_random(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any]) -> bool:
-    """Whether a call of the kernel moves the random generator or is not the same twice."""
+    """Whether the kernel draws from a global random generator, or returns different values in two calls."""
     before = random_states()
     with torch.no_grad():
         once = operator(*[_leaf(a) for a in arguments], **keywords)
-        moved = drawn_since(before)
+        moved = has_drawn_since(before)
         again = operator(*[_leaf(a) for a in arguments], **keywords)
     pairs = zip(as_tuple(once), as_tuple(again), strict=True)
     return moved or not all(_same(a, b) for a, b in pairs)

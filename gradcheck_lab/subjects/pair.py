@@ -1,4 +1,4 @@
-"""A `(forward, backward)` pair in a tuple, as notebooks have it: the same as `gl.Op(forward, backward)`."""
+"""The adapter of a tuple `(forward, backward)`, which means the same as `gl.Op(forward, backward)`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program: a plain function that calls ops, on Variables for the manual side and on tensors for autograd."""
+"""Programs: plain functions that call ops. They run on Variables for the manual side and on tensors for autograd."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gradcheck_lab.engine.variable import Node, Variable, backward, record, unwr
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.naming import assigned_names
 from gradcheck_lab.rules.op import Op, active_recorder, as_tuple
-from gradcheck_lab.subjects.signature import require_signature
+from gradcheck_lab.subjects.backward_signature import require_signature
 from gradcheck_lab.subjects.subject import Call, Key, Manual, Recording, Trace
 
 Program = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
 
 
 def record_program(program: Program, name: str, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
-    """Run the program on Variables: its ops record themselves, and their hand-written rules are walked backwards."""
+    """Run the program on Variables, which record its op calls for a backward through the hand-written rules."""
     leaves = tuple(Variable(value) if is_differentiable(value) else value for value in inputs)
     with record() as tape:
         output = program(leaves, options)
@@ -55,7 +55,7 @@ def _call(node: Node) -> Call:
 
 @dataclass
 class _Tracer(TorchFunctionMode):
-    """Runs op calls under autograd; each input passes through an alias, whose gradient is that call's own share."""
+    """Run op calls under autograd. Each input is a view of its own, whose gradient is what that call contributes."""
 
     substitute: frozenset[int] | None = frozenset()
     calls: list[Call] = field(default_factory=list)
@@ -95,7 +95,7 @@ def trace_program(
 ) -> Trace:
     """Run the program on tensors that autograd tracks.
 
-    The calls numbered in `substitute`, all of them for None, keep their hand-written backward.
+    The calls whose numbers are in `substitute` run their hand-written backward under autograd; None means all calls.
     """
     tracer = _Tracer(substitute)
     token = active_recorder.set(tracer)

@@ -12,7 +12,7 @@ from gradcheck_lab.subjects.subject import Subject, Trace
 
 
 def with_reference(subject: Subject, reference: Any) -> Subject:
-    """The subject with the user's `reference` for its oracle. Raises `InvalidArgument` where that cannot be called."""
+    """The subject with the user's `reference` as its oracle. Raises `InvalidArgument` where that cannot be called."""
     if not callable(reference):
         raise InvalidArgument(
             f"reference is a {type(reference).__name__}; pass the same function written with torch's own functions"

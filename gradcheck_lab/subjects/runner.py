@@ -27,36 +27,36 @@ class Evaluations:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """The means to run a subject's two sides; what the user's code raises passes through.
+    """Runs a subject's forward and backward, seeded and counted; exceptions of the user's code pass through.
 
-    All of it leaves the tensors that it is given untouched, unless the user's code writes to them.
+    Only the user's code writes to the tensors.
     """
 
     subject: Subject
     evaluations: Evaluations = field(default_factory=Evaluations)
 
     def begin(self, seed: int, forward: int = 0, backward: int = 0) -> None:
-        """Seed the generators and count the runs that the caller is about to make by itself."""
+        """Seed the generators and count runs that the caller makes itself."""
         seed_all(seed)
         self.count(forward, backward)
 
     def count(self, forward: int = 0, backward: int = 0) -> None:
-        """Count runs that go on with the random numbers of the last one."""
+        """Count runs without seeding the generators again."""
         self.evaluations.forward += forward
         self.evaluations.backward += backward
 
     def record(self, inputs: Sequence[Any], case: Case) -> Recording:
-        """Run the forward of the hand-written side on these very tensors, with the options and seed of a case."""
+        """Run the hand-written side's forward on these tensors (no copies), with the options and seed of a case."""
         self.begin(case.seed, forward=1)
         return self.subject.record(tuple(inputs), case.options)
 
     def backward(self, recording: Recording, grad_outputs: tuple[Any, ...], seed: int) -> Manual:
-        """Run the hand-written backward of a recorded forward on these very tensors."""
+        """Run the hand-written backward of a recorded forward on these tensors (no copies)."""
         self.begin(seed, backward=1)
         return recording.backward(grad_outputs)
 
     def trace(self, inputs: Sequence[Any], case: Case, substitute: frozenset[int] = frozenset()) -> Trace:
-        """Run the same forward where autograd can follow it, with the options and seed of a case."""
+        """Run the same forward under autograd, with the options and seed of a case."""
         assert self.subject.trace is not None
         self.begin(case.seed, forward=1)
         return self.subject.trace(tuple(inputs), case.options, substitute)

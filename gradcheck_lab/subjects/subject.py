@@ -1,4 +1,4 @@
-"""What an adapter makes of a user's object: a manual side to run, and the same forward for autograd to follow."""
+"""`Subject`, which an adapter makes of a user's object: its hand-written side, and the same forward under autograd."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from gradcheck_lab.specs import Spec
 
 
 class Key(NamedTuple):
-    """Which gradient: an "input"; a "value", output `second` of call `first`; a "share", what that call sends an input."""
+    """Names a gradient. `role` is "input" (number `first`), "value" (output `second` of op call `first`), or "share":
+    what op call `first` contributes to the gradient of its input `second`."""
 
     role: str
     first: int
@@ -34,7 +35,7 @@ class Call:
     names: tuple[str, ...] = ()
 
     def backward(self, grad_outputs: Sequence[torch.Tensor], inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
-        """Run the op's hand-written rule on given tensors; returns what it returns."""
+        """Run the op's hand-written rule on these tensors, and return its result unchanged."""
         return self.op.backward(
             tuple(grad_outputs) if self.several else grad_outputs[0],
             tuple(outputs) if self.several else outputs[0],
@@ -45,7 +46,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Manual:
-    """What the hand-written side returned: one raw entry per input, and gradients of intermediates by key."""
+    """The result of one hand-written backward: one entry per input, as returned, and gradients of intermediates by key."""
 
     returned: Any
     intermediates: Mapping[Key, torch.Tensor | None] = field(default_factory=dict)
@@ -53,13 +54,14 @@ class Manual:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One forward of the hand-written side, ready for its backward.
+    """The result of one forward on the hand-written side, and the backward that belongs to it.
 
-    `backward` calls the hand-written code itself, so that what it returns is seen raw. `engine`, where there is one, runs
-    the same backward as torch's autograd engine does, one gradient per input, None where nothing flows. `findings` are what
-    the forward alone shows, such as outputs that the backward is not connected to. `kind` is set where only the run could
-    tell what the subject is: a "function" that calls no op is no "program". `fixed_grad_outputs` are the only upstream
-    gradients that the backward can be checked with, as where it takes none and means ones.
+    `several` says whether the forward returned a tuple. `backward` calls the hand-written code and returns its result as it is.
+    `engine` runs the same backward through torch's autograd engine, where that calls it, and returns one gradient per input,
+    None where none arrives. `calls` are the op calls of a program. `findings` are problems that the forward shows, such as
+    outputs that are not connected to the backward. `kind` replaces the subject's kind where only a run can tell it: a "program"
+    that calls no op is a "function". `fixed_grad_outputs` are the only upstream gradients that the backward can be checked
+    with, such as ones where it takes no upstream gradient.
     """
 
     outputs: tuple[torch.Tensor, ...]
@@ -74,7 +76,10 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One forward on tensors that autograd tracks; `cut` are hand-written rules in it that no gradient reaches."""
+    """The result of one forward under autograd.
+
+    `calls` are the op calls of a program; `cut` names hand-written Functions in the forward that no gradient reaches.
+    """
 
     outputs: tuple[Any, ...]
     calls: tuple[Call, ...] = ()
@@ -87,11 +92,11 @@ def _always(index: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Stateful:
-    """What a subject that is an object with state says of it.
+    """The state of a subject that is an object.
 
-    `owner` is the user's object, which may have modes; `numpy` whether its forward computes in NumPy. Within `alive()` calls
-    leave on it what they leave there, and find what the last one left. `adds_up(index)` says whether a gradient that grows
-    with every backward is meant to.
+    `owner` is the user's object, which may have a training mode; `numpy` says whether its forward computes in NumPy. Within
+    `alive()`, calls do not restore the object's state, so each call finds what the last one left. `adds_up(index)` says whether
+    the gradient of an input accumulates over backwards by design.
     """
 
     owner: Any
@@ -104,18 +109,18 @@ class Stateful:
 class Subject:
     """A user's object behind its adapter, for one structure of inputs.
 
-    `inputs` are flat: the user's tensors and other values, then the parameters that the object holds; `names` and `labels`
+    `inputs` are flat: the user's tensors and other values, then the object's parameters; `names` and `labels`
     ("input 0 'x'", "parameter 'W'") go with them. `record(inputs, options)` runs the forward of the hand-written side.
-    `trace(inputs, options, substitute)` runs the same forward where autograd can follow it; the calls numbered in
-    `substitute` keep their hand-written backward; None where there is no such forward. `forward(inputs, options)` is the
-    plain function from inputs to outputs, which numeric oracles evaluate. All three leave what they are given untouched,
-    unless the user's code writes to it. `op` is set where the subject is a single op, whose rule can be run on any values.
-    `constants` are the floating inputs, by index, that are no variables of the backward: the targets of a loss.
-    `call_reference(reference, inputs, options)` runs the user's `reference=` where flat inputs are not what it takes.
-    `user` is the Function's class or the operator, for what is registered with it besides the backward.
-    `connected(inputs, options)` runs the forward as users run it, on tensors that autograd tracks, whose graph then holds
-    the hand-written backward; None where torch's engine does not call that. `state` is set for an object that has some;
-    `parameters` are the inputs, by index, that it holds itself.
+    `trace(inputs, options, substitute)` runs the same forward under autograd; the op calls whose numbers are in
+    `substitute` keep their hand-written backward. It is None where there is no such forward. `forward(inputs, options)` is the
+    plain function from inputs to outputs, which numeric oracles evaluate. None of the three writes to its arguments,
+    unless the user's code does. `op` is set where the subject is a single op.
+    `constants` are the floating inputs, by index, that the backward returns no gradient for: the targets of a loss.
+    `call_reference(reference, inputs, options)` runs the user's `reference=`, where it does not take the flat inputs.
+    `user` is the Function's class or the operator, from which probes read other registered rules.
+    `connected(inputs, options)` runs the forward as users do, so that the graph of the outputs has the hand-written
+    backward. It is None where torch's engine does not call that. `state` is set for an object with state;
+    `parameters` are the inputs, by index, that are the object's parameters.
     """
 
     name: str
@@ -139,12 +144,12 @@ class Subject:
 
     @property
     def is_program(self) -> bool:
-        """Whether it is made of ops, each with a rule of its own, whose results Variables add up."""
+        """Whether it consists of op calls, each with a hand-written rule."""
         return self.kind == "program"
 
     @property
     def keeps_last_call(self) -> bool:
-        """Whether its backward reads what the last forward left on the object, and leaves its gradients there, by design."""
+        """Whether its backward reads what the last forward stored on the object, and stores gradients there, by design."""
         return self.kind == "layer"
 
     @property
@@ -154,12 +159,12 @@ class Subject:
 
     @property
     def keeps_calls_apart(self) -> bool:
-        """Whether what one forward keeps is its own, so that its backward may run again and again."""
+        """Whether each forward has saved values of its own, so that its backward can run again after other forwards."""
         return self.kind in ("op", "function", "custom_op")
 
     @property
     def written_in_torch(self) -> bool:
-        """Whether it is a module or a plain function, which torch differentiates as it stands but for the rules within it."""
+        """Whether it is a module or plain function that torch differentiates, except for hand-written backwards in it."""
         return self.kind in ("function", "module") and self.user is None
 
     @property
@@ -174,12 +179,12 @@ class Subject:
 
 
 def input_labels(names: tuple[str, ...]) -> tuple[str, ...]:
-    """How messages call positional inputs: `input 0 'x'`."""
+    """The labels of positional inputs in messages: `input 0 'x'`."""
     return tuple(f"input {index} {name!r}" for index, name in enumerate(names))
 
 
 def importable(value: Any) -> str | None:
-    """`pkg.module:name` when `value` can be imported by it; None for what lives in a script, notebook or function."""
+    """The path `pkg.module:name` that imports `value`; None for objects of scripts, notebooks and functions."""
     import sys
 
     module = getattr(value, "__module__", None)

@@ -1,7 +1,7 @@
-"""The exception of a forward that autograd cannot follow."""
+"""The exception for a forward that autograd cannot differentiate."""
 
 from __future__ import annotations
 
 
 class Untraceable(Exception):
-    """A forward that an oracle cannot follow; the message says why, and the next oracle is asked."""
+    """A forward cannot be differentiated by autograd, for the reason in the message; a numeric oracle is used instead."""

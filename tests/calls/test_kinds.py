@@ -11,7 +11,7 @@ import torch
 
 from gradcheck_lab import specs
 from gradcheck_lab.calls.kinds import KINDS, PROFILES, WRITTEN
-from gradcheck_lab.calls.layouts import EXPANDED, LAYOUT_NAMES, LAYOUTS, SLICED, TRANSPOSED, placed_alike
+from gradcheck_lab.calls.layouts import EXPANDED, LAYOUT_NAMES, LAYOUTS, SLICED, TRANSPOSED, has_same_layout
 from gradcheck_lab.calls.recipe import TensorRecipe
 from gradcheck_lab.fuzzing.script import tensor_lines
 from gradcheck_lab.fuzzing.source import assigned, returned
@@ -154,14 +154,14 @@ def test_no_profile_leaves_the_kind(name: str) -> None:
 @pytest.mark.parametrize("layout", LAYOUT_NAMES)
 def test_written_values_lie_in_memory_as_the_drawn_ones(layout: str) -> None:
     drawn = TensorRecipe("real", (3, 4), layout=layout, seed=3)
-    assert same(replace(drawn.as_written(), profile=WRITTEN).build(), drawn.build())
+    assert same(replace(drawn.with_written_values(), profile=WRITTEN).build(), drawn.build())
 
 
-@pytest.mark.parametrize("place", [*LAYOUTS.values(), TRANSPOSED.place, SLICED.place], ids=lambda place: place.__name__)
+@pytest.mark.parametrize("place", [*LAYOUTS.values(), TRANSPOSED.apply, SLICED.apply], ids=lambda place: place.__name__)
 def test_a_layout_keeps_the_values(place) -> None:
     value = torch.randn(3, 4)
     assert torch.equal(place(value), value)
-    assert placed_alike(place(value), value) == (place is LAYOUTS["contiguous"])
+    assert has_same_layout(place(value), value) == (place is LAYOUTS["contiguous"])
 
 
 def test_expanded_repeats_its_first_row_without_copies() -> None:

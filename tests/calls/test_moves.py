@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import gradcheck_lab as gl
-from gradcheck_lab.calls.moves import coins, jittered, lengths, moved, noise, size_among, size_at_least
+from gradcheck_lab.calls.moves import jittered, moved, random_lengths, random_normal, random_signs, size_among, size_at_least
 from gradcheck_lab.model.amounts import SECOND_ORDER_DISTANCE, SECOND_ORDER_TINY_DISTANCE
 
 PACKAGE = Path(gl.__file__).parent
 VALUE = torch.tensor([[0.0, 2.0, -300.0], [1e-5, -0.5, 7.0]], dtype=torch.float64)
 # six digits of what one seed gives: the same in every version
-DRAWN = {"noise": 2985311953, "lengths": 3546604775, "coins": 3243118870, "jittered": 3625623356}
+DRAWN = {"random_normal": 2985311953, "random_lengths": 3546604775, "random_signs": 3243118870, "jittered": 3625623356}
 
 
 def generator() -> torch.Generator:
@@ -27,7 +27,7 @@ def checksum(value: torch.Tensor) -> int:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_a_move_is_in_units_of_the_size(dtype: torch.dtype) -> None:
-    value, step = VALUE.to(dtype), lengths(VALUE, generator())
+    value, step = VALUE.to(dtype), random_lengths(VALUE, generator())
     size = size_at_least(value, 1e-2)
     assert torch.equal(moved(value, 1e-3, step, size), value + 1e-3 * value.abs().clamp(min=1e-2) * step.to(dtype))
     assert torch.equal(moved(value, 1e-3, step), value + 1e-3 * step.to(dtype))
@@ -35,7 +35,7 @@ def test_a_move_is_in_units_of_the_size(dtype: torch.dtype) -> None:
 
 
 def test_a_power_of_two_moves_without_a_rounding_of_its_own() -> None:
-    step = lengths(VALUE, generator()) * coins(VALUE, generator())
+    step = random_lengths(VALUE, generator()) * random_signs(VALUE, generator())
     for distance in (SECOND_ORDER_DISTANCE.value, SECOND_ORDER_TINY_DISTANCE.value):
         assert torch.equal(moved(VALUE, distance, step, VALUE.abs()), VALUE + distance * step * VALUE.abs())
 
@@ -49,8 +49,8 @@ def test_zeros_and_huge_values_move_by_what_is_small_among_the_others() -> None:
 
 def test_random_directions_are_what_they_say() -> None:
     many = torch.zeros(1000)
-    assert set(coins(many, generator()).tolist()) == {1, -1}
-    assert 0.5 <= float(lengths(many, generator()).min()) < float(lengths(many, generator()).max()) < 1.5
+    assert set(random_signs(many, generator()).tolist()) == {1, -1}
+    assert 0.5 <= float(random_lengths(many, generator()).min()) < float(random_lengths(many, generator()).max()) < 1.5
     assert 0.9 <= float(jittered(many + 1, 0.2, generator()).min()) < 0.91
     assert 1.0 <= float(jittered(many + 1, 1e-3, generator(), below=0.0).min()) < 1.0001
 
@@ -61,7 +61,7 @@ def test_a_complex_number_keeps_its_phase_when_jittered() -> None:
 
 
 def test_a_seed_draws_what_it_always_drew() -> None:
-    drawn = {each.__name__: checksum(each(VALUE, generator())) for each in (noise, lengths, coins)}
+    drawn = {each.__name__: checksum(each(VALUE, generator())) for each in (random_normal, random_lengths, random_signs)}
     assert drawn | {"jittered": checksum(jittered(VALUE, 0.2, generator()))} == DRAWN
 
 

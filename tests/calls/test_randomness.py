@@ -11,12 +11,12 @@ import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab.calls.randomness import (
-    drawn_since,
     draws_random,
+    has_drawn_since,
+    has_torch_drawn_since,
     preserved_randomness,
     random_states,
     seed_all,
-    torch_drawn_since,
     torch_states,
 )
 
@@ -39,11 +39,11 @@ def own_randomness():
 @pytest.mark.parametrize("source", DRAWS)
 def test_a_draw_is_noticed_and_taken_back(source):
     before, of_torch = random_states(), torch_states()
-    assert not drawn_since(before)
+    assert not has_drawn_since(before)
     first = DRAWS[source]()
-    assert (drawn_since(before), torch_drawn_since(of_torch)) == (True, source == "torch")
+    assert (has_drawn_since(before), has_torch_drawn_since(of_torch)) == (True, source == "torch")
     before.restore()
-    assert not drawn_since(before)
+    assert not has_drawn_since(before)
     assert DRAWS[source]() == first
 
 

@@ -12,7 +12,7 @@ from torch import nn
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.subjects import adapt
-from gradcheck_lab.subjects.own_bodies import own_bodies
+from gradcheck_lab.subjects.forward_bodies import forward_bodies
 from gradcheck_lab.subjects.untraceable import Untraceable
 
 
@@ -154,7 +154,7 @@ def test_a_tied_parameter_is_one_input(x: torch.Tensor) -> None:
 
 def test_functions_in_both_styles_and_ops_are_replaced(x: torch.Tensor) -> None:
     factor = torch.rand(3).double().requires_grad_()
-    with own_bodies() as bodies:
+    with forward_bodies() as bodies:
         output = ops.relu.as_function()(Scale.apply(Swish.apply(x), factor, 2))  # type: ignore[no-untyped-call]
     assert bodies.replaced == 3
     names = []
@@ -170,7 +170,7 @@ def test_nothing_is_replaced_in_another_thread(x: torch.Tensor) -> None:
     import threading
 
     leaf, found = x.requires_grad_(), []
-    with own_bodies() as bodies:
+    with forward_bodies() as bodies:
         thread = threading.Thread(target=lambda: found.append(swish(leaf).grad_fn.name()))
         thread.start()
         thread.join()
@@ -184,7 +184,7 @@ def test_a_body_that_leaves_autograd_says_so(x: torch.Tensor) -> None:
         def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
             return Swish.forward(ctx, x.detach())
 
-    with pytest.raises(Untraceable) as caught, own_bodies():
+    with pytest.raises(Untraceable) as caught, forward_bodies():
         Detached.apply(x.requires_grad_())  # type: ignore[no-untyped-call]
     assert str(caught.value) == "the forward of Detached leaves autograd: it detaches its inputs, or leaves torch"
 

@@ -9,13 +9,13 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_lab.calls.case import Case, is_differentiable
-from gradcheck_lab.subjects.own_bodies import Place, place
+from gradcheck_lab.subjects.forward_bodies import CodePart, running_code
 from gradcheck_lab.subjects.runner import Runner
 
 _LEAVES = frozenset("detach detach_ item tolist numpy __array__ set_grad_enabled _set_grad_enabled".split())
 
 
-def leaves_autograd(runner: Runner, case: Case) -> Place | None:
+def leaves_autograd(runner: Runner, case: Case) -> CodePart | None:
     """Where the forward leaves autograd, in one more run of it; None where it does not.
 
     In a "body" that is hand-written, or only "around" those, in code that torch differentiates as it stands.
@@ -40,7 +40,7 @@ class _Watch(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.left: set[Place] = set()
+        self.left: set[CodePart] = set()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -48,5 +48,5 @@ class _Watch(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         owner = getattr(getattr(func, "__self__", None), "__name__", "")
         if name in _LEAVES or (name == "__get__" and owner == "data"):
-            self.left.add(place())
+            self.left.add(running_code())
         return func(*args, **(kwargs or {}))

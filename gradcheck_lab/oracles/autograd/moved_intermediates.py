@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.moves import coins, moved, size_among
+from gradcheck_lab.calls.moves import moved, random_signs, size_among
 from gradcheck_lab.model.amounts import RAMP_START, STEP_PER_VALUE
 from gradcheck_lab.oracles.autograd.simulated_rounding import EXACT
 from gradcheck_lab.torch_internals import DispatchMode, is_zero_tensor
@@ -40,6 +40,6 @@ class Nudged(DispatchMode):
     def _lengths(self, value: torch.Tensor) -> torch.Tensor:
         """Shorter in memory order and longer from value to value, so that equal ones are told apart."""
         if self.generator is not None:
-            return coins(value, self.generator)
+            return random_signs(value, self.generator)
         ramp = torch.linspace(RAMP_START.value, 0.5, max(value.numel(), 1), dtype=value.dtype, device=value.device)
         return ramp[: value.numel()].reshape(value.shape) + STEP_PER_VALUE.value * (self.count % 7)

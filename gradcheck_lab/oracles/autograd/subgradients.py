@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.moves import coins, lengths, moved, size_among
+from gradcheck_lab.calls.moves import moved, random_lengths, random_signs, size_among
 from gradcheck_lab.model.amounts import (
     KINK_RADIUS,
     KINK_RADIUS_CLOSER,
@@ -268,7 +268,7 @@ def _beside(value: Any, radius: float, move: _Move, slot: int, generator: torch.
         place = sum(lines, torch.zeros(wide.shape, dtype=torch.long)) + move.turn + slot * (move.length // 2)
         step = (place % move.length).double() - (move.length - 1) / 2 + STEP_PER_VALUE.value * slot
     else:
-        step, way = lengths(wide, generator), coins(wide, generator)
+        step, way = random_lengths(wide, generator), random_signs(wide, generator)
         step = step * way if move.pattern == "mixed" else step
     # one way is shorter, or an even function would look the same on both
     step = step if move.sign > 0 else SHORTER_WAY_BACK.value * step

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
-from gradcheck_lab.calls.moves import coins, lengths, moved
-from gradcheck_lab.calls.resemblance import structured
+from gradcheck_lab.calls.moves import moved, random_lengths, random_signs
+from gradcheck_lab.calls.similar_values import with_structure_of
 from gradcheck_lab.comparison.budget import Judgement, judge
 from gradcheck_lab.comparison.gradient import Comparison, result_of, settle
 from gradcheck_lab.comparison.noise import without_jumps
@@ -162,8 +162,8 @@ def _moved(value: torch.Tensor, distance: float, generator: torch.Generator, zer
     size = here.abs()
     if zeros:
         size = torch.where(size == 0, torch.full_like(size, rms(widened(here)) or 1.0), size)
-    there = moved(here, distance, lengths(here, generator) * coins(here, generator), size)
-    return structured(here, there) if distance > 0 else there
+    there = moved(here, distance, random_lengths(here, generator) * random_signs(here, generator), size)
+    return with_structure_of(here, there) if distance > 0 else there
 
 
 def smooth_between(oracle: SecondOrderOracle, case: Case) -> bool:

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.dimensions import LARGEST_DERIVED, letters_of
+from gradcheck_lab.calls.dimensions import LARGEST_DERIVED, dimensions_of
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import blank, valid
 
 
 def cut_down(context: Context, given: tuple[Any, ...], largest: int, rows: int | None = None) -> tuple[Any, ...]:
     """The inputs with no dimension over `largest`, and `rows` rows; as given, or empty when large, where that cannot be."""
-    letters = letters_of(given, context.subject.specs)
+    letters = dimensions_of(given, context.subject.specs)
     wanted = {name: min(size, largest) for name, size in letters.sizes.items()}
     if rows is not None and letters.batch is not None:
         wanted[letters.batch] = rows

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from gradcheck_lab.calls.layouts import CHANNELS_LAST, SLICED, TRANSPOSED, placed_alike
+from gradcheck_lab.calls.layouts import CHANNELS_LAST, SLICED, TRANSPOSED, has_same_layout
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import alike, repeated, run_kept
@@ -20,11 +20,11 @@ def upstream_layout(context: Context) -> Iterator[Finding]:
     ones = tuple(torch.ones_like(grad) for grad in grads)
     expanded = tuple(torch.ones((), dtype=g.dtype, device=g.device).expand(g.shape) for g in grads)
     layouts = [
-        *((each.words, grads, tuple(each.place(g) for g in grads)) for each in (TRANSPOSED, SLICED, CHANNELS_LAST)),
+        *((each.words, grads, tuple(each.apply(g) for g in grads)) for each in (TRANSPOSED, SLICED, CHANNELS_LAST)),
         ("expanded (stride 0, as .sum() sends)", ones, expanded),
     ]
     for word, plain, strided in layouts:
-        if all(placed_alike(a, b) for a, b in zip(plain, strided, strict=True)):
+        if all(has_same_layout(a, b) for a, b in zip(plain, strided, strict=True)):
             continue
         expected = repeated(context).first if plain is grads else run_kept(context, context.vary(grad_outputs=plain)).gradients
         found = run_kept(context, context.vary(grad_outputs=strided))

@@ -1,4 +1,4 @@
-"""Layer objects: `forward(...)` and `backward(...)`, in torch or NumPy, their parameters and gradients held on the object."""
+"""The adapter of layers: objects with `forward(...)` and `backward(...)`, in torch or NumPy, that hold their parameters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def adapt_layer(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) ->
     """Translate an object with `forward` (or `__call__`) and `backward`, a class of such, or a `gl.Layer`; others are declined.
 
     The flat inputs are the user's, as tensors, then the parameters. Raises `InvalidArgument` for a class that cannot be
-    constructed without arguments, and for parameters whose gradients cannot be told.
+    constructed without arguments, and for parameters whose gradients are not found.
     """
     explicit = value if isinstance(value, Layer) else None
     layer = explicit.obj if explicit is not None else value
@@ -69,7 +69,7 @@ def adapt_layer(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) ->
         name=title,
         kind="layer",
         inputs=tensors,
-        names=(*names, *(_unlike(p.name, names) for p in parameters)),
+        names=(*names, *(_distinct_name(p.name, names) for p in parameters)),
         labels=titles,
         record=run.record,
         trace=run.trace,
@@ -120,7 +120,7 @@ def _parameters(
 
 
 def _wants_numpy(layer: Any, forward: str, parameters: Sequence[Any], inputs: Sequence[Any]) -> bool:
-    """Whether the layer computes in NumPy: what it holds decides, then what it is given, then the names in its code."""
+    """Whether the layer computes in NumPy: decided by its arrays, else by the inputs, else by the names in its code."""
     held = [*parameters, *(value for _, value in arrays(layer))]
     if held:
         return not any(isinstance(value, torch.Tensor) for value in held)
@@ -134,7 +134,7 @@ def _wants_numpy(layer: Any, forward: str, parameters: Sequence[Any], inputs: Se
 def _constants(
     names: Sequence[str], inputs: Sequence[Any], returned: Sequence[str] | None, parameters: Sequence[Parameter], loss: bool
 ) -> frozenset[int]:
-    """The floating inputs that are targets: the backward returns no gradient for them, and they look like targets."""
+    """The floating inputs that are targets: by name or values, and not among those that the backward returns gradients for."""
     floating = [i for i in range(len(names)) if is_differentiable(inputs[i])]
     among = sum(p.returned is not None for p in parameters)
     claimed = 1 if returned is None else max(1, len(returned) - among)
@@ -154,5 +154,5 @@ def _refuse_options(title: str, method: Any, inputs: int, options: Mapping[str, 
             raise InvalidArgument(f"{title} has no option {option!r}; {accepted}")
 
 
-def _unlike(name: str, taken: Sequence[str]) -> str:
+def _distinct_name(name: str, taken: Sequence[str]) -> str:
     return f"self.{name}" if name in taken else name

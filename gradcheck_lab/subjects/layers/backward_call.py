@@ -1,4 +1,4 @@
-"""How a layer's backward is called: which of its parameters take the upstream gradients and which the forward's inputs."""
+"""Read from a backward's signature which parameters take upstream gradients and which take the forward's inputs."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class BackwardCall:
 
     @property
     def takes_upstream(self) -> bool:
-        """Whether there is a parameter that an upstream gradient could be given to."""
+        """Whether a parameter can take an upstream gradient."""
         return bool(self.upstream) or self.variadic
 
     def arguments(self, grad_outputs: Sequence[Any], inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """The positional and keyword arguments of one backward.
 
-        Raises `InvalidArgument` where it wants more than an upstream per output.
+        Raises `InvalidArgument` where it requires more arguments than one upstream gradient per output.
         """
         values = {name: inputs[index] for name, index in self.inputs.items()} | dict(self.given)
         count = len(grad_outputs)
@@ -74,7 +74,7 @@ def backward_call(
     needed = {p.name for p in parameters if p.default is p.empty}
     again = {name: list(input_names).index(name) for name in free if name in input_names and name in needed}
     if len(again) == 1 and needed & set(free) == set(again) and len(input_names) == 1:
-        again = {}  # backward(self, x) of forward(self, x): by that name or not, it is the upstream
+        again = {}  # backward(self, x) of forward(self, x): a single parameter is the upstream gradient, whatever its name
     upstream = tuple(name for name in free if name not in again)
     required = sum(name in needed for name in upstream)
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)

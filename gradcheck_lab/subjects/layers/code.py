@@ -1,6 +1,6 @@
-"""What the code of a layer's class says: which attributes it stores, what its backward takes and returns.
+"""Read from the code of a layer's class which attributes it stores and what its backward returns.
 
-Gradients that are None or absent until the first backward are found by the names that the code stores.
+The names of stored attributes are needed for gradients that are None or absent before the first backward.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SELF = "self"
 class Access:
     """One access of an attribute: `name` on the attribute `parent`, as grad_ on W in `self.W.grad_`.
 
-    `parent` is `SELF` for attributes of the layer itself, and "" where the code does not tell.
+    `parent` is `SELF` for attributes of the layer itself, and "" where it cannot be read from the code.
     """
 
     parent: str
@@ -35,7 +35,11 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class LayerCode:
-    """`stored` anywhere in the class; `saved` by the forward and what it calls; `read` and not stored by the backward."""
+    """Attribute accesses in a class.
+
+    `stored` are all stores; `saved` are the names that the forward and its callees store; `read` those that the backward reads
+    and the class does not store.
+    """
 
     stored: tuple[Access, ...]
     saved: frozenset[str]
@@ -43,13 +47,13 @@ class LayerCode:
 
     @property
     def names(self) -> frozenset[str]:
-        """The attributes that the class stores on its objects, but for those that tensors have where it does not tell."""
+        """The attributes that the class stores on its objects, without those that may be gradients on tensors."""
         return frozenset(each.name for each in self.stored
                          if each.parent == SELF or not (each.parent or each.name in ON_TENSORS))  # fmt: skip
 
 
 def layer_code(layer: Any, forward: str) -> LayerCode:
-    """Read the methods of the layer's class and its bases, and functions held on the layer itself."""
+    """Read the methods of the layer's class and its bases, and functions stored on the layer itself."""
     methods = _methods(layer)
     stored = tuple(each for code in methods.values() for each in _stores(code))
     properties = tuple(Access(SELF, name) for kind in type(layer).__mro__ for name, v in vars(kind).items()
@@ -60,7 +64,7 @@ def layer_code(layer: Any, forward: str) -> LayerCode:
 
 
 def uses_numpy(layer: Any, forward: str) -> bool:
-    """Whether the code of forward and backward is NumPy's: by the modules it names, what only arrays have, or its imports."""
+    """Whether forward and backward compute in NumPy: by the modules and attributes in their code, else by imports."""
     methods = _methods(layer)
     functions = [f for start in (forward, "backward") for name in _reached(methods, start) for f in methods[name]]
     named, imported, loaded = set[str](), set[str](), set[str]()
@@ -113,7 +117,7 @@ def _word(node: ast.expr) -> str:
 
 
 def _methods(layer: Any) -> dict[str, list[FunctionType]]:
-    """The functions of each name, of the class and of its bases: an override often calls the one that it overrides."""
+    """The functions of the class and its bases by name, with overridden ones, which an override often calls."""
     found: dict[str, list[FunctionType]] = {}
     held = [vars(kind) for kind in type(layer).__mro__ if kind not in (object, torch.nn.Module)]
     for namespace in [getattr(layer, "__dict__", {}), *held]:

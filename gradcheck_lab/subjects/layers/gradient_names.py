@@ -33,12 +33,12 @@ def partners(name: str, available: Iterable[str]) -> list[str]:
 
 
 def looks_like_parameter(name: str) -> bool:
-    """Whether people call trained arrays so: W, b1, weight, bias, gamma, Wx."""
+    """Whether `name` is usual for a trained array: W, b1, weight, bias, gamma, Wx."""
     return bool(_PARAMETER.match(name.lower()))
 
 
 def abbreviated(names: list[str], available: Iterable[str]) -> dict[str, str]:
-    """Pair `weights` with `dw` and `bias` with `db`: names left over on both sides, where only one reading is possible."""
+    """Pair `weights` with `dw` and `bias` with `db`: names without a partner, where only one pairing is possible."""
     stems = {other: found.group(1) or found.group(2) for other in available if (found := _GRADIENT.match(_plain(other)))}
     readings = {name: [g for g, stem in stems.items() if _plain(name).startswith(stem)] for name in names}
     used = [gradient for found in readings.values() for gradient in found]

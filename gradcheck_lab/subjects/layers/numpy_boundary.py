@@ -1,4 +1,4 @@
-"""Between cases, whose inputs are tensors, and layers that take arrays and plain numbers: same values, same dtype."""
+"""Conversions between tensors, which cases hold, and the arrays and numbers that NumPy layers take, with the same dtype."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUMBER, ARRAY, TENSOR, OTHER = "number", "array", "tensor", "other"
 
 
 def kind_of(value: Any, numpy: bool) -> str:
-    """How the layer wants this input: a plain number, an array (`numpy`), a tensor, or as it is."""
+    """The form in which the layer takes this input: a number, an array (where `numpy`), a tensor, or unchanged."""
     if isinstance(value, float) and not isinstance(value, np.generic):
         return NUMBER if numpy else TENSOR
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc":
@@ -26,9 +26,9 @@ def kind_of(value: Any, numpy: bool) -> str:
 
 
 def to_tensor(value: Any, label: str) -> Any:
-    """An input as a case holds it: arrays and floating numbers as tensors, other values as they are.
+    """Convert a user's input for a case: arrays and floating numbers become tensors, other values stay.
 
-    Raises `InvalidArgument` for arrays of a dtype that torch has not.
+    Raises `InvalidArgument` for arrays of a dtype that torch does not have.
     """
     if isinstance(value, float) and not isinstance(value, np.generic):
         return torch.tensor(value, dtype=torch.float64)
@@ -43,7 +43,7 @@ def to_tensor(value: Any, label: str) -> Any:
 
 
 def to_native(value: Any, kind: str) -> Any:
-    """A case's input as the layer wants it; arrays share the memory of the tensor, so that writes are seen."""
+    """Convert a case's input to the form that the layer takes; arrays share the tensor's memory, so that writes show."""
     if not isinstance(value, torch.Tensor) or kind == OTHER:
         return value
     if kind == TENSOR:
@@ -67,11 +67,11 @@ def like_output(value: torch.Tensor, output: Any) -> Any:
 
 
 def from_native(value: Any, like: Any = None) -> Any:
-    """What a layer gave, as a tensor where it is numeric; a plain number takes the dtype of `like`."""
+    """Convert a layer's result: numeric values become tensors; a plain number gets the dtype of `like`."""
     if isinstance(value, np.ndarray | np.generic):
         try:
             return _shared(np.asarray(value))
-        except TypeError:  # an array of objects: the comparison says what came back
+        except TypeError:  # an array of objects: the comparison reports it
             return value
     if type(value) in (int, float, complex):
         own = {int: torch.int64, float: torch.float64, complex: torch.complex128}[type(value)]

@@ -1,7 +1,7 @@
-"""A NumPy forward under autograd: `torch.compiler.wrap_numpy` traces it to torch functions, which are exact.
+"""Run a NumPy forward under autograd: `torch.compiler.wrap_numpy` traces it to torch functions.
 
-The first trace of a process takes a few seconds. What it cannot follow raises `Untraceable`: a graph break, a call that
-torch's NumPy does not have, a value that steers Python's control flow.
+The first trace of a process takes a few seconds. `Untraceable` is raised for a graph break, a call that torch's NumPy does not
+have, and control flow that depends on values.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _announced = False
 
 
 @dataclass
-class Target:
-    """A copy of a layer, the method to run, and where each parameter is held: owners with an attribute name or a key."""
+class TracedLayer:
+    """A copy of a layer, the method to run, and for each parameter the owners that hold it, with an attribute name or key."""
 
     layer: Any
     method: str
-    places: Sequence[Sequence[tuple[Any, Any]]]
+    parameter_slots: Sequence[Sequence[tuple[Any, Any]]]
 
 
 def call(layer: Any, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """Run the forward; where it returns nothing, its output is what it left on the layer as `output`."""
+    """Run the forward; where it returns None, return the layer's attribute `output`, `outputs` or `out`."""
     output = getattr(layer, method)(*inputs, **options)
     if output is None:
         for name in OUTPUT_ATTRIBUTES:
@@ -49,14 +49,14 @@ def call(layer: Any, method: str, inputs: Sequence[Any], options: Mapping[str, A
 
 @dataclass
 class NumpyTracer:
-    """Traces one layer's forward, once for each signature of its inputs."""
+    """Traces one layer's forward, once for each combination of input shapes and dtypes."""
 
     name: str
     _compiled: dict[Any, Callable[..., Any]] = field(default_factory=dict)
     _modes: list[Any] = field(default_factory=list)
 
-    def run(self, target: Target, parameters: Sequence[Any], inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """Return what the forward returns, tensors for arrays, tracked by autograd from the tensors that it is given."""
+    def run(self, target: TracedLayer, parameters: Sequence[Any], inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Run the forward on tensors; returns tensors instead of arrays, tracked by autograd."""
         _announce(self.name)
         values = [*parameters, *inputs, *options.values()]
         key = (*map(_signature, values), *options)
@@ -64,7 +64,7 @@ class NumpyTracer:
         if fresh:
             self._compiled[key] = self._compile()
         try:
-            # dynamo declines to run under dispatch modes: they are put back around the traced graph alone
+            # dynamo does not run under dispatch modes, so they are active only around the traced graph
             with without_modes() as modes, without_torch_function(), numpy_pad_traceable() if fresh else nullcontext():
                 self._modes[:] = modes
                 with warnings.catch_warnings():
@@ -86,13 +86,13 @@ class NumpyTracer:
             return run
 
         namespace = globals() | {"_wrapped": torch.compiler.wrap_numpy(_forward)}
-        # a code object of its own: dynamo counts recompilations, and remembers refusals, by code object
+        # a new code object, because dynamo counts recompilations and remembers failures by code object
         function = types.FunctionType(_outer.__code__.replace(), namespace, "traced_forward")
         return torch.compile(function, backend=backend, fullgraph=True, dynamic=False)
 
 
 def agree(traced: Any, own: Any) -> bool:
-    """Whether a traced output is NumPy's own, but for rounding in the narrower of their dtypes."""
+    """Whether a traced output equals NumPy's, up to rounding in the narrower of their dtypes."""
     traced, own = (torch.as_tensor(v).detach() if isinstance(v, (torch.Tensor, int, float)) else v for v in (traced, own))
     if not isinstance(traced, torch.Tensor) or not isinstance(own, torch.Tensor) or traced.shape != own.shape:
         return False
@@ -105,7 +105,7 @@ def agree(traced: Any, own: Any) -> bool:
 
 
 def fingerprint(values: Sequence[Any]) -> tuple[Any, ...]:
-    """Equal for inputs of equal values, whatever their dtypes."""
+    """A fingerprint of values: equal for equal values, whatever their dtypes."""
     return tuple((tuple(v.shape), _checksum(v)) if isinstance(v, torch.Tensor) else repr(v) for v in values)
 
 
@@ -114,8 +114,8 @@ def _checksum(value: torch.Tensor) -> int:
     return zlib.crc32(wide.resolve_conj().contiguous().numpy().data) if wide.numel() else 0
 
 
-def _forward(target: Target, parameters: list[Any], inputs: list[Any], options: dict[str, Any]) -> Any:
-    for value, places in zip(parameters, target.places, strict=True):
+def _forward(target: TracedLayer, parameters: list[Any], inputs: list[Any], options: dict[str, Any]) -> Any:
+    for value, places in zip(parameters, target.parameter_slots, strict=True):
         for owner, key in places:
             if isinstance(owner, (list, dict)):
                 owner[key] = value
@@ -129,7 +129,7 @@ def _outer(target: Any, parameters: Any, inputs: Any, options: Any) -> Any:
 
 
 def _wrapped(target: Any, parameters: Any, inputs: Any, options: Any) -> Any:
-    """Becomes `wrap_numpy(_forward)` with the first trace: that imports torch's compiler, which takes a second."""
+    """Replaced by `wrap_numpy(_forward)` in each trace; that is made late, because it imports torch's compiler."""
     raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""The parameters that a layer holds, and where it leaves their gradients."""
+"""Find a layer's parameters, and the attributes in which it stores their gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gradcheck_lab.subjects.layers.gradient_names import (
     partners,
 )
 from gradcheck_lab.subjects.layers.paths import (
-    Place,
+    ObjectPath,
     Step,
     arrays,
     attributes,
@@ -29,48 +29,47 @@ from gradcheck_lab.subjects.layers.paths import (
     is_array,
     is_number,
     owners,
-    read_place,
+    read_path,
 )
 from gradcheck_lab.torch_internals import buffer_names
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """One place that holds a trained array, and where its gradient may be: the first of `gradients` that holds something."""
+class Occurrence:
+    """One path to a trained array, and the paths to its gradient: the first of `gradients` that holds something counts."""
 
-    place: Place
-    gradients: tuple[Place, ...]
+    path: ObjectPath
+    gradients: tuple[ObjectPath, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A trained array and where its gradient is after the backward: where `held` says, or entry `returned` of what the
-    backward returns."""
+    """A trained array. Its gradient is at a path in `held`, or is entry `returned` of the backward's result."""
 
     name: str
-    place: Place
+    path: ObjectPath
     value: Any
-    held: tuple[Held, ...] = ()
+    held: tuple[Occurrence, ...] = ()
     returned: int | None = None
 
     @property
-    def gradients(self) -> tuple[Place, ...]:
-        """Every place where a gradient of it may be."""
-        return tuple(place for held in self.held for place in held.gradients)
+    def gradients(self) -> tuple[ObjectPath, ...]:
+        """Every path where its gradient may be."""
+        return tuple(path for held in self.held for path in held.gradients)
 
     def gradient(self, layer: Any) -> Any:
-        """Its gradient on `layer`, None where there is none.
+        """Its gradient on `layer` after a backward; None where there is none.
 
-        Of one array in several sublayers it is the sum of theirs. What an object keeps for the layers inside it, and a second
-        name of the same object for it, stand for these.
+        For an array shared by several sublayers it is the sum of their gradients. A gradient on an outer object already has
+        those of the layers inside it, and an object with two containers of gradients is counted once.
         """
         taken: list[tuple[tuple[Step, ...], str]] = []
         parts: list[Any] = []
-        for held in sorted(self.held, key=lambda held: len(held.place.holder[0])):
-            owner, container = held.place.holder
+        for held in sorted(self.held, key=lambda held: len(held.path.holder[0])):
+            owner, container = held.path.holder
             if any(owner[: len(o)] == o and (len(o) < len(owner) or c != container) for o, c in taken):
                 continue
-            part = next((found for place in held.gradients if (found := place.find(layer)) is not None), None)
+            part = next((found for path in held.gradients if (found := path.find(layer)) is not None), None)
             if part is not None:
                 taken.append((owner, container))
                 if not any(part is other for other in parts):
@@ -80,23 +79,26 @@ class Parameter:
 
 @dataclass
 class _Search:
-    """What was found so far, by the identity of the array; `lost` looks like a parameter and has no gradient."""
+    """Parameters found so far, by the identity of the array.
+
+    `lost` are arrays that look like parameters and have no gradient; `doubtful` are messages about ambiguous gradients.
+    """
 
     title: str
     code: LayerCode
     found: dict[Any, Parameter] = field(default_factory=dict)
-    lost: dict[Any, Place] = field(default_factory=dict)
+    lost: dict[Any, ObjectPath] = field(default_factory=dict)
     doubtful: list[str] = field(default_factory=list)
 
-    def add(self, place: Place, value: Any, gradients: Sequence[Place], returned: int | None = None) -> None:
-        key = id(value) if is_array(value) else str(place)
+    def add(self, path: ObjectPath, value: Any, gradients: Sequence[ObjectPath], returned: int | None = None) -> None:
+        key = id(value) if is_array(value) else str(path)
         known = self.found.get(key)
         if known is None:
-            self.found[key] = Parameter(str(place), place, value, (Held(place, tuple(gradients)),), returned)
+            self.found[key] = Parameter(str(path), path, value, (Occurrence(path, tuple(gradients)),), returned)
             return
-        better = place if place.last.attribute and not known.place.last.attribute else known.place
-        held = (*known.held, Held(place, tuple(gradients)))
-        self.found[key] = replace(known, name=str(better), place=better, held=held)
+        better = path if path.last.attribute and not known.path.last.attribute else known.path
+        held = (*known.held, Occurrence(path, tuple(gradients)))
+        self.found[key] = replace(known, name=str(better), path=better, held=held)
 
 
 def find_parameters(
@@ -105,14 +107,14 @@ def find_parameters(
     """Pair the arrays on `layer`, and on layers within it, with their gradients by the usual names.
 
     `returned` are the names that its backward returns. With `taken`, only those are looked for. Raises
-    `InvalidArgument` where an array looks like a parameter and its gradient cannot be told.
+    `InvalidArgument` where an array looks like a parameter and its gradient is not found, or is ambiguous.
     """
     search = _Search(title, layer_code(layer, forward))
-    for place, owner in owners(layer):
-        _pair_attributes(search, place, owner, forward if not place.steps else "forward", returned)
-    for place, value in arrays(layer):  # W is a better name than params[0], where both are the same array
+    for path, owner in owners(layer):
+        _pair_attributes(search, path, owner, forward if not path.steps else "forward", returned)
+    for path, value in arrays(layer):  # the same array may have a better name: W instead of params[0]
         if id(value) in search.found:
-            search.add(place, value, ())
+            search.add(path, value, ())
     for key in search.found:
         search.lost.pop(key, None)
     if taken is not None:
@@ -125,19 +127,19 @@ def find_parameters(
 
 
 def named_parameters(layer: Any, title: str, grads: Mapping[str, str], automatic: Sequence[Parameter]) -> tuple[Parameter, ...]:
-    """The parameters whose gradients the user named; raises `InvalidArgument` for a name that the layer has not."""
+    """The parameters whose gradients the user named; raises `InvalidArgument` for a name that the layer does not have."""
     found = {parameter.name: parameter for parameter in automatic}
     for name, gradient in grads.items():
-        place, at = _read(title, name), _read(title, gradient)
-        value = place.find(layer)
+        path, at = _read(title, name), _read(title, gradient)
+        value = path.find(layer)
         if not (is_array(value) or is_number(value)):
             kind = "has no" if value is None else f"holds a {type(value).__name__} in"
             raise InvalidArgument(f"{title} {kind} {name!r}; {_holds(layer)}")
-        found[name] = Parameter(name, place, value, (Held(place, (at,)),))
+        found[name] = Parameter(name, path, value, (Occurrence(path, (at,)),))
     return tuple(found.values())
 
 
-def _pair_attributes(search: _Search, place: Place, owner: Any, forward: str, returned: Sequence[str] | None) -> None:
+def _pair_attributes(search: _Search, path: ObjectPath, owner: Any, forward: str, returned: Sequence[str] | None) -> None:
     code, held = layer_code(owner, forward), attributes(owner)
     buffers = buffer_names(owner) if isinstance(owner, torch.nn.Module) else set()
     method = getattr(owner, forward, None)
@@ -151,32 +153,32 @@ def _pair_attributes(search: _Search, place: Place, owner: Any, forward: str, re
         if name in gradients:
             continue
         found = partner[name]
-        if not found and place.steps and not callable(getattr(owner, "backward", None)):
+        if not found and path.steps and not callable(getattr(owner, "backward", None)):
             found = [gradient for gradient in ON_OBJECTS if gradient in available][:1]
         if len(found) > 1:
-            search.doubtful.append(_two_gradients(search.title, place.attribute(name), found))
+            search.doubtful.append(_two_gradients(search.title, path.attribute(name), found))
         elif found:
-            also = _in_dictionary(place, name, held)
-            _pair(search, place.attribute(name), value, place.attribute(found[0]), held.get(found[0]), also)
-        elif not _pair_on_tensors(search, place.attribute(name), name, value, code):
-            also = _in_dictionary(place, name, held)
+            also = _in_dictionary(path, name, held)
+            _pair(search, path.attribute(name), value, path.attribute(found[0]), held.get(found[0]), also)
+        elif not _pair_on_tensors(search, path.attribute(name), name, value, code):
+            also = _in_dictionary(path, name, held)
             if also and is_array(value):
-                search.add(place.attribute(name), value, also)
+                search.add(path.attribute(name), value, also)
             else:
                 left.append(name)
-    _pair_leftovers(search, place, {name: held[name] for name in left}, available - gradients, returned)
+    _pair_leftovers(search, path, {name: held[name] for name in left}, available - gradients, returned)
 
 
 def _pair_leftovers(
-    search: _Search, place: Place, left: dict[str, Any], available: set[str], returned: Sequence[str] | None
+    search: _Search, path: ObjectPath, left: dict[str, Any], available: set[str], returned: Sequence[str] | None
 ) -> None:
     likely = [n for n, v in left.items() if is_array(v) and (looks_like_parameter(n) or isinstance(v, torch.nn.Parameter))]
     short = abbreviated(likely, available)
     for name, value in left.items():
-        at = place.attribute(name)
-        named = partners(name, returned or ()) if not place.steps else []
+        at = path.attribute(name)
+        named = partners(name, returned or ()) if not path.steps else []
         if name in short:
-            search.add(at, value, [place.attribute(short[name])])
+            search.add(at, value, [path.attribute(short[name])])
         elif named and returned is not None and is_array(value):
             search.add(at, value, (), returned=list(returned).index(named[0]))
         elif name in likely:
@@ -185,37 +187,39 @@ def _pair_leftovers(
             search.lost.update({id(inner): at.item(key) for key, inner in _items(value) if is_array(inner)})
 
 
-def _pair(search: _Search, place: Place, value: Any, gradient: Place, filled: Any, others: Sequence[Place]) -> None:
+def _pair(
+    search: _Search, path: ObjectPath, value: Any, gradient: ObjectPath, filled: Any, others: Sequence[ObjectPath]
+) -> None:
     if is_array(value) or is_number(value):
-        search.add(place, value, [gradient, *others])
+        search.add(path, value, [gradient, *others])
         return
     items = _items(value)
     if isinstance(filled, (list, tuple)) and filled and len(filled) != len(items):
         search.doubtful.append(
-            f"{search.title} holds {len(items)} arrays in {str(place)!r} and {len(filled)} gradients in {str(gradient)!r}; "
-            f"name them with gl.Layer(obj, grads={{{f'{place}[0]'!r}: {f'{gradient}[0]'!r}, ...}})"
+            f"{search.title} holds {len(items)} arrays in {str(path)!r} and {len(filled)} gradients in {str(gradient)!r}; "
+            f"name them with gl.Layer(obj, grads={{{f'{path}[0]'!r}: {f'{gradient}[0]'!r}, ...}})"
         )
         return
     for key, inner in items:
         if is_array(inner) or is_number(inner):
             also = [gradient.item(f"d{key}")] if isinstance(key, str) else []
-            search.add(place.item(key), inner, [gradient.item(key), *also])
+            search.add(path.item(key), inner, [gradient.item(key), *also])
 
 
-def _in_dictionary(place: Place, name: str, held: Mapping[str, Any]) -> list[Place]:
-    """Where `self.grads["W"]` would be, which a backward may fill: in a dictionary that is empty, or names the parameter."""
+def _in_dictionary(path: ObjectPath, name: str, held: Mapping[str, Any]) -> list[ObjectPath]:
+    """The paths of a gradient in a dictionary such as `self.grads["W"]`, where that is empty or has the parameter's name."""
     keys = [name, f"d{name}"]
     for container in DICTIONARIES:
         kept = held.get(container)
         if isinstance(kept, dict) and (any(key in kept for key in keys) or (not kept and looks_like_parameter(name))):
-            return [place.attribute(container).item(key) for key in keys]
+            return [path.attribute(container).item(key) for key in keys]
     return []
 
 
-def _pair_on_tensors(search: _Search, place: Place, name: str, value: Any, code: LayerCode) -> bool:
-    """Pair tensors that carry their own gradient: `W.grad_`, `W.g`, `W.grad`."""
+def _pair_on_tensors(search: _Search, path: ObjectPath, name: str, value: Any, code: LayerCode) -> bool:
+    """Pair tensors with gradients that are their own attributes: `W.grad_`, `W.g`, `W.grad`."""
     found = False
-    inside = [(place, value)] if is_array(value) else [(place.item(key), v) for key, v in _items(value)]
+    inside = [(path, value)] if is_array(value) else [(path.item(key), v) for key, v in _items(value)]
     for at, tensor in inside:
         if not isinstance(tensor, torch.Tensor):
             continue
@@ -240,7 +244,7 @@ def _items(value: Any) -> list[tuple[Any, Any]]:
 
 
 def _taken(search: _Search, taken: Sequence[str]) -> tuple[Parameter, ...]:
-    known = {str(place): parameter for parameter in search.found.values() for place in _names_of(parameter)}
+    known = {str(path): parameter for parameter in search.found.values() for path in _names_of(parameter)}
     for name in taken:
         if name not in known:
             raise InvalidArgument(
@@ -251,18 +255,18 @@ def _taken(search: _Search, taken: Sequence[str]) -> tuple[Parameter, ...]:
 
 
 def _names_of(parameter: Parameter) -> Iterator[str]:
-    yield from {parameter.name, str(parameter.place)}
+    yield from {parameter.name, str(parameter.path)}
 
 
-def _read(title: str, text: str) -> Place:
-    place = read_place(text) if isinstance(text, str) else None
-    if place is None:
+def _read(title: str, text: str) -> ObjectPath:
+    path = read_path(text) if isinstance(text, str) else None
+    if path is None:
         raise InvalidArgument(f"{text!r} names nothing on {title}; write it as 'W', \"grads['W']\", 'grads[0]' or 'W.grad_'")
-    return place
+    return path
 
 
 def _cannot_tell(search: _Search) -> str:
-    names = [str(place) for place in search.lost.values()]
+    names = [str(path) for path in search.lost.values()]
     pairs = ", ".join(f"{name!r}: {_guess(name)!r}" for name in names)
     known = [parameter.name for parameter in search.found.values()]
     return (
@@ -271,10 +275,10 @@ def _cannot_tell(search: _Search) -> str:
     )
 
 
-def _two_gradients(title: str, place: Place, found: Sequence[str]) -> str:
+def _two_gradients(title: str, path: ObjectPath, found: Sequence[str]) -> str:
     return (
-        f"{title} keeps {' and '.join(map(repr, found))} for {str(place)!r}; name the one that its backward fills with "
-        f"gl.Layer(obj, grads={{{str(place)!r}: {found[0]!r}}})"
+        f"{title} keeps {' and '.join(map(repr, found))} for {str(path)!r}; name the one that its backward fills with "
+        f"gl.Layer(obj, grads={{{str(path)!r}: {found[0]!r}}})"
     )
 
 
@@ -283,5 +287,5 @@ def _guess(name: str) -> str:
 
 
 def _holds(layer: Any) -> str:
-    names = [str(place) for place, _ in arrays(layer)]
+    names = [str(path) for path, _ in arrays(layer)]
     return f"it holds {', '.join(names)}" if names else "it holds no floating array"

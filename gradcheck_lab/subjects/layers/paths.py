@@ -1,4 +1,4 @@
-"""Where an object holds its arrays: attributes, list items and dict entries, as paths such as `layers[0].W`."""
+"""Paths from an object to its arrays, over attributes, list items and dict entries: `layers[0].W`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A path from an object to something that it holds."""
+class ObjectPath:
+    """A path from a root object to a value; the methods take the root, or a copy of it."""
 
     steps: tuple[Step, ...] = ()
 
@@ -37,35 +37,35 @@ class Place:
         parts = (f".{step.key}" if step.attribute else f"[{step.key!r}]" for step in self.steps)
         return "".join(parts).removeprefix(".")
 
-    def attribute(self, name: str) -> Place:
-        return Place((*self.steps, Step(name, True)))
+    def attribute(self, name: str) -> ObjectPath:
+        return ObjectPath((*self.steps, Step(name, True)))
 
-    def item(self, key: Any) -> Place:
-        return Place((*self.steps, Step(key, False)))
+    def item(self, key: Any) -> ObjectPath:
+        return ObjectPath((*self.steps, Step(key, False)))
 
     @property
     def last(self) -> Step:
         return self.steps[-1]
 
     def owner(self, root: Any) -> Any:
-        """What holds it, on `root` or on a copy of it."""
-        return Place(self.steps[:-1]).get(root)
+        """The object, list or dict that the last step of the path is taken on."""
+        return ObjectPath(self.steps[:-1]).get(root)
 
     @property
     def holder(self) -> tuple[tuple[Step, ...], str]:
-        """The object that it belongs to, as a path, and that object's container, or "" for an attribute by itself."""
+        """The steps to the object that the value belongs to, and the name of its list or dict there ("" for an attribute)."""
         attribute = max(k for k, step in enumerate(self.steps) if step.attribute)
         inside = attribute < len(self.steps) - 1
         return self.steps[:attribute], str(self.steps[attribute].key) if inside else ""
 
     def get(self, root: Any) -> Any:
-        """What is there; raises what a wrong path raises."""
+        """The value at this path; raises AttributeError, LookupError or TypeError for a wrong path."""
         for step in self.steps:
             root = getattr(root, step.key) if step.attribute else root[step.key]
         return root
 
     def find(self, root: Any) -> Any:
-        """What is there, None where nothing is."""
+        """The value at this path, None for a wrong path."""
         try:
             return self.get(root)
         except (AttributeError, LookupError, TypeError):
@@ -79,23 +79,23 @@ class Place:
             owner[self.last.key] = value
 
 
-def read_place(text: str) -> Place | None:
-    """Read a path as users write it: "W", "params[0]", "grads['W']", "layers[1].dW"; None when it is none.
+def read_path(text: str) -> ObjectPath | None:
+    """Read a path as users write it: "W", "params[0]", "grads['W']", "layers[1].dW"; None for any other text.
 
-    >>> str(read_place("layers[1].grads['W']"))
+    >>> str(read_path("layers[1].grads['W']"))
     "layers[1].grads['W']"
     """
-    place, position = Place(), 0
+    path, position = ObjectPath(), 0
     while found := _STEP.match(text, position):
         name, index, *keys = found.groups()
         if name is not None and position and not found.group().startswith("."):
             return None
         position = found.end()
         if name is not None:
-            place = place.attribute(name)
+            path = path.attribute(name)
         else:
-            place = place.item(int(index) if index is not None else next(key for key in keys if key is not None))
-    return place if place.steps and position == len(text) else None
+            path = path.item(int(index) if index is not None else next(key for key in keys if key is not None))
+    return path if path.steps and position == len(text) else None
 
 
 def is_array(value: Any) -> bool:
@@ -106,12 +106,12 @@ def is_array(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a floating number by itself."""
+    """Whether `value` is a Python or NumPy floating number."""
     return isinstance(value, (float, np.floating))
 
 
 def attributes(owner: Any) -> dict[str, Any]:
-    """What an object holds by name; of an `nn.Module` its parameters, buffers and children too."""
+    """The attributes of an object by name, with the parameters, buffers and children of an `nn.Module`."""
     found = dict(getattr(owner, "__dict__", {}))
     for kind in type(owner).__mro__:
         slots = vars(kind).get("__slots__", ())
@@ -124,42 +124,42 @@ def attributes(owner: Any) -> dict[str, Any]:
     return found
 
 
-def owners(root: Any) -> Iterator[tuple[Place, Any]]:
+def owners(root: Any) -> Iterator[tuple[ObjectPath, Any]]:
     """`root` and every object under it that may hold parameters of its own: layers, and objects with a gradient field."""
     seen: set[int] = set()
-    todo: list[tuple[Place, Any]] = [(Place(), root)]
+    todo: list[tuple[ObjectPath, Any]] = [(ObjectPath(), root)]
     while todo:
-        place, owner = todo.pop(0)
-        if id(owner) in seen or len(place.steps) > _DEEPEST:
+        path, owner = todo.pop(0)
+        if id(owner) in seen or len(path.steps) > _DEEPEST:
             continue
         seen.add(id(owner))
         if isinstance(owner, (list, tuple, dict)):
-            todo += [(place.item(key), value) for key, value in entries(owner)]
-        elif not place.steps or _may_hold(owner):
-            yield place, owner
-            todo += [(place.attribute(name), value) for name, value in attributes(owner).items()]
+            todo += [(path.item(key), value) for key, value in entries(owner)]
+        elif not path.steps or _may_hold(owner):
+            yield path, owner
+            todo += [(path.attribute(name), value) for name, value in attributes(owner).items()]
 
 
 def entries(container: Any) -> list[tuple[Any, Any]]:
-    """The keys and values of a list, tuple or dict; nothing of one too long to be a list of parameters."""
+    """The keys and values of a list, tuple or dict; empty for a container that is too long to hold parameters."""
     if len(container) > _LONGEST:
         return []
     return list(container.items() if isinstance(container, dict) else enumerate(container))
 
 
-def arrays(root: Any) -> Iterator[tuple[Place, Any]]:
-    """Every floating array or tensor under `root`, at each of its places."""
-    for place, owner in owners(root):
+def arrays(root: Any) -> Iterator[tuple[ObjectPath, Any]]:
+    """Every floating array or tensor under `root`, with each path to it."""
+    for path, owner in owners(root):
         for name, value in attributes(owner).items():
-            yield from _arrays_in(place.attribute(name), value)
+            yield from _arrays_in(path.attribute(name), value)
 
 
-def _arrays_in(place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
+def _arrays_in(path: ObjectPath, value: Any) -> Iterator[tuple[ObjectPath, Any]]:
     if is_array(value):
-        yield place, value
-    elif isinstance(value, (list, tuple, dict)) and len(place.steps) <= _DEEPEST:
+        yield path, value
+    elif isinstance(value, (list, tuple, dict)) and len(path.steps) <= _DEEPEST:
         for key, inner in entries(value):
-            yield from _arrays_in(place.item(key), inner)
+            yield from _arrays_in(path.item(key), inner)
 
 
 def _may_hold(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""One layer, run on copies: its hand-written side, its forward as a function, its forward under autograd."""
+"""Runs a layer on copies: its hand-written side, its forward as a function, and its forward under autograd."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradcheck_lab.subjects.layers.code import LayerCode
 from gradcheck_lab.subjects.layers.copies import copy_with, slots
 from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS, partners
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
-from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, Target, agree, call, fingerprint
+from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint
 from gradcheck_lab.subjects.layers.parameters import Parameter
 from gradcheck_lab.subjects.layers.paths import attributes, is_array, owners
 from gradcheck_lab.subjects.subject import Manual, Recording, Trace
@@ -28,7 +28,7 @@ _RESETS = re.compile(r"(zero|clear|reset|clean|init)\w*grad|grad\w*(zero|clear|r
 
 @dataclass
 class LayerRun:
-    """Runs `layer` with the parameters that it is given, on a copy each time; `kinds` are the forms of its flat inputs."""
+    """Runs copies of `layer` with given parameters; `kinds` are the forms in which it takes its flat inputs."""
 
     layer: Any
     title: str
@@ -50,8 +50,8 @@ class LayerRun:
     def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         """Run the forward as its users do."""
         inputs = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in inputs)
-        native = self._native(inputs)
-        layer = self._placed(inputs, native, zero_gradients=True)
+        native = self._native_inputs(inputs)
+        layer = self._layer_copy(inputs, native, zero_gradients=True)
         given = native[: len(self.names)]
         with torch.no_grad(), np.errstate(all="ignore"):
             output = call(layer, self.forward_name, given, options)
@@ -73,14 +73,14 @@ class LayerRun:
 
     def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         """The outputs as a function of the flat inputs."""
-        native = self._native(inputs)
-        layer = self._placed(inputs, native)
+        native = self._native_inputs(inputs)
+        layer = self._layer_copy(inputs, native)
         with np.errstate(all="ignore"):
             output = call(layer, self.forward_name, native[: len(self.names)], options)
         return tuple(from_native(value) for value in as_tuple(output))
 
     def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int] = frozenset()) -> Trace:
-        """The forward where autograd follows it; raises `Untraceable` where it cannot follow a NumPy forward."""
+        """Run the forward under autograd; raises `Untraceable` for a NumPy forward that cannot be traced."""
         if not self.numpy:
             return Trace(self.forward(inputs, options))
         if self._refused is not None:
@@ -94,22 +94,22 @@ class LayerRun:
         return Trace(outputs)
 
     def adds_up(self, index: int) -> bool:
-        """Whether a gradient that grows with every backward is meant to: as torch's own does, or with a way to reset it."""
+        """Whether a parameter's gradient accumulates by design: it is stored on its tensor, or the layer has a reset method."""
         if index < len(self.names):
             return False
-        places = self.parameters[index - len(self.names)].gradients
-        if any(is_array(place.owner(self.layer)) for place in places if place.find(self.layer) is not None):
+        paths = self.parameters[index - len(self.names)].gradients
+        if any(is_array(path.owner(self.layer)) for path in paths if path.find(self.layer) is not None):
             return True
         return any(_RESETS.search(name) for _, owner in owners(self.layer) for name in dir(owner))
 
     def _traced(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         count = len(self.names)
-        layer = self._placed(inputs, inputs)
-        target = Target(layer, self.forward_name, slots(self.layer, layer, self.parameters))
+        layer = self._layer_copy(inputs, inputs)
+        target = TracedLayer(layer, self.forward_name, slots(self.layer, layer, self.parameters))
         return as_tuple(self._tracer.run(target, inputs[count:], inputs[:count], options))
 
     def _verify(self, inputs: tuple[Any, ...], options: Mapping[str, Any], traced: tuple[Any, ...]) -> None:
-        """Hold the traced outputs against NumPy's own, once for each signature: they differ where it draws random numbers."""
+        """Compare the traced outputs with NumPy's, once for each signature; random numbers, for example, make them differ."""
         key = tuple((v.dtype, v.shape) if isinstance(v, torch.Tensor) else repr(v) for v in inputs)
         if key in self._verified:
             return
@@ -122,10 +122,10 @@ class LayerRun:
             raise Untraceable(f"traced, the forward of {self.title} gives other values than in NumPy, as random numbers do")
         self._verified.add(key)
 
-    def _native(self, inputs: Sequence[Any]) -> list[Any]:
+    def _native_inputs(self, inputs: Sequence[Any]) -> list[Any]:
         return [to_native(value, kind) for value, kind in zip(inputs, self.kinds, strict=True)]
 
-    def _placed(self, inputs: Sequence[Any], native: Sequence[Any], zero_gradients: bool = False) -> Any:
+    def _layer_copy(self, inputs: Sequence[Any], native: Sequence[Any], zero_gradients: bool = False) -> Any:
         changes = {
             before: value.dtype.to_real() if value.is_complex() and not before.is_complex else value.dtype
             for before, value in zip(self.dtypes, inputs, strict=True)
@@ -144,18 +144,18 @@ class LayerRun:
         return layer.backward(*positional, **keywords)
 
     def _upstream_attribute(self) -> str | None:
-        """Where a backward without arguments reads its upstream: `out.g`, on the tensors that the forward returned."""
+        """The attribute, such as `out.g`, from which a backward without arguments reads its upstream gradient."""
         if self.numpy or self.call.takes_upstream:
             return None
         return next((name for name in ON_TENSORS if name in self.code.read), None)
 
     def _collected(self, layer: Any, returned: Any, inputs: tuple[Any, ...], given: Sequence[Any]) -> Any:
-        """One gradient per flat input: what was returned, or left on the layer; then those of the parameters."""
+        """One gradient per flat input: those returned, or else stored on the layer, then those of the parameters."""
         entries = list(as_tuple(returned)) if returned is not None else []
         taken = {p.returned for p in self.parameters if p.returned is not None}
         of_inputs = [value for index, value in enumerate(entries) if index not in taken]
         if not of_inputs or all(value is None for value in of_inputs):
-            of_inputs = [self._left_behind(layer, index, given[index]) for index in range(len(self.names))]
+            of_inputs = [self._stored_gradient(layer, index, given[index]) for index in range(len(self.names))]
         floating = [i for i in range(len(self.names)) if is_differentiable(inputs[i])]
         slots = list(range(len(self.names))) if len(of_inputs) >= len(self.names) else floating
         if len(of_inputs) <= len(slots):
@@ -168,7 +168,7 @@ class LayerRun:
         likes = [*inputs[: len(self.names)], *[None] * (len(of_inputs) - len(self.names)), *inputs[len(self.names) :]]
         return tuple(from_native(v, like) for v, like in zip([*of_inputs, *of_parameters], likes, strict=True))
 
-    def _left_behind(self, layer: Any, index: int, value: Any) -> Any:
+    def _stored_gradient(self, layer: Any, index: int, value: Any) -> Any:
         for name in partners(self.names[index], {*attributes(layer), *self.code.names}):
             found = getattr(layer, name, None)
             if found is not None:

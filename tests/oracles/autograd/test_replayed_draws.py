@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.calls.randomness import seed_all, torch_drawn_since, torch_states
+from gradcheck_lab.calls.randomness import has_torch_drawn_since, seed_all, torch_states
 from gradcheck_lab.oracles.autograd.replayed_draws import Draws, replayed
-from gradcheck_lab.subjects.function import adapt_function
+from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
 from gradcheck_lab.subjects.runner import Runner
 from tests.subjects.functions.activations import DropoutWithMask
 
@@ -60,7 +60,7 @@ def test_order_of_draws_is_kept() -> None:
 
 def test_replayed_subject_drops_the_same_elements_in_every_dtype() -> None:
     x = torch.arange(1, 101, dtype=torch.float32)
-    subject = adapt_function(DropoutWithMask, (x, 0.5), {})
+    subject = adapt_autograd_function(DropoutWithMask, (x, 0.5), {})
     assert subject is not None
     assert subject.trace is not None
     again = replayed(Runner(subject), Case(subject.inputs, seed=3)).subject
@@ -68,7 +68,7 @@ def test_replayed_subject_drops_the_same_elements_in_every_dtype() -> None:
     seed_all(3)
     before = torch_states()
     (first,) = subject.record(subject.inputs, {}).outputs
-    assert torch_drawn_since(before)
+    assert has_torch_drawn_since(before)
     wide = (x.double().requires_grad_(), 0.5)
     (followed,), (plain,) = again.trace(wide, {}, frozenset()).outputs, again.forward(wide, {})
     assert torch.equal(first.detach().double(), followed.detach())

@@ -11,7 +11,7 @@ import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab.subjects.layers.adapter import adapt_layer
-from gradcheck_lab.subjects.layers.paths import read_place
+from gradcheck_lab.subjects.layers.paths import read_path
 from gradcheck_lab.subjects.untraceable import Untraceable
 from tests.subjects.layers import naming_styles, torch_layers
 from tests.subjects.layers import numpy_images as images
@@ -244,12 +244,12 @@ def test_layer_names_what_the_usual_names_do_not() -> None:
 
 @pytest.mark.parametrize("text", ["W", "params[0]", "layers[1].grads['W']", "a.b.c_", "cache['d W'][2].g"])
 def test_place_reads_as_it_is_written(text: str) -> None:
-    assert str(read_place(text)) == text
+    assert str(read_path(text)) == text
 
 
 @pytest.mark.parametrize("text", ["", "W dW", "[0]W", "W[", "W[x]", "1W"])
 def test_place_refuses_what_is_none(text: str) -> None:
-    assert read_place(text) is None
+    assert read_path(text) is None
 
 
 class Sloped:

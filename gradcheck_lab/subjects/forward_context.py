@@ -1,4 +1,4 @@
-"""A stand-in for `ctx`, with which the forward body of an `autograd.Function` runs outside `apply`, where autograd sees it."""
+"""A replacement for `ctx`: with it, the forward of an `autograd.Function` runs outside `apply`, so that autograd tracks it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from gradcheck_lab.torch_internals import without_torch_function
 
 
-class StandIn:
-    """What a forward may do with its `ctx`: save tensors, mark inputs and outputs, and keep attributes of any name.
+class ForwardContext:
+    """What a forward needs of `ctx`: it saves tensors, marks inputs and outputs, and takes attributes of any name.
 
     `needs_input_grad` has one entry per forward argument, as in `torch.autograd.function.FunctionCtx`.
 
-    >>> ctx = StandIn((True, False))
+    >>> ctx = ForwardContext((True, False))
     >>> ctx.scale = 2.0
     >>> ctx.save_for_backward(torch.ones(2))
     >>> len(ctx.saved_tensors)
@@ -50,9 +50,9 @@ class StandIn:
         pass
 
     def finish(self, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the outputs as `apply` would: those marked non-differentiable apart from the graph."""
+        """Return the outputs as `apply` would: those marked non-differentiable are detached."""
         marked = {id(value) for value in self.__non_differentiable}
-        # not through __torch_function__: whoever watches the body for calls that leave autograd must not see this one
+        # this detach is not the user's: a mode that looks for detach in the body must not see it
         with without_torch_function():
             return tuple(
                 value.detach() if id(value) in marked and isinstance(value, torch.Tensor) else value for value in outputs

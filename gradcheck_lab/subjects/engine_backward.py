@@ -1,8 +1,8 @@
-"""One forward under autograd and its backward by torch's engine, the hand-written code watched at the moment it is called.
+"""Run a backward through torch's autograd engine, and capture what the hand-written code returns to it.
 
-What the engine passes to a backward (zeros or None for outputs that nothing used, as the Function asked for) and what it
-makes of the result (sums over broadcast dimensions, casts) are its own rules. So the engine runs once, and both are read off
-that run: the raw entries as the hand-written code returned them, and the gradients that arrive at the inputs.
+The engine decides what it passes to a backward (zeros or None for unused outputs) and what it does with the result (sums over
+broadcast dimensions, casts). So one run of the engine gives both: the raw entries that the hand-written code returned, and the
+gradients that arrive at the inputs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Gradients = tuple[torch.Tensor | None, ...]
 
 
 class Alias(torch.autograd.Function):
-    """The same storage as a tensor that is no leaf and no view, which an in-place Function may write to."""
+    """Make a tensor on the same storage that is no leaf and no view, so that an in-place Function may write to it."""
 
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
@@ -32,16 +32,16 @@ class Alias(torch.autograd.Function):
 
 
 @dataclass
-class Walk:
+class EngineBackward:
     """The backward of one forward: `outputs` are its tensors, `leaves` its flat inputs.
 
-    `watch(call, returned)` runs `call` and appends what the hand-written backward returns meanwhile; `raw` makes flat entries
-    of one such result. Where it cannot be watched, the engine's gradients stand in for the raw ones.
+    `capture(call, returned)` runs `call` and appends to `returned` what the hand-written backward returns in it;
+    `raw` makes flat entries of one such result. Where nothing is captured, the engine's gradients are used as the raw entries.
     """
 
     outputs: tuple[torch.Tensor, ...]
     leaves: tuple[Any, ...]
-    watch: Callable[[Callable[[], Gradients], list[Any]], Gradients]
+    capture: Callable[[Callable[[], Gradients], list[Any]], Gradients]
     raw: Callable[[Any], tuple[Any, ...]]
     _last: tuple[tuple[int, ...], Gradients | Exception] | None = field(default=None, init=False)
 
@@ -51,17 +51,17 @@ class Walk:
         self._last = None
         key = tuple(id(grad) for grad in grad_outputs)
         try:
-            found = self.watch(lambda: self._gradients(grad_outputs), returned)
+            found = self.capture(lambda: self._gradients(grad_outputs), returned)
             self._last = (key, found)
         except Exception as error:
             if not returned:
                 raise
-            self._last = (key, error)  # the engine refused what came back: the raw entries say why
+            self._last = (key, error)  # the engine refused the returned entries: compare them, to say why
             return Manual(self.raw(returned[-1]))
         return Manual(self.raw(returned[-1]) if returned else found)
 
-    def engine(self, grad_outputs: tuple[torch.Tensor | None, ...]) -> Gradients:
-        """The gradients that the engine delivers; those of the last `backward` when it was given the same tensors."""
+    def delivered(self, grad_outputs: tuple[torch.Tensor | None, ...]) -> Gradients:
+        """The gradients that the engine delivers to the inputs; of the last `backward` run, where the tensors are the same."""
         last, self._last = self._last, None
         if last is None or last[0] != tuple(id(grad) for grad in grad_outputs):
             return self._gradients(grad_outputs)
@@ -86,7 +86,7 @@ class Walk:
 def as_leaves(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """The inputs as leaves of a new graph, on the same storage.
 
-    All floating ones require grad; where the caller already marked some of them, those alone do.
+    All differentiable inputs require grad; where some inputs already require it, only these do.
     """
     marked = any(isinstance(value, torch.Tensor) and value.requires_grad for value in inputs)
     return tuple(
@@ -112,7 +112,7 @@ def reaches(outputs: tuple[Any, ...], kind: type) -> bool:
 
 
 def entries(returned: Any, count: int) -> tuple[Any, ...]:
-    """What a backward returned, as the engine reads it: a tuple or one gradient, surplus Nones at the end ignored."""
+    """What a backward returned, as the engine reads it: a tuple or one gradient, without surplus Nones at the end."""
     found = returned if isinstance(returned, tuple) else (returned,)
     while len(found) > count and found[-1] is None:
         found = found[:-1]

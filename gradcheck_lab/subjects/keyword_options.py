@@ -1,4 +1,4 @@
-"""Where keyword options go for a callable that takes positions only, and what its unnamed inputs are called."""
+"""Keyword options for callables that take positional arguments only, such as `Function.apply`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradcheck_lab.errors import InvalidArgument
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def place(
+def positional_arguments(
     name: str,
     parameters: Sequence[inspect.Parameter],
     inputs: tuple[Any, ...],
@@ -22,10 +22,10 @@ def place(
     fill: bool,
     keywords: frozenset[str] = frozenset(),
 ) -> tuple[Any, ...]:
-    """Return `inputs` followed by the options in the order of `parameters`, with the defaults between them.
+    """Return `inputs`, then the options in the order of `parameters`, with defaults between them.
 
-    `fill` adds the defaults behind the last option as well. Options named in `keywords` stay keywords. Raises
-    `InvalidArgument` for too many inputs, unknown options and arguments that nothing gives.
+    `fill` adds the defaults after the last option as well. Options named in `keywords` stay keywords. Raises
+    `InvalidArgument` for too many inputs, unknown options and missing arguments.
     """
     positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
     variadic = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
@@ -49,18 +49,18 @@ def place(
     return tuple(placed)
 
 
-def overridden(names: Sequence[str], inputs: Sequence[Any], options: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The inputs of a call whose options may differ from those that were placed; tensors stay, being inputs themselves."""
+def with_options(names: Sequence[str], inputs: Sequence[Any], options: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return `inputs` with the values in `options` put in by name; tensors are inputs of their own and stay."""
     return tuple(
         options[name] if name in options and not isinstance(value, torch.Tensor) else value
         for name, value in zip(names, inputs, strict=True)
     )
 
 
-def call_as_given(
+def call_like_subject(
     reference: Callable[..., Any], count: int, names: Sequence[str], arguments: Sequence[Any], options: Mapping[str, Any]
 ) -> Any:
-    """Call `reference` as the user called the subject: `count` arguments by position and the options by keyword."""
+    """Call `reference` as the user called the subject: `count` positional arguments, and the options by keyword."""
     placed = dict(zip(names, arguments, strict=True))
     return reference(*arguments[:count], **{name: placed.get(name, value) for name, value in options.items()})
 

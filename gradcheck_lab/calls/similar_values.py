@@ -1,4 +1,4 @@
-"""Values like those that the user gave: in another shape, of the same range, structure and sign."""
+"""Random values similar to the user's, in any shape: of the same range, sign and structure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gradcheck_lab.model.amounts import PICKED_JITTER
 
 
 @dataclass(frozen=True, slots=True)
-class Structure:
-    """What holds of the values of a real tensor that others like it should keep; nothing, where it is not `known`."""
+class ValueStructure:
+    """Properties of a real tensor's values that similar values have to share; none where `known` is False."""
 
     known: bool = False
     non_negative: bool = False
@@ -27,7 +27,7 @@ class Structure:
     ascending: bool = False
 
     def applied(self, value: torch.Tensor) -> torch.Tensor:
-        """Give `value` this structure, as far as its shape can have it."""
+        """Return `value` changed to have this structure, as far as its shape allows."""
         if not self.known or not value.numel() or not value.ndim:
             return value
         if self.at_most_one:
@@ -44,10 +44,10 @@ class Structure:
         return value.sort(-1).values if self.ascending else value
 
 
-def structure_of(given: torch.Tensor) -> Structure:
-    """Look at the values of a tensor: range [0, 1], rows that sum to one, symmetry, a triangle, sorted rows."""
+def structure_of(given: torch.Tensor) -> ValueStructure:
+    """Find the structure of a tensor's values: range [0, 1], rows that sum to one, symmetry, a triangle, sorted rows."""
     if not is_differentiable(given) or given.is_complex() or not given.numel():
-        return Structure()
+        return ValueStructure()
     low, high = float(given.min()), float(given.max())
     unit = low >= 0 and high <= 1
     rows = unit and given.ndim > 0 and given.shape[-1] > 1 and bool(((given.double().sum(-1) - 1).abs() < 1e-3).all())
@@ -55,7 +55,7 @@ def structure_of(given: torch.Tensor) -> Structure:
     triangle: Literal["", "lower", "upper"] = ""
     if square:
         triangle = "lower" if torch.equal(given, given.tril()) else "upper" if torch.equal(given, given.triu()) else ""
-    return Structure(
+    return ValueStructure(
         known=True,
         non_negative=low >= 0,
         at_most_one=unit,
@@ -67,12 +67,12 @@ def structure_of(given: torch.Tensor) -> Structure:
     )
 
 
-def resembling(
-    given: torch.Tensor, shape: Sequence[int], generator: torch.Generator, structure: Structure | None = None
+def similar_values(
+    given: torch.Tensor, shape: Sequence[int], generator: torch.Generator, structure: ValueStructure | None = None
 ) -> torch.Tensor:
-    """Values like those of `given` in another shape: drawn among them, apart from one another, with their structure.
+    """Draw values similar to `given` in another shape: elements of `given`, slightly jittered, with the same structure.
 
-    `structure` is that of `given` where it is known already.
+    Whole numbers are not jittered. `structure` is that of `given`, where the caller has it.
     """
     count = 1
     for size in shape:
@@ -89,8 +89,8 @@ def resembling(
     return (structure or structure_of(given)).applied(picked.reshape(tuple(shape)))
 
 
-def structured(given: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Give `value` what holds of `given`: range [0, 1], rows that sum to one, symmetry, a triangle, sorted rows."""
+def with_structure_of(given: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return `value` changed to have the structure of `given`, as far as its shape allows."""
     return structure_of(given).applied(value)
 
 

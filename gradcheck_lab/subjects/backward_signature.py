@@ -1,4 +1,4 @@
-"""Whether a hand-written backward can be called as an op's is, and the wrapper to write where it cannot."""
+"""Check that a hand-written backward takes an op's arguments, and show the wrapper to write where it does not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OUTPUT = frozenset("output outputs out result ans y_hat".split())
 def require_signature(op: Op, inputs: Sequence[Any], options: Mapping[str, Any]) -> None:
     """Raise `InvalidArgument` unless the op's backward takes `(grad_output, output, *inputs, **options)`.
 
-    The message shows the one-line wrapper that makes it do so; a backward whose signature cannot be read is let through.
+    The message shows the one-line wrapper that makes it do so; a backward whose signature cannot be read is accepted.
     """
     rule = op.rule
     if rule is None:
@@ -54,7 +54,7 @@ def _positional(signature: inspect.Signature) -> list[str]:
 
 
 def _reordered(parameters: list[str], names: list[str]) -> bool:
-    """Whether the count fits, but the names say that the inputs come first and the upstream gradient after them."""
+    """Whether the names say that the inputs come first and the upstream gradient after them."""
     first, *others = parameters or [""]
     return first in names and first not in _GRAD_OUTPUT and any(name.lower() in _GRAD_OUTPUT for name in others)
 

@@ -1,7 +1,7 @@
-"""Own forward bodies: hand-written autograd Functions within a larger forward, run as plain torch code under autograd.
+"""Run the forward bodies of hand-written autograd Functions as plain torch code, so that autograd differentiates them.
 
-`Function.apply` ends in the method of `FunctionBase`, which is patched there, so that `swish = Swish.apply`, bound
-long before, is reached too. Other threads, and torch's own Functions, go the usual way.
+`FunctionBase.apply` is patched, because a bound `swish = Swish.apply` calls it too. Other threads and torch's own Functions
+are not affected.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.rules.op import _HandWritten
-from gradcheck_lab.subjects.context_stand_in import StandIn
+from gradcheck_lab.subjects.forward_context import ForwardContext
 from gradcheck_lab.subjects.untraceable import Untraceable
 from gradcheck_lab.torch_internals import CUSTOM_OP_NODE, FunctionBase, custom_ops, kernel_of, replace_checkpointing
 
-Place = Literal["around", "body", "context"]
+CodePart = Literal["around", "body", "context"]
 
 _lock = threading.Lock()
 
 
 @dataclass
 class Bodies:
-    """How many hand-written Functions were replaced by their own forward body, and by name whether a gradient reaches them."""
+    """Which Functions ran as forward bodies: how many calls, and by name whether an input of a call required grad."""
 
     replaced: int = 0
     reached: dict[str, bool] = field(default_factory=dict)
 
     @property
     def cut(self) -> tuple[str, ...]:
-        """Those that no gradient reaches in any call, though gradients are switched on."""
+        """Functions that ran with gradients enabled and never had an input that requires grad: no gradient reaches them."""
         return tuple(name for name, reached in self.reached.items() if not reached)
 
 
 _active: ContextVar[Bodies | None] = ContextVar("bodies", default=None)
-_place: ContextVar[Place] = ContextVar("place", default="around")
+_running: ContextVar[CodePart] = ContextVar("running_code", default="around")
 _depth = 0
 
 
 @contextmanager
-def own_bodies() -> Iterator[Bodies]:
-    """Within the block, every user-defined `torch.autograd.Function` runs its forward body where autograd can follow it.
+def forward_bodies() -> Iterator[Bodies]:
+    """Within the block, every user-defined `torch.autograd.Function` runs as its forward body under autograd.
 
-    Custom ops of `torch.library` count as well. Raises `Untraceable` out of the block where a body gives outputs that
-    autograd cannot follow back to its inputs (it detaches them, or leaves torch).
+    So do custom ops of `torch.library`. A call raises `Untraceable` where the outputs of a body do not depend on its inputs
+    for autograd, because it detaches them or leaves torch.
 
     >>> class Double(torch.autograd.Function):
     ...     @staticmethod
@@ -60,7 +60,7 @@ def own_bodies() -> Iterator[Bodies]:
     ...     def backward(ctx, grad_output):
     ...         return 3 * grad_output
     >>> x = torch.ones(1, requires_grad=True)
-    >>> with own_bodies() as bodies:
+    >>> with forward_bodies() as bodies:
     ...     y = Double.apply(x)
     >>> torch.autograd.grad(y, x)[0].item(), bodies.replaced
     (2.0, 1)
@@ -84,9 +84,9 @@ def _install() -> None:
             replace_checkpointing(_uncheckpointed)
 
 
-def place() -> Place:
-    """What is running: the forward "body" of a hand-written Function, what sets up its "context", or the code "around" it."""
-    return _place.get()
+def running_code() -> CodePart:
+    """Which code is running: the forward "body" of a hand-written Function, its "context" setup, or the code "around" it."""
+    return _running.get()
 
 
 def _uninstall() -> None:
@@ -100,7 +100,7 @@ def _uninstall() -> None:
 
 def _uncheckpointed(checkpointed: Callable[..., Iterator[None]]) -> Callable[..., Iterator[None]]:
     def run(*args: Any, **kwargs: Any) -> Iterator[None]:
-        # checkpointing runs its function again in the backward, when the bodies are no longer in their place
+        # checkpointing would run its function again in the backward, after this block has ended
         if _active.get() is None:
             yield from checkpointed(*args, **kwargs)
         else:
@@ -119,11 +119,11 @@ def _apply(cls: Any, *args: Any) -> Any:
         tracked = any(isinstance(value, torch.Tensor) and value.requires_grad for value in args)
         name = args[0].name if cls is _HandWritten else cls.__name__.removeprefix(CUSTOM_OP_NODE)
         bodies.reached[name] = bodies.reached.get(name, False) or tracked
-    token = _place.set("body")
+    token = _running.set("body")
     try:
         output = body(*args)
     finally:
-        _place.reset(token)
+        _running.reset(token)
     if torch.is_grad_enabled() and _loses_track(args, output):
         raise Untraceable(f"the forward of {cls.__name__} leaves autograd: it detaches its inputs, or leaves torch")
     return output
@@ -140,17 +140,17 @@ def _body_of(cls: Any) -> Callable[..., Any] | None:
 
 
 def _run_body(cls: Any, *args: Any) -> Any:
-    ctx = StandIn(tuple(isinstance(value, torch.Tensor) and value.requires_grad for value in args))
+    ctx = ForwardContext(tuple(isinstance(value, torch.Tensor) and value.requires_grad for value in args))
     if cls.setup_context is FunctionBase.setup_context:
         output = cls.forward(ctx, *args)
     else:
         output = cls.forward(*args)
-        token = _place.set("context")
+        token = _running.set("context")
         try:
             with torch.no_grad():
                 cls.setup_context(ctx, args, output)
         finally:
-            _place.reset(token)
+            _running.reset(token)
     finished = ctx.finish(output if isinstance(output, tuple) else (output,))
     return finished if isinstance(output, tuple) else finished[0]
 

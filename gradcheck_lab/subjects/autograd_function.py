@@ -1,4 +1,4 @@
-"""A `torch.autograd.Function` subclass, or its `.apply`: as users run it, and its forward body where autograd can follow."""
+"""The adapter of `torch.autograd.Function` subclasses and their `.apply`: runs them as users do, and as forward bodies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gradcheck_lab.calls.case import copy_inputs, is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.naming import input_names
-from gradcheck_lab.subjects.context_stand_in import StandIn
-from gradcheck_lab.subjects.engine_walk import Alias, Gradients, Walk, as_leaves, entries, reaches
-from gradcheck_lab.subjects.placement import call_as_given, overridden, place
+from gradcheck_lab.subjects.engine_backward import Alias, EngineBackward, Gradients, as_leaves, entries, reaches
+from gradcheck_lab.subjects.forward_context import ForwardContext
+from gradcheck_lab.subjects.keyword_options import call_like_subject, positional_arguments, with_options
 from gradcheck_lab.subjects.subject import Recording, Subject, Trace, importable, input_labels
 from gradcheck_lab.torch_internals import node_class
 
@@ -26,7 +26,7 @@ _COPIED = 1 << 20
 FunctionClass = type[torch.autograd.Function]
 
 
-def adapt_function(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
+def adapt_autograd_function(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
     """Translate a `torch.autograd.Function` subclass or its `.apply`; anything else is declined.
 
     Options are placed by the forward's parameter names, since `apply` takes none, and become inputs: the backward
@@ -40,7 +40,7 @@ def adapt_function(value: Any, inputs: tuple[Any, ...], options: dict[str, Any])
         raise InvalidArgument(f"{name} has no backward; define the static method backward(ctx, *grad_outputs) on it")
     with_context = not _has_setup(function)
     parameters = list(inspect.signature(function.forward).parameters.values())[with_context:]
-    placed = place(name, parameters, inputs, options, fill=not with_context)
+    placed = positional_arguments(name, parameters, inputs, options, fill=not with_context)
     names = input_names(function.forward, len(placed) + with_context)[with_context:]
     return Subject(
         name=name,
@@ -54,7 +54,7 @@ def adapt_function(value: Any, inputs: tuple[Any, ...], options: dict[str, Any])
         target=importable(function),
         oracle="autograd of the forward's body",
         call_reference=lambda reference, given, options: _tensors(
-            call_as_given(reference, len(inputs), names, overridden(names, given, options), options)
+            call_like_subject(reference, len(inputs), names, with_options(names, given, options), options)
         ),
         user=function,
         connected=partial(_connected, function, names),
@@ -80,31 +80,31 @@ def _rule_name(function: FunctionClass) -> str | None:
 
 def _record(function: FunctionClass, names: tuple[str, ...], inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
     returned: list[Any] = []
-    watched = _watched(function, returned)
+    capturing = _capturing(function, returned)
     leaves = as_leaves(inputs)
     snapshot = copy_inputs(inputs) if _may_write(function, inputs) else ()
     with torch.enable_grad():
-        given = tuple(_alias(v) if snapshot else v for v in overridden(names, leaves, options))
-        result = watched.apply(*given)
+        given = tuple(_alias(v) if snapshot else v for v in with_options(names, leaves, options))
+        result = capturing.apply(*given)
     _restore_declared(inputs, given, snapshot, result)
     outputs = _tensors(result)
 
-    def watch(call: Callable[[], Gradients], kept: list[Any]) -> Gradients:
+    def capture(call: Callable[[], Gradients], captured: list[Any]) -> Gradients:
         returned.clear()
         try:
             return call()
         finally:
-            kept += returned
+            captured += returned
             returned.clear()
 
-    walk = Walk(outputs, leaves, watch, lambda found: entries(found, len(leaves)))
-    connected = reaches(outputs, node_class(watched)) or not any(is_differentiable(output) for output in outputs)
+    engine = EngineBackward(outputs, leaves, capture, lambda found: entries(found, len(leaves)))
+    connected = reaches(outputs, node_class(capturing)) or not any(is_differentiable(output) for output in outputs)
     findings = () if connected else (_disconnected(function.__name__, result),)
-    return Recording(outputs, isinstance(result, (tuple, list)), walk.backward, engine=walk.engine, findings=findings)
+    return Recording(outputs, isinstance(result, (tuple, list)), engine.backward, engine=engine.delivered, findings=findings)
 
 
-def _watched(function: FunctionClass, returned: list[Any]) -> Any:
-    """A subclass that keeps what the backward returns, before the engine sums and casts it."""
+def _capturing(function: FunctionClass, returned: list[Any]) -> Any:
+    """A subclass whose backward also appends its result to `returned`, before the engine sums and casts it."""
     name = str(_rule_name(function))
     rule = getattr(function, name)
 
@@ -123,7 +123,7 @@ def _alias(value: Any) -> Any:
 
 
 def _restore_declared(inputs: tuple[Any, ...], given: tuple[Any, ...], snapshot: tuple[Any, ...], result: Any) -> None:
-    """Put back the values of inputs declared dirty, which come back as outputs themselves: only other writes are findings."""
+    """Restore inputs that the forward marked dirty and returned: only undeclared writes are findings."""
     written = {id(value) for value in _tensors(result)}
     for before, after, original in zip(inputs, given, snapshot, strict=False):
         if isinstance(after, torch.Tensor) and id(after) in written:
@@ -175,10 +175,10 @@ def _trace(
     options: Mapping[str, Any],
     substitute: frozenset[int],
 ) -> Trace:
-    arguments = overridden(names, inputs, options)
+    arguments = with_options(names, inputs, options)
     if _may_write(function, inputs):
         arguments = tuple(value.clone() if isinstance(value, torch.Tensor) else value for value in arguments)
-    ctx = StandIn(tuple(isinstance(value, torch.Tensor) and value.requires_grad for value in inputs))
+    ctx = ForwardContext(tuple(isinstance(value, torch.Tensor) and value.requires_grad for value in inputs))
     if _has_setup(function):
         result = function.forward(*arguments)
         with torch.no_grad():
@@ -192,7 +192,7 @@ def _trace(
 def _connected(
     function: FunctionClass, names: tuple[str, ...], inputs: tuple[Any, ...], options: Mapping[str, Any]
 ) -> tuple[Any, ...]:
-    arguments = overridden(names, inputs, options)
+    arguments = with_options(names, inputs, options)
     if _mentions(function, "mark_dirty"):  # no leaf may be written to
         arguments = tuple(value.clone() if isinstance(value, torch.Tensor) else value for value in arguments)
     return _tensors(function.apply(*arguments))
@@ -201,7 +201,7 @@ def _connected(
 def _forward(
     function: FunctionClass, names: tuple[str, ...], inputs: tuple[Any, ...], options: Mapping[str, Any]
 ) -> tuple[Any, ...]:
-    arguments = overridden(names, inputs, options)
+    arguments = with_options(names, inputs, options)
     if _may_write(function, inputs):
         arguments = copy_inputs(arguments)
     with torch.no_grad():

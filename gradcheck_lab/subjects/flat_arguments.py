@@ -1,4 +1,4 @@
-"""The tensors inside a call's arguments: dicts, lists, NamedTuples and dataclasses, laid flat, each leaf with its path."""
+"""Flatten a call's arguments: the leaves of dicts, lists, NamedTuples and dataclasses, each with its path as a name."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Rebuild = Callable[[Iterator[Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Structure:
-    """Arguments laid flat: `leaves` with their `names` and `labels`, and `rebuild` to put others in their place."""
+class FlatArguments:
+    """Flattened arguments: `leaves` with `names` and `labels`; `rebuild` makes arguments from other leaves."""
 
     leaves: tuple[Any, ...]
     names: tuple[str, ...]
@@ -25,13 +25,13 @@ class Structure:
     rebuild: Callable[[Sequence[Any]], tuple[Any, ...]]
 
 
-def flatten_arguments(arguments: Sequence[Any], names: Sequence[str]) -> Structure:
-    """Lay the positional arguments of a call flat; `params['W']`, `state.h` and `xs[0]` are names of leaves.
+def flatten_arguments(arguments: Sequence[Any], names: Sequence[str]) -> FlatArguments:
+    """Flatten the positional arguments of a call; `params['W']`, `state.h` and `xs[0]` are names of leaves.
 
-    >>> laid = flatten_arguments([{"W": torch.ones(2)}, torch.zeros(1)], ["params", "x"])
-    >>> laid.names
+    >>> flat = flatten_arguments([{"W": torch.ones(2)}, torch.zeros(1)], ["params", "x"])
+    >>> flat.names
     ("params['W']", 'x')
-    >>> laid.rebuild([1, 2])
+    >>> flat.rebuild([1, 2])
     ({'W': 1}, 2)
     """
     flat: list[tuple[str, str, Any]] = []
@@ -46,7 +46,7 @@ def flatten_arguments(arguments: Sequence[Any], names: Sequence[str]) -> Structu
         return tuple(build(following) for build in builders)
 
     paths, labels, leaves = zip(*flat, strict=True) if flat else ((), (), ())
-    return Structure(tuple(leaves), tuple(paths), tuple(labels), rebuild)
+    return FlatArguments(tuple(leaves), tuple(paths), tuple(labels), rebuild)
 
 
 def tensors_of(value: Any) -> tuple[torch.Tensor, ...]:
@@ -82,7 +82,7 @@ def _flatten_record(value: Any, name: str) -> tuple[list[tuple[str, Any]], Rebui
         leaves += found
 
     def rebuild(following: Iterator[Any]) -> Any:
-        made = copy.copy(value)  # not by its __init__, which may compute and validate
+        made = copy.copy(value)  # copied, because __init__ may compute and validate
         for field, build in builders.items():
             object.__setattr__(made, field, build(following))
         return made

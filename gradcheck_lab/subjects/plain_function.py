@@ -1,7 +1,7 @@
-"""Functions and callable objects: programs, whose ops are taken one by one, and whatever else torch differentiates.
+"""The adapter of functions and callables: programs, whose ops are checked one by one, and functions that torch differentiates.
 
-Which of the two a function is shows when it runs. It runs on tensors first, as its users run it; the first op that it calls
-ends that run before any op has run its forward, and the program starts over on Variables.
+A first run on tensors decides which of the two a function is. The first call of an op ends that run before the op's forward,
+and the function runs again on Variables, as a program.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.naming import input_names, option_names
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.differentiable import Differentiable
+from gradcheck_lab.subjects.flat_arguments import flatten_arguments, tensors_of
 from gradcheck_lab.subjects.op import require_tensors
 from gradcheck_lab.subjects.op_calls import OpCalled, ops_refused
 from gradcheck_lab.subjects.program import record_program, trace_program
-from gradcheck_lab.subjects.structure import flatten_arguments, tensors_of
 from gradcheck_lab.subjects.subject import Recording, Subject, Trace, importable
 
 _OPERATORS = frozenset("+ - * / @ += -= *= /= @=".split())
@@ -28,10 +28,10 @@ _HARMLESS = ("LOAD_FAST", "LOAD_CONST", "LOAD_SMALL_INT", "LOAD_GLOBAL", "LOAD_D
              "UNARY_NEGATIVE", "RETURN", "RESUME", "CACHE", "NOP")  # fmt: skip
 
 
-def adapt_structured(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
+def adapt_plain_function(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
     """Translate a function, method, partial or callable object whose arguments hold tensors; classes are declined.
 
-    Raises `InvalidArgument` for options that it has not, and for arrays in the place of tensors.
+    Raises `InvalidArgument` for unknown options, and for arrays instead of tensors.
     """
     if not callable(value) or isinstance(value, type) or callable(getattr(value, "backward", None)):
         return None
@@ -43,25 +43,25 @@ def adapt_structured(value: Any, inputs: tuple[Any, ...], options: dict[str, Any
     def run(given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         return value(*laid.rebuild(given), **options)
 
-    either = _Either(name, run, Differentiable(name, run, laid.leaves, len(laid.leaves)), _only_operators(value))
+    subject = _ProgramOrFunction(name, run, Differentiable(name, run, laid.leaves, len(laid.leaves)), _only_operators(value))
     return Subject(
         name=name,
         kind="program",
         inputs=laid.leaves,
         names=laid.names,
         labels=laid.labels,
-        record=either.record,
-        trace=either.trace,
-        forward=either.forward,
-        connected=either.connected,
+        record=subject.record,
+        trace=subject.trace,
+        forward=subject.forward,
+        connected=subject.connected,
         target=importable(value),
         call_reference=lambda reference, given, options: tensors_of(reference(*laid.rebuild(given), **options)),
     )
 
 
 @dataclass(slots=True)
-class _Either:
-    """A function that is a program once an op was called in it, and until then a differentiable function."""
+class _ProgramOrFunction:
+    """A function that is treated as a differentiable function until it calls an op, and as a program from then on."""
 
     name: str
     run: Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
@@ -93,7 +93,7 @@ class _Either:
 
 
 def _only_operators(value: Any) -> bool:
-    """Whether the function does nothing but `+ - * / @` on its arguments, as `lambda x, y: x * y`: these are ops."""
+    """Whether the function only applies `+ - * / @` to its arguments, as `lambda x, y: x * y`: then it is a program."""
     code = getattr(value, "__code__", None)
     if code is None:
         return False

@@ -10,8 +10,8 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 import gradcheck_lab as gl
-from gradcheck_lab.subjects.context_stand_in import StandIn
-from gradcheck_lab.subjects.function import adapt_function
+from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
+from gradcheck_lab.subjects.forward_context import ForwardContext
 from tests.subjects.functions import NUMERIC, RECTANGLE, TABLE, normal
 from tests.subjects.functions.activations import (
     BiasGeluUnsummed,
@@ -150,7 +150,7 @@ def test_none_as_an_input_passes() -> None:
 
 def test_options_are_placed_by_the_names_of_the_forward() -> None:
     assert gl.check(Gelu, RECTANGLE, options={"approximate": "tanh"}).verdict == "pass"
-    subject = adapt_function(MatmulWhereNeeded, (RECTANGLE,), {"b": normal(3, 2)})
+    subject = adapt_autograd_function(MatmulWhereNeeded, (RECTANGLE,), {"b": normal(3, 2)})
     assert subject is not None
     assert subject.names == ("a", "b")
 
@@ -206,7 +206,7 @@ def test_vjp_counts_as_the_backward() -> None:
 
 
 def raw_and_engine(function: type[Function], *inputs: Any) -> tuple[Any, Any]:
-    subject = adapt_function(function, inputs, {})
+    subject = adapt_autograd_function(function, inputs, {})
     assert subject is not None
     recording = subject.record(subject.inputs, {})
     assert recording.engine is not None
@@ -314,7 +314,7 @@ def test_backward_that_is_never_run_is_disconnected(outputs: str) -> None:
         def backward(ctx: Any, grad_output: Tensor) -> Tensor:
             return grad_output / 2
 
-    subject = adapt_function(Halve, (RECTANGLE,), {})
+    subject = adapt_autograd_function(Halve, (RECTANGLE,), {})
     assert subject is not None
     (finding,) = subject.record((RECTANGLE,), {}).findings
     explanation, suggestion = {
@@ -384,7 +384,7 @@ def test_exception_in_backward_is_a_finding_with_the_users_line() -> None:
 
 
 def test_marked_inputs_alone_need_a_gradient() -> None:
-    subject = adapt_function(MatmulWhereNeeded, (RECTANGLE, normal(3, 2), None), {})
+    subject = adapt_autograd_function(MatmulWhereNeeded, (RECTANGLE, normal(3, 2), None), {})
     assert subject is not None
     recording = subject.record((RECTANGLE.clone().requires_grad_(), normal(3, 2), None), {})
     first, second, _ = recording.backward((torch.ones(4, 2, dtype=torch.float64),)).returned
@@ -393,7 +393,7 @@ def test_marked_inputs_alone_need_a_gradient() -> None:
 
 
 def test_stand_in_keeps_what_a_forward_gives_it() -> None:
-    ctx: Any = StandIn((True,))
+    ctx: Any = ForwardContext((True,))
     a, b = torch.ones(2, requires_grad=True) * 2, torch.ones(2, requires_grad=True) * 3
     ctx.save_for_backward(a, None)
     ctx.mark_non_differentiable(b)
