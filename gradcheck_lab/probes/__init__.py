@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.examination.examined import Examined
-from gradcheck_lab.examination.one_finding_a_mistake import merged
+from gradcheck_lab.examination.one_finding_a_mistake import merge_findings
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import text_of
 from gradcheck_lab.probes.aliased_inputs import aliased_inputs
@@ -28,8 +28,8 @@ from gradcheck_lab.probes.second_backward import second_backward
 from gradcheck_lab.probes.second_order.double_backward import double_backward
 from gradcheck_lab.probes.sizes import sizes
 from gradcheck_lab.probes.state import overwritten, state
-from gradcheck_lab.probes.support.context import Context, LeftOpen, Probe, Yielded
-from gradcheck_lab.probes.support.repeats import repeatable
+from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
+from gradcheck_lab.probes.support.repeats import is_repeatable
 from gradcheck_lab.probes.upstream.layout import upstream_layout
 from gradcheck_lab.probes.upstream.linear import upstream
 from gradcheck_lab.probes.values import values
@@ -74,19 +74,19 @@ def run_probes(examined: Examined, names: Collection[str | Probe], order: int = 
     found: list[Yielded] = []
     asked: Collection[str | Probe] = {*names, "double_backward"} if order == 2 else names
     for name, probe in PROBES.items():
-        if name in asked and (name in _FIRST or repeatable(context)):
+        if name in asked and (name in _FIRST or is_repeatable(context)):
             found += _run(name, probe, context)
     for own in (probe for probe in names if callable(probe)):
         found += own(context)
     if "state" in names:
         found += _run("state", overwritten, context)
-    if order == 2 and not repeatable(context):
-        found.append(LeftOpen("the second derivative was not compared: the call does not give the same when repeated"))
+    if order == 2 and not is_repeatable(context):
+        found.append(Inconclusive("the second derivative was not compared: the call does not give the same when repeated"))
     return replace(
         examined,
         comparisons=(*examined.comparisons, *(each for each in found if isinstance(each, Comparison))),
-        findings=tuple(merged(examined.findings, [each for each in found if isinstance(each, Finding)])),
-        reasons=(*examined.reasons, *(each.reason for each in found if isinstance(each, LeftOpen))),
+        findings=tuple(merge_findings(examined.findings, [each for each in found if isinstance(each, Finding)])),
+        reasons=(*examined.reasons, *(each.reason for each in found if isinstance(each, Inconclusive))),
     )
 
 

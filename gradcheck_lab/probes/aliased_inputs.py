@@ -11,12 +11,19 @@ from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.repeats import alike, compared, is_zero, outputs_alike, repeatable, run_given
+from gradcheck_lab.probes.support.repeats import (
+    compared_inputs,
+    equal_within_noise,
+    is_repeatable,
+    is_zero,
+    outputs_equal_within_noise,
+    run_on,
+)
 
 
 def aliased_inputs(context: Context) -> Iterator[Finding]:
     """Call f(x, x) and f(x, x.clone()) where two inputs have one shape and dtype."""
-    if not repeatable(context):
+    if not is_repeatable(context):
         return
     slots = _slots(context)
     if len(slots) < 2:
@@ -24,13 +31,13 @@ def aliased_inputs(context: Context) -> Iterator[Finding]:
     inputs = context.case.inputs
     shared = inputs[slots[0]].detach().clone()
     clones = [shared.clone() if i in slots else _copy(v) for i, v in enumerate(inputs)]
-    apart = run_given(context, clones)
+    apart = run_on(context, clones)
     if apart is None or apart.error is not None:
         return
-    together = run_given(context, [shared if i in slots else _copy(v) for i, v in enumerate(inputs)])
+    together = run_on(context, [shared if i in slots else _copy(v) for i, v in enumerate(inputs)])
     # a forward that writes in place gives something else when its inputs are one
     written = not torch.equal(torch.nan_to_num(shared), torch.nan_to_num(inputs[slots[0]]))
-    if together is None or written or not outputs_alike(context, together.outputs, apart.outputs):
+    if together is None or written or not outputs_equal_within_noise(context, together.outputs, apart.outputs):
         return
     error = together.error
     names = " and ".join(context.label(i) for i in slots)
@@ -39,11 +46,15 @@ def aliased_inputs(context: Context) -> Iterator[Finding]:
         yield _finding(context, slots, message, first_line(error), error)
         return
     wanted, found = _total(apart.gradients, slots), _total(together.gradients, slots)
-    others = [i for i in compared(context) if i not in slots]
-    wrong = next((i for i in others if not alike(context, i, together.gradients[i], apart.gradients[i])), None)
-    if not alike(context, slots[0], found, wanted):
+    others = [i for i in compared_inputs(context) if i not in slots]
+    wrong = next((i for i in others if not equal_within_noise(context, i, together.gradients[i], apart.gradients[i])), None)
+    if not equal_within_noise(context, slots[0], found, wanted):
         explanation = "the sum of their gradients is not that of f(x, x.clone())"
-        if isinstance(wanted, torch.Tensor) and isinstance(found, torch.Tensor) and alike(context, slots[0], 2 * found, wanted):
+        if (
+            isinstance(wanted, torch.Tensor)
+            and isinstance(found, torch.Tensor)
+            and equal_within_noise(context, slots[0], 2 * found, wanted)
+        ):
             explanation = "it is half of the one for f(x, x.clone()): one of the two terms is lost"
         yield _finding(context, slots, f"gradient is wrong when {names} are the same tensor", explanation, None)
     elif wrong is not None:
@@ -54,7 +65,7 @@ def aliased_inputs(context: Context) -> Iterator[Finding]:
 def _slots(context: Context) -> list[int]:
     """The first inputs of one shape, dtype and device that a caller can pass one tensor for."""
     inputs = context.case.inputs
-    usual = [i for i in compared(context) if i not in context.subject.parameters]
+    usual = [i for i in compared_inputs(context) if i not in context.subject.parameters]
     for k, i in enumerate(usual):
         alike_ones = [j for j in usual[k:] if _kind(inputs[j]) == _kind(inputs[i])]
         if len(alike_ones) > 1:

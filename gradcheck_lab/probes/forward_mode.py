@@ -18,7 +18,7 @@ from gradcheck_lab.model.limits import TANGENTS_ALONE
 from gradcheck_lab.model.torch_messages import lacks_tangent
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.tangents import Lane, Product, confirmed, lanes, product
+from gradcheck_lab.probes.support.tangents import DotProductTest, JvpCase, dot_product_test, is_confirmed, jvp_cases
 
 
 def forward_mode(context: Context) -> Iterator[Finding]:
@@ -26,8 +26,8 @@ def forward_mode(context: Context) -> Iterator[Finding]:
     function = context.subject.autograd_function
     if function is None or not overrides(function, "jvp"):
         return
-    for lane in lanes(context):
-        findings = _findings(context, lane)
+    for jvp_case in jvp_cases(context):
+        findings = _findings(context, jvp_case)
         yield from findings
         if findings:
             return
@@ -39,46 +39,46 @@ def overrides(function: Any, name: str) -> bool:
     return own is not None and own is not getattr(torch.autograd.Function, name)
 
 
-def _findings(context: Context, lane: Lane) -> list[Finding]:
-    every = list(lane.gradients)
+def _findings(context: Context, jvp_case: JvpCase) -> list[Finding]:
+    every = list(jvp_case.gradients)
     wrong: list[list[int]] = []
     alone: int | None = None
     try:
-        together = [product(context, lane, every, salt) for salt in (0, ALIGNED_SALT.value)]
-        bad = [each for each in together if confirmed(context, lane, each)]
+        together = [dot_product_test(context, jvp_case, every, salt) for salt in (0, ALIGNED_SALT.value)]
+        bad = [each for each in together if is_confirmed(context, jvp_case, each)]
         for i in every if len(every) > 1 and bad else every[: TANGENTS_ALONE.value] if len(every) > 1 else []:
             alone = i
-            if confirmed(context, lane, product(context, lane, [i], ALIGNED_SALT.value)):
+            if is_confirmed(context, jvp_case, dot_product_test(context, jvp_case, [i], ALIGNED_SALT.value)):
                 wrong.append([i])
     except NotImplementedError as error:
         return [_refused(context, error)]
     except Exception as error:
         # in float64 it is our idea: the rule's kernels may take narrow dtypes only
-        return [] if lane.words else [_raised(context, error, alone)]
+        return [] if jvp_case.suffix else [_raised(context, error, alone)]
     if bad and not wrong:
         wrong.append(every)
-    return [_explained(context, lane, indices) for indices in wrong]
+    return [_explained(context, jvp_case, indices) for indices in wrong]
 
 
-def _explained(context: Context, lane: Lane, indices: list[int]) -> Finding:
-    products = [product(context, lane, indices, salt) for salt in (ALIGNED_SALT.value, 0, 2)]
+def _explained(context: Context, jvp_case: JvpCase, indices: list[int]) -> Finding:
+    products = [dot_product_test(context, jvp_case, indices, salt) for salt in (ALIGNED_SALT.value, 0, 2)]
     aligned = products[0]
-    cause, explanation, suggestion = _cause(products, sum(lane.gradients[i].numel() for i in indices) > 1)
+    cause, explanation, suggestion = _cause(products, sum(jvp_case.gradients[i].numel() for i in indices) > 1)
     whose = f"a tangent of {context.label(indices[0])}" if len(indices) == 1 else "tangents of all inputs together"
     return Finding(
         cause,
         "error",
-        f"forward-mode rule (jvp) of {context.subject.name} is wrong for {whose}{lane.words}",
+        f"forward-mode rule (jvp) of {context.subject.name} is wrong for {whose}{jvp_case.suffix}",
         explanation=explanation,
         suggestion=suggestion,
         probe="forward_mode",
-        case="a random tangent" + lane.words,
+        case="a random tangent" + jvp_case.suffix,
         measured=abs(aligned.measured - aligned.expected),
         allowed=aligned.allowed,
     )
 
 
-def _cause(products: list[Product], several: bool) -> tuple[str, str, str]:
+def _cause(products: list[DotProductTest], several: bool) -> tuple[str, str, str]:
     first = products[0]
     if not all(math.isfinite(each.measured) for each in products):
         return (

@@ -16,7 +16,14 @@ from gradcheck_lab.model.limits import LANE_ELEMENTS
 from gradcheck_lab.probes.options import known_options, placed_options
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
-from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, holds_integers, repeated_rows, wide_inputs
+from gradcheck_lab.probes.support.derived_calls import (
+    DerivedCall,
+    derived_case,
+    examine_derived_call,
+    holds_integers,
+    repeated_index_text,
+    wide_inputs,
+)
 
 _LEFT_OUT = re.compile(r"ignore|pad|blank|(^|_)(index|idx|id|token)$", re.IGNORECASE)
 _UNASKED = "-1, the last one"
@@ -24,7 +31,7 @@ _UNASKED = "-1, the last one"
 
 def indices(context: Context) -> Iterator[Finding]:
     """Put repeated, equal and extreme indices in the place of the integer inputs, within the range of the given ones."""
-    if not context.analytic or not any(map(holds_integers, context.case.inputs)):
+    if not context.uses_autograd or not any(map(holds_integers, context.case.inputs)):
         return
     given = cut_down(context, wide_inputs(context), LANE_ELEMENTS.value)
     which = [i for i, value in enumerate(given) if holds_integers(value)]
@@ -36,11 +43,11 @@ def indices(context: Context) -> Iterator[Finding]:
         )
         names = " and ".join(context.name(i) for i in which)
         condition = f"the indices in {names} {words}"
-        trial = attempt(context, blank(context, inputs=inputs, label=condition))
-        for problem in () if trial is None else trial.problems:
-            if problem.gradient not in reported and trial is not None:
-                reported.add(problem.gradient)
-                yield _finding(trial, problem, condition, asked=words != _UNASKED)
+        derived = examine_derived_call(context, derived_case(context, inputs=inputs, label=condition))
+        for new_error in () if derived is None else derived.new_errors:
+            if new_error.gradient not in reported and derived is not None:
+                reported.add(new_error.gradient)
+                yield _finding(derived, new_error, condition, asked=words != _UNASKED)
 
 
 def _repeated(value: torch.Tensor) -> torch.Tensor:
@@ -122,19 +129,19 @@ _ROWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def _finding(trial: Trial, problem: Finding, condition: str, asked: bool) -> Finding:
-    shares = None if problem.cause in having("no_result") else repeated_rows(trial, problem)
+def _finding(derived: DerivedCall, new_error: Finding, condition: str, asked: bool) -> Finding:
+    shares = None if new_error.cause in having("no_result") else repeated_index_text(derived, new_error)
     if shares:
         cause, why = "duplicate-index", shares
         fix = "add instead of writing: index_add_, scatter_add_, index_put_(accumulate=True) or np.add.at"
     else:
-        cause, why, fix = "value-dependent", problem.explanation, "derive the rule again for these indices"
-    honest = problem.cause in having("no_result") and not asked  # nobody said that it is meant
+        cause, why, fix = "value-dependent", new_error.explanation, "derive the rule again for these indices"
+    honest = new_error.cause in having("no_result") and not asked  # nobody said that it is meant
     return replace(
-        problem,
+        new_error,
         cause=cause,
-        severity="note" if honest else problem.severity,
-        message=f"{problem.message}, with {condition}",
+        severity="note" if honest else new_error.severity,
+        message=f"{new_error.message}, with {condition}",
         explanation=f"right on the indices given, wrong with {condition}: {why}",
         suggestion=fix,
         probe="indices",

@@ -13,18 +13,24 @@ from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.model.exceptions import SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.repeats import differing, outputs_alike, repeatable, repeated, run_given
+from gradcheck_lab.probes.support.repeats import (
+    first_differing_input,
+    is_repeatable,
+    outputs_equal_within_noise,
+    repetition,
+    run_on,
+)
 
 
 def input_layout(context: Context) -> Iterator[Finding]:
     """Give the same values transposed, sliced with an offset, and expanded where they repeat; all inputs, then one by one."""
-    if not repeatable(context):
+    if not is_repeatable(context):
         return
-    whole = repeated(context)
+    repeated = repetition(context)
     # torch's own kernels may read a module's parameters without strides (batch_norm's backward does): they stay as they are
     fixed = {i for i in range(len(context.case.inputs)) if _held(context, i)}
     plain = tuple(v.detach().clone() if isinstance(v, torch.Tensor) else v for v in context.case.inputs)
-    base = Run(whole.again.outputs, whole.first)
+    base = Run(repeated.second.outputs, repeated.first)
     for each in (TRANSPOSED, SLICED):
         placed = tuple(each.place(v) if _movable(v) and i not in fixed else v for i, v in enumerate(plain))
         finding = _tried(context, each.words_of_input, plain, placed, base)
@@ -36,7 +42,7 @@ def input_layout(context: Context) -> Iterator[Finding]:
     if all(placed_alike(a, b) for a, b in zip(plain, wide, strict=True)):
         return
     contiguous = tuple(v.contiguous() if isinstance(v, torch.Tensor) else v for v in wide)
-    twin = run_given(context, [_apart(v) for v in contiguous])
+    twin = run_on(context, [_apart(v) for v in contiguous])
     if isinstance(twin, Run) and twin.error is None:
         finding = _tried(context, "expanded (stride 0)", contiguous, wide, twin)
         if finding is not None and not _right(context, wide, finding):
@@ -45,9 +51,9 @@ def input_layout(context: Context) -> Iterator[Finding]:
 
 def _right(context: Context, inputs: Sequence[Any], finding: Finding) -> bool:
     """Whether the oracle finds nothing wrong with the gradient there: it is all rounding, as where its terms cancel."""
-    if finding.gradient is None or not context.analytic:
+    if finding.gradient is None or not context.uses_autograd:
         return False
-    found = context.against_oracle(context.vary(inputs=tuple(_apart(value) for value in inputs)))
+    found = context.against_oracle(context.case_with(inputs=tuple(_apart(value) for value in inputs)))
     results = [] if found is None else [c.result for c in found.comparisons if c.result.name == finding.gradient]
     return bool(results) and all(result.verdict == "pass" for result in results)
 
@@ -90,17 +96,17 @@ def _tried(context: Context, word: str, plain: Sequence[Any], placed: Sequence[A
 
 
 def _problem(context: Context, inputs: Sequence[Any], expected: Run) -> tuple[str, str | None] | None:
-    run = run_given(context, [_apart(v) for v in inputs])
+    run = run_on(context, [_apart(v) for v in inputs])
     if run is None:
         return None
     if class_name(run.error) in SINGULAR:
         return None  # a matrix of equal rows is singular, in any layout
     if run.error is not None:
         return f"backward raises {type(run.error).__name__}", None
-    if not outputs_alike(context, run.outputs, expected.outputs):
+    if not outputs_equal_within_noise(context, run.outputs, expected.outputs):
         # torch draws masks in the order of memory: another layout is then another call
         return None if _draws(context, inputs) else ("the output differs", None)
-    at = differing(context, run.gradients, expected.gradients)
+    at = first_differing_input(context, run.gradients, expected.gradients)
     return None if at is None else (f"gradient of {context.label(at)} differs", context.name(at))
 
 
@@ -110,5 +116,5 @@ def _apart(value: Any) -> Any:
 
 def _draws(context: Context, inputs: Sequence[Any]) -> bool:
     """Whether the forward consumes random numbers."""
-    context.record_given([_apart(v) for v in inputs], context.case)
+    context.record_on([_apart(v) for v in inputs], context.case)
     return draws_random(context.case.seed)

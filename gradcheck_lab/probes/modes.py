@@ -11,7 +11,7 @@ import torch
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.derived_calls import attempt, blank, wide_inputs
+from gradcheck_lab.probes.support.derived_calls import derived_case, examine_derived_call, wide_inputs
 
 
 def modes(context: Context) -> Iterator[Finding]:
@@ -30,17 +30,19 @@ def _other_mode(context: Context) -> Iterator[Finding]:
     before = {m: m.training for m in owner.modules()} if isinstance(owner, torch.nn.Module) else {}
     try:
         _set(owner, not was)
-        trial = attempt(context, blank(context, inputs=wide_inputs(context), label=other), numeric=not context.analytic)
+        derived = examine_derived_call(
+            context, derived_case(context, inputs=wide_inputs(context), label=other), numeric=not context.uses_autograd
+        )
     finally:
         owner.training = was
         for module, mode in before.items():
             module.training = mode
-    for problem in () if trial is None else trial.problems:
+    for new_error in () if derived is None else derived.new_errors:
         yield replace(
-            problem,
+            new_error,
             cause="mode-mismatch",
-            message=f"{problem.message}, in {other}",
-            explanation=f"right in {word}, wrong in {other}: {problem.explanation}",
+            message=f"{new_error.message}, in {other}",
+            explanation=f"right in {word}, wrong in {other}: {new_error.explanation}",
             suggestion="look at the mode in the backward as the forward does",
             probe="modes",
             case=other,

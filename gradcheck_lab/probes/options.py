@@ -18,7 +18,7 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import LANE_ELEMENTS, OPTION_CHANGES
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
-from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, wide_inputs
+from gradcheck_lab.probes.support.derived_calls import DerivedCall, derived_case, examine_derived_call, wide_inputs
 from gradcheck_lab.subjects import adapt
 from gradcheck_lab.subjects.custom_op import defaults_of
 
@@ -29,7 +29,7 @@ _NOT_THE_FUNCTION = frozenset("self ctx inplace generator seed device dtype out 
 
 def options(context: Context) -> Iterator[Finding]:
     """Change each option that the call gave or its forward defaults, as far as the forward accepts it."""
-    if not context.analytic:
+    if not context.uses_autograd:
         return
     known = known_options(context)
     reported: set[str | None] = set()
@@ -39,12 +39,12 @@ def options(context: Context) -> Iterator[Finding]:
         if not given:
             return
         where = _placed(context, given, changes)
-        trial = None if where is None else attempt(where, _with(where, where.case.inputs, changes))
-        for problem in () if trial is None else trial.problems:
-            if problem.gradient not in reported and trial is not None and where is not None:
-                reported.add(problem.gradient)
+        derived = None if where is None else examine_derived_call(where, _with(where, where.case.inputs, changes))
+        for new_error in () if derived is None else derived.new_errors:
+            if new_error.gradient not in reported and derived is not None and where is not None:
+                reported.add(new_error.gradient)
                 asked = changes.keys() <= {*context.subject.names, *context.case.options}
-                yield _finding(where, trial, problem, changes, known, asked)
+                yield _finding(where, derived, new_error, changes, known, asked)
 
 
 def known_options(context: Context) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _placed(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]
         except InvalidArgument:  # it lies behind an argument without a default
             return None
         given = runner.subject.inputs
-    return context.on(runner, replace(context.case, inputs=given))
+    return context.for_case(runner, replace(context.case, inputs=given))
 
 
 def _changes(context: Context, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -112,7 +112,7 @@ def _with(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) 
     inputs = tuple(changes[n] if n in changes and n in scalars else v for n, v in zip(names, given, strict=True))
     rest = {name: value for name, value in changes.items() if name not in scalars}
     label = _words(changes)
-    return blank(context, inputs=inputs, options={**context.case.options, **rest}, label=label)
+    return derived_case(context, inputs=inputs, options={**context.case.options, **rest}, label=label)
 
 
 def _defaults(context: Context) -> dict[str, Any]:
@@ -138,19 +138,24 @@ def _words(changes: Mapping[str, Any]) -> str:
 
 
 def _finding(
-    context: Context, trial: Trial, problem: Finding, changes: Mapping[str, Any], known: Mapping[str, Any], asked: bool
+    context: Context,
+    derived: DerivedCall,
+    new_error: Finding,
+    changes: Mapping[str, Any],
+    known: Mapping[str, Any],
+    asked: bool,
 ) -> Finding:
     names = context.subject.names
     before = {n: known[n] if n in known else context.case.inputs[names.index(n)] for n in changes}
-    index, why = trial.index(problem), problem.explanation
-    if index is not None and problem.cause not in having("no_result") and _unmoved(context, trial, index, before):
+    index, why = derived.input_index(new_error), new_error.explanation
+    if index is not None and new_error.cause not in having("no_result") and _unmoved(context, derived, index, before):
         why = f"it is the same gradient for every {' and '.join(changes)}"
     many = " and ".join(repr(n) for n in changes)
     return replace(
-        problem,
-        cause=problem.cause if problem.cause in having("keeps_name") else "option-specialised",
-        severity="note" if _refused(problem, asked, changes, before) else "error",
-        message=f"{problem.message}, with {_words(changes)}",
+        new_error,
+        cause=new_error.cause if new_error.cause in having("keeps_name") else "option-specialised",
+        severity="note" if _refused(new_error, asked, changes, before) else "error",
+        message=f"{new_error.message}, with {_words(changes)}",
         explanation=f"right with {_words(before)}, wrong with {_words(changes)}: {why}",
         suggestion=f"use {many} in the backward as the forward does",
         probe="options",
@@ -158,22 +163,22 @@ def _finding(
     )
 
 
-def _refused(problem: Finding, asked: bool, changes: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+def _refused(new_error: Finding, asked: bool, changes: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     """Whether a backward does not take an option that nobody meant; falling over one that was is a mistake.
 
     Not meant is a whole number that became negative, with which padding crops, and where the backward says that it does not
     take what the call left at its default.
     """
-    raised = problem.cause in having("no_result")
+    raised = new_error.cause in having("no_result")
     negative = any(isinstance(v, int) and isinstance(before[n], int) and v < 0 <= before[n] for n, v in changes.items())
-    if negative or (raised and not asked and problem.exception in OF_ARGUMENTS):
+    if negative or (raised and not asked and new_error.exception in OF_ARGUMENTS):
         return True
-    return problem.cause in having("arity") and not asked
+    return new_error.cause in having("arity") and not asked
 
 
-def _unmoved(context: Context, trial: Trial, index: int, before: Mapping[str, Any]) -> bool:
+def _unmoved(context: Context, derived: DerivedCall, index: int, before: Mapping[str, Any]) -> bool:
     """Whether the backward, fed the same grad_output with the option as it was, returns the same."""
-    other = context.run(replace(_with(context, trial.inputs, before), grad_outputs=trial.examined.case.grad_outputs))
+    other = context.run(replace(_with(context, derived.inputs, before), grad_outputs=derived.examined.case.grad_outputs))
     if other.error is not None or index >= len(other.gradients):
         return False
-    return context.equal(trial.examined.returned[index], other.gradients[index])
+    return context.equal(derived.examined.returned[index], other.gradients[index])

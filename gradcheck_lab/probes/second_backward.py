@@ -13,16 +13,24 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.torch_messages import writes_to_saved
 from gradcheck_lab.model.user_errors import first_line
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.repeats import Repeated, alike, compared, is_zero, repeatable, repeated, snapshot
+from gradcheck_lab.probes.support.repeats import (
+    Repetition,
+    compared_inputs,
+    equal_within_noise,
+    is_repeatable,
+    is_zero,
+    repetition,
+    snapshot,
+)
 from gradcheck_lab.subjects.subject import Recording
 
 
 def second_backward(context: Context) -> Iterator[Finding]:
     """Repeat the whole call, random numbers replayed; then run backward twice on one forward."""
-    whole = repeated(context)
-    if whole.how in ("noise", "nondeterministic", "stochastic"):
-        yield _unrepeatable(context, whole)
-    if not repeatable(context) or any(finding.cause in having("changes_the_call") for finding in context.findings):
+    repeated = repetition(context)
+    if repeated.outcome in ("noise", "nondeterministic", "stochastic"):
+        yield _unrepeatable(context, repeated)
+    if not is_repeatable(context) or any(finding.cause in having("changes_the_call") for finding in context.findings):
         return
     recording = context.record(context.case)
     if isinstance(recording, Exception):
@@ -44,9 +52,11 @@ def second_backward(context: Context) -> Iterator[Finding]:
     again = snapshot(two.gradients)
     if context.subject.is_program:  # Variables add up what they receive
         again = tuple(_minus(b, a) for a, b in zip(kept, again, strict=False))
-    different = [i for i in compared(context) if len(again) == len(kept) and not alike(context, i, again[i], kept[i])]
+    different = [
+        i for i in compared_inputs(context) if len(again) == len(kept) and not equal_within_noise(context, i, again[i], kept[i])
+    ]
     if context.subject.keeps_last_call:
-        grown = [i for i in different if alike(context, i, _minus(again[i], kept[i]), kept[i])]
+        grown = [i for i in different if equal_within_noise(context, i, _minus(again[i], kept[i]), kept[i])]
         different = [i for i in different if i not in grown]
         state = context.subject.state
         yield from (_grows(context, i) for i in grown if state is not None and not state.adds_up(i))
@@ -71,8 +81,8 @@ def _grows(context: Context, i: int) -> Finding:
     )
 
 
-def _unrepeatable(context: Context, whole: Repeated) -> Finding:
-    if whole.how == "stochastic":
+def _unrepeatable(context: Context, repeated: Repetition) -> Finding:
+    if repeated.outcome == "stochastic":
         return Finding(
             "stochastic",
             "note",
@@ -82,8 +92,12 @@ def _unrepeatable(context: Context, whole: Repeated) -> Finding:
             probe="second_backward",
             case="the same call again",
         )
-    restless = [i for i in compared(context) if i in context.wrong and not context.equal(whole.kept[i], whole.first[i])]
-    if whole.how == "noise" and not restless:
+    restless = [
+        i
+        for i in compared_inputs(context)
+        if i in context.wrong_inputs and not context.equal(repeated.second_copies[i], repeated.first[i])
+    ]
+    if repeated.outcome == "noise" and not restless:
         return Finding(
             "nondeterministic",
             "note",
@@ -95,7 +109,11 @@ def _unrepeatable(context: Context, whole: Repeated) -> Finding:
         )
     i = next(iter(restless), None)
     if i is None:
-        i = next(i for i in compared(context) if not alike(context, i, whole.kept[i], whole.first[i]))
+        i = next(
+            i
+            for i in compared_inputs(context)
+            if not equal_within_noise(context, i, repeated.second_copies[i], repeated.first[i])
+        )
     return Finding(
         "nondeterministic",
         "error",

@@ -27,9 +27,16 @@ from gradcheck_lab.model.limits import (
 )
 from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, repeated_rows, shapes_text, wide_inputs
-from gradcheck_lab.probes.support.implied_contract import meant, work
-from gradcheck_lab.probes.support.tails import tail_text
+from gradcheck_lab.probes.support.derived_calls import (
+    DerivedCall,
+    derived_case,
+    examine_derived_call,
+    repeated_index_text,
+    shapes_text,
+    wide_inputs,
+)
+from gradcheck_lab.probes.support.implied_contract import is_implied, operation_count
+from gradcheck_lab.probes.support.unwritten_tail import unwritten_tail_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Variant:
 
 def sizes(context: Context) -> Iterator[Finding]:
     """Run the same op at other sizes, ranks and broadcasts; the user's forward is the judge of what is valid."""
-    if not context.analytic:
+    if not context.uses_autograd:
         return
     given = wide_inputs(context, widest=True)
     letters = letters_of(given, context.subject.specs)
@@ -56,18 +63,18 @@ def sizes(context: Context) -> Iterator[Finding]:
     state = context.subject.state
     most = 4 if state is not None and state.numpy else None
     for variant in islice(_variants(context, letters, given), most):
-        trial = attempt(context, blank(context, inputs=variant.inputs, label=variant.what))
-        if trial is not None and trial.problems and not letters.declared and not variant.broadcast:
-            outputs = trial.examined.case.grad_outputs or ()
-            trial = trial if meant(context, trial.case, outputs) else None
-        for problem in () if trial is None else trial.problems:
-            if trial is None or problem.cause in having("ties"):
+        derived = examine_derived_call(context, derived_case(context, inputs=variant.inputs, label=variant.what))
+        if derived is not None and derived.new_errors and not letters.declared and not variant.broadcast:
+            outputs = derived.examined.case.grad_outputs or ()
+            derived = derived if is_implied(context, derived.case, outputs) else None
+        for new_error in () if derived is None else derived.new_errors:
+            if derived is None or new_error.cause in having("ties"):
                 continue
-            if repeated_rows(trial, problem) or _tied(context, trial, problem):
+            if repeated_index_text(derived, new_error) or _tied(context, derived, new_error):
                 continue
-            if _of_dtype(context, variant, problem):
+            if _of_dtype(context, variant, new_error):
                 continue
-            finding, key = _finding(context, trial, variant, problem), (problem.op, problem.gradient)
+            finding, key = _finding(context, derived, variant, new_error), (new_error.op, new_error.gradient)
             if _redrawn(context, letters, given, key):
                 finding = _by_value(finding)
             known = found.get(key)
@@ -76,22 +83,24 @@ def sizes(context: Context) -> Iterator[Finding]:
     yield from found.values()
 
 
-def _tied(context: Context, trial: Trial, problem: Finding) -> bool:
+def _tied(context: Context, derived: DerivedCall, new_error: Finding) -> bool:
     """Whether a problem goes when repeated values are told apart: then ties show it, not sizes."""
-    index = trial.index(problem)
-    value = trial.inputs[index] if index is not None else None
+    index = derived.input_index(new_error)
+    value = derived.inputs[index] if index is not None else None
     if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.unique().numel() == value.numel():
         return False
     generator = torch.Generator().manual_seed(context.case.seed)
-    apart = tuple(moved(v, TIES_APART.value, noise(v, generator)) if i == index else v for i, v in enumerate(trial.inputs))
-    again = attempt(context, blank(context, inputs=apart))
-    return again is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in again.problems)
+    apart = tuple(moved(v, TIES_APART.value, noise(v, generator)) if i == index else v for i, v in enumerate(derived.inputs))
+    again = examine_derived_call(context, derived_case(context, inputs=apart))
+    return again is not None and all((f.op, f.gradient) != (new_error.op, new_error.gradient) for f in again.new_errors)
 
 
 def _redrawn(context: Context, letters: Letters, given: tuple[Any, ...], key: tuple[str | None, str | None]) -> bool:
     """Whether other values of the sizes given show the problem too, so that sizes are not what it is about."""
-    trial = attempt(context, blank(context, inputs=letters.inputs(given, letters.sizes, context.case.seed + 1)))
-    return trial is not None and any((f.op, f.gradient) == key for f in trial.problems)
+    derived = examine_derived_call(
+        context, derived_case(context, inputs=letters.inputs(given, letters.sizes, context.case.seed + 1))
+    )
+    return derived is not None and any((f.op, f.gradient) == key for f in derived.new_errors)
 
 
 def _by_value(finding: Finding) -> Finding:
@@ -105,7 +114,7 @@ def _by_value(finding: Finding) -> Finding:
     )
 
 
-def _of_dtype(context: Context, variant: Variant, problem: Finding) -> bool:
+def _of_dtype(context: Context, variant: Variant, new_error: Finding) -> bool:
     """Whether the same sizes are right in the user's own dtype, where it is not a narrow one."""
     pairs = zip(variant.inputs, context.case.inputs, strict=True)
     own = tuple(v.to(given.dtype) if isinstance(v, torch.Tensor) else v for v, given in pairs)
@@ -113,8 +122,8 @@ def _of_dtype(context: Context, variant: Variant, problem: Finding) -> bool:
         return False
     if any(is_differentiable(v) and is_narrow(v.dtype) for v in own):
         return False
-    trial = attempt(context, blank(context, inputs=own))
-    return trial is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in trial.problems)
+    derived = examine_derived_call(context, derived_case(context, inputs=own))
+    return derived is not None and all((f.op, f.gradient) != (new_error.op, new_error.gradient) for f in derived.new_errors)
 
 
 def _says_more(finding: Finding, known: Finding) -> bool:
@@ -163,7 +172,7 @@ def _guessed(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool
         return False
     apart = letters.split(batch, frozenset((i, 0) for i in letters.leading))
     sizes = {**apart.sizes, f"{batch}'": apart.sizes[batch] + 1}
-    return isinstance(context.record(blank(context, inputs=apart.inputs(given, sizes, context.case.seed))), Exception)
+    return isinstance(context.record(derived_case(context, inputs=apart.inputs(given, sizes, context.case.seed))), Exception)
 
 
 def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
@@ -172,7 +181,7 @@ def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterato
     for letter in list(letters.sizes)[-2:]:
         short = {name: min(size, 3) for name, size in letters.sizes.items()}
         (few, small), (many, large) = (
-            work(context, letters.inputs(given, {**short, letter: n}, seed), context.case) for n in (3, 9)
+            operation_count(context, letters.inputs(given, {**short, letter: n}, seed), context.case) for n in (3, 9)
         )
         if few != many:
             continue
@@ -195,7 +204,7 @@ def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Itera
         for small, large in ((one, other), (other, one)):
             chosen = {name: min(size, 4) for name, size in split.sizes.items()} | {small: 3, large: 6}
             inputs = split.inputs(given, chosen, seed)
-            recording = context.record(blank(context, inputs=inputs))
+            recording = context.record(derived_case(context, inputs=inputs))
             if not isinstance(recording, Exception) and all(bool(torch.isfinite(o).all()) for o in recording.outputs):
                 accepted.append(Variant("other sizes", inputs, outside=True))
         yield from accepted
@@ -218,25 +227,25 @@ def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> I
     yield Variant("a column against a row", (column, row), not declared, broadcast=True)
 
 
-def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding) -> Finding:
-    moved = [i for i, v in enumerate(trial.inputs) if isinstance(v, torch.Tensor) and v.shape != context.case.inputs[i].shape]
-    here, there = shapes_text(context, trial.inputs, moved), shapes_text(context, context.case.inputs, moved)
+def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error: Finding) -> Finding:
+    moved = [i for i, v in enumerate(derived.inputs) if isinstance(v, torch.Tensor) and v.shape != context.case.inputs[i].shape]
+    here, there = shapes_text(context, derived.inputs, moved), shapes_text(context, context.case.inputs, moved)
     condition = f"{variant.what}, {here}" if variant.what != "other sizes" else here
-    raised = problem.cause in having("no_result")
-    tail = None if raised else tail_text(trial.pair(problem))
+    raised = new_error.cause in having("no_result")
+    tail = None if raised else unwritten_tail_text(derived.returned_and_true(new_error))
     cause = "size-specialised"
     if tail is not None and not variant.broadcast:
         cause = "unwritten-elements"
-    elif problem.cause in having("keeps_name"):
-        cause = problem.cause
-    loud = problem.cause in having("shape") or variant.broadcast or variant.guessed
+    elif new_error.cause in having("keeps_name"):
+        cause = new_error.cause
+    loud = new_error.cause in having("shape") or variant.broadcast or variant.guessed
     return replace(
-        problem,
+        new_error,
         cause=cause,
         severity=_severity(variant, raised, loud, bool(context.subject.specs)),
-        message=f"{problem.message}, at {condition}",
-        explanation=f"right at {there}, wrong at {here}: {tail or problem.explanation}",
-        suggestion=_suggestion(cause, problem),
+        message=f"{new_error.message}, at {condition}",
+        explanation=f"right at {there}, wrong at {here}: {tail or new_error.explanation}",
+        suggestion=_suggestion(cause, new_error),
         probe="sizes",
         case=condition,
     )
@@ -251,9 +260,9 @@ def _severity(variant: Variant, raised: bool, loud: bool, declared: bool) -> Lit
     return "note" if variant.outside and loud else "error"
 
 
-def _suggestion(cause: str, problem: Finding) -> str:
+def _suggestion(cause: str, new_error: Finding) -> str:
     if cause == "unwritten-elements":
         return "write the last, partial block too: round the number of blocks up and mask the rest"
-    if cause == "size-specialised" and problem.cause in having("fix_by_call"):
+    if cause == "size-specialised" and new_error.cause in having("fix_by_call"):
         return "take sizes and axes from the inputs; count axes from the last one"
-    return problem.suggestion
+    return new_error.suggestion

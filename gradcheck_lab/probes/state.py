@@ -12,22 +12,30 @@ from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import REUSED_BUFFERS
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.derived_calls import attempt, blank
-from gradcheck_lab.probes.support.repeats import alike, compared, differing, repeatable, repeated, run_kept, snapshot
+from gradcheck_lab.probes.support.derived_calls import derived_case, examine_derived_call
+from gradcheck_lab.probes.support.repeats import (
+    compared_inputs,
+    equal_within_noise,
+    first_differing_input,
+    is_repeatable,
+    repetition,
+    run_copied,
+    snapshot,
+)
 
 
 def state(context: Context) -> Iterator[Finding]:
     """Call twice and keep the first result; then record two forwards before both backwards."""
-    whole = repeated(context)
-    if whole.how == "accumulates":
+    repeated = repetition(context)
+    if repeated.outcome == "accumulates":
         yield _accumulates(context)
-    if not repeatable(context):
+    if not is_repeatable(context):
         return
     case = _elsewhere(context)
-    second = run_kept(context, case)
+    second = run_copied(context, case)
     if second.error is not None:
         return
-    yield from _reused(context, whole.again.gradients, whole.kept)
+    yield from _reused(context, repeated.second.gradients, repeated.second_copies)
     stale = _repeats_the_first(context, case, second.gradients)
     if stale is not None:
         yield stale
@@ -47,12 +55,14 @@ def _elsewhere(context: Context) -> Case:
     turned = [v.flip(tuple(range(v.ndim))) if is_differentiable(v) else v for v in inputs]
     if all(torch.equal(a, b) for a, b in zip(inputs, turned, strict=True) if is_differentiable(a)):
         turned = [v / 2 if is_differentiable(v) else v for v in inputs]
-    return context.vary(inputs=tuple(turned))
+    return context.case_with(inputs=tuple(turned))
 
 
 def _accumulates(context: Context) -> Finding:
-    whole = repeated(context)
-    i = next(i for i in compared(context) if not alike(context, i, whole.kept[i], whole.first[i]))
+    repeated = repetition(context)
+    i = next(
+        i for i in compared_inputs(context) if not equal_within_noise(context, i, repeated.second_copies[i], repeated.first[i])
+    )
     return Finding(
         "accumulates-across-calls",
         "error",
@@ -66,7 +76,7 @@ def _accumulates(context: Context) -> Finding:
 
 
 def _reused(context: Context, returned: tuple[Any, ...], kept: tuple[Any, ...]) -> Iterator[Finding]:
-    changed = [i for i in compared(context) if isinstance(kept[i], torch.Tensor) and not _same(returned[i], kept[i])]
+    changed = [i for i in compared_inputs(context) if isinstance(kept[i], torch.Tensor) and not _same(returned[i], kept[i])]
     for i in changed[:1]:
         yield Finding(
             "reused-buffer",
@@ -82,13 +92,13 @@ def _reused(context: Context, returned: tuple[Any, ...], kept: tuple[Any, ...]) 
 
 def _repeats_the_first(context: Context, case: Case, second: tuple[Any, ...]) -> Finding | None:
     """Whether another call gets the gradient of the first, which for it is wrong: something is kept by shape or forever."""
-    first = repeated(context).first
-    kept = [i for i in compared(context) if i not in context.wrong and isinstance(first[i], torch.Tensor)]
+    first = repetition(context).first
+    kept = [i for i in compared_inputs(context) if i not in context.wrong_inputs and isinstance(first[i], torch.Tensor)]
     kept = [i for i in kept if _same(second[i], first[i]) and bool(first[i].any())] if len(second) == len(first) else []
-    if not kept or not context.analytic:
+    if not kept or not context.uses_autograd:
         return None
-    trial = attempt(context, blank(context, inputs=case.inputs))
-    wrong = {problem.gradient for problem in trial.problems} if trial is not None else set()
+    derived = examine_derived_call(context, derived_case(context, inputs=case.inputs))
+    wrong = {new_error.gradient for new_error in derived.new_errors} if derived is not None else set()
     at = next((i for i in kept if context.name(i) in wrong), None)
     if at is None:
         return None
@@ -106,12 +116,12 @@ def _repeats_the_first(context: Context, case: Case, second: tuple[Any, ...]) ->
 
 def overwritten(context: Context) -> Iterator[Finding]:
     """After every other call: whether the gradients that the first one returned are still what they were."""
-    if not repeatable(context):
+    if not is_repeatable(context):
         return
     grads = tuple(3 * g if is_differentiable(g) else g for g in context.case.grad_outputs or ())
     for _ in range(REUSED_BUFFERS.value):  # buffers may be taken in turn
-        run_kept(context, context.vary(grad_outputs=grads))
-    yield from _reused(context, context.gradients, repeated(context).first)
+        run_copied(context, context.case_with(grad_outputs=grads))
+    yield from _reused(context, context.gradients, repetition(context).first)
 
 
 def _same(now: torch.Tensor, before: torch.Tensor) -> bool:
@@ -123,7 +133,7 @@ def _interleaved(context: Context, case: Case, expected: tuple[Any, ...]) -> Fin
     one, two = context.record(context.case), context.record(case)
     if isinstance(one, Exception) or isinstance(two, Exception):
         return None
-    pairs = (("first", one, context.case, repeated(context).first), ("second", two, case, expected))
+    pairs = (("first", one, context.case, repetition(context).first), ("second", two, case, expected))
     for word, recording, given, wanted in pairs:
         run = context.backward(recording, given.grad_outputs or (), given.seed)
         finding = _stale(context, word, run, wanted)
@@ -133,7 +143,7 @@ def _interleaved(context: Context, case: Case, expected: tuple[Any, ...]) -> Fin
 
 
 def _stale(context: Context, word: str, run: Run, wanted: tuple[Any, ...]) -> Finding | None:
-    at = None if run.error is not None else differing(context, snapshot(run.gradients), wanted)
+    at = None if run.error is not None else first_differing_input(context, snapshot(run.gradients), wanted)
     if run.error is None and at is None:
         return None
     what = "backward" if at is None else f"gradient of {context.label(at)}"

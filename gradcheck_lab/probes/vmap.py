@@ -27,7 +27,7 @@ from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
 from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.probes.forward_mode import overrides
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.repeats import compared
+from gradcheck_lab.probes.support.repeats import compared_inputs
 
 Row = tuple[Any, ...]
 Result = tuple[list[torch.Tensor], dict[int, torch.Tensor]]
@@ -77,13 +77,13 @@ def _batches(context: Context, rows: tuple[Row, ...]) -> Iterator[_Batch]:
     last = tuple(v.ndim if isinstance(v, torch.Tensor) else None for v in rows[0])
     if any(last):
         yield _Batch(rows, last, "batched along the last axis")
-    for i in compared(context)[: BATCHED_ALONE.value] if sum(tensors) > 1 else ():
+    for i in compared_inputs(context)[: BATCHED_ALONE.value] if sum(tensors) > 1 else ():
         alone = tuple((*rows[0][:i], row[i], *rows[0][i + 1 :]) for row in rows)
         yield _Batch(alone, tuple(0 if k == i else None for k in range(len(tensors))), f"only {context.label(i)} batched")
 
 
 def _rows(context: Context, change: Any) -> tuple[Row, ...]:
-    wanted = compared(context)
+    wanted = compared_inputs(context)
     return tuple(
         tuple(change(v, row) if row and i in wanted else v for i, v in enumerate(context.case.inputs))
         for row in range(len(BATCH_FACTORS.value))
@@ -127,7 +127,7 @@ def _mapped(context: Context, batch: _Batch) -> Result:
 def _gradients(context: Context, given: Row, upstream: Sequence[torch.Tensor], dims: Sequence[int | None] = ()) -> Result:
     """Outputs of one call, mapped where `dims` say how, and the gradients of the inputs; zeros where nothing flows."""
     context.runner.begin(context.case.seed, forward=1, backward=1)
-    leaves = {i: given[i].detach().clone().requires_grad_() for i in compared(context)}
+    leaves = {i: given[i].detach().clone().requires_grad_() for i in compared_inputs(context)}
     tensors = [i for i, value in enumerate(given) if isinstance(value, torch.Tensor)]
 
     def call(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -168,11 +168,11 @@ def _difference(context: Context, batch: _Batch, found: Result, wanted: Result) 
             if not torch.equal(mine, expected):
                 return _finding(context, batch, "wrong-value", what, "it holds other integers than in a loop")
             continue
-        if _alike(mine, expected, (), terms):
+        if _is_equal_within_noise(mine, expected, (), terms):
             continue
         noise = _noise(context, batch) if noise is None else noise
         others = [[*outputs, *gradients.values()][index] for outputs, gradients in noise]
-        if not _alike(mine, expected, [other.sum(0) if summed else other for other in others], terms):
+        if not _is_equal_within_noise(mine, expected, [other.sum(0) if summed else other for other in others], terms):
             error = (widened(mine) - widened(expected)).abs()
             at = tuple(int(k) for k in torch.unravel_index(error.argmax(), error.shape))
             values = f"at {list(at)} it is {mine[at].item():.6g}, and {expected[at].item():.6g} in a loop"
@@ -180,7 +180,7 @@ def _difference(context: Context, batch: _Batch, found: Result, wanted: Result) 
     return None
 
 
-def _alike(mine: torch.Tensor, expected: torch.Tensor, references: Sequence[torch.Tensor], terms: int) -> bool:
+def _is_equal_within_noise(mine: torch.Tensor, expected: torch.Tensor, references: Sequence[torch.Tensor], terms: int) -> bool:
     roundings = (SAME_ROUNDINGS if not is_narrow(expected.dtype) else SAME_ROUNDINGS_16_BITS).value
     # a batched kernel may add up a strided axis term by term, in float32 at least, where the single one adds pairwise
     slack = BATCHED_SUM.value * math.sqrt(terms) * min(unit_roundoff(expected.dtype), 2.0**-24) * rms(widened(expected))

@@ -184,7 +184,7 @@ def _nothing(context: Context) -> tuple[()]:
 
 def _repeated(context: Context) -> tuple[()]:
     """A probe that only repeats the base call, as comes before all others."""
-    from gradcheck_lab.probes.support.repeats import repeatable
+    from gradcheck_lab.probes.support.repeats import is_repeatable
 
-    repeatable(context)
+    is_repeatable(context)
     return ()

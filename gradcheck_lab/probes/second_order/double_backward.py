@@ -24,29 +24,29 @@ from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd
 from gradcheck_lab.oracles.autograd.second_order import Forward, SecondOrderOracle, differentiated, problem_of_gradients, wide
 from gradcheck_lab.oracles.numeric.guard import guard
 from gradcheck_lab.oracles.numeric.scalar_problem import Directions
+from gradcheck_lab.probes.second_order.findings import missing, raised, refused, wrong, wrong_by_numbers
 from gradcheck_lab.probes.second_order.points import Point, Points, Stopped, filled
 from gradcheck_lab.probes.second_order.rows import Row, inputs_beside, row_of, smooth_between, within_noise
-from gradcheck_lab.probes.second_order.words import missing, raised, refused, wrong, wrong_by_numbers
-from gradcheck_lab.probes.support.context import Context, LeftOpen, Yielded
-from gradcheck_lab.probes.support.repeats import compared
+from gradcheck_lab.probes.support.context import Context, Inconclusive, Yielded
+from gradcheck_lab.probes.support.repeats import compared_inputs
 
 
 def double_backward(context: Context) -> Iterator[Yielded]:
     """Hold the second derivatives against the oracle's, along one random direction of the gradients."""
-    if context.wrong or any(finding.severity == "error" for finding in context.findings):
+    if context.wrong_inputs or any(finding.severity == "error" for finding in context.findings):
         return  # a wrong gradient has a wrong derivative
     forward = _forward(context)
     if forward is None:
         why = f"torch's engine does not call the backward of {context.subject.name}; write it as a Function"
         yield from _left_open(context, why)
     elif context.order == 2 or _claims_it(context):
-        yield from _Search(context, Points(context, forward, compared(context))).findings()
+        yield from _Search(context, Points(context, forward, compared_inputs(context))).findings()
 
 
 def _claims_it(context: Context) -> bool:
     """Whether users can come upon the second derivative without asking for it: torch's engine runs this backward."""
     subject = context.subject
-    return subject.called_by_engine and (subject.user is not None or context.analytic)
+    return subject.called_by_engine and (subject.user is not None or context.uses_autograd)
 
 
 def _forward(context: Context) -> Forward | None:
@@ -63,9 +63,9 @@ def _forward(context: Context) -> Forward | None:
     return None if connected is None else lambda inputs: connected(inputs, options)
 
 
-def _left_open(context: Context, why: str) -> Iterator[LeftOpen]:
+def _left_open(context: Context, why: str) -> Iterator[Inconclusive]:
     if context.order == 2:
-        yield LeftOpen(f"the second derivative was not compared: {why}")
+        yield Inconclusive(f"the second derivative was not compared: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class _Search:
         if leaves_autograd(context.oracle.runner, context.case) == "around":
             yield from _left_open(self.context, "the forward stops gradients, which numbers do not")
             return
-        if not self.context.analytic or self.points.matches(point):
+        if not self.context.uses_autograd or self.points.matches(point):
             for j, value in values.items():
                 alone = guard(problem, {j: value})
                 if not alone.agrees and not within_noise(alone, {j: value}, noise):

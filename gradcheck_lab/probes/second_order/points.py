@@ -54,7 +54,7 @@ class Points:
             values = graph.along(directions)
         except Exception as error:
             return Stopped(error)
-        if not self.context.analytic or not graph.tracked:
+        if not self.context.uses_autograd or not graph.tracked:
             return Point(case, graph, values, None, words)
         oracle = SecondOrderOracle(context.oracle.runner, case, self.wanted, directions, bool(context.oracle.coarse))
         try:

@@ -9,7 +9,7 @@ import torch
 from gradcheck_lab.calls.layouts import CHANNELS_LAST, SLICED, TRANSPOSED, placed_alike
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.repeats import alike, repeated, run_kept
+from gradcheck_lab.probes.support.repeats import equal_within_noise, repetition, run_copied
 
 
 def upstream_layout(context: Context) -> Iterator[Finding]:
@@ -26,15 +26,19 @@ def upstream_layout(context: Context) -> Iterator[Finding]:
     for word, plain, strided in layouts:
         if all(placed_alike(a, b) for a, b in zip(plain, strided, strict=True)):
             continue
-        expected = repeated(context).first if plain is grads else run_kept(context, context.vary(grad_outputs=plain)).gradients
-        found = run_kept(context, context.vary(grad_outputs=strided))
+        expected = (
+            repetition(context).first
+            if plain is grads
+            else run_copied(context, context.case_with(grad_outputs=plain)).gradients
+        )
+        found = run_copied(context, context.case_with(grad_outputs=strided))
         if found.error is not None and not expected:
             continue
         if found.error is not None:
             yield _finding(word, "raised " + type(found.error).__name__, None)
             return
         for index, (mine, wanted) in enumerate(zip(found.gradients, expected, strict=False)):
-            if not alike(context, index, mine, wanted):
+            if not equal_within_noise(context, index, mine, wanted):
                 yield _finding(word, f"gradient of {context.label(index)} differs", context.name(index))
                 return
 

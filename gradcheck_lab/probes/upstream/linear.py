@@ -14,7 +14,14 @@ from gradcheck_lab.model.precision import bits, wide_dtype
 from gradcheck_lab.model.precision.derived_calls import ADDS_UP_NOISE, ADDS_UP_ROUNDINGS, CUT_OFF
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.repeats import alike, compared, is_zero, repeatable, repeated, run_kept
+from gradcheck_lab.probes.support.repeats import (
+    compared_inputs,
+    equal_within_noise,
+    is_repeatable,
+    is_zero,
+    repetition,
+    run_copied,
+)
 from gradcheck_lab.probes.upstream.outputs import each_output
 from gradcheck_lab.probes.upstream.scalar import scalarized
 
@@ -27,7 +34,7 @@ def upstream(context: Context) -> Iterator[Finding]:
     output's alone.
     """
     grads = context.case.grad_outputs or ()
-    if repeated(context).without_upstream or not repeatable(context):
+    if repetition(context).takes_no_upstream or not is_repeatable(context):
         return
     generator = torch.Generator().manual_seed(context.case.seed + 1)
     other = tuple(random_like(g, generator) if is_differentiable(g) else g for g in grads)
@@ -40,23 +47,23 @@ def upstream(context: Context) -> Iterator[Finding]:
     }
     scales = _scales(grads)
     words |= {word: tuple(c * g if is_differentiable(g) else g for g in grads) for word, c in scales.items()}
-    runs = {word: run_kept(context, context.vary(grad_outputs=values)) for word, values in words.items()}
+    runs = {word: run_copied(context, context.case_with(grad_outputs=values)) for word, values in words.items()}
     for word, run in runs.items():
         if run.error is not None:
             yield _raised(word, run.error)
             return
     explained = set()
-    for index in compared(context):
+    for index in compared_inputs(context):
         finding = _unused(context, index, runs) or _bent(context, index, runs) or _cut(context, index, runs, scales)
         if finding is not None:
             explained.add(index)
             yield finding
-    yield from scalarized(context, [i for i in compared(context) if i in context.wrong and i not in explained])
+    yield from scalarized(context, [i for i in compared_inputs(context) if i in context.wrong_inputs and i not in explained])
     yield from each_output(context, explained)
 
 
 def _unused(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
-    first, scaled = repeated(context).first[index], runs["times -2"].gradients[index]
+    first, scaled = repetition(context).first[index], runs["times -2"].gradients[index]
     if is_zero(first) or not isinstance(first, torch.Tensor) or not isinstance(scaled, torch.Tensor):
         return None
     label = context.label(index)
@@ -76,7 +83,7 @@ def _unused(context: Context, index: int, runs: dict[str, Run]) -> Finding | Non
 
 
 def _bent(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
-    first = repeated(context).first[index]
+    first = repetition(context).first[index]
     scaled, zero, other, summed = (run.gradients[index] for run in list(runs.values())[:4])
     label, suggestion = context.label(index), _PLAIN
     if not isinstance(first, torch.Tensor):
@@ -89,7 +96,7 @@ def _bent(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
             return _finding(context, index, "upstream-ignored", message, explanation, _USE, "zero")
         explanation = "backward divides by grad_output" if given == "NaN" else "backward adds a term without grad_output"
         return _finding(context, index, "not-linear", message, explanation, suggestion, "zero")
-    if not alike(context, index, scaled, -2 * first):
+    if not equal_within_noise(context, index, scaled, -2 * first):
         message = f"gradient of {label} is not -2 times as large when grad_output is multiplied by -2"
         return _finding(context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, "times -2")
     if not _adds_up(context, index, summed, first, other):
@@ -102,10 +109,10 @@ def _bent(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
 
 def _right_at_ones(context: Context, index: int) -> bool:
     """Whether a gradient that is wrong for the given upstream is right for one of ones, as if that were all there is."""
-    if index not in context.wrong:
+    if index not in context.wrong_inputs:
         return False
     ones = tuple(torch.ones_like(g) for g in context.case.grad_outputs or ())
-    found = context.against_oracle(context.vary(grad_outputs=ones), numeric=not context.analytic)
+    found = context.against_oracle(context.case_with(grad_outputs=ones), numeric=not context.uses_autograd)
     return found is not None and any(
         c.result.name == context.name(index) and c.result.verdict == "pass" for c in found.comparisons
     )
@@ -120,7 +127,7 @@ def _scales(grads: Sequence[torch.Tensor]) -> dict[str, float]:
 
 def _cut(context: Context, index: int, runs: dict[str, Run], scales: dict[str, float]) -> Finding | None:
     """Whether elements are cut off or dropped where the upstream is very large or very small."""
-    first = repeated(context).first[index]
+    first = repetition(context).first[index]
     for word, c in scales.items():
         found = runs[word].gradients[index]
         if not isinstance(found, torch.Tensor) or not isinstance(first, torch.Tensor) or found.shape != first.shape:
@@ -146,11 +153,11 @@ def _adds_up(context: Context, index: int, summed: object, first: torch.Tensor, 
     allowed = max(eps**0.5, ADDS_UP_ROUNDINGS.value * eps) * float((a[finite].abs() + b[finite].abs()).max())
     allowed += float(torch.finfo(first.dtype).tiny)
     error = float((c - a - b)[finite].abs().max())
-    if error <= allowed or alike(context, index, summed, first + other):
+    if error <= allowed or equal_within_noise(context, index, summed, first + other):
         return True
     # a gradient whose terms cancel is rounding noise: three times the upstream rounds otherwise and shows how much
     grads = context.case.grad_outputs or ()
-    thrice = run_kept(context, context.vary(grad_outputs=tuple(3 * g if is_differentiable(g) else g for g in grads)))
+    thrice = run_copied(context, context.case_with(grad_outputs=tuple(3 * g if is_differentiable(g) else g for g in grads)))
     third = thrice.gradients[index] if thrice.error is None else None
     return isinstance(third, torch.Tensor) and error <= ADDS_UP_NOISE.value * float(
         (third.to(wide) - 3 * a)[finite].abs().max()

@@ -12,7 +12,14 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import OUTPUTS_ALONE
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.repeats import backward_given, compared, differing, is_zero, run_kept, snapshot
+from gradcheck_lab.probes.support.repeats import (
+    backward_and_engine,
+    compared_inputs,
+    first_differing_input,
+    is_zero,
+    run_copied,
+    snapshot,
+)
 
 
 def each_output(context: Context, explained: Collection[int]) -> Iterator[Finding]:
@@ -21,12 +28,12 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
     active = [k for k, grad in enumerate(grads) if is_differentiable(grad)]
     if len(active) < 2:
         return
-    wrong = [i for i in compared(context) if i in context.wrong and i not in explained]
+    wrong = [i for i in compared_inputs(context) if i in context.wrong_inputs and i not in explained]
     for k in active[: OUTPUTS_ALONE.value]:
         alone = tuple(g if j == k else torch.zeros_like(g) for j, g in enumerate(grads))
         gradients: tuple[object, ...] = ()
-        if wrong and context.analytic:
-            found = context.against_oracle(context.vary(grad_outputs=alone))
+        if wrong and context.uses_autograd:
+            found = context.against_oracle(context.case_with(grad_outputs=alone))
             if found is None:
                 continue
             failed = {c.result.name for c in found.comparisons if c.result.verdict == "fail"}
@@ -35,7 +42,7 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
                 if context.name(i) in failed and len(gradients) > i and is_zero(gradients[i]):
                     yield _dropped(context, i, k)
         elif context.subject.called_by_engine:
-            gradients = run_kept(context, context.vary(grad_outputs=alone)).gradients
+            gradients = run_copied(context, context.case_with(grad_outputs=alone)).gradients
         if gradients and context.subject.called_by_engine:
             missing = _without_others(context, k)
             if missing is not None and (finding := _misread(context, k, missing, gradients)) is not None:
@@ -49,7 +56,7 @@ def _without_others(context: Context, k: int) -> Run | None:
         return None
     grads = context.case.grad_outputs or ()
     upstream = [g if j == k else None for j, g in enumerate(grads)]
-    return backward_given(context, recording, upstream, context.case.seed)[0]
+    return backward_and_engine(context, recording, upstream, context.case.seed)[0]
 
 
 def _dropped(context: Context, index: int, k: int) -> Finding:
@@ -73,7 +80,7 @@ def _misread(context: Context, k: int, missing: Run, gradients: tuple[object, ..
         what, gradient = f"backward raised {type(error).__name__} when only output {k} is used", None
         explanation = first_line(error)
     else:
-        at = differing(context, snapshot(missing.gradients), gradients)
+        at = first_differing_input(context, snapshot(missing.gradients), gradients)
         if at is None:
             return None
         what, gradient = f"gradient of {context.label(at)} is wrong when only output {k} is used", context.name(at)

@@ -10,7 +10,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.repeats import alike, is_zero, repeated, snapshot
+from gradcheck_lab.probes.support.repeats import equal_within_noise, is_zero, repetition, snapshot
 from gradcheck_lab.subjects.subject import Key
 
 _FIRST, _SUM = "its first element", "its sum or mean"
@@ -22,9 +22,9 @@ def scalarized(context: Context, suspects: Sequence[int]) -> Iterator[Finding]:
     `suspects` are the inputs whose gradient is wrong on the base case.
     """
     vague = {f.gradient for f in context.findings if f.cause in CAUSES["upstream-scalarized"].compared_as}
-    left = [i for i in suspects if context.name(i) in vague and not is_zero(repeated(context).first[i])]
+    left = [i for i in suspects if context.name(i) in vague and not is_zero(repetition(context).first[i])]
     grads = context.case.grad_outputs or ()
-    if not context.analytic or not left or not any(g.numel() > 1 for g in grads):
+    if not context.uses_autograd or not left or not any(g.numel() > 1 for g in grads):
         return
     blamed: dict[int, str] = {}
     for word, axis in ((_FIRST, None), (_SUM, None), (_SUM, 0), (_SUM, -1)):
@@ -60,15 +60,15 @@ def _kept(word: str, size: int) -> list[float]:
 
 def _unmoved(context: Context, grads: tuple[torch.Tensor, ...], suspects: Sequence[int]) -> set[int]:
     """The suspects whose gradient stays as it was for this upstream, and should not."""
-    found = context.against_oracle(context.vary(grad_outputs=grads))
+    found = context.against_oracle(context.case_with(grad_outputs=grads))
     if found is None or not found.comparisons:
         return set()
-    first, truth, before = repeated(context).first, found.oracle.truth(), context.oracle.truth()
+    first, truth, before = repetition(context).first, found.oracle.truth(), context.oracle.truth()
     unmoved = set()
     for i in suspects:
         now, then = truth.gradients.get(Key("input", i)), before.gradients.get(Key("input", i))
         moves = now is not None and then is not None and not context.equal(now.detach(), then.detach())
-        if moves and alike(context, i, found.returned[i], first[i]):
+        if moves and equal_within_noise(context, i, found.returned[i], first[i]):
             unmoved.add(i)
     return unmoved
 
@@ -76,7 +76,7 @@ def _unmoved(context: Context, grads: tuple[torch.Tensor, ...], suspects: Sequen
 def _right_for_ones(context: Context, suspects: dict[int, str]) -> set[int]:
     """The suspects that are right, or off by a number of elements, where every element of the upstream is one."""
     grads = context.case.grad_outputs or ()
-    ones = context.against_oracle(context.vary(grad_outputs=tuple(torch.ones_like(g) for g in grads)))
+    ones = context.against_oracle(context.case_with(grad_outputs=tuple(torch.ones_like(g) for g in grads)))
     if ones is None or not ones.comparisons:
         return set()
     passed = {c.result.name for c in ones.comparisons if c.result.verdict == "pass"}
