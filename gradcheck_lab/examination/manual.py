@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 
 def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
-    """Run the hand-written forward and backward; where one raises or returns a wrong count, a finding says so and `run` is None.
+    """Run the hand-written forward and backward; `run` is None where one raises or returns a wrong count, which a finding says.
 
     Raises `InvalidArgument` for outputs that are no tensors and for grad_outputs that do not fit them.
     """

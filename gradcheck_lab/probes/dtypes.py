@@ -25,40 +25,44 @@ _REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def dtypes(context: Context) -> Iterator[Finding]:
-    """Run the same values in the other dtypes; a real call is not tried in complex ones, which few rules are meant for."""
-    given = cut_down(context, context.case.inputs, LANE_ELEMENTS.value)
-    own = {v.dtype for v in given if is_differentiable(v)}
-    if not context.uses_autograd or not given or len(own) != 1 or context.subject.is_program:
+    """Run the same values in the other dtypes; real ones for a real call, complex ones for a complex call."""
+    inputs_used = cut_down(context, context.case.inputs, LANE_ELEMENTS.value)
+    own_dtypes = {v.dtype for v in inputs_used if is_differentiable(v)}
+    if not context.uses_autograd or not inputs_used or len(own_dtypes) != 1 or context.subject.is_program:
         return
-    mine = own.pop()
-    lanes: Sequence[torch.dtype] = _REAL if not mine.is_complex else (torch.complex128, torch.complex64)
+    own_dtype = own_dtypes.pop()
+    others: Sequence[torch.dtype] = _REAL if not own_dtype.is_complex else (torch.complex128, torch.complex64)
     reported: set[str | None] = set()
-    for dtype in lanes:
-        if dtype == mine:
+    for dtype in others:
+        if dtype == own_dtype:
             continue
-        for finding in _lane(context, given, mine, dtype):
+        for finding in _findings_in(context, inputs_used, own_dtype, dtype):
             if finding.gradient not in reported:
                 reported.add(finding.gradient)
                 yield finding
 
 
-def _lane(context: Context, given: tuple[Any, ...], mine: torch.dtype, dtype: torch.dtype) -> Iterator[Finding]:
-    inputs = tuple(v.to(dtype) if is_differentiable(v) else v for v in given)
+def _findings_in(
+    context: Context, inputs_used: tuple[Any, ...], own_dtype: torch.dtype, dtype: torch.dtype
+) -> Iterator[Finding]:
+    inputs = tuple(v.to(dtype) if is_differentiable(v) else v for v in inputs_used)
     derived = examine_derived_call(context, derived_case(context, inputs=inputs, label=_name(dtype)), dtype_differs=True)
     for new_error in () if derived is None else derived.new_errors:
-        if derived is not None and _counts(context, derived, new_error, mine, dtype):
-            yield _finding(context, derived, new_error, mine, dtype)
+        if derived is not None and _is_evidence(context, derived, new_error, own_dtype, dtype):
+            yield _finding(context, derived, new_error, own_dtype, dtype)
 
 
-def _counts(context: Context, derived: DerivedCall, new_error: Finding, mine: torch.dtype, dtype: torch.dtype) -> bool:
-    """Whether a problem of a lane says something: no missing kernel, and in 16 bits nothing near the budget."""
+def _is_evidence(
+    context: Context, derived: DerivedCall, new_error: Finding, own_dtype: torch.dtype, dtype: torch.dtype
+) -> bool:
+    """Whether an error in another dtype is evidence of a mistake: not a missing kernel, nor, in 16 bits, one near the budget."""
     if new_error.cause in having("no_result"):
         # a kernel that does not take 16 bits is no mistake
         if is_narrow(dtype) or new_error.exception in OF_ARGUMENTS | SINGULAR:
             return False
         return derived_call_examiner(context).is_raised_by_dtype(derived.examined, new_error)
     pair = derived.returned_and_true(new_error)
-    if unit_roundoff(dtype) <= unit_roundoff(mine) or not is_narrow(dtype) or pair is None:
+    if unit_roundoff(dtype) <= unit_roundoff(own_dtype) or not is_narrow(dtype) or pair is None:
         return True
     if new_error.cause in having("never_rounding") or pair[0].dtype != dtype:
         return True
@@ -75,28 +79,28 @@ def _references(derived: DerivedCall, new_error: Finding, dtype: torch.dtype) ->
     return [grad.detach() for grad in found if grad is not None]
 
 
-def _finding(context: Context, derived: DerivedCall, new_error: Finding, mine: torch.dtype, dtype: torch.dtype) -> Finding:
+def _finding(context: Context, derived: DerivedCall, new_error: Finding, own_dtype: torch.dtype, dtype: torch.dtype) -> Finding:
     cause = new_error.cause if new_error.cause in having("dtype") else "value-dependent"
     suggestion = new_error.suggestion
     if new_error.cause in having("no_result"):
-        cause, suggestion = "wrong-dtype", f"make every tensor of the backward in the dtype of {_first(context)}"
+        cause, suggestion = "wrong-dtype", f"make every tensor of the backward in the dtype of {_first_input_name(context)}"
     elif new_error.cause == "non-finite":
         cause, suggestion = "overflow", "compute the intermediate in float32, or use the stable form"
-    elif cause == "value-dependent" and _narrow(derived, new_error, dtype):
+    elif cause == "value-dependent" and _is_off_by_last_digits(derived, new_error, dtype):
         cause, suggestion = "low-precision", f"compute in {_name(dtype)} or wider throughout"
     return replace(
         new_error,
         cause=cause,
         message=f"{new_error.message}, in {_name(dtype)}",
-        explanation=f"right in {_name(mine)}, wrong in {_name(dtype)}: {new_error.explanation}",
+        explanation=f"right in {_name(own_dtype)}, wrong in {_name(dtype)}: {new_error.explanation}",
         suggestion=suggestion,
         probe="dtypes",
         case=_name(dtype),
     )
 
 
-def _narrow(derived: DerivedCall, new_error: Finding, dtype: torch.dtype) -> bool:
-    """Whether the gradient is right but for digits: its error is far below it."""
+def _is_off_by_last_digits(derived: DerivedCall, new_error: Finding, dtype: torch.dtype) -> bool:
+    """Whether only the last digits of the gradient are wrong: its error is not zero and far smaller than it."""
     pair = derived.returned_and_true(new_error)
     if pair is None:
         return False
@@ -105,7 +109,7 @@ def _narrow(derived: DerivedCall, new_error: Finding, dtype: torch.dtype) -> boo
     return 0 < error < LAST_DIGITS.value * size
 
 
-def _first(context: Context) -> str:
+def _first_input_name(context: Context) -> str:
     return next(context.name(i) for i, v in enumerate(context.case.inputs) if is_differentiable(v))
 
 

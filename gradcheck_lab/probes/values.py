@@ -161,7 +161,8 @@ def tie_mass(derived: DerivedCall, group: Sequence[Stress], wrong: frozenset[int
     gradient, oracle = str(doubtful[0].gradient), derived.examined.oracle
     pairs = {
         i: pair for i, value in enumerate(derived.inputs)
-        if stressable(value) and (pair := derived.returned_and_true(replace(doubtful[0], gradient=subject.names[i]))) is not None
+        if stressable(value)
+        and (pair := derived.returned_and_true(replace(doubtful[0], gradient=subject.names[i]))) is not None
         and bool(torch.isfinite(pair[0]).all())
     }  # fmt: skip
     if not any(not pair[1].is_complex() and kinked(oracle, i) for i, pair in pairs.items()):

@@ -1,4 +1,4 @@
-"""Which errors on derived calls are accepted: small ones, rounding of large values, subgradients, forwards in a narrow dtype."""
+"""Which errors on derived calls are accepted: small ones, rounding of large values or of narrow forwards, subgradients."""
 
 from __future__ import annotations
 

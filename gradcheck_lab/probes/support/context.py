@@ -106,7 +106,7 @@ class Context:
 
     @property
     def skip_on_derived_calls(self) -> frozenset[int]:
-        """The inputs whose gradients derived calls do not compare: the wrong ones, but in a program, where they show other ops."""
+        """The wrong inputs, which derived calls need not compare; none in a program, where another op may be wrong too."""
         return frozenset() if self.subject.is_program else self.wrong_inputs
 
     def label(self, index: int) -> str:
@@ -168,7 +168,7 @@ class Context:
         return replace(self.case, **changes)
 
     def equal(self, actual: Any, expected: Any) -> bool:
-        """Whether two gradients of one input, from two runs of the same code, differ at most by the order in which sums are taken."""
+        """Whether two gradients of one input, from two runs of the same code, differ at most by the order of summation."""
         if not isinstance(actual, torch.Tensor) or not isinstance(expected, torch.Tensor):
             return type(actual) is type(expected)
         if actual.shape != expected.shape or not is_differentiable(actual):

@@ -68,8 +68,8 @@ class DerivedCallExaminer:
     def examine(self, case: Case, dtype_differs: bool = False, numeric: bool = False) -> DerivedCall | None:
         """Examine a derived case; None where the forward does not take it, or gives values that are not finite.
 
-        Set `dtype_differs` where the dtype is what the case changes: errors of dtype count then, and else do not. With `numeric`
-        a numeric oracle decides where autograd cannot, which is slow.
+        Set `dtype_differs` where the dtype is what the case changes: only then do errors of dtype count. With `numeric` a
+        numeric oracle decides where autograd cannot, which is slow.
         """
         subject = self.runner.subject
         not_compared = subject.constants | self.skip

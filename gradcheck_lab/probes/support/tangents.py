@@ -38,7 +38,7 @@ class JvpCase:
 
 @dataclass(frozen=True, slots=True)
 class DotProductTest:
-    """The result of one test: `measured` is <g, J v> by the rule, `expected` is <Jᵀ g, v>, `allowed` their greatest difference."""
+    """One test: `measured` is <g, J v> by the rule, `expected` is <Jᵀ g, v>, and `allowed` the largest difference allowed."""
 
     tangents: Directions
     measured: float

@@ -13,7 +13,7 @@ from gradcheck_lab.probes.support.repeats import equal_within_noise, repetition,
 
 
 def upstream_layout(context: Context) -> Iterator[Finding]:
-    """Give the same upstream values transposed and sliced in memory, and constant ones with stride 0, as `.sum()` sends."""
+    """Pass the same grad_output transposed and sliced in memory, then ones with stride 0, as the backward of `.sum()` sends."""
     grads = context.case.grad_outputs or ()
     if not any(grad.ndim for grad in grads):
         return
@@ -23,7 +23,7 @@ def upstream_layout(context: Context) -> Iterator[Finding]:
         *((each.words, grads, tuple(each.place(g) for g in grads)) for each in (TRANSPOSED, SLICED, CHANNELS_LAST)),
         ("expanded (stride 0, as .sum() sends)", ones, expanded),
     ]
-    for word, plain, strided in layouts:
+    for layout, plain, strided in layouts:
         if all(placed_alike(a, b) for a, b in zip(plain, strided, strict=True)):
             continue
         expected = (
@@ -35,22 +35,22 @@ def upstream_layout(context: Context) -> Iterator[Finding]:
         if found.error is not None and not expected:
             continue
         if found.error is not None:
-            yield _finding(word, "raised " + type(found.error).__name__, None)
+            yield _finding(layout, "raised " + type(found.error).__name__, None)
             return
-        for index, (mine, wanted) in enumerate(zip(found.gradients, expected, strict=False)):
-            if not equal_within_noise(context, index, mine, wanted):
-                yield _finding(word, f"gradient of {context.label(index)} differs", context.name(index))
+        for index, (mine, expected_gradient) in enumerate(zip(found.gradients, expected, strict=False)):
+            if not equal_within_noise(context, index, mine, expected_gradient):
+                yield _finding(layout, f"gradient of {context.label(index)} differs", context.name(index))
                 return
 
 
-def _finding(word: str, what: str, gradient: str | None) -> Finding:
+def _finding(layout: str, what: str, gradient: str | None) -> Finding:
     return Finding(
         "upstream-layout",
         "error",
-        f"{what} when grad_output is {word}",
+        f"{what} when grad_output is {layout}",
         gradient=gradient,
         explanation="equal values of grad_output with other strides give another result",
         suggestion="call grad_output.contiguous() first, or index it by its strides",
         probe="upstream_layout",
-        case=f"grad_output {word}",
+        case=f"grad_output {layout}",
     )
