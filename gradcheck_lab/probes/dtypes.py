@@ -26,9 +26,9 @@ _REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 def dtypes(context: Context) -> Iterator[Finding]:
     """Run the same values in the other dtypes; real ones for a real call, complex ones for a complex call."""
-    inputs_used = cut_down(context, context.case.inputs, LANE_ELEMENTS.value)
-    own_dtypes = {v.dtype for v in inputs_used if is_differentiable(v)}
-    if not context.uses_autograd or not inputs_used or len(own_dtypes) != 1 or context.subject.is_program:
+    small_inputs = cut_down(context, context.case.inputs, LANE_ELEMENTS.value)
+    own_dtypes = {v.dtype for v in small_inputs if is_differentiable(v)}
+    if not context.uses_autograd or not small_inputs or len(own_dtypes) != 1 or context.subject.is_program:
         return
     own_dtype = own_dtypes.pop()
     others: Sequence[torch.dtype] = _REAL if not own_dtype.is_complex else (torch.complex128, torch.complex64)
@@ -36,26 +36,26 @@ def dtypes(context: Context) -> Iterator[Finding]:
     for dtype in others:
         if dtype == own_dtype:
             continue
-        for finding in _findings_in(context, inputs_used, own_dtype, dtype):
+        for finding in _findings_in(context, small_inputs, own_dtype, dtype):
             if finding.gradient not in reported:
                 reported.add(finding.gradient)
                 yield finding
 
 
 def _findings_in(
-    context: Context, inputs_used: tuple[Any, ...], own_dtype: torch.dtype, dtype: torch.dtype
+    context: Context, small_inputs: tuple[Any, ...], own_dtype: torch.dtype, dtype: torch.dtype
 ) -> Iterator[Finding]:
-    inputs = tuple(v.to(dtype) if is_differentiable(v) else v for v in inputs_used)
+    inputs = tuple(v.to(dtype) if is_differentiable(v) else v for v in small_inputs)
     derived = examine_derived_call(context, derived_case(context, inputs=inputs, label=_name(dtype)), dtype_differs=True)
     for new_error in () if derived is None else derived.new_errors:
-        if derived is not None and _is_evidence(context, derived, new_error, own_dtype, dtype):
+        if derived is not None and _shows_mistake(context, derived, new_error, own_dtype, dtype):
             yield _finding(context, derived, new_error, own_dtype, dtype)
 
 
-def _is_evidence(
+def _shows_mistake(
     context: Context, derived: DerivedCall, new_error: Finding, own_dtype: torch.dtype, dtype: torch.dtype
 ) -> bool:
-    """Whether an error in another dtype is evidence of a mistake: not a missing kernel, nor, in 16 bits, one near the budget."""
+    """Whether an error in another dtype shows a mistake: not a missing kernel, nor, in 16 bits, an error near the budget."""
     if new_error.cause in having("no_result"):
         # a kernel that does not take 16 bits is no mistake
         if is_narrow(dtype) or new_error.exception in OF_ARGUMENTS | SINGULAR:

@@ -22,7 +22,7 @@ from gradcheck_lab.probes.support.tangents import DotProductTest, JvpCase, dot_p
 
 
 def forward_mode(context: Context) -> Iterator[Finding]:
-    """Run a Function's own `jvp` on random tangents, of all inputs together and of each alone."""
+    """Run a Function's own `jvp` on random tangents of all inputs together, and of one input at a time."""
     function = context.subject.autograd_function
     if function is None or not overrides(function, "jvp"):
         return
@@ -53,7 +53,7 @@ def _findings(context: Context, jvp_case: JvpCase) -> list[Finding]:
     except NotImplementedError as error:
         return [_refused(context, error)]
     except Exception as error:
-        # in float64 it is our idea: the rule's kernels may take narrow dtypes only
+        # the rule's kernels need not take float64 where the user's call does not have it
         return [] if jvp_case.suffix else [_raised(context, error, alone)]
     if bad and not wrong:
         wrong.append(every)

@@ -74,7 +74,7 @@ def _unchanged(value: torch.Tensor) -> torch.Tensor:
 
 
 def _has_tuples_for_rows(value: torch.Tensor, inputs: Sequence[object]) -> bool:
-    """Whether each row is a tuple of different indices, as an edge of a graph is, and not a row of `gather`, which is one of the data."""
+    """Whether each row is a tuple of different indices, as an edge of a graph; False where rows match those of the data."""
     if value.ndim < 2 or not 2 <= value.shape[-1] <= 4 or value.shape[0] < 2:
         return False
     data = [v for v in inputs if is_differentiable(v) and isinstance(v, torch.Tensor) and v.ndim == value.ndim]

@@ -54,7 +54,7 @@ def options(context: Context) -> Iterator[Finding]:
 
 
 def known_options(context: Context) -> dict[str, Any]:
-    """The options of the call, and the defaults of those that it did not pass, unless a reference is used, which may lack them."""
+    """The options of the call, and the defaults of others, unless a reference is used, which may not have those."""
     defaults = {} if context.has_reference else _defaults(context)
     return {**defaults, **context.case.options}
 
@@ -96,7 +96,7 @@ def _changes(context: Context, known: Mapping[str, Any]) -> Iterator[dict[str, A
 def other_values(value: Any) -> Iterator[Any]:
     """Other values for an option with this value, the most revealing first.
 
-    >>> list(others("mean")), list(others(True)), list(others(0.5))
+    >>> list(other_values("mean")), list(other_values(True)), list(other_values(0.5))
     (['none', 'sum'], [False], [0.25, 1.5])
     """
     if isinstance(value, bool):

@@ -126,7 +126,7 @@ def _right_at_ones(context: Context, index: int) -> bool:
 
 
 def _scales(grads: Sequence[torch.Tensor]) -> dict[str, float]:
-    """A very large and a very small power of two, which leave rounding unchanged, by their names in messages; none for 16 bits."""
+    """A very large and a very small power of two, which leave rounding unchanged, by name; none for 16 bits."""
     fewest = min((bits(g.dtype) for g in grads if is_differentiable(g)), default=16)
     exponent = {64: 30, 32: 10}.get(fewest, 0)
     return {f"times 2**{k}": 2.0**k for k in (exponent, -exponent)} if exponent else {}
@@ -148,7 +148,7 @@ def _cut_off_finding(context: Context, index: int, runs: dict[str, Run], scales:
 
 
 def _is_additive(context: Context, index: int, summed: object, first: torch.Tensor, other: object) -> bool:
-    """Whether b(u + v) is b(u) + b(v), within a wide tolerance, which a backward that is homogeneous but not additive exceeds."""
+    """Whether b(u + v) is b(u) + b(v), within a tolerance so wide that only a backward that is not additive exceeds it."""
     if not isinstance(summed, torch.Tensor) or not isinstance(other, torch.Tensor) or summed.shape != first.shape:
         return is_zero(summed) and is_zero(other) and is_zero(first)
     wide = wide_dtype(first.dtype)
