@@ -132,7 +132,7 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
     if recording.engine is not None:
         try:
             delivered = recording.engine(upstream)
-        except Exception as error:  # what is wrong with the raw entries is mostly seen by comparing them; else this says it
+        except Exception as error:  # reported only where comparing the returned entries shows no error
             refusal = Finding(
                 "raises",
                 "error",

@@ -42,28 +42,28 @@ def overrides(function: Any, name: str) -> bool:
 def _findings(context: Context, jvp_case: JvpCase) -> list[Finding]:
     every = list(jvp_case.gradients)
     wrong: list[list[int]] = []
-    alone: int | None = None
+    only_input: int | None = None
     try:
-        together = [dot_product_test(context, jvp_case, every, salt) for salt in (0, ALIGNED_SALT.value)]
-        bad = [each for each in together if is_confirmed(context, jvp_case, each)]
-        for i in every if len(every) > 1 and bad else every[: TANGENTS_ALONE.value] if len(every) > 1 else []:
-            alone = i
+        tests = [dot_product_test(context, jvp_case, every, salt) for salt in (0, ALIGNED_SALT.value)]
+        failed = [each for each in tests if is_confirmed(context, jvp_case, each)]
+        for i in every if len(every) > 1 and failed else every[: TANGENTS_ALONE.value] if len(every) > 1 else []:
+            only_input = i
             if is_confirmed(context, jvp_case, dot_product_test(context, jvp_case, [i], ALIGNED_SALT.value)):
                 wrong.append([i])
     except NotImplementedError as error:
         return [_refused(context, error)]
     except Exception as error:
         # the rule's kernels need not take float64 where the user's call does not have it
-        return [] if jvp_case.suffix else [_raised(context, error, alone)]
-    if bad and not wrong:
+        return [] if jvp_case.suffix else [_raised(context, error, only_input)]
+    if failed and not wrong:
         wrong.append(every)
     return [_explained(context, jvp_case, indices) for indices in wrong]
 
 
 def _explained(context: Context, jvp_case: JvpCase, indices: list[int]) -> Finding:
-    products = [dot_product_test(context, jvp_case, indices, salt) for salt in (ALIGNED_SALT.value, 0, 2)]
-    aligned = products[0]
-    cause, explanation, suggestion = _cause(products, sum(jvp_case.gradients[i].numel() for i in indices) > 1)
+    tests = [dot_product_test(context, jvp_case, indices, salt) for salt in (ALIGNED_SALT.value, 0, 2)]
+    aligned_test = tests[0]
+    cause, explanation, suggestion = _cause(tests, sum(jvp_case.gradients[i].numel() for i in indices) > 1)
     whose = f"a tangent of {context.label(indices[0])}" if len(indices) == 1 else "tangents of all inputs together"
     return Finding(
         cause,
@@ -73,27 +73,27 @@ def _explained(context: Context, jvp_case: JvpCase, indices: list[int]) -> Findi
         suggestion=suggestion,
         probe="forward_mode",
         case="a random tangent" + jvp_case.suffix,
-        measured=abs(aligned.measured - aligned.expected),
-        allowed=aligned.allowed,
+        measured=abs(aligned_test.measured - aligned_test.expected),
+        allowed=aligned_test.allowed,
     )
 
 
-def _cause(products: list[DotProductTest], several: bool) -> tuple[str, str, str]:
-    first = products[0]
-    if not all(math.isfinite(each.measured) for each in products):
+def _cause(tests: list[DotProductTest], several: bool) -> tuple[str, str, str]:
+    first = tests[0]
+    if not all(math.isfinite(each.measured) for each in tests):
         return (
             "non-finite",
             "it holds NaN or inf, and the gradient is finite",
             "look at the formula where the input is 0 or large",
         )
-    if first.expected and not any(each.measured for each in products):
+    if first.expected and not any(each.measured for each in tests):
         return (
             "zero-gradient",
             "it is zero, and the gradient is not",
             "return J v, what the tangents of the inputs make of the outputs",
         )
     c = first.measured / first.expected if first.expected else math.nan
-    fits = all(abs(p.measured - c * p.expected) <= max(1.0, abs(c)) * p.allowed for p in products)
+    fits = all(abs(p.measured - c * p.expected) <= max(1.0, abs(c)) * p.allowed for p in tests)
     if fits and abs(c + 1) * abs(first.expected) <= first.allowed:
         return "sign", "it is exactly -1 times the reference", "negate what jvp returns"
     for value, words, fix in ((2.0, "exactly 2 times", "divide what jvp returns by 2"), (0.5, "exactly half", "double it")):
@@ -110,13 +110,13 @@ def _cause(products: list[DotProductTest], several: bool) -> tuple[str, str, str
     )
 
 
-def _raised(context: Context, error: Exception, alone: int | None) -> Finding:
+def _raised(context: Context, error: Exception, only_input: int | None) -> Finding:
     first = first_line(error)
     none = lacks_tangent(error)
     name = context.subject.name
     what = "returns no tangent for a differentiable output" if none else f"raised {type(error).__name__}"
-    tried = "every input has a tangent" if alone is None else f"only {context.label(alone)} has a tangent"
-    words = "" if alone is None else f" when {tried}"
+    condition = "every input has a tangent" if only_input is None else f"only {context.label(only_input)} has a tangent"
+    words = "" if only_input is None else f" when {condition}"
     return Finding(
         "missing-gradient" if none else "raises",
         "error",
@@ -126,7 +126,7 @@ def _raised(context: Context, error: Exception, alone: int | None) -> Finding:
         if none
         else "look at the traceback of jvp below",
         probe="forward_mode",
-        case=tried,
+        case=condition,
         traceback=user_traceback(error),
         exception=class_name(error),
     )

@@ -74,9 +74,9 @@ def _finding_for(context: Context, layout: str, plain: Sequence[Any], placed: Se
         return None
     culprit = None
     for i in moved if len(moved) > 1 else ():
-        alone = _problem(context, [placed[j] if j == i else v for j, v in enumerate(plain)], expected)
-        if alone is not None:
-            culprit, problem = i, alone
+        of_one_input = _problem(context, [placed[j] if j == i else v for j, v in enumerate(plain)], expected)
+        if of_one_input is not None:
+            culprit, problem = i, of_one_input
             break
     if len(moved) == 1:
         culprit = moved[0]

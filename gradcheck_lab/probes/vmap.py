@@ -81,8 +81,8 @@ def _batches(context: Context, rows: tuple[Row, ...]) -> Iterator[_Batch]:
     if any(last):
         yield _Batch(rows, last, "batched along the last axis")
     for i in compared_inputs(context)[: BATCHED_ALONE.value] if sum(tensors) > 1 else ():
-        alone = tuple((*rows[0][:i], row[i], *rows[0][i + 1 :]) for row in rows)
-        yield _Batch(alone, tuple(0 if k == i else None for k in range(len(tensors))), f"only {context.label(i)} batched")
+        one_batched = tuple((*rows[0][:i], row[i], *rows[0][i + 1 :]) for row in rows)
+        yield _Batch(one_batched, tuple(0 if k == i else None for k in range(len(tensors))), f"only {context.label(i)} batched")
 
 
 def _rows(context: Context, change: Any) -> tuple[Row, ...]:

@@ -140,9 +140,8 @@ class _SecondOrderCheck:
             bad, oracle, point = self._confirmed_nearby(bad if matched else [], point, directions)
         inconclusive = any(row.comparison.result.verdict == "inconclusive" for row in rows)
         if (bad or self.context.order == 2) and self._is_oracle_contradicted(oracle):
-            yield from self._compare_numerically(
-                point, directions
-            )  # the forward detaches a value on which only second derivatives depend
+            # the forward detaches a value on which only second derivatives depend
+            yield from self._compare_numerically(point, directions)
             return
         yield from self._reported_derivatives(rows, {row.variable for row in bad})
         if not matched and not bad and inconclusive:
@@ -213,9 +212,9 @@ class _SecondOrderCheck:
             return
         if not self.context.uses_autograd or self.points.matches(point):
             for j, value in values.items():
-                alone = guard(problem, {j: value})
-                if not alone.agrees and not is_within_noise(alone, {j: value}, noise):
-                    yield numeric_finding(self.context, self.wanted, j, alone, point.values[j], point.graph)
+                of_one = guard(problem, {j: value})
+                if not of_one.agrees and not is_within_noise(of_one, {j: value}, noise):
+                    yield numeric_finding(self.context, self.wanted, j, of_one, point.values[j], point.graph)
                     return
             yield numeric_finding(self.context, self.wanted, None, found, None, point.graph)
 
@@ -235,10 +234,10 @@ class _SecondOrderCheck:
             return {self.wanted[0]: row}
         found, j = {}, row.variable
         for i in self.wanted:
-            alone = oracle.alone(i)
+            of_one = oracle.alone(i)
             self.context.runner.count(backward=1)
-            mine = point.graph.along(alone.directions)[j]
-            one = row_of(self.context, [i], j, point.graph.variables[j], mine, alone, list)
+            mine = point.graph.along(of_one.directions)[j]
+            one = row_of(self.context, [i], j, point.graph.variables[j], mine, of_one, list)
             if one.wrong:
                 found[i] = one
         return found or dict.fromkeys(self.wanted, row)

@@ -83,7 +83,7 @@ class DerivedCallExaminer:
             try:
                 found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip)
                 fresh = self._new_errors(found, dtype_differs) if found is not None else ()
-            except Exception:  # nobody made this call: where the oracle raises, it shows nothing
+            except Exception:  # the user did not make this call: where the oracle raises, it shows nothing
                 return None
             if found is None or any(f.stage == "forward" for f in found.findings):
                 return None

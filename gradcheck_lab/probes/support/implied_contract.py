@@ -98,7 +98,7 @@ def _outputs(context: Context, inputs: tuple[Any, ...], case: Case) -> list[torc
 
 
 def slices_at_constants(context: Context, case: Case) -> bool:
-    """Whether the forward cuts an axis that changed its size at the same places: a box, a quaternion, a pixel of three."""
+    """Whether the forward slices an axis of another size at the same indices, as the four components of a quaternion."""
     pairs = {
         (a, b)
         for v, w in zip(context.case.inputs, case.inputs, strict=True) if isinstance(v, torch.Tensor) and v.ndim == w.ndim
@@ -112,11 +112,11 @@ def slices_at_constants(context: Context, case: Case) -> bool:
         within = [
             taken for taken in mine if (taken[0] == "slice" and taken[2] < a) or (taken[0] == "select" and 0 < taken[1] < a)
         ]
-        # a slice to the end of a shorter axis is no cut of it
-        there = {(kind, min(start, b), stop) for kind, start, stop in mine if kind == "select" or start or stop < b}
+        # a slice that reaches the end of a shorter axis is not recorded
+        expected = {(kind, min(start, b), stop) for kind, start, stop in mine if kind == "select" or start or stop < b}
         found = {taken[1:] for taken in after if taken[0] == b}
-        shared = any(other == b and size != a for size, other in pairs)  # axes of other sizes are as long now
-        if within and (there == found or (shared and there <= found)):
+        shared = any(other == b and size != a for size, other in pairs)  # another axis has the same new size
+        if within and (expected == found or (shared and expected <= found)):
             return True
     return False
 

@@ -226,7 +226,7 @@ def _outcome(context: Context, first: tuple[Any, ...], second: Run, copies: tupl
     if at is None:
         equal = all(_is_identical(copies[i], first[i]) for i in compared_inputs(context))
         return "equal" if equal else "noise"
-    # a sum kept between calls grows by equal amounts; the examination may have run the rule more than once before these
+    # an accumulating buffer grows equally with every call; two more calls, as the examination may have run the rule twice
     third, fourth = (run_copied(context, context.case, new_forward=True) for _ in range(2))
     if len(third.gradients) != len(copies) or len(fourth.gradients) != len(copies):
         return "nondeterministic"

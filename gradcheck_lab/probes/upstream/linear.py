@@ -39,7 +39,7 @@ def upstream(context: Context) -> Iterator[Finding]:
         return
     generator = torch.Generator().manual_seed(context.case.seed + 1)
     other = tuple(random_like(g, generator) if is_differentiable(g) else g for g in grads)
-    # a power of two leaves every rounding as it was, so that linear means equal
+    # a factor of a power of two leaves rounding unchanged, so a linear backward gives equal numbers
     upstreams = {
         "times -2": tuple(-2 * g if is_differentiable(g) else g for g in grads),
         "zero": tuple(torch.zeros_like(g) for g in grads),
