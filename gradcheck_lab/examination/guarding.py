@@ -75,7 +75,9 @@ def guard_autograd(examined: Examined) -> Examined | NoTruth:
         return examined
     departure = leaves_autograd(runner, examined.case)
     if departure == "around" and examined.passed:
-        return examined.with_findings(_never_run(first.cut) if first.cut else _stops_gradients(examined.subject.name))
+        return examined.with_findings(
+            _never_run_finding(first.cut) if first.cut else _stopped_gradients_note(examined.subject.name)
+        )
     if departure is not None:  # code around a rule may detach what the rule differentiates, as with batch normalisation
         return NoTruth("the forward detaches a value or leaves torch, and numbers contradict what is left")
     derivatives = _directional_derivatives(examined, found)
@@ -152,7 +154,7 @@ def _directional_derivatives(examined: Examined, found: Guarded) -> _Directional
     return _DirectionalDerivatives(value, found.expected, found.measured, agreeing)
 
 
-def _never_run(rules: tuple[str, ...]) -> Finding:
+def _never_run_finding(rules: tuple[str, ...]) -> Finding:
     names = " and ".join(rules)
     return Finding(
         "disconnected",
@@ -163,7 +165,7 @@ def _never_run(rules: tuple[str, ...]) -> Finding:
     )
 
 
-def _stops_gradients(name: str) -> Finding:
+def _stopped_gradients_note(name: str) -> Finding:
     return Finding(
         "disconnected",
         "note",

@@ -12,7 +12,8 @@ from gradcheck_lab.model.findings import Finding
 _OTHER_CODE = frozenset({"forward_mode", "vmap", "opcheck"})
 
 
-def _explains(finding: Finding, reason: Finding) -> bool:
+def _may_replace(finding: Finding, reason: Finding) -> bool:
+    """Whether `reason`, found by a probe, may replace the cause that the comparison gave a finding."""
     if finding.cause in having("unexplained") or finding.cause in CAUSES[reason.cause].compared_as:
         return True
     return reason.cause in having("overrules") and finding.cause in having("pattern")
@@ -30,7 +31,7 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding]) -> li
     found: list[Finding] = []
     for finding in compared:
         reason = reasons.get(finding.gradient) or reasons.get(None)
-        if finding.severity == "error" and reason is not None and _explains(finding, reason):
+        if finding.severity == "error" and reason is not None and _may_replace(finding, reason):
             merged.add(id(reason))
             finding = replace(
                 finding,
@@ -56,5 +57,5 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding]) -> li
 def _is_repetition(finding: Finding, found: Sequence[Finding]) -> bool:
     """Whether another error on the same gradient has a cause that implies this finding."""
     same = (f for f in found if f.severity == "error" and (f.gradient, f.op) == (finding.gradient, finding.op))
-    is_known = (CAUSES[other.cause] for other in same if other is not finding and other.cause in CAUSES)
-    return any(finding.cause in row.probed_as for row in is_known)
+    causes = (CAUSES[other.cause] for other in same if other is not finding and other.cause in CAUSES)
+    return any(finding.cause in row.probed_as for row in causes)

@@ -47,11 +47,11 @@ def values(context: Context) -> Iterator[Finding]:
     excluded: set[tuple[str | None, str | None]] | None = None
     as_called = cut_down(context, wide, STRESSED_ROWS.value)
     others = [i for i, v in enumerate(as_called) if is_differentiable(v) and not v.is_complex() and i not in constants]
-    own = [(as_called, (stress,), [i]) for i in others if (stress := unlike(as_called[i])) is not None]
+    specific = [(as_called, (stress,), [i]) for i in others if (stress := unlike(as_called[i])) is not None]
     rows = [i for i in which if _has_rows(context, i)]
-    general = [(given, group, rows if group[0].entry else which) for group in GROUPS]
-    general = [each for each in general if each[2]]
-    for inputs, group, changed in (*general, *own[: STRESSED_ALONE.value]):
+    for_all = [(given, group, rows if group[0].entry else which) for group in GROUPS]
+    for_all = [each for each in for_all if each[2]]
+    for inputs, group, changed in (*for_all, *specific[: STRESSED_ALONE.value]):
         for finding in _findings_for(context, inputs, group, changed):
             if excluded is None:
                 excluded = wrong_gradients_at(context, given)
