@@ -185,7 +185,7 @@ def _alike(mine: torch.Tensor, expected: torch.Tensor, references: Sequence[torc
     # a batched kernel may add up a strided axis term by term, in float32 at least, where the single one adds pairwise
     slack = BATCHED_SUM.value * math.sqrt(terms) * min(unit_roundoff(expected.dtype), 2.0**-24) * rms(widened(expected))
     wide = [widened(reference) for reference in references]
-    return judge(mine, widened(expected), expected.dtype, wide, roundings=roundings, slack=slack).passed
+    return judge(mine, widened(expected), expected.dtype, wide, roundings=roundings, truth_error=slack).passed
 
 
 def _noise(context: Context, batch: _Batch) -> list[Result]:

@@ -98,7 +98,7 @@ class _Search:
         """The case as given, in float64 where both sides take that: rounding hides nothing there."""
         case = self.context.case
         narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in case.inputs)
-        if narrow and not self.context.oracle.coarse:
+        if narrow and not self.context.oracle.truth_roundoff:
             found = self.points.at(wide(case), directions, "in float64")
             if isinstance(found, Point) and not draws_random(case.seed) and self.points.matches(found):
                 return found
@@ -165,7 +165,7 @@ class _Search:
 
     def _contradicted(self, oracle: SecondOrderOracle) -> bool:
         """Whether numeric derivatives of the oracle's own gradients are not what it says."""
-        if oracle.coarse:
+        if oracle.truth_roundoff:
             return False
         try:
             case, runner = wide(oracle.case), self.context.runner

@@ -9,7 +9,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.model.precision import unit_roundoff, widened
-from gradcheck_lab.oracles.autograd.second_order import Forward, Graph, SecondOrderOracle, Values, differentiated
+from gradcheck_lab.oracles.autograd.second_order import Forward, GradientGraph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding
 from gradcheck_lab.oracles.numeric.scalar_problem import Directions
 from gradcheck_lab.probes.second_order.rows import Row, close, row_of
@@ -28,7 +28,7 @@ class Point:
     """The hand-written backward differentiated twice at one case, and the same for the oracle, where there is one."""
 
     case: Case
-    graph: Graph
+    graph: GradientGraph
     values: Values
     oracle: SecondOrderOracle | None = None
     words: str = "as given"
@@ -56,7 +56,7 @@ class Points:
             return Stopped(error)
         if not self.context.analytic or not graph.tracked:
             return Point(case, graph, values, None, words)
-        oracle = SecondOrderOracle(context.oracle.runner, case, self.wanted, directions, bool(context.oracle.coarse))
+        oracle = SecondOrderOracle(context.oracle.runner, case, self.wanted, directions, bool(context.oracle.truth_roundoff))
         try:
             oracle.truth()
         except Exception:  # autograd has the first derivative of this forward only
@@ -99,7 +99,7 @@ class Points:
                 return
 
 
-def filled(graph: Graph, values: Values) -> dict[int, torch.Tensor]:
+def filled(graph: GradientGraph, values: Values) -> dict[int, torch.Tensor]:
     """The values of every variable in float64, zeros for None."""
     found = {}
     for j, variable in graph.variables.items():

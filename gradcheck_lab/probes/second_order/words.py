@@ -12,7 +12,7 @@ from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.torch_messages import cannot_be_differentiated
 from gradcheck_lab.model.user_errors import first_line, user_traceback
-from gradcheck_lab.oracles.autograd.second_order import Graph
+from gradcheck_lab.oracles.autograd.second_order import GradientGraph
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.probes.second_order.rows import Row, derivative_name, variable_name
 from gradcheck_lab.probes.support.context import Context
@@ -25,7 +25,7 @@ def severity(context: Context) -> Literal["error", "warning"]:
     return "error" if context.order == 2 else "warning"
 
 
-def wrong(context: Context, row: Row, alone: Mapping[int, Row], graph: Graph, case: str) -> Finding:
+def wrong(context: Context, row: Row, alone: Mapping[int, Row], graph: GradientGraph, case: str) -> Finding:
     """The finding for one compared derivative; `alone` are the gradients that have it, by input."""
     names = " and ".join(derivative_name(context, [i], row.variable) for i in alone)
     what = f"second derivatives {names} are" if len(alone) > 1 else f"second derivative {names} is"
@@ -58,7 +58,12 @@ def wrong(context: Context, row: Row, alone: Mapping[int, Row], graph: Graph, ca
 
 
 def wrong_by_numbers(
-    context: Context, wanted: Sequence[int], variable: int | None, found: Guarded, value: torch.Tensor | None, graph: Graph
+    context: Context,
+    wanted: Sequence[int],
+    variable: int | None,
+    found: Guarded,
+    value: torch.Tensor | None,
+    graph: GradientGraph,
 ) -> Finding:
     """The finding where a numeric derivative of the first-order gradients contradicts their backward."""
     name = None if variable is None else derivative_name(context, wanted, variable)
@@ -83,7 +88,7 @@ def wrong_by_numbers(
     )
 
 
-def missing(context: Context, graph: Graph) -> Finding:
+def missing(context: Context, graph: GradientGraph) -> Finding:
     """The finding for gradients that come back without a graph."""
     return Finding(
         "double-backward",
@@ -134,7 +139,7 @@ def _cut_off(variable: str) -> str:
     return f"what backward computes does not lead back to {variable!r}: {_CUT}"
 
 
-def _inner(context: Context, graph: Graph) -> str:
+def _inner(context: Context, graph: GradientGraph) -> str:
     """The hand-written Functions that the backward of a Function or custom op calls."""
     if context.subject.user is None:
         return ""

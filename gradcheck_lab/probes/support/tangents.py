@@ -55,7 +55,7 @@ def lanes(context: Context) -> Iterator[Lane]:
     if context.analytic:
         truth = context.oracle.truth()
         found = [truth.gradients.get(Key("input", i)) for i in range(len(case.inputs))]
-        wide = truth if not context.oracle.coarse and roundoff > 2.0**-53 else None
+        wide = truth if not context.oracle.truth_roundoff and roundoff > 2.0**-53 else None
     elif context.wrong:
         return
     gradients = {i: _gradient(found[i], case.inputs[i]) for i in compared(context)}
