@@ -159,7 +159,7 @@ def perturb(value: torch.Tensor, u: float, salt: int, independent: bool = False,
 
 
 def signs(value: torch.Tensor, salt: int, independent: bool = False) -> torch.Tensor:
-    """1 or -1 for each element, by a hash of its value; of its place too where `independent`, which tells equal values apart."""
+    """1 or -1 for each element, by a hash of its value; of its place too where `independent`, so that equal values differ."""
     bits = value.detach().double().view(torch.int64)
     if independent:
         bits = bits ^ (torch.arange(1, bits.numel() + 1, device=bits.device) * 6364136223846793005).reshape(bits.shape)
