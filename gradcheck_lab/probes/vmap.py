@@ -188,7 +188,7 @@ def _is_equal_within_noise(mine: torch.Tensor, expected: torch.Tensor, reference
     # a batched kernel may sum a strided axis sequentially, at least in float32, where the single one sums pairwise
     tolerance = BATCHED_SUM.value * math.sqrt(terms) * min(unit_roundoff(expected.dtype), 2.0**-24) * rms(widened(expected))
     wide = [widened(reference) for reference in references]
-    return judge(mine, widened(expected), expected.dtype, wide, roundings=roundings, slack=tolerance).passed
+    return judge(mine, widened(expected), expected.dtype, wide, roundings=roundings, truth_error=tolerance).passed
 
 
 def _perturbed_results(context: Context, batch: _Batch) -> list[Result]:

@@ -104,7 +104,7 @@ class _SecondOrderCheck:
         """The point of the base case: in float64 where both sides take that, so that rounding hides less, else as it is."""
         case = self.context.case
         narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in case.inputs)
-        if narrow and not self.context.oracle.coarse:
+        if narrow and not self.context.oracle.truth_roundoff:
             found = self.points.at(wide(case), directions, "in float64")
             if isinstance(found, Point) and not draws_random(case.seed) and self.points.matches(found):
                 return found
@@ -179,7 +179,7 @@ class _SecondOrderCheck:
 
     def _is_oracle_contradicted(self, oracle: SecondOrderOracle) -> bool:
         """Whether numeric derivatives of the oracle's gradients contradict its second derivatives."""
-        if oracle.coarse:
+        if oracle.truth_roundoff:
             return False
         try:
             case, runner = wide(oracle.case), self.context.runner

@@ -12,7 +12,7 @@ from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.torch_messages import cannot_be_differentiated
 from gradcheck_lab.model.user_errors import first_line, user_traceback
-from gradcheck_lab.oracles.autograd.second_order import Graph
+from gradcheck_lab.oracles.autograd.second_order import GradientGraph
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.probes.second_order.rows import Row, derivative_name, variable_name
 from gradcheck_lab.probes.support.context import Context
@@ -25,7 +25,9 @@ def severity(context: Context) -> Literal["error", "warning"]:
     return "error" if context.order == 2 else "warning"
 
 
-def wrong_derivative_finding(context: Context, row: Row, by_gradient: Mapping[int, Row], graph: Graph, case: str) -> Finding:
+def wrong_derivative_finding(
+    context: Context, row: Row, by_gradient: Mapping[int, Row], graph: GradientGraph, case: str
+) -> Finding:
     """The finding for a wrong derivative; `by_gradient` has the gradients that have it, by input."""
     names = " and ".join(derivative_name(context, [i], row.variable) for i in by_gradient)
     what = f"second derivatives {names} are" if len(by_gradient) > 1 else f"second derivative {names} is"
@@ -58,7 +60,12 @@ def wrong_derivative_finding(context: Context, row: Row, by_gradient: Mapping[in
 
 
 def numeric_finding(
-    context: Context, wanted: Sequence[int], variable: int | None, found: Guarded, value: torch.Tensor | None, graph: Graph
+    context: Context,
+    wanted: Sequence[int],
+    variable: int | None,
+    found: Guarded,
+    value: torch.Tensor | None,
+    graph: GradientGraph,
 ) -> Finding:
     """The finding where a numeric derivative of the first-order gradients contradicts their backward."""
     name = None if variable is None else derivative_name(context, wanted, variable)
@@ -83,7 +90,7 @@ def numeric_finding(
     )
 
 
-def no_graph_finding(context: Context, graph: Graph) -> Finding:
+def no_graph_finding(context: Context, graph: GradientGraph) -> Finding:
     """The finding for gradients that come back without a graph."""
     return Finding(
         "double-backward",
@@ -134,7 +141,7 @@ def _cut_off(variable: str) -> str:
     return f"what backward computes does not lead back to {variable!r}: {_CUT}"
 
 
-def _inner_functions(context: Context, graph: Graph) -> str:
+def _inner_functions(context: Context, graph: GradientGraph) -> str:
     """Names of the other hand-written Functions that the backward of a Function or custom op calls; may be empty."""
     if context.subject.user is None:
         return ""

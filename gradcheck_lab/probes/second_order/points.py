@@ -9,7 +9,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.model.precision import unit_roundoff, widened
-from gradcheck_lab.oracles.autograd.second_order import Forward, Graph, SecondOrderOracle, Values, differentiated
+from gradcheck_lab.oracles.autograd.second_order import Forward, GradientGraph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding
 from gradcheck_lab.oracles.numeric.scalar_problem import Directions
 from gradcheck_lab.probes.second_order.rows import Row, are_close, row_of
@@ -31,7 +31,7 @@ class Point:
     """
 
     case: Case
-    graph: Graph
+    graph: GradientGraph
     values: Values
     oracle: SecondOrderOracle | None = None
     where: str = "as given"
@@ -62,7 +62,7 @@ class Points:
             return NotDifferentiable(error)
         if not self.context.uses_autograd or not graph.tracked:
             return Point(case, graph, values, None, where)
-        oracle = SecondOrderOracle(context.oracle.runner, case, self.wanted, directions, bool(context.oracle.coarse))
+        oracle = SecondOrderOracle(context.oracle.runner, case, self.wanted, directions, bool(context.oracle.truth_roundoff))
         try:
             oracle.truth()
         except Exception:  # autograd has no second derivative of this forward
@@ -105,7 +105,7 @@ class Points:
                 return
 
 
-def with_zeros(graph: Graph, values: Values) -> dict[int, torch.Tensor]:
+def with_zeros(graph: GradientGraph, values: Values) -> dict[int, torch.Tensor]:
     """The values of every variable in float64, zeros for None."""
     found = {}
     for j, variable in graph.variables.items():

@@ -14,14 +14,14 @@ from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.moves import coins, lengths, moved
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import Judgement, judge
-from gradcheck_lab.comparison.gradient import Comparison, result_of, settle
+from gradcheck_lab.comparison.gradient import Comparison, judge_by_references, result_of
 from gradcheck_lab.comparison.noise import without_jumps
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.model.amounts import SECOND_ORDER_DISTANCE, SECOND_ORDER_TINY_DISTANCE
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff, widened
 from gradcheck_lab.model.precision.budget import COARSE_ORACLE, REFERENCE_ERRORS
 from gradcheck_lab.model.precision.derived_calls import GROSS_CHANGE, GROSS_CHANGE_ROUNDINGS, LAST_DIGITS, ZERO_SECOND_ORDER
-from gradcheck_lab.oracles.autograd.second_order import Graph, SecondOrderOracle, Values, differentiated
+from gradcheck_lab.oracles.autograd.second_order import GradientGraph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.oracles.numeric.scalar_problem import inner, rms
 from gradcheck_lab.probes.support.context import Context
@@ -72,18 +72,18 @@ def row_of(
     name = derivative_name(context, wanted, variable)
     dtype = _dtype_of_forward(expected, leaf.dtype)
     slot = Slot(name, f"second derivative {name}", tuple(leaf.shape), dtype, leaf.device)
-    if context.oracle.coarse:
-        slot = replace(slot, slack=COARSE_ORACLE.value * context.oracle.coarse * rms(expected))
+    if context.oracle.truth_roundoff:
+        slot = replace(slot, truth_error=COARSE_ORACLE.value * context.oracle.truth_roundoff * rms(expected))
     references = oracle.references(variable, dtype)
 
     def levels(level: str) -> list[torch.Tensor]:
         return without_jumps(references(level, 1), expected, partial(references, level))
 
-    judged, level, used = settle(slot, mine, expected, levels)
+    judged, level, used = judge_by_references(slot, mine, expected, levels)
     if not judged.passed and judged.rule != "finite" and actual is not None:
         other = [widened(v) - widened(mine) for values in own_rounding() if (v := values.get(variable)) is not None]
         used += [torch.where(torch.isfinite(noise), expected + noise, expected) for noise in other]
-        judged = judge(mine, expected, dtype, used, slack=slot.slack)
+        judged = judge(mine, expected, dtype, used, truth_error=slot.truth_error)
     wrong = not judged.passed and _is_gross(judged, mine, expected, dtype)
     is_unjudged = judged.elements > 0 and judged.unjudged == judged.elements and not wrong
     verdict = "fail" if wrong else "inconclusive" if is_unjudged else "pass"
@@ -182,7 +182,7 @@ def _hardly_changed(oracle: SecondOrderOracle, case: Case, distance: float) -> b
     inputs = _inputs_nearby(case, distance, zeros=True)
     try:
         oracle.runner.count(forward=1)
-        near: Graph = differentiated(oracle.forward, inputs, case.grad_outputs or (), oracle.wanted)
+        near: GradientGraph = differentiated(oracle.forward, inputs, case.grad_outputs or (), oracle.wanted)
         second = near.along(oracle.directions)
         here = oracle.graph()
     except Exception:  # the inputs are at the edge of the forward's domain

@@ -59,7 +59,7 @@ def jvp_cases(context: Context) -> Iterator[JvpCase]:
     if context.uses_autograd:
         truth = context.oracle.truth()
         found = [truth.gradients.get(Key("input", i)) for i in range(len(case.inputs))]
-        in_float64 = truth if not context.oracle.coarse and roundoff > 2.0**-53 else None
+        in_float64 = truth if not context.oracle.truth_roundoff and roundoff > 2.0**-53 else None
     elif context.wrong_inputs:
         return
     gradients = {i: _gradient(found[i], case.inputs[i]) for i in compared_inputs(context)}
