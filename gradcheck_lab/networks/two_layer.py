@@ -50,7 +50,7 @@ def relu_net(x: Operand, target: Operand, W1: Operand, b1: Operand, W2: Operand,
 
 @dataclass(frozen=True, slots=True)
 class ThreeWays:
-    """One parameter: its largest gradient element by each method, and the errors of autograd and differences against it."""
+    """One parameter: its largest gradient element by each method, and how far the hand-written one is from the others."""
 
     name: str
     index: tuple[int, ...]

@@ -78,14 +78,14 @@ class PlannedCheck:
 
     def _tried(self, session: Session, target: Target) -> bool:
         """Whether the probe ran the user's code at all; none does where the comparison ended early."""
-        from gradcheck_lab.probes import _FIRST
+        from gradcheck_lab.probes.support.running import FOR_ANY_CALL
 
         alone = self._checked(session, target, (), (self.promise,))
         if alone.reasons or not alone.gradients:
             return False
         if self.promise == "registration":  # it runs the operator where nothing counts
             return alone.kind == "custom_op"
-        without = _nothing if self.promise in _FIRST else _repeated
+        without = _nothing if self.promise in FOR_ANY_CALL else _repeated
         key = (self.entry, target, without)
         if key not in session.cache:
             session.cache[key] = self._checked(session, target, (), (without,)).evaluations
@@ -184,7 +184,7 @@ def _nothing(context: Context) -> tuple[()]:
 
 def _repeated(context: Context) -> tuple[()]:
     """A probe that only repeats the base call, as comes before all others."""
-    from gradcheck_lab.probes.support.repeats import repeatable
+    from gradcheck_lab.probes.support.repeats import is_repeatable
 
-    repeatable(context)
+    is_repeatable(context)
     return ()
