@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.similar_values import ValueStructure, similar_values, structure_of
+from gradcheck_lab.calls.similar_values import ValueStructure, similar_values, structure_of, with_mixed_rows
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.specs import Spec, bind
 
@@ -127,7 +127,7 @@ class NamedDimensions:
         self, index: int, value: torch.Tensor, shape: tuple[int, ...], sizes: Sizes, generator: torch.Generator
     ) -> torch.Tensor:
         if value.dtype == torch.bool:
-            return _mixed_rows(value, similar_values(value, shape, generator))
+            return with_mixed_rows(value, similar_values(value, shape, generator))
         if is_differentiable(value) or not value.numel():
             return similar_values(value, shape, generator, self._structure(index, value))
         low, high = int(value.min()), int(value.max())
@@ -145,21 +145,6 @@ class NamedDimensions:
         if known is None or known[0] is not value:
             known = self._structures[index] = (value, structure_of(value))
         return known[1]
-
-
-def _mixed_rows(given: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-    """Change one entry of each row that is all True or all False, unless the given mask has such a row too.
-
-    An all-False row of an attention mask, for example, is a special case that the user's call did not ask for.
-    """
-    if not given.numel() or not drawn.numel() or not drawn.ndim or drawn.shape[-1] < 2 or not given.ndim:
-        return drawn
-    for kind in (True, False):
-        if not bool((given == kind).all(-1).any()):
-            whole = (drawn == kind).all(-1)
-            drawn = drawn.clone()
-            drawn[..., 0] = torch.where(whole, not kind, drawn[..., 0])
-    return drawn
 
 
 def dimensions_of(given: Sequence[Any], specs: Sequence[Spec]) -> NamedDimensions:

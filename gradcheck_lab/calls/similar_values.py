@@ -94,6 +94,21 @@ def with_structure_of(given: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     return structure_of(given).applied(value)
 
 
+def with_mixed_rows(given: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    """Change one entry of each row that is all True or all False, unless the given mask has such a row too.
+
+    An all-False row of an attention mask, for example, is a special case that the user's call did not ask for.
+    """
+    if not given.numel() or not drawn.numel() or not drawn.ndim or drawn.shape[-1] < 2 or not given.ndim:
+        return drawn
+    for kind in (True, False):
+        if not bool((given == kind).all(-1).any()):
+            whole = (drawn == kind).all(-1)
+            drawn = drawn.clone()
+            drawn[..., 0] = torch.where(whole, not kind, drawn[..., 0])
+    return drawn
+
+
 def _one_hot(value: torch.Tensor) -> torch.Tensor:
     place = torch.rand(value.shape, generator=torch.Generator().manual_seed(value.numel()))
     return (place == place.amax(-1, keepdim=True)).to(value)
