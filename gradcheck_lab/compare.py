@@ -15,7 +15,7 @@ from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, resu
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, PartialGradient, explain
 from gradcheck_lab.diagnosis.fan_out import overwritten
-from gradcheck_lab.diagnosis.retained_graph import Graph, incomplete_gradients
+from gradcheck_lab.diagnosis.retained_graph import RetainedGraph, incomplete_gradients
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import verdict_of
@@ -187,7 +187,7 @@ def _compare(
 def _evidence(slot: Slot, references: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> Any:
     def paths() -> Iterable[PartialGradient]:
         own = tensors.get(slot.name)
-        return () if own is None else incomplete_gradients(Graph(tensors), own)
+        return () if own is None else incomplete_gradients(RetainedGraph(tensors), own)
 
     def evidence(actual: torch.Tensor, expected: torch.Tensor) -> Evidence:
         return Evidence(slot.name, actual, expected, slot.dtype, tensors, references, paths=paths, assigned=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_lab.fuzzing.plan import Plan
+from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.report import Report
 from gradcheck_lab.specs import Spec
 
@@ -45,5 +45,5 @@ def fuzz(
     >>> fuzz(square, real("n d")).failing_case["words"]
     'x: float64[1, 1]'
     """
-    plan = Plan(op, specs, dict(options or {}), reference, max_examples, order, allow, seed)
+    plan = FuzzRun(op, specs, dict(options or {}), reference, max_examples, order, allow, seed)
     return plan.run()

@@ -87,9 +87,7 @@ class Evidence:
     @property
     def rounding(self) -> float:
         """What a sound implementation may lose, relative to the size of a gradient."""
-        return (SOUND_ROUNDINGS_16_BITS if is_narrow(self.dtype) else SOUND_ROUNDINGS).value * unit_roundoff(
-            self.dtype
-        )
+        return (SOUND_ROUNDINGS_16_BITS if is_narrow(self.dtype) else SOUND_ROUNDINGS).value * unit_roundoff(self.dtype)
 
     @property
     def noise(self) -> float:

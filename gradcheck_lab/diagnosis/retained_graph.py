@@ -37,7 +37,7 @@ _AGAIN: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
-class Graph:
+class RetainedGraph:
     """The recorded graph of a notebook's tensors, and the gradients that they hold after `backward()`."""
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -130,7 +130,7 @@ class Graph:
         return f"{kind} (towards {self.word(further[0])})" if len(further) == 1 else kind
 
 
-def incomplete_gradients(graph: Graph, tensor: torch.Tensor) -> Iterator[PartialGradient]:
+def incomplete_gradients(graph: RetainedGraph, tensor: torch.Tensor) -> Iterator[PartialGradient]:
     """The gradients that a tensor would have if only some of its uses sent theirs; what cannot be told counts as one use."""
     uses, total = graph.uses(tensor), tensor.grad
     if total is None or not 1 < len(uses) <= RETAINED_USES.value:
