@@ -81,9 +81,7 @@ class Fuzzed:
         if _crashed(worst) and not _crashed(other):  # a crash says nothing about the gradients
             findings = (*findings, *(finding for finding in other.findings if finding.severity == "error"))
             gradients = other.gradients
-        self.reports[name] = replace(
-            worst, examples=worst.examples + other.examples, findings=findings, gradients=gradients
-        )
+        self.reports[name] = replace(worst, examples=worst.examples + other.examples, findings=findings, gradients=gradients)
 
 
 def _rank(report: ReportData) -> tuple[int, bool]:
