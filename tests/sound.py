@@ -68,7 +68,8 @@ def _in_dtype(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         once = value[tuple(slice(0, 1) if each else slice(None) for each in expanded)]
         return _in_dtype(once, dtype).expand(value.shape)
     smallest, largest = torch.finfo(dtype).tiny ** 0.5, torch.finfo(dtype).max ** 0.25
-    bounded = torch.where(value == 0, value, value.sign() * value.abs().clamp(smallest, largest))
+    wide = value.double()
+    bounded = torch.where(wide == 0, wide, wide.sign() * wide.abs().clamp(smallest, largest))
     return torch.empty_strided(value.shape, value.stride(), dtype=dtype).copy_(bounded)
 
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 import gradcheck_lab as gl
-from tests.random_sound.functions import TwoLayers
 
 SOUND: dict[str, Callable[[], gl.Report]] = {}
 WRONG: dict[str, tuple[str, Callable[[], gl.Report]]] = {}
@@ -47,40 +46,6 @@ def every_tie_takes_all_beside_zeros_of_a_triangle() -> gl.Report:
         return (torch.where(x < 0, -g, g) + largest,)
 
     return gl.check(gl.Op(lambda x: x.abs() + x.amax(-1, keepdim=True), backward), normal(3, 3, seed=1).tril())
-
-
-class BelowAtTheKink(TwoLayers):
-    """Minus the slope of a unit that is exactly at its kink: outside of the interval from 0 to the slope."""
-
-    def backward(self, dout: Tensor) -> Tensor:
-        dhidden = (dout @ self.W2.T) * ((self.hidden > 0).to(dout) - (self.x @ self.W1 == 0).to(dout))
-        self.dW2, self.dW1 = self.hidden.T @ dout, self.x.T @ dhidden
-        return dhidden @ self.W1.T
-
-
-def units_at_kinks(layers: type[TwoLayers], *small: float) -> gl.Report:
-    """One row in three is zero, so that all units of it are at their kinks; weights and values are of very different sizes."""
-    size = torch.tensor(small, dtype=torch.float64)
-    x = (normal(6, 4, seed=2) * size * torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0, 0.0])[:, None]).float()
-    W1 = (normal(4, 4, seed=3) * size.flip(0)[:, None]).float()
-    return gl.check(layers(W1, normal(4, 3, seed=4).float()), x)
-
-
-@sound
-def units_at_kinks_beside_weights_as_small_as_a_step() -> gl.Report:
-    return units_at_kinks(TwoLayers, 1.0, 1e-4, 1.0, 1e-8)
-
-
-@wrong("outside-subdifferential")
-def minus_the_slope_beside_weights_as_small_as_a_step() -> gl.Report:
-    return units_at_kinks(BelowAtTheKink, 1.0, 1e-4, 1.0, 1e-8)
-
-
-@sound
-def values_of_1e_4_at_the_kinks_of_two_layers() -> gl.Report:
-    W1 = torch.tensor([[-1.5770, -0.2820], [1.6058, -0.6651]])
-    W2 = torch.tensor([[0.6747, -0.5947], [-0.3530, -0.4781]])
-    return gl.check(TwoLayers(W1, W2), torch.tensor([[0.0, -0.2129], [-0.0, -1.3413]]), seed=2142780291)
 
 
 class Absolute(torch.autograd.Function):

@@ -21,6 +21,12 @@ def test_divisor_stays_a_divisor_in_every_dtype(dtype: torch.dtype) -> None:
     assert_passes(ops.div, case)
 
 
+def test_narrow_call_is_brought_into_a_wider_dtype_as_it_is() -> None:
+    narrow = in_dtype(TINY, torch.float16)
+    for before, after in zip(narrow.inputs, in_dtype(narrow, torch.float64).inputs, strict=True):
+        assert torch.equal(before.double(), after)
+
+
 def forgets_the_square(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Any:
     return ops.div.backward(g, y, a, b)[0], (-g * a / b).sum(0)
 

@@ -46,7 +46,7 @@ def named(node: ast.AST, own: set[str]) -> str | None:
             return None
         parts = [part for module in modules for part in module.split(".")] + [alias.name for alias in node.names]
         return next(filter(private, parts), None)
-    if isinstance(node, ast.Attribute) and private(node.attr) and ast.unparse(node) != "sys._getframe":
+    if isinstance(node, ast.Attribute) and private(node.attr) and ast.unparse(node) not in ("sys._getframe", "os._exit"):
         return None if node.attr in own else node.attr
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READS and len(node.args) > 1:
         name = node.args[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,10 +30,11 @@ def compare_returned(
     outputs: Mapping[str, torch.Tensor],
     op: str | None = None,
     shares: int | None = None,
+    margin: float = 1.0,
 ) -> list[Comparison]:
     """Compare what one backward returned, entry by entry, with the truth of its inputs.
 
-    With `shares`, the inputs are those of that call within a program.
+    With `shares`, the inputs are those of that call within a program. Errors count from `margin` times their budget on.
     """
     case, names = oracle.case, subject.names
     grads = as_tuple(returned)
@@ -44,50 +44,56 @@ def compare_returned(
         for i, value in enumerate(case.inputs)
         if is_differentiable(value) and i not in subject.constants
     }
-    tensors = {n: v for n, v in zip(names, case.inputs, strict=True) if isinstance(v, torch.Tensor)} | dict(outputs)
     references = {names[i]: g for i, g in expected.items() if g is not None}
-    options = {n: v for n, v in zip(names, case.inputs, strict=True) if not isinstance(v, torch.Tensor)} | dict(case.options)
     subgradients = Subgradients(oracle)
     compared = []
     for i, true in expected.items():
-        value = case.inputs[i]
-        slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op)
-        key = Key("input", i)
-        if oracle.coarse and true is not None:
-            slot = replace(
-                slot, slack=COARSE_ORACLE.value * oracle.coarse * float(true.square().mean().sqrt() if true.numel() else 0.0)
-            )
-
-        def evidence(actual: torch.Tensor, wanted: torch.Tensor, slot: Slot = slot, i: int = i) -> Evidence:
-            reruns = Reruns(oracle, i)
-            return Evidence(
-                name=slot.name,
-                actual=actual.detach(),
-                expected=wanted,
-                dtype=slot.dtype,
-                tensors=tensors,
-                references=references,
-                upstream=case.grad_outputs or (),
-                precision=slot.slack,
-                options=options,
-                assigned=subject.keeps_last_call,
-                paths=reruns.paths,
-                unreduced=reruns.unreduced,
-                conjugated=reruns.conjugated,
-                reversed=reruns.reversed,
-            )
-
-        compared.append(
-            compare_gradient(
-                slot,
-                grads[i],
-                true,
-                references_of(oracle, key, value.dtype),
-                evidence,
-                partial(subgradients.intervals, key),
-            )
-        )
+        value, key = case.inputs[i], Key("input", i)
+        slack = _error_of_truth(oracle, true)
+        slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, slack=slack, margin=margin)
+        evidence = partial(_evidence, subject, oracle, outputs, references, slot, i)
+        known, around = references_of(oracle, key, value.dtype), partial(subgradients.intervals, key)
+        compared.append(compare_gradient(slot, grads[i], true, known, evidence, around))
     return compared
+
+
+def _error_of_truth(oracle: AutogradOracle, true: torch.Tensor | None) -> float:
+    """How far the truth itself may be off, where the forward takes no wider dtype than the inputs'; else 0."""
+    if not oracle.coarse or true is None or not true.numel():
+        return 0.0
+    return COARSE_ORACLE.value * oracle.coarse * float(true.square().mean().sqrt())
+
+
+def _evidence(
+    subject: Subject,
+    oracle: AutogradOracle,
+    outputs: Mapping[str, torch.Tensor],
+    references: Mapping[str, torch.Tensor],
+    slot: Slot,
+    index: int,
+    actual: torch.Tensor,
+    expected: torch.Tensor,
+) -> Evidence:
+    """What the diagnosis of a wrong gradient may look at, and ask the oracle."""
+    case = oracle.case
+    named = dict(zip(subject.names, case.inputs, strict=True))
+    reruns = Reruns(oracle, index)
+    return Evidence(
+        name=slot.name,
+        actual=actual.detach(),
+        expected=expected,
+        dtype=slot.dtype,
+        tensors={name: v for name, v in named.items() if isinstance(v, torch.Tensor)} | dict(outputs),
+        references=references,
+        upstream=case.grad_outputs or (),
+        precision=slot.slack,
+        options={name: v for name, v in named.items() if not isinstance(v, torch.Tensor)} | dict(case.options),
+        assigned=subject.keeps_last_call,
+        paths=reruns.paths,
+        unreduced=reruns.unreduced,
+        conjugated=reruns.conjugated,
+        reversed=reruns.reversed,
+    )
 
 
 def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Callable[[str], list[torch.Tensor]]:

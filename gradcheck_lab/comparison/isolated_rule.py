@@ -21,7 +21,7 @@ from gradcheck_lab.subjects.op import adapt_op
 from gradcheck_lab.subjects.subject import Call, Key
 
 
-def isolated(call: Call, number: int, program: AutogradOracle) -> tuple[list[Comparison], list[Finding]]:
+def isolated(call: Call, number: int, program: AutogradOracle, margin: float = 1.0) -> tuple[list[Comparison], list[Finding]]:
     """Run the rule of call `number` on the values and upstream of a program's oracle, and compare it with its own share."""
     label, truth, case = call_label(call), program.truth(), program.case
     inputs, outputs = detached(call.inputs), detached(call.outputs)
@@ -50,7 +50,7 @@ def isolated(call: Call, number: int, program: AutogradOracle) -> tuple[list[Com
     if count != len(inputs):
         return [], [wrong_count(count, len(inputs), label)]
     named = {"output": outputs[0]} if len(outputs) == 1 else {f"output {j}": o for j, o in enumerate(outputs)}
-    return compare_returned(subject, returned, oracle, truth, named, label, shares=number), []
+    return compare_returned(subject, returned, oracle, truth, named, label, shares=number, margin=margin), []
 
 
 def run_rule(call: Call, upstream: Sequence[torch.Tensor]) -> Any:

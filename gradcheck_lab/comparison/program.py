@@ -37,23 +37,25 @@ def compare_program(
     returned: Sequence[Any],
     intermediates: Mapping[Key, torch.Tensor | None],
     oracle: AutogradOracle,
+    margin: float = 1.0,
 ) -> ComparedProgram:
     """Compare a program's gradients in backward order, and blame each wrong one on the op that made it.
 
     `calls` are the ops that the hand-written side called, `returned` and `intermediates` its gradients. Every op's rule is run
     once on the oracle's values; where some are wrong, autograd is run again with these rules in the place of its own: a
-    gradient that agrees with that run is wrong only because of them.
+    gradient that agrees with that run is wrong only because of them. Errors count from `margin` times their budget on.
     """
     truth = oracle.truth()
     if [call.op for call in calls] != [call.op for call in truth.calls]:
         why = f"{runner.subject.name} called other ops on its second run; make its control flow repeatable"
         return ComparedProgram(reasons=(why,))
     runner.begin(case.seed, backward=1)
-    found, blamed = _each_op(calls, oracle)
+    found, blamed = _each_op(calls, oracle, margin)
     wrong = {k for k in blamed if any(f.severity == "error" and f.op == blamed[k] for f in found)}
     given = _substituted(oracle, frozenset(blamed)) if blamed else None
     compared = []
     for key, slot, actual in _slots(runner.subject, case, calls, returned, intermediates):
+        slot = replace(slot, margin=margin)
         comparison = _compare(oracle, key, slot, actual)
         if comparison.result.verdict == "fail" and given is not None:
             comparison = _excused(oracle, key, slot, actual, given, comparison, blamed, wrong)
@@ -61,11 +63,11 @@ def compare_program(
     return ComparedProgram(tuple(compared), (*found, *(f for c in compared for f in c.findings)))
 
 
-def _each_op(calls: Sequence[Call], oracle: AutogradOracle) -> tuple[list[Finding], dict[int, str]]:
+def _each_op(calls: Sequence[Call], oracle: AutogradOracle, margin: float) -> tuple[list[Finding], dict[int, str]]:
     """What is wrong with the rule of each op by itself, and the labels of these ops by their number."""
     truth, blamed, everything = oracle.truth(), dict[int, str](), list[Finding]()
     for k in reversed(range(len(truth.calls))):
-        compared, findings = isolated(replace(truth.calls[k], names=calls[k].names), k, oracle)
+        compared, findings = isolated(replace(truth.calls[k], names=calls[k].names), k, oracle, margin)
         findings = findings + [f for c in compared for f in c.findings]
         for finding in findings:
             at = f"{finding.op}: " if finding.op and finding.cause not in having("no_result") else ""

@@ -12,6 +12,7 @@ class Slot:
     """Where a gradient belongs: what it is the gradient of. `label` is how messages call it, as in "input 0 'x'".
 
     `reference` is what messages call the other side, `slack` how far its values may be off.
+    `margin` is how many times its budget an error has to be to count: on calls that nobody chose only gross errors do.
     """
 
     name: str
@@ -22,3 +23,4 @@ class Slot:
     op: str | None = None
     reference: str = "autograd"
     slack: float = 0.0
+    margin: float = 1.0

@@ -6,12 +6,12 @@ import math
 
 import torch
 
-from gradcheck_lab.diagnosis.constants import named_constant, tolerance_of
+from gradcheck_lab.diagnosis.constants import named_constant
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.model.amounts import SHOWN_AS_DIFFERENCE
 from gradcheck_lab.model.limits import DIAGNOSED_ELEMENTS
 from gradcheck_lab.model.precision import widened
-from gradcheck_lab.model.precision.fits import ERROR_BESIDE_FACTOR, NO_FACTOR, REAL_FACTOR, SIGN_PRECISION
+from gradcheck_lab.model.precision.fits import ERROR_BESIDE_FACTOR, NO_FACTOR, REAL_FACTOR
 
 
 def scaled(evidence: Evidence) -> Explanation | None:
@@ -44,7 +44,7 @@ def scaled(evidence: Evidence) -> Explanation | None:
     remainder, error = torch.linalg.vector_norm(flat - c * reference), torch.linalg.vector_norm(flat - reference)
     if float(remainder) > ERROR_BESIDE_FACTOR.value * float(error):
         return None
-    if abs(c + 1) <= tolerance_of(evidence) / SIGN_PRECISION.value:
+    if evidence.fits(-reference, flat):
         return Explanation("sign", "it is exactly -1 times the reference", f"negate the gradient of {evidence.name!r}")
     if actual.numel() == 1 and named_constant(evidence, c) is None:
         return None  # one number is a multiple of any other

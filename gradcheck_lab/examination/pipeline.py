@@ -22,6 +22,7 @@ from gradcheck_lab.examination.oracle_choice import autograd_truth, numeric_trut
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow, is_wide
+from gradcheck_lab.model.precision.derived_calls import GROSS_ON_DERIVED_CALLS
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner
@@ -77,18 +78,20 @@ def _compare(examined: Examined, truth: AutogradTruth) -> Examined:
     run = examined.run
     assert run is not None
     if examined.subject.is_program:
-        compared = compare_program(examined.runner, examined.case, run.calls, run.returned, run.intermediates, truth.oracle)
+        compared = compare_program(
+            examined.runner, examined.case, run.calls, run.returned, run.intermediates, truth.oracle, _margin(examined)
+        )
         found = replace(examined, comparisons=compared.comparisons).found(*compared.findings)
         return replace(found, reasons=(*found.reasons, *compared.reasons))
     return _compare_inputs(examined, truth.oracle, truth.first)
 
 
 def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> Examined:
-    subject, run, outputs = examined.subject, examined.run, _outputs(truth)
+    subject, run, outputs, margin = examined.subject, examined.run, _outputs(truth), _margin(examined)
     assert run is not None
-    compared = compare_returned(subject, run.returned, oracle, truth, outputs)
+    compared = compare_returned(subject, run.returned, oracle, truth, outputs, margin=margin)
     if run.delivered is not None and deliverable(run.delivered):
-        compared = with_engine(compared, compare_returned(subject, run.delivered, oracle, truth, outputs))
+        compared = with_engine(compared, compare_returned(subject, run.delivered, oracle, truth, outputs, margin=margin))
     found = examined.compared(compared)
     if run.refusal is not None and not any(finding.severity == "error" for finding in found.findings):
         found = found.found(run.refusal)
@@ -127,7 +130,12 @@ def _in_float64(examined: Examined, truth: Pass) -> list[Comparison]:
         return []
     if len(as_tuple(returned)) != len(case.inputs):
         return []
-    return compare_returned(examined.subject, returned, oracle, truth, _outputs(truth))
+    return compare_returned(examined.subject, returned, oracle, truth, _outputs(truth), margin=_margin(examined))
+
+
+def _margin(examined: Examined) -> float:
+    """How many times its budget an error has to be to count: on calls that nobody chose only gross errors do."""
+    return GROSS_ON_DERIVED_CALLS.value if examined.policy.derived else 1.0
 
 
 def _outputs(truth: Pass) -> Mapping[str, torch.Tensor]:

@@ -45,13 +45,6 @@ CONSTANT_ROUNDINGS_16_BITS = Threshold(
     mistake="constant-factor-pair-bfloat16",
     twin="sound constant-factor-pair-bfloat16",
 )
-SIGN_PRECISION = Threshold(
-    4,
-    "Minus one is exact in any dtype: a factor is called a sign when it is four times nearer than a measured constant has to "
-    "be.",
-    mistake="constant-factor-pair-float32",
-    twin="sound constant-factor-pair-float32",
-)
 SMALL_WHOLE_NUMBER = Threshold(
     10,
     "A whole number below ten is half, twice or the square of some size of a small call by chance, so it is named by itself.",

@@ -35,9 +35,13 @@ SETTLED = Threshold(
     twin="once flagged: two kinks at 0 that cancel",
 )
 STEADY_AT_KINK = Threshold(
+    1e-6,
+    "Beside values as small as the step the gradient itself changes at most points; one where it stays to six digits, however "
+    "far the values are moved, stands for one side of a kink.",
+)
+STEADY_APART = Threshold(
     1e-2,
-    "Beside values as small as the step the gradient itself changes; points where it changes by less than a hundredth of the "
-    "gap between them stand for the two sides of a kink.",
+    "Steady points that are a hundred times as far apart as any of them changes are on two sides of a kink, and no noise.",
 )
 INSIDE_ROUNDING = Threshold(
     2.0**-44,

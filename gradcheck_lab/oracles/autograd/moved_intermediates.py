@@ -13,11 +13,14 @@ from gradcheck_lab.torch_internals import DispatchMode, is_zero_tensor
 
 
 class Nudged(DispatchMode):
-    """A dispatch mode that adds about `step` times its size to each computed value; by a coin each where a `seed` is given."""
+    """A dispatch mode that adds about `step` times its size to each computed value; by a coin each where a `seed` is given.
 
-    def __init__(self, step: float, seed: int | None = None) -> None:
+    With `zeros` only what is exactly zero moves: among values as small as the step, nothing else is at a kink there.
+    """
+
+    def __init__(self, step: float, seed: int | None = None, zeros: bool = False) -> None:
         super().__init__()
-        self.step, self.count = step, 0
+        self.step, self.count, self.zeros = step, 0, zeros
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(
@@ -31,7 +34,8 @@ class Nudged(DispatchMode):
         if not computed or not made or func.is_view or name in EXACT or name.endswith("_"):
             return result
         self.count += 1
-        return moved(result, self.step, self._lengths(result), size_among(result))
+        found = moved(result, self.step, self._lengths(result), size_among(result))
+        return torch.where(result == 0, found, result) if self.zeros else found
 
     def _lengths(self, value: torch.Tensor) -> torch.Tensor:
         """Shorter in memory order and longer from value to value, so that equal ones are told apart."""

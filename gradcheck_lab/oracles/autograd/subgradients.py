@@ -7,6 +7,7 @@ the interval between them is what a subgradient may be.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +37,7 @@ from gradcheck_lab.model.precision.kinks import (
     LIMIT_ERROR,
     SETTLED,
     SLOPES_DIFFER,
+    STEADY_APART,
     STEADY_AT_KINK,
 )
 from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged
@@ -84,7 +86,7 @@ class Subgradients:
     def intervals(self, key: Key, doubtful: Callable[[Interval], torch.Tensor]) -> Iterator[Interval]:
         """Ever better intervals for the gradient at `key`; none where the forward cannot be run beside the case, or is complex.
 
-        From two points on opposite sides; from more, since where several kinks meet in one element a convention takes the same
+        From a few on opposite sides; from more, since where several kinks meet in one element a convention takes the same
         side of all of them, as moving one input alone does, or any; then from points aimed at the elements that are
         `doubtful` by an interval, and from ramps at whose turns each of many tied values has every rank once; at last from
         intermediates moved in the inputs' place: conventions choose a side at each of them, and inputs close by need not
@@ -119,11 +121,11 @@ class Subgradients:
         apart = limits.amax(0) - limits.amin(0)
         kink |= settled.all(0) & (apart > KINK_STAYS.value * closer) & (apart > SLOPES_DIFFER.value * scale)
         # beside values as small as the step the gradient itself changes at some points, whatever the others say
-        least, most = _range(narrow, settled)
-        change = torch.where(settled, (wide - narrow).abs(), 0.0).amax(0)
-        gap = most - least
-        some = ~kink & (change <= STEADY_AT_KINK.value * gap)
-        some &= gap > SLOPES_DIFFER.value * torch.maximum(least.abs(), most.abs())
+        change = (wide - narrow).abs()
+        steady = change <= STEADY_AT_KINK.value * torch.maximum(wide.abs(), narrow.abs())
+        least, most = _range(narrow, steady)
+        some = ~kink & (torch.where(steady, change, 0.0).amax(0) <= STEADY_APART.value * (most - least))
+        some &= most - least > SLOPES_DIFFER.value * torch.maximum(least.abs(), most.abs())
         kink |= some
         low, high = torch.where(some, least, low), torch.where(some, most, high)
         here = self.oracle.truth().gradients.get(key)
@@ -164,11 +166,11 @@ class Subgradients:
         return found
 
     def _within(self, key: Key) -> list[_Point]:
-        """Gradients with every intermediate value moved: all up, all down, or each by chance."""
+        """Gradients with every intermediate value moved, or those that are zero: all up, all down, or each by chance."""
         found: list[_Point] = []
-        for sign, chance in ((1, False), (-1, False), (1, True), (-1, True)):
+        for zeros, chance, sign in itertools.product((False, True), (False, True), (1, -1)):
             seed = self.oracle.case.seed if chance else None
-            found += self._settled(key, [partial(self._nudged, radius * sign, seed) for radius in self._radii])
+            found += self._settled(key, [partial(self._nudged, radius * sign, seed, zeros) for radius in self._radii])
         return found
 
     def _settled(self, key: Key, runs: Sequence[Callable[[], Pass]]) -> list[_Point]:
@@ -186,8 +188,8 @@ class Subgradients:
     def _at(self, inputs: tuple[Any, ...]) -> Pass:
         return self.oracle.run(torch.float64, case=replace(self.oracle.case, inputs=inputs))
 
-    def _nudged(self, step: float, seed: int | None) -> Pass:
-        return self.oracle.run(torch.float64, nudged=Nudged(step, seed))
+    def _nudged(self, step: float, seed: int | None, zeros: bool) -> Pass:
+        return self.oracle.run(torch.float64, nudged=Nudged(step, seed, zeros))
 
     def _moves(self, thorough: bool) -> tuple[_Move, ...]:
         if not thorough:
@@ -246,8 +248,9 @@ class _Move:
     length: int = 0
 
 
-# not the same ramp both ways: the middle one of tied values has the same rank on either
-_OPPOSITE = (_Move(1), _Move(-1, "random"))
+# not the same ramp both ways alone: the middle one of tied values has the same rank on either; but a sum of moved values that
+# cancel, as of two factors of which each is zero where the other is not, is on opposite sides for opposite moves only
+_OPPOSITE = (_Move(1), _Move(-1, "random"), _Move(-1))
 
 
 def _beside(value: Any, radius: float, move: _Move, slot: int, generator: torch.Generator) -> Any:
