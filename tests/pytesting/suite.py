@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 
 import pytest
+import rich.table  # noqa: F401
+import rich.text  # noqa: F401
 import torch
 
 from gradcheck_lab import pytesting
@@ -20,6 +22,8 @@ fuzz(Op(torch.relu, lambda grad_output, output, x: (2 * grad_output,), specs=rel
 
 HEAD = """
 import pytest
+import rich.table  # noqa: F401
+import rich.text  # noqa: F401
 import torch
 import gradcheck_lab as gl
 from gradcheck_lab import ops
