@@ -79,7 +79,7 @@ class Examiner:
         return "wrong" if self._errors(call, case, trial, confirm=True) else "sound"
 
     def is_wrong(self, call: CallRecipe) -> bool:
-        """Whether a call shows a wrong gradient, by autograd alone; nothing is counted but evaluations."""
+        """Whether a call shows a wrong gradient, by the autograd oracle; only evaluations are counted."""
         case = call.build(device=self.device)
         trial = self._attempt(case)
         return trial is not None and bool(self._errors(call, case, trial))
@@ -153,7 +153,7 @@ class Examiner:
     def _is_wrong_when_wide(self, call: CallRecipe, found: list[Finding]) -> bool:
         """Whether a narrow call is wrong in float64 too, where its forward runs in that, or grossly wrong.
 
-        Where a gradient nearly cancels, a narrow one is all rounding; what is wrong in narrow dtypes alone is for the probes.
+        Where a gradient nearly cancels, a narrow one is all rounding; what is wrong only in narrow dtypes is for the probes.
         """
         wide = call.widened()
         if wide is call or any(f.cause in having("sure_at_kinks") for f in found):
@@ -164,7 +164,7 @@ class Examiner:
         return any(f.measured is not None and f.allowed is not None and f.measured > _GROSS * f.allowed for f in found)
 
     def _fails(self, case: Case, order: int = 1) -> bool:
-        """Whether the whole check says so too, which lets numbers guard autograd."""
+        """Whether the full check fails too, in which a numeric derivative guards the autograd oracle."""
         try:
             return self._check(case, order).verdict == "fail"
         except InvalidArgument:
@@ -192,7 +192,7 @@ class Examiner:
         return meant or call.empty
 
     def _is_stretched(self, call: CallRecipe, finding: Finding) -> bool:
-        """Whether a size of 1 broadcast against a parameter, whose sizes are fixed and no letter of the specs: a remark."""
+        """Whether a size of 1 broadcast against a parameter, whose sizes are fixed and no dimension of the specs: a remark."""
         stretched = finding.cause in having("shape") and any(1 in t.shape for t in call.tensors)
         if stretched:
             self._remark(replace(finding, severity="note", case=call_text(call)))

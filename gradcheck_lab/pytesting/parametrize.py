@@ -104,7 +104,7 @@ def parametrize_checks(
     promises are the comparison with the oracle and the `probes` (all of them by default). Ids are the op's name and the
     promise: `relu-comparison`, `relu-upstream_layout`. `options` go to every forward by keyword.
 
-    Raises `InvalidArgument` for an unknown probe, no entries, and an op that has no specs and was listed no inputs.
+    Raises `InvalidArgument` for an unknown probe, no entries, and an op that has no specs and was given no inputs.
     Source of the form: scikit-learn's `parametrize_with_checks`.
 
     >>> from gradcheck_lab import ops
@@ -124,7 +124,7 @@ def parametrize_checks(
         if name not in PROBES:
             raise InvalidArgument(f"probes names {name!r}, which is unknown; known: {', '.join(sorted(PROBES))}")
     if isinstance(entries, str) or not isinstance(entries, Sequence) or not entries:
-        raise InvalidArgument("parametrize_checks was listed no ops; pass a list: @gl.parametrize_checks([relu, linear])")
+        raise InvalidArgument("parametrize_checks was given no ops; pass a list: @gl.parametrize_checks([relu, linear])")
     chosen = tuple(name for name in PROBES if probes is None or name in probes)
     cases = []
     for each in entries:

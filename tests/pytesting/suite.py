@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 
 import pytest
-import rich.table  # noqa: F401
+import rich.table
 import rich.text  # noqa: F401
 import torch
 
@@ -22,7 +22,7 @@ fuzz(Op(torch.relu, lambda grad_output, output, x: (2 * grad_output,), specs=rel
 
 HEAD = """
 import pytest
-import rich.table  # noqa: F401
+import rich.table
 import rich.text  # noqa: F401
 import torch
 import gradcheck_lab as gl
