@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-import gradcheck_lab.probes
+import gradcheck_lab.probes.support.running
 from tests import lanes
 
 # The tensors are small, xdist's workers share the cores, and one thread means one order of summation.
 torch.set_num_threads(1)
 
 
-gradcheck_lab.probes.STRICT = True  # a defect of a probe fails its test
+gradcheck_lab.probes.support.running.STRICT = True  # a defect of a probe fails its test
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,4 +1,4 @@
-"""The verb `check`: one call of a hand-written backward, held against the oracle."""
+"""The verb `check`: compare every gradient of one call with an oracle, and run the probes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gradcheck_lab.model.arguments import refuse_names
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, GradientResult, verdict_of
-from gradcheck_lab.probes import ALL, run_probes
-from gradcheck_lab.probes.support.context import Probe
+from gradcheck_lab.probes import ALL, PROBES, Probe
+from gradcheck_lab.probes.support.running import run_probes
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects import adapt
@@ -42,14 +42,14 @@ def check(
     """Check every gradient of one call of `op` against autograd on the same forward.
 
     `op` is a `gl.Op` or a function that calls ops; `inputs` are its tensors, of any shape and floating dtype that its
-    forward takes; `options` go to the forward by keyword. `reference` is the same function in torch, used as the oracle in
-    the forward's place. `grad_output` has the output's shape (one per output, as a tuple, for several); it is drawn
+    forward takes; `options` go to the forward by keyword. `reference` is the same function in torch, used as the oracle
+    instead of the forward itself. `grad_output` has the output's shape (one per output, as a tuple, for several); it is drawn
     at random when left out. `probes=()` compares only; besides names it takes functions of a
     `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are downgraded to notes.
     With `order=2` the backward's own derivatives have to be right as well; with `order=1` a second derivative that is silently
     wrong is a warning. The inputs, their `.grad` and the global generators are left as they were.
 
-    Returns a `Report`. Raises `InvalidArgument` for a call that cannot mean anything.
+    Returns a `Report`. Raises `InvalidArgument` for arguments that do not fit, and where there is no gradient to compare.
     Source of the error budget: `gradcheck_lab.comparison.budget`.
 
     >>> import torch
@@ -60,17 +60,17 @@ def check(
     """
     started = time.perf_counter()
     keywords = dict(options or {})
-    _refuse(op, inputs, order, probes, allow)
+    _refuse_arguments(op, inputs, order, probes, allow)
     subject = adapt(op, inputs, keywords)
     _refuse_inputs(subject)
-    given = None if grad_output is None else tuple(as_tuple(grad_output))
+    grad_outputs = None if grad_output is None else tuple(as_tuple(grad_output))
     if reference is not None:
         subject = with_reference(subject, reference)
     with preserved_randomness(seed):
-        case = Case(subject.inputs, keywords, given, seed)
+        case = Case(subject.inputs, keywords, grad_outputs, seed)
         thorough = bool(probes) or probes is ALL
         examined = examine(Runner(subject), case, Policy(thorough=thorough, has_reference=reference is not None))
-        examined = run_probes(examined, probes, order)
+        examined = run_probes(PROBES, examined, probes, order)
     report = _report(examined, order, allow, seed, time.perf_counter() - started)
     if not report.gradients and not report.findings and not report.reasons:
         raise InvalidArgument(f"nothing was compared for {subject.name}; give it an input that its output depends on")
@@ -90,7 +90,9 @@ def assert_gradients(op: Any, *inputs: Any, **arguments: Any) -> Report:
     return report
 
 
-def _refuse(op: Any, inputs: tuple[Any, ...], order: int, probes: Collection[str | Probe], allow: Collection[str]) -> None:
+def _refuse_arguments(
+    op: Any, inputs: tuple[Any, ...], order: int, probes: Collection[str | Probe], allow: Collection[str]
+) -> None:
     if not inputs:
         name = str(getattr(op, "name", None) or getattr(op, "__name__", type(op).__name__))
         raise InvalidArgument(f"{name} was given no inputs; pass its tensors: gl.check({name}, x, ...)")
@@ -118,12 +120,8 @@ def _refuse_inputs(subject: Subject) -> None:
 
 
 def _all_finite(value: torch.Tensor) -> bool:
-    # the sum of finite numbers is finite unless it overflows: one pass without a temporary settles nearly all
+    # a finite sum proves that all are finite, in one pass without a temporary; it may overflow, so else look at each
     return bool(torch.isfinite(value.sum())) or bool(torch.isfinite(value).all())
-
-
-
-
 
 
 def _report(examined: Examined, order: int, allow: Collection[str], seed: int, seconds: float) -> Report:
@@ -150,16 +148,14 @@ def _report(examined: Examined, order: int, allow: Collection[str], seed: int, s
     )
 
 
-
-
 def _downgraded(finding: Finding, allow: Collection[str]) -> Finding:
     return replace(finding, severity="note") if finding.cause in allow else finding
 
 
 def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> GradientResult:
-    mine = [finding for finding in findings if finding.gradient == gradient.name and finding.op == gradient.op]
-    excused = mine or gradient.contaminated_by is not None
-    if gradient.verdict == "fail" and excused and not any(finding.severity == "error" for finding in findings):
+    own = [finding for finding in findings if finding.gradient == gradient.name and finding.op == gradient.op]
+    is_allowed = own or gradient.contaminated_by is not None
+    if gradient.verdict == "fail" and is_allowed and not any(finding.severity == "error" for finding in findings):
         return replace(gradient, verdict="pass", settled_by="allow")
     return gradient
 
@@ -169,7 +165,5 @@ def _reproduce(subject: Subject, case: Case, seed: int, order: int) -> str:
         f"{n}: {str(v.dtype).removeprefix('torch.')}{list(v.shape)}" if isinstance(v, torch.Tensor) else f"{n}: {v!r}"
         for n, v in zip(subject.names, case.inputs, strict=True)
     )
-    asked = f"order={order}, " if order > 1 else ""
-    return f"gl.check({subject.name}, ..., {asked}seed={seed}) with {shapes}"
-
-
+    order_text = f"order={order}, " if order > 1 else ""
+    return f"gl.check({subject.name}, ..., {order_text}seed={seed}) with {shapes}"

@@ -60,15 +60,15 @@ def judge(
     dtype: torch.dtype,
     references: Sequence[torch.Tensor] = (),
     roundings: float | None = None,
-    slack: float = 0.0,
-    whole: bool = True,
+    truth_error: float = 0.0,
+    all_blocks: bool = True,
     margin: float = 1.0,
 ) -> Judgement:
     """Hold `actual` against `truth`, tensors of one shape, at the precision of `dtype`.
 
     `references` are gradients of the same shape whose error is known to be sound; `roundings`, in units of u, is what counts
-    as rounding at the size of a slice; `slack` is how far the truth itself may be off in any element; an error
-    counts from `margin` times its budget on. Returns a `Judgement`, of the first wrong block alone unless `whole`.
+    as rounding at the size of a slice; `truth_error` is how far the truth itself may be off in any element; an error
+    counts from `margin` times its budget on. Returns a `Judgement`, of the first wrong block alone unless `all_blocks`.
     Memory beyond the arguments is a few blocks of half a MiB and one number per slice, whatever the size.
 
     >>> judge(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.5]).double(), torch.float32).wrong_elements
@@ -79,10 +79,12 @@ def judge(
     if truth.is_complex():
         real = torch.view_as_real
         parts = [real(r.resolve_conj()) for r in references]
-        found = _judge(real(actual.resolve_conj()), real(truth.resolve_conj()), dtype, parts, roundings, slack, whole, margin)
+        found = _judge(
+            real(actual.resolve_conj()), real(truth.resolve_conj()), dtype, parts, roundings, truth_error, all_blocks, margin
+        )
         index = found.worst_index[:-1] if found.worst_index is not None else None
         return replace(found, worst_index=index, elements=truth.numel())
-    return _judge(actual, truth, dtype, references, roundings, slack, whole, margin)
+    return _judge(actual, truth, dtype, references, roundings, truth_error, all_blocks, margin)
 
 
 def _judge(
@@ -91,14 +93,14 @@ def _judge(
     dtype: torch.dtype,
     references: Sequence[torch.Tensor],
     roundings: float,
-    slack: float,
-    whole: bool,
+    truth_error: float,
+    all_blocks: bool,
     margin: float,
 ) -> Judgement:
     u, limits = unit_roundoff(dtype), torch.finfo(dtype)
     c, own = REFERENCE_ERRORS.value, OWN_ROUNDINGS.value * u
     rounding = roundings * u
-    tiny = float(limits.smallest_normal) * float(limits.eps) + slack
+    tiny = float(limits.smallest_normal) * float(limits.eps) + truth_error
     if not references:
         within = _within_rounding(actual, truth, own, tiny, c * rounding + own, margin)
         if within is not None:
@@ -113,7 +115,7 @@ def _judge(
         worst.see(index, error, value, c * slices.spread(index) + own * value.abs() + tiny)
         if not finite:
             worst.see_broken(index, actual[index], truth[index])
-        if worst.ratio > margin and not whole:
+        if worst.ratio > margin and not all_blocks:
             break
     return worst.judgement(slices, own, rounding, tiny, margin)
 

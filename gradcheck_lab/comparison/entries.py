@@ -49,8 +49,10 @@ def compare_returned(
     compared = []
     for i, true in expected.items():
         value, key = case.inputs[i], Key("input", i)
-        slack = _error_of_truth(oracle, true)
-        slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, slack=slack, margin=margin)
+        off = _error_of_truth(oracle, true)
+        slot = Slot(
+            names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, truth_error=off, margin=margin
+        )
         evidence = partial(_evidence, subject, oracle, outputs, references, slot, i)
         known, around = references_of(oracle, key, value.dtype), partial(subgradients.intervals, key)
         compared.append(compare_gradient(slot, grads[i], true, known, evidence, around))
@@ -59,9 +61,9 @@ def compare_returned(
 
 def _error_of_truth(oracle: AutogradOracle, true: torch.Tensor | None) -> float:
     """How far the truth itself may be off, where the forward takes no wider dtype than the inputs'; else 0."""
-    if not oracle.coarse or true is None or not true.numel():
+    if not oracle.truth_roundoff or true is None or not true.numel():
         return 0.0
-    return COARSE_ORACLE.value * oracle.coarse * float(true.square().mean().sqrt())
+    return COARSE_ORACLE.value * oracle.truth_roundoff * float(true.square().mean().sqrt())
 
 
 def _evidence(
@@ -86,7 +88,7 @@ def _evidence(
         tensors={name: v for name, v in named.items() if isinstance(v, torch.Tensor)} | dict(outputs),
         references=references,
         upstream=case.grad_outputs or (),
-        precision=slot.slack,
+        precision=slot.truth_error,
         options={name: v for name, v in named.items() if not isinstance(v, torch.Tensor)} | dict(case.options),
         assigned=subject.keeps_last_call,
         paths=reruns.paths,
@@ -113,6 +115,6 @@ def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Calla
             return [value.detach() for value in again if value is not None]
 
         tensors = without_jumps(tensors, truth.detach(), coarser)
-        return [pooled(t, truth.detach()) for t in tensors] if level == "torn" else tensors
+        return [pooled(t, truth.detach()) for t in tensors] if level == "independent" else tensors
 
     return references

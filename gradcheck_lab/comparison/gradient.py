@@ -78,7 +78,7 @@ def _numbers(
     intervals: Intervals,
     findings: list[Finding],
 ) -> Comparison:
-    first = judge(actual, expected, slot.dtype, slack=slot.slack, whole=False, margin=slot.margin)
+    first = judge(actual, expected, slot.dtype, truth_error=slot.truth_error, all_blocks=False, margin=slot.margin)
     used: list[torch.Tensor] = []
 
     def doubtful(kinks: Interval) -> torch.Tensor:
@@ -92,7 +92,7 @@ def _numbers(
         admitted, again = _forgiven(slot, actual, expected, kinks, used)
         if again.passed:
             return _conventional(slot, again, actual, expected, admitted, findings)
-    found, level, used = settle(slot, actual, expected, references, first)
+    found, level, used = judge_by_references(slot, actual, expected, references, first)
     if not found.passed and found.rule != "finite":
         last: tuple[Interval, torch.Tensor, Judgement] | None = None
         for kinks in intervals(doubtful):
@@ -137,13 +137,18 @@ def _forgiven(
     admitted = kinks.admits(actual.to(kinks.low))
     forgiving = torch.where(admitted, wide, expected)
     found = judge(
-        actual, forgiving, slot.dtype, [torch.where(admitted, wide, r) for r in used], slack=slot.slack, margin=slot.margin
+        actual,
+        forgiving,
+        slot.dtype,
+        [torch.where(admitted, wide, r) for r in used],
+        truth_error=slot.truth_error,
+        margin=slot.margin,
     )
     if found.passed or not bool((kinks.at & ~admitted).any()):
         return admitted, found
     nearest = torch.where(kinks.at & ~admitted, wide.clamp(kinks.low, kinks.high), forgiving)
     references = [torch.where(kinks.at, nearest, r) for r in used]  # which take sides there, as no rounding does
-    beside = judge(actual, nearest, slot.dtype, references, slack=slot.slack, margin=slot.margin)
+    beside = judge(actual, nearest, slot.dtype, references, truth_error=slot.truth_error, margin=slot.margin)
     return admitted, beside if beside.passed else found
 
 
@@ -154,29 +159,29 @@ def _conventional(
     return Comparison(result, (*findings, convention(slot, max(1, int(admitted.sum())))), found.sensitivity)
 
 
-def settle(
+def judge_by_references(
     slot: Slot, actual: torch.Tensor, expected: torch.Tensor, references: References, first: Judgement | None = None
 ) -> tuple[Judgement, str, list[torch.Tensor]]:
     """Judge by ever dearer budgets until the gradient passes; returns the last judgement, its level and references."""
     used: list[torch.Tensor] = []
-    dtype, slack, margin = slot.dtype, slot.slack, slot.margin
-    found, level = first or judge(actual, expected, dtype, slack=slack, whole=False, margin=margin), "rounding"
-    for level_name in ("native", "simulated", "torn"):
+    dtype, off, margin = slot.dtype, slot.truth_error, slot.margin
+    found, level = first or judge(actual, expected, dtype, truth_error=off, all_blocks=False, margin=margin), "rounding"
+    for level_name in ("native", "simulated", "independent"):
         if found.passed or found.rule == "finite":
             break
-        if level_name == "torn" and found.max_abs_error > CANCELLATION.value:
+        if level_name == "independent" and found.max_abs_error > CANCELLATION.value:
             break
         more = [r.to(expected.device) for r in references(level_name) if r.shape == expected.shape]
         if more:
             used += more
-            found, level = judge(actual, expected, dtype, used, slack=slack, whole=False, margin=margin), level_name
+            found, level = judge(actual, expected, dtype, used, truth_error=off, all_blocks=False, margin=margin), level_name
     if not found.passed and found.rule != "finite" and _has_small_slices(expected.shape):
         further = [*used, *(r.to(expected.device) for r in references("further") if r.shape == expected.shape)]
         # without a margin, and what fails all the same is as far from the budget as the samples of every gradient say
-        again = judge(actual, expected, dtype, further, slack=slack, whole=False)
+        again = judge(actual, expected, dtype, further, truth_error=off, all_blocks=False)
         if again.passed:
             return again, "simulated", further
-    return found if found.passed else judge(actual, expected, dtype, used, slack=slack, margin=margin), level, used
+    return found if found.passed else judge(actual, expected, dtype, used, truth_error=off, margin=margin), level, used
 
 
 def _has_small_slices(shape: torch.Size) -> bool:

@@ -21,7 +21,9 @@ from gradcheck_lab.subjects.op import adapt_op
 from gradcheck_lab.subjects.subject import Call, Key
 
 
-def isolated(call: Call, number: int, program: AutogradOracle, margin: float = 1.0) -> tuple[list[Comparison], list[Finding]]:
+def compare_isolated_rule(
+    call: Call, number: int, program: AutogradOracle, margin: float = 1.0
+) -> tuple[list[Comparison], list[Finding]]:
     """Run the rule of call `number` on the values and upstream of a program's oracle, and compare it with its own share."""
     label, truth, case = call_label(call), program.truth(), program.case
     inputs, outputs = detached(call.inputs), detached(call.outputs)

@@ -61,7 +61,7 @@ def _elementwise(
     estimate = oracle.gradient(index)
     assert estimate.value is not None
     expected, notes, outside = _kinks(slot, index, actual, estimate.value, oracle)
-    slot = replace(slot, slack=estimate.error)
+    slot = replace(slot, truth_error=estimate.error)
     tensors = {name: v for name, v in zip(subject.names, inputs, strict=True) if isinstance(v, torch.Tensor)}
 
     def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:

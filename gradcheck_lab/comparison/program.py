@@ -10,8 +10,8 @@ import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.comparison.entries import references_of
-from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, settle
-from gradcheck_lab.comparison.isolated_rule import call_label, isolated
+from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
+from gradcheck_lab.comparison.isolated_rule import call_label, compare_isolated_rule
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.causes import having
@@ -58,7 +58,7 @@ def compare_program(
         slot = replace(slot, margin=margin)
         comparison = _compare(oracle, key, slot, actual)
         if comparison.result.verdict == "fail" and given is not None:
-            comparison = _excused(oracle, key, slot, actual, given, comparison, blamed, wrong)
+            comparison = _attributed(oracle, key, slot, actual, given, comparison, blamed, wrong)
         compared.append(comparison)
     return ComparedProgram(tuple(compared), (*found, *(f for c in compared for f in c.findings)))
 
@@ -67,7 +67,7 @@ def _each_op(calls: Sequence[Call], oracle: AutogradOracle, margin: float) -> tu
     """What is wrong with the rule of each op by itself, and the labels of these ops by their number."""
     truth, blamed, everything = oracle.truth(), dict[int, str](), list[Finding]()
     for k in reversed(range(len(truth.calls))):
-        compared, findings = isolated(replace(truth.calls[k], names=calls[k].names), k, oracle, margin)
+        compared, findings = compare_isolated_rule(replace(truth.calls[k], names=calls[k].names), k, oracle, margin)
         findings = findings + [f for c in compared for f in c.findings]
         for finding in findings:
             at = f"{finding.op}: " if finding.op and finding.cause not in having("no_result") else ""
@@ -128,7 +128,7 @@ def _substituted(oracle: AutogradOracle, calls: frozenset[int]) -> Pass | None:
         return None
 
 
-def _excused(
+def _attributed(
     oracle: AutogradOracle,
     key: Key,
     slot: Slot,
@@ -142,7 +142,7 @@ def _excused(
     expected = given.gradients.get(key)
     if actual is None or expected is None or actual.shape != expected.shape:
         return comparison
-    found, _, _ = settle(slot, actual, expected.detach(), references_of(oracle, key, slot.dtype))
+    found, _, _ = judge_by_references(slot, actual, expected.detach(), references_of(oracle, key, slot.dtype))
     if not found.passed:
         return comparison
     if not wrong:

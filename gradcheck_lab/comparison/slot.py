@@ -11,7 +11,7 @@ import torch
 class Slot:
     """Where a gradient belongs: what it is the gradient of. `label` is how messages call it, as in "input 0 'x'".
 
-    `reference` is what messages call the other side, `slack` how far its values may be off.
+    `reference` is what messages call the other side, `truth_error` how far its values may be off.
     `margin` is how many times its budget an error has to be to count: on calls that nobody chose only gross errors do.
     """
 
@@ -22,5 +22,5 @@ class Slot:
     device: torch.device
     op: str | None = None
     reference: str = "autograd"
-    slack: float = 0.0
+    truth_error: float = 0.0
     margin: float = 1.0

@@ -1,4 +1,4 @@
-"""What an examination is made of, and what it returns: frozen data that are passed on."""
+"""The data of an examination: its policy, the hand-written run, the oracle, and the result."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from gradcheck_lab.subjects.subject import Call, Key, Subject
 class Policy:
     """How a case is examined.
 
-    `thorough` looks for writes in the values and lets numbers guard autograd. A `derived` case is one that a probe made of
-    the user's, for which numeric oracles are too dear. With `has_reference` the oracle is the user's, which nothing guards.
+    `thorough` compares values to find writes, and checks autograd by a numeric derivative. A `derived` case is one that a probe
+    made, for which numeric oracles are too slow. With `has_reference` the oracle is the user's reference, which is not checked.
     """
 
     thorough: bool = True
@@ -34,9 +34,10 @@ class Policy:
 class ManualRun:
     """One run of the hand-written side.
 
-    `returned` has one raw entry per input, `intermediates` the gradients within a program, `delivered` what torch's engine
-    made of the same backward, None where it does not call it, and `refusal` why it would not take what the backward returned.
-    `calls` are a program's. `outputs` are kept where they are compared with those of a reference.
+    `returned` has one entry per input, as the backward returned it; with `several` it returned a tuple. `intermediates` are the
+    gradients within a program, `calls` its ops' calls. `delivered` are the gradients that torch's engine makes of the same
+    backward, None where it does not call it; `refusal` says why it did not accept what was returned. `outputs` are copies,
+    only where they are compared with those of a reference.
     """
 
     returned: tuple[Any, ...]
@@ -50,17 +51,17 @@ class ManualRun:
 
 @dataclass(frozen=True, slots=True)
 class AutogradTruth:
-    """Autograd on the subject's own forward, or on the reference, decides; `first` is its float64 pass."""
+    """Autograd is the oracle, on the reference or on the subject's own forward; `float64_pass` is its pass in float64."""
 
     oracle: AutogradOracle
-    first: Pass
+    float64_pass: Pass
     name: str
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class NumericTruth:
-    """Numbers decide; `why` says what keeps autograd from it."""
+    """A numeric oracle; `why` says why autograd is not used."""
 
     oracle: NumericOracle
     name: str
@@ -69,7 +70,7 @@ class NumericTruth:
 
 @dataclass(frozen=True, slots=True)
 class NoTruth:
-    """Nothing decides, yet or at all; `why` says what keeps autograd from it."""
+    """There is no oracle, or none yet; `why` says why autograd is not used."""
 
     why: str = ""
     name: str = ""
@@ -80,10 +81,10 @@ Truth = AutogradTruth | NumericTruth | NoTruth
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """One case, examined: what ran, which oracle decided, what was compared and found.
+    """The result of examining one case: what ran, the oracle, the comparisons and the findings.
 
-    `run` is None where the user's code raised before there was anything to compare. `oracle` makes and keeps the autograd
-    passes of this case, whichever oracle decides. `reasons` say why the verdict is open.
+    `run` is None where the user's code raised before there was anything to compare. `oracle` runs autograd on this case,
+    whatever `truth` is. `reasons` say why the verdict is inconclusive.
     """
 
     runner: Runner
@@ -115,8 +116,8 @@ class Examined:
         """Whether the gradient of an input is one that the backward has to give."""
         return is_differentiable(self.case.inputs[index]) and index not in self.subject.constants
 
-    def compared(self, comparisons: Sequence[Comparison], findings: Sequence[Finding] = ()) -> Examined:
-        """The same with further comparisons, their findings, and others."""
+    def with_comparisons(self, comparisons: Sequence[Comparison], findings: Sequence[Finding] = ()) -> Examined:
+        """Return a copy with further comparisons, their findings, and other findings."""
         of_comparisons = [finding for comparison in comparisons for finding in comparison.findings]
         return replace(
             self,
@@ -124,12 +125,12 @@ class Examined:
             findings=(*self.findings, *of_comparisons, *findings),
         )
 
-    def found(self, *findings: Finding) -> Examined:
-        """The same with further findings."""
+    def with_findings(self, *findings: Finding) -> Examined:
+        """Return a copy with further findings."""
         if not findings:
             return self
         return replace(self, findings=(*self.findings, *findings))
 
-    def left_open(self, reason: str) -> Examined:
-        """The same with one more reason why the verdict is open."""
+    def inconclusive_because(self, reason: str) -> Examined:
+        """Return a copy whose verdict is inconclusive, for one more reason."""
         return replace(self, reasons=(*self.reasons, reason))

@@ -1,4 +1,4 @@
-"""A numeric derivative guards autograd: a forward body may detach, mutate or be wrong."""
+"""Check autograd by a numeric derivative: a forward may detach a value or leave torch, and autograd is then wrong."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Agreeing = Literal["manual and numeric", "manual and autograd", "no two of them"
 
 
 @dataclass(frozen=True, slots=True)
-class _Voices:
-    """What each side says along the guard's direction, and which two of them agree."""
+class _DirectionalDerivatives:
+    """The derivative along the guard's direction by each of the three, and which two of them agree."""
 
     manual: float
     autograd: float
@@ -35,13 +35,13 @@ class _Voices:
 
 
 def disconnected(examined: Examined) -> Finding | None:
-    """The finding that an output moves with the inputs and autograd has no path between them; None where nothing moves."""
+    """The finding that the output changes with the inputs but autograd has no path to them; None where it does not change."""
     name, runner = examined.subject.name, examined.oracle.runner
     runner.begin(examined.case.seed)
     try:
         problem = problem_of(runner, examined.case)
         found = directional(problem, problem.random_directions(-7))
-    except Exception:  # it cannot be evaluated: nothing is known
+    except Exception:  # the forward cannot be evaluated at other inputs
         return None
     if found.flag or not math.isfinite(found.value + found.error) or abs(found.value) <= CLEARLY_MOVES.value * found.error:
         return None
@@ -56,11 +56,11 @@ def disconnected(examined: Examined) -> Finding | None:
     )
 
 
-def guarded(examined: Examined) -> Examined | NoTruth:
-    """Let one numeric directional derivative guard the autograd pass; `NoTruth` where numbers have to decide in its place.
+def guard_autograd(examined: Examined) -> Examined | NoTruth:
+    """Compare the autograd pass with one numeric directional derivative.
 
-    Where manual, autograd and numeric contradict each other, the verdict becomes inconclusive and says which two agree;
-    where the forward visibly leaves autograd, autograd is simply not the oracle.
+    Where manual, autograd and numeric contradict each other, the verdict becomes inconclusive and says which two agree. Where
+    the forward detaches a value or leaves torch, this returns `NoTruth`: the numeric oracle has to decide.
     """
     first, runner = examined.oracle.truth(), examined.oracle.runner
     gradients = {
@@ -69,31 +69,33 @@ def guarded(examined: Examined) -> Examined | NoTruth:
     }  # fmt: skip
     try:
         found = guard(problem_of(runner, examined.case), gradients)
-    except Exception:  # the forward does not run in float64 outside autograd: nothing to guard with
+    except Exception:  # the forward does not run in float64 outside autograd
         return examined
     if found.agrees or found.directions is None:
         return examined
-    left = leaves_autograd(runner, examined.case)
-    if left == "around" and examined.passed:
-        return examined.found(_never_run(first.cut) if first.cut else _stopped(examined.subject.name))
-    if left is not None:  # a rule may stand for what the code around it detaches, as one of batch normalisation does
+    departure = leaves_autograd(runner, examined.case)
+    if departure == "around" and examined.passed:
+        return examined.with_findings(
+            _never_run_finding(first.cut) if first.cut else _stopped_gradients_note(examined.subject.name)
+        )
+    if departure is not None:  # code around a rule may detach what the rule differentiates, as with batch normalisation
         return NoTruth("the forward detaches a value or leaves torch, and numbers contradict what is left")
-    voices = _voices(examined, found)
-    if examined.passed and (_is_limit_at_a_kink(examined, voices) or _agree_beside(examined)):
+    derivatives = _directional_derivatives(examined, found)
+    if examined.passed and (_is_limit_at_a_kink(examined, derivatives) or _agree_nearby(examined)):
         return examined
-    return _contradicted(examined, voices)
+    return _with_contradiction(examined, derivatives)
 
 
-def _is_limit_at_a_kink(examined: Examined, voices: _Voices) -> bool:
-    """Whether autograd's own value at a kink stands alone, and what the backward returns is the limit."""
+def _is_limit_at_a_kink(examined: Examined, derivatives: _DirectionalDerivatives) -> bool:
+    """Whether, at a kink, the backward returns what the numeric derivative tends to, and autograd alone differs."""
     kinks = any(c.result.settled_by == "subgradient" for c in examined.comparisons)
-    return kinks and voices.agreeing == "manual and numeric"
+    return kinks and derivatives.agreeing == "manual and numeric"
 
 
-def _agree_beside(examined: Examined) -> bool:
-    """Whether autograd and numbers agree at a random point close by, so that they differ at the case's own values only.
+def _agree_nearby(examined: Examined) -> bool:
+    """Whether autograd and the numeric derivative agree at a random point nearby, so that they differ at these values only.
 
-    At a kink or a tie numbers are the mean of its sides, which is no convention's choice.
+    At a kink or a tie a central difference is the mean of both sides, which no convention chooses.
     """
     case, oracle = examined.case, examined.oracle
     generator = torch.Generator().manual_seed(case.seed)
@@ -102,7 +104,7 @@ def _agree_beside(examined: Examined) -> bool:
         gradients = oracle.run(torch.float64, case=near).gradients
         known = {i: g for i in range(len(case.inputs)) if (g := gradients.get(Key("input", i))) is not None}
         found = guard(problem_of(oracle.runner, near), known)
-    except Exception:  # outside the domain
+    except Exception:  # the point is outside the forward's domain
         return False
     return found.agrees and not found.reason
 
@@ -114,10 +116,10 @@ def _moved(value: Any, generator: torch.Generator) -> Any:
     return moved(wide, BESIDE_THE_CALL.value, noise(wide, generator), size_at_least(wide, BESIDE_ZERO.value))
 
 
-def _contradicted(examined: Examined, voices: _Voices) -> Examined:
-    """Say that the oracles contradict each other; what autograd alone calls wrong is taken back."""
-    text = f"manual {show(voices.manual)}, autograd {show(voices.autograd)}, numeric {show(voices.numeric)}"
-    pair = f"{voices.agreeing} agree"
+def _with_contradiction(examined: Examined, derivatives: _DirectionalDerivatives) -> Examined:
+    """Add that the oracles contradict each other; where manual and numeric agree, errors found by autograd are withdrawn."""
+    text = f"manual {show(derivatives.manual)}, autograd {show(derivatives.autograd)}, numeric {show(derivatives.numeric)}"
+    pair = f"{derivatives.agreeing} agree"
     note = Finding(
         "oracle-disagrees",
         "note",
@@ -126,33 +128,33 @@ def _contradicted(examined: Examined, voices: _Voices) -> Examined:
         suggestion="pass reference=, the same function in torch",
     )
     reason = f"the oracles contradict each other ({text}): {pair}; pass reference="
-    base = _without_blame(examined) if voices.agreeing == "manual and numeric" else examined
-    return base.found(note).left_open(reason)
+    base = _without_autograd_failures(examined) if derivatives.agreeing == "manual and numeric" else examined
+    return base.with_findings(note).inconclusive_because(reason)
 
 
-def _without_blame(examined: Examined) -> Examined:
-    blamed = {id(f) for c in examined.comparisons for f in c.findings}
+def _without_autograd_failures(examined: Examined) -> Examined:
+    withdrawn = {id(f) for c in examined.comparisons for f in c.findings}
     return replace(
         examined,
         comparisons=tuple(
             replace(c, result=replace(c.result, verdict="inconclusive"), findings=()) for c in examined.comparisons
         ),
-        findings=tuple(f for f in examined.findings if id(f) not in blamed),
+        findings=tuple(f for f in examined.findings if id(f) not in withdrawn),
     )
 
 
-def _voices(examined: Examined, found: Guarded) -> _Voices:
+def _directional_derivatives(examined: Examined, found: Guarded) -> _DirectionalDerivatives:
     returned, directions = examined.returned, found.directions or {}
     usable = all(isinstance(returned[i], torch.Tensor) and returned[i].shape == d.shape for i, d in directions.items())
     value = sum(inner(returned[i].detach(), d) for i, d in directions.items()) if usable else math.nan
-    with_numbers, with_autograd = abs(value - found.measured), abs(value - found.expected)
-    agreeing: Agreeing = "manual and numeric" if with_numbers <= LESS_THAN_AGREEMENT.value * with_autograd else "no two of them"
-    if with_autograd <= LESS_THAN_AGREEMENT.value * with_numbers:
+    from_numeric, from_autograd = abs(value - found.measured), abs(value - found.expected)
+    agreeing: Agreeing = "manual and numeric" if from_numeric <= LESS_THAN_AGREEMENT.value * from_autograd else "no two of them"
+    if from_autograd <= LESS_THAN_AGREEMENT.value * from_numeric:
         agreeing = "manual and autograd"
-    return _Voices(value, found.expected, found.measured, agreeing)
+    return _DirectionalDerivatives(value, found.expected, found.measured, agreeing)
 
 
-def _never_run(rules: tuple[str, ...]) -> Finding:
+def _never_run_finding(rules: tuple[str, ...]) -> Finding:
     names = " and ".join(rules)
     return Finding(
         "disconnected",
@@ -163,7 +165,7 @@ def _never_run(rules: tuple[str, ...]) -> Finding:
     )
 
 
-def _stopped(name: str) -> Finding:
+def _stopped_gradients_note(name: str) -> Finding:
     return Finding(
         "disconnected",
         "note",

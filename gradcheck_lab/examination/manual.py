@@ -1,4 +1,4 @@
-"""The hand-written side of one case, run once: its forward, its backward, and what they wrote to."""
+"""Run the hand-written forward and backward of one case, and find the tensors that they wrote to."""
 
 from __future__ import annotations
 
@@ -30,44 +30,44 @@ Result = TypeVar("Result")
 
 
 def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
-    """Run the hand-written forward and backward; what they raise, or a wrong count, ends the examination with one finding.
+    """Run the hand-written forward and backward; `run` is None where one raises or returns a wrong count, which a finding says.
 
     Raises `InvalidArgument` for outputs that are no tensors and for grad_outputs that do not fit them.
     """
     handed_out, inputs = copy_inputs(case.inputs), detached(case.inputs)
     runner.begin(case.seed, forward=1)
     states = torch_states()
-    recording = attempted(
+    recording = result_or_finding(
         lambda: runner.subject.record(handed_out, case.options), "forward", "look at the forward's traceback below"
     )
     if isinstance(recording, Finding):
         case = replace(case, inputs=inputs)
-        return Examined(runner, case, policy, AutogradOracle(runner, case)).found(recording)
-    drew = torch_drawn_since(states)
+        return Examined(runner, case, policy, AutogradOracle(runner, case)).with_findings(recording)
+    drew_random = torch_drawn_since(states)
     if recording.kind is not None:
         runner = replace(runner, subject=replace(runner.subject, kind=recording.kind))
     _refuse_outputs(runner.subject, recording)
     case = replace(case, inputs=inputs, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
-    replaying = replayed(runner, case) if drew else runner
+    oracle_runner = replayed(runner, case) if drew_random else runner
     findings = recording.findings
     outputs = detached(recording.outputs) if policy.has_reference else ()
     upstream = tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
-    # what the forward saved is as large as all else: it goes with the backward
-    ran = _run_backward(runner, recording, upstream, case.seed)
+    # free what the forward saved, which may be large, as soon as the backward has run
+    backward = _run_backward(runner, recording, upstream, case.seed)
     del recording
-    if isinstance(ran, Finding):
-        return Examined(runner, case, policy, AutogradOracle(replaying, case)).found(*findings, ran)
-    written = _written(runner.subject, case, handed_out, upstream, policy.thorough)
-    oracle = AutogradOracle(replaying, case, copies=bool(written))
-    examined = Examined(runner, case, policy, oracle, replace(ran, outputs=outputs) if outputs else ran)
-    examined = examined.found(*findings, *written)
-    if len(ran.returned) != len(case.inputs):
-        return replace(examined, run=None).found(wrong_count(len(ran.returned), len(case.inputs), None))
+    if isinstance(backward, Finding):
+        return Examined(runner, case, policy, AutogradOracle(oracle_runner, case)).with_findings(*findings, backward)
+    written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough)
+    oracle = AutogradOracle(oracle_runner, case, copies=bool(written))
+    examined = Examined(runner, case, policy, oracle, replace(backward, outputs=outputs) if outputs else backward)
+    examined = examined.with_findings(*findings, *written)
+    if len(backward.returned) != len(case.inputs):
+        return replace(examined, run=None).with_findings(wrong_count(len(backward.returned), len(case.inputs), None))
     return examined
 
 
-def attempted(call: Callable[[], Result], stage: Stage, suggestion: str) -> Result | Finding:
-    """What a call of the user's code gives, or the finding that it raised."""
+def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str) -> Result | Finding:
+    """Call the user's code and return its result, or the finding that it raised."""
     try:
         return call()
     except InvalidArgument:
@@ -123,7 +123,7 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
 
 
 def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Tensor, ...], seed: int) -> ManualRun | Finding:
-    manual = attempted(
+    manual = result_or_finding(
         partial(runner.backward, recording, upstream, seed), "backward", "look at the backward's traceback below"
     )
     if isinstance(manual, Finding):
@@ -132,7 +132,7 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
     if recording.engine is not None:
         try:
             delivered = recording.engine(upstream)
-        except Exception as error:  # what is wrong with the raw entries is mostly seen by comparing them; else this says it
+        except Exception as error:  # reported only where comparing the returned entries shows no error
             refusal = Finding(
                 "raises",
                 "error",
@@ -146,12 +146,12 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
     return ManualRun(tuple(as_tuple(manual.returned)), recording.several, manual.intermediates, delivered, refusal, calls)
 
 
-def _written(
+def _write_findings(
     subject: Subject, case: Case, handed_out: Sequence[Any], upstream: Sequence[torch.Tensor], thorough: bool
 ) -> list[Finding]:
-    """A finding for each tensor that the user's code was handed and wrote to."""
+    """A finding for each input and grad_output that the user's code wrote to."""
     grads = ["grad_output" if len(upstream) == 1 else f"grad_output {i}" for i in range(len(upstream))]
-    watched = [
+    pairs = [
         *(("mutates-input", n, a, b) for n, a, b in zip(subject.labels, handed_out, case.inputs, strict=True)),
         *(("mutates-grad-output", n, a, b) for n, a, b in zip(grads, upstream, case.grad_outputs or (), strict=True)),
     ]
@@ -163,13 +163,13 @@ def _written(
             explanation="its values changed during the call, so whoever else holds it reads wrong numbers",
             suggestion="write to a new tensor, or to a clone",
         )
-        for cause, what, after, before in watched
+        for cause, what, after, before in pairs
         if isinstance(after, torch.Tensor) and _is_written(after, before, thorough)
     ]
 
 
 def _is_written(after: torch.Tensor, before: torch.Tensor, thorough: bool) -> bool:
-    # a write through torch raises the version; one past torch shows in the values, a pass over memory to compare
+    # torch counts its own writes; others show only when the values are compared, which takes a pass over memory
     if thorough or after.numel() <= COMPARED_FOR_WRITES.value:
         return not _same(after, before)
     return writes_to(after) > 0

@@ -1,4 +1,4 @@
-"""One finding a mistake: what a probe explains takes the place of an unexplained value, and repetitions go."""
+"""One finding a mistake: a probe's explanation replaces that of an unexplained value, and repetitions are dropped."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from dataclasses import replace
 from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.findings import Finding
 
-# these check other code of the user's than the backward: nothing that the backward does wrong makes them a repetition
+# these probes check other code than the backward, so their findings never repeat one about the backward
 _OTHER_CODE = frozenset({"forward_mode", "vmap", "opcheck"})
 
 
-def _explained(finding: Finding, reason: Finding) -> bool:
+def _may_replace(finding: Finding, reason: Finding) -> bool:
+    """Whether `reason`, found by a probe, may replace the cause that the comparison gave a finding."""
     if finding.cause in having("unexplained") or finding.cause in CAUSES[reason.cause].compared_as:
         return True
     return reason.cause in having("overrules") and finding.cause in having("pattern")
 
 
-def merged(base: Sequence[Finding], probed: Sequence[Finding]) -> list[Finding]:
-    """Put the findings of the comparison and of the probes together, the errors first that say most.
+def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding]) -> list[Finding]:
+    """Merge the findings of the comparison with those of the probes, so that each mistake is reported once.
 
-    A gradient that the base case already shows wrong is not reported again for values, sizes or dtypes that merely
-    show the same mistake.
+    Where a probe explains a wrong gradient, its cause and explanation replace those of the comparison. A gradient that is wrong
+    on the user's call is not reported again for other values, sizes or dtypes.
     """
-    wrong = {(f.gradient, f.op) for f in base if f.severity == "error"}
+    wrong = {(f.gradient, f.op) for f in compared if f.severity == "error"}
     reasons = {f.gradient: f for f in reversed(probed) if f.severity == "error" and f.cause in having("explains")}
-    used: set[int] = set()
+    merged: set[int] = set()
     found: list[Finding] = []
-    for finding in base:
+    for finding in compared:
         reason = reasons.get(finding.gradient) or reasons.get(None)
-        if finding.severity == "error" and reason is not None and _explained(finding, reason):
-            used.add(id(reason))
+        if finding.severity == "error" and reason is not None and _may_replace(finding, reason):
+            merged.add(id(reason))
             finding = replace(
                 finding,
                 cause=reason.cause,
@@ -45,16 +46,16 @@ def merged(base: Sequence[Finding], probed: Sequence[Finding]) -> list[Finding]:
         if finding.probe in _OTHER_CODE:
             found.append(finding)
             continue
-        known = id(finding) in used or (finding.cause, finding.gradient) in seen
-        follows = (finding.gradient, finding.op) in wrong and finding.cause in having("consequence")
-        if not known and not follows:
+        is_known = id(finding) in merged or (finding.cause, finding.gradient) in seen
+        is_consequence = (finding.gradient, finding.op) in wrong and finding.cause in having("consequence")
+        if not is_known and not is_consequence:
             seen.add((finding.cause, finding.gradient))
             found.append(finding)
-    return [finding for finding in found if not _repeats(finding, found)]
+    return [finding for finding in found if not _is_repetition(finding, found)]
 
 
-def _repeats(finding: Finding, found: Sequence[Finding]) -> bool:
-    """Whether another error on the same gradient is the mistake of which this finding is a view."""
+def _is_repetition(finding: Finding, found: Sequence[Finding]) -> bool:
+    """Whether another error on the same gradient has a cause that implies this finding."""
     same = (f for f in found if f.severity == "error" and (f.gradient, f.op) == (finding.gradient, finding.op))
-    known = (CAUSES[other.cause] for other in same if other is not finding and other.cause in CAUSES)
-    return any(finding.cause in row.probed_as for row in known)
+    causes = (CAUSES[other.cause] for other in same if other is not finding and other.cause in CAUSES)
+    return any(finding.cause in row.probed_as for row in causes)

@@ -1,11 +1,11 @@
-"""Which oracle decides: autograd on the subject's own forward, or on the reference, where it can be followed; else numbers."""
+"""Choose the oracle: autograd on the reference or the subject's own forward, or a numeric oracle where autograd cannot run."""
 
 from __future__ import annotations
 
 from gradcheck_lab.comparison.forwards import forward_mismatch
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth
-from gradcheck_lab.examination.manual import attempted
+from gradcheck_lab.examination.manual import result_or_finding
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import class_and_line, first_line
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
@@ -13,9 +13,10 @@ from gradcheck_lab.subjects.untraceable import Untraceable
 
 
 def autograd_truth(examined: Examined) -> AutogradTruth | NoTruth | Finding:
-    """The float64 autograd pass of a case that ran; why there is none; or what ends the examination.
+    """Return autograd as the oracle of a case that ran, or why it cannot be.
 
-    A reference that raises, or whose outputs are not those of the forward, ends it.
+    Returns a finding where a reference raises or its outputs are not those of the forward. Raises `InvalidArgument` for a
+    reference that does not depend on the inputs.
     """
     if examined.policy.has_reference:
         return _reference(examined)
@@ -36,7 +37,7 @@ def autograd_truth(examined: Examined) -> AutogradTruth | NoTruth | Finding:
 def _reference(examined: Examined) -> AutogradTruth | Finding:
     subject, oracle, run = examined.subject, examined.oracle, examined.run
     assert run is not None
-    first = attempted(oracle.truth, "oracle", "pass a reference that takes the same inputs")
+    first = result_or_finding(oracle.truth, "oracle", "pass a reference that takes the same inputs")
     if isinstance(first, Finding):
         return first
     if not first.tracked:
@@ -49,7 +50,7 @@ def _reference(examined: Examined) -> AutogradTruth | Finding:
 
 
 def numeric_truth(examined: Examined, why: str) -> NumericTruth | str:
-    """The numeric oracle on the case, with `why` autograd does not decide; or the reason that there is none either."""
+    """Return the numeric oracle for a case, or the reason why there is none; `why` says why autograd is not the oracle."""
     name, runner = examined.subject.name, examined.oracle.runner
     runner.begin(examined.case.seed)
     try:

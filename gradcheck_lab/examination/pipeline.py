@@ -1,4 +1,4 @@
-"""One case, examined: the hand-written side runs, an oracle is chosen, and every gradient is compared."""
+"""Examine one case: run the hand-written side, choose an oracle, and compare every gradient with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gradcheck_lab.comparison.isolated_rule import detached, run_rule
 from gradcheck_lab.comparison.numerically import compare_numerically
 from gradcheck_lab.comparison.program import compare_program
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth, Policy
-from gradcheck_lab.examination.guarding import disconnected, guarded
+from gradcheck_lab.examination.guarding import disconnected, guard_autograd
 from gradcheck_lab.examination.manual import run_manual
 from gradcheck_lab.examination.oracle_choice import autograd_truth, numeric_truth
 from gradcheck_lab.model.causes import having
@@ -30,60 +30,59 @@ from gradcheck_lab.subjects.subject import Call
 
 
 def examine(runner: Runner, case: Case, policy: Policy) -> Examined:
-    """Run the hand-written side of a case and compare every gradient with the oracle that can judge it.
+    """Run the hand-written side of a case, choose its oracle and compare every gradient.
 
-    What the user's code raises is an `Examined` with a finding and no run. Raises `InvalidArgument` for a case that cannot mean
-    anything.
+    Where the user's code raises, the result has a finding and no run. Raises `InvalidArgument` for outputs that are no tensors,
+    grad_outputs that do not fit, and references that do not.
     """
     examined = run_manual(runner, case, policy)
     if examined.run is None:
         return examined
     truth = autograd_truth(examined)
     if isinstance(truth, Finding):
-        return replace(examined, run=None).found(truth)
+        return replace(examined, run=None).with_findings(truth)
     if isinstance(truth, AutogradTruth):
-        compared = _compare(replace(examined, truth=truth), truth)
-        result = guarded(compared) if _wants_guard(compared) else compared
+        compared = _compare_with_autograd(replace(examined, truth=truth), truth)
+        result = guard_autograd(compared) if _wants_guard(compared) else compared
         if isinstance(result, Examined):
             return result
-        truth = result  # the forward leaves autograd: numbers decide
-    return _by_numbers(replace(examined, truth=truth), truth)
+        truth = result  # the forward leaves autograd: the numeric oracle decides
+    return _compare_with_numeric_oracle(replace(examined, truth=truth), truth)
 
 
 def _wants_guard(examined: Examined) -> bool:
-    """Whether a numeric derivative guards autograd: always on a thorough examination, else where something failed."""
+    """Whether autograd is checked by a numeric derivative: in a thorough examination, or where something failed."""
     policy = examined.policy
     if policy.has_reference or policy.derived:
         return False
     return policy.thorough or any(c.result.verdict == "fail" for c in examined.comparisons)
 
 
-def _by_numbers(examined: Examined, truth: NoTruth) -> Examined:
+def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined:
     subject = examined.subject
     if (subject.is_program or subject.written_in_torch) and all(gradient is None for gradient in examined.returned):
-        # there is no path from any input to the output: nothing to compare
         finding = None if examined.policy.derived else disconnected(examined)
-        return examined if finding is None else examined.found(finding)
+        return examined if finding is None else examined.with_findings(finding)
     if examined.policy.derived:
         return examined
     chosen = numeric_truth(examined, truth.why)
     if not isinstance(chosen, NumericTruth):
-        return examined.left_open(chosen)
+        return examined.inconclusive_because(chosen)
     entries = {i: g for i, g in enumerate(examined.returned) if examined.is_compared(i)}
     compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle)
-    return replace(examined, truth=chosen).compared(compared)
+    return replace(examined, truth=chosen).with_comparisons(compared)
 
 
-def _compare(examined: Examined, truth: AutogradTruth) -> Examined:
+def _compare_with_autograd(examined: Examined, truth: AutogradTruth) -> Examined:
     run = examined.run
     assert run is not None
     if examined.subject.is_program:
         compared = compare_program(
             examined.runner, examined.case, run.calls, run.returned, run.intermediates, truth.oracle, _margin(examined)
         )
-        found = replace(examined, comparisons=compared.comparisons).found(*compared.findings)
+        found = replace(examined, comparisons=compared.comparisons).with_findings(*compared.findings)
         return replace(found, reasons=(*found.reasons, *compared.reasons))
-    return _compare_inputs(examined, truth.oracle, truth.first)
+    return _compare_inputs(examined, truth.oracle, truth.float64_pass)
 
 
 def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> Examined:
@@ -92,28 +91,28 @@ def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> 
     compared = compare_returned(subject, run.returned, oracle, truth, outputs, margin=margin)
     if run.delivered is not None and deliverable(run.delivered):
         compared = with_engine(compared, compare_returned(subject, run.delivered, oracle, truth, outputs, margin=margin))
-    found = examined.compared(compared)
+    found = examined.with_comparisons(compared)
     if run.refusal is not None and not any(finding.severity == "error" for finding in found.findings):
-        found = found.found(run.refusal)
+        found = found.with_findings(run.refusal)
     if any(not is_wide(v.dtype) for v in examined.case.inputs if is_differentiable(v)):
         return _compare_in_float64(found, truth, {finding.gradient for c in compared for finding in c.findings})
     return found
 
 
 def _compare_in_float64(examined: Examined, truth: Pass, known: set[str | None]) -> Examined:
-    """Run the rule once more on the oracle's float64 values, where rounding hides nothing."""
+    """Run the rule again on the oracle's float64 values, and add errors that rounding hid in the narrower dtype."""
     compared = _in_float64(examined, truth)
     findings = [finding for c in compared for finding in c.findings if finding.severity == "error"]
-    narrow = any(is_narrow(v.dtype) for v in examined.case.inputs if is_differentiable(v))
-    # float32 inside is all that 16-bit inputs ask for
-    designed = having("dtype") if narrow else {"wrong-dtype"}
-    fresh = [finding for finding in findings if finding.gradient not in known and finding.cause not in designed]
-    wrong = {finding.gradient for finding in fresh}
+    has_16_bits = any(is_narrow(v.dtype) for v in examined.case.inputs if is_differentiable(v))
+    # a rule for 16-bit inputs may compute in float32
+    expected_causes = having("dtype") if has_16_bits else {"wrong-dtype"}
+    new = [finding for finding in findings if finding.gradient not in known and finding.cause not in expected_causes]
+    wrong = {finding.gradient for finding in new}
     comparisons = [
         replace(c, result=replace(c.result, verdict="fail")) if c.result.name in wrong else c for c in examined.comparisons
     ]
-    marked = [replace(f, message=f"{f.message}, in float64", case="in float64") for f in fresh]
-    return replace(examined, comparisons=tuple(comparisons)).found(*marked)
+    labelled = [replace(f, message=f"{f.message}, in float64", case="in float64") for f in new]
+    return replace(examined, comparisons=tuple(comparisons)).with_findings(*labelled)
 
 
 def _in_float64(examined: Examined, truth: Pass) -> list[Comparison]:
@@ -126,7 +125,7 @@ def _in_float64(examined: Examined, truth: Pass) -> list[Comparison]:
     try:
         examined.runner.begin(case.seed, backward=1)
         returned = run_rule(call, case.grad_outputs or ())
-    except Exception:  # the rule's kernels take narrow dtypes only: this lane has nothing to say
+    except Exception:  # the rule's kernels take narrow dtypes only
         return []
     if len(as_tuple(returned)) != len(case.inputs):
         return []
@@ -134,7 +133,7 @@ def _in_float64(examined: Examined, truth: Pass) -> list[Comparison]:
 
 
 def _margin(examined: Examined) -> float:
-    """How many times its budget an error has to be to count: on calls that nobody chose only gross errors do."""
+    """How many times its budget an error has to be to count: more on derived calls, where only gross errors do."""
     return GROSS_ON_DERIVED_CALLS.value if examined.policy.derived else 1.0
 
 

@@ -20,8 +20,8 @@ from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.exceptions import DELIBERATE, SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.user_errors import class_and_line
-from gradcheck_lab.probes.support.derived_calls import Attempt, Trial
-from gradcheck_lab.probes.values import steady, tie_mass
+from gradcheck_lab.probes.support.derived_calls import DerivedCall, DerivedCallExaminer
+from gradcheck_lab.probes.values import is_steady, tie_mass
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects import adapt
@@ -103,17 +103,17 @@ class Examiner:
                 allow=self.allow, seed=case.seed,
             )  # fmt: skip
 
-    def _attempt(self, case: Case) -> Trial | None:
+    def _attempt(self, case: Case) -> DerivedCall | None:
         """Examine a drawn call, which stands for itself; numbers decide where autograd cannot follow the first one."""
         try:
             subject = self._subject(case)
         except InvalidArgument:
             return None
         case = replace(case, inputs=subject.inputs)
-        trying = Attempt(Runner(subject, self.evaluations), case.inputs, self.reference is not None)
-        found = trying.on(case, numeric=bool(self.numeric))
+        trying = DerivedCallExaminer(Runner(subject, self.evaluations), case.inputs, self.reference is not None)
+        found = trying.examine(case, numeric=bool(self.numeric))
         if self.numeric is None and found is None:
-            found = trying.on(case, numeric=True)
+            found = trying.examine(case, numeric=True)
             self.numeric = True if found is not None else None
         elif self.numeric is None:
             self.numeric = False
@@ -134,8 +134,8 @@ class Examiner:
         subject = adapt(self.op, case.inputs, dict(case.options))
         return subject if self.reference is None else with_reference(subject, self.reference)
 
-    def _errors(self, call: CallRecipe, case: Case, trial: Trial, confirm: bool = False) -> list[Finding]:
-        found = [f for f in trial.problems if f.cause not in self.allow and (f.op, f.gradient) not in self.allowed_gradients]
+    def _errors(self, call: CallRecipe, case: Case, trial: DerivedCall, confirm: bool = False) -> list[Finding]:
+        found = [f for f in trial.new_errors if f.cause not in self.allow and (f.op, f.gradient) not in self.allowed_gradients]
         if found and not self._steady(trial):
             found = [f for f in found if f.cause in having("sure_at_kinks")]
         parameters = len(trial.inputs) > len(call.tensors)
@@ -159,7 +159,7 @@ class Examiner:
         if wide is call or any(f.cause in having("sure_at_kinks") for f in found):
             return True
         trial = self._attempt(wide.build(device=self.device))
-        if trial is None or trial.problems:
+        if trial is None or trial.new_errors:
             return True
         return any(f.measured is not None and f.allowed is not None and f.measured > _GROSS * f.allowed for f in found)
 
@@ -170,13 +170,13 @@ class Examiner:
         except InvalidArgument:
             return False
 
-    def _steady(self, trial: Trial) -> bool:
+    def _steady(self, trial: DerivedCall) -> bool:
         try:
-            return steady(trial)
+            return is_steady(trial)
         except Exception:  # no autograd pass, as where numbers decide: they have bounds of their own
             return True
 
-    def _mass(self, trial: Trial) -> tuple[Finding, ...]:
+    def _mass(self, trial: DerivedCall) -> tuple[Finding, ...]:
         try:
             return tie_mass(trial, (EQUAL,))
         except Exception:  # no autograd pass to tell the derivative along all tied values

@@ -1,4 +1,4 @@
-"""One tensor passed in two places receives the sum of what each place would."""
+"""The gradient of a tensor that is passed as two inputs is the sum of both inputs' gradients."""
 
 from __future__ import annotations
 
@@ -11,54 +11,67 @@ from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.repeats import alike, compared, is_zero, outputs_alike, repeatable, run_given
+from gradcheck_lab.probes.support.repeats import (
+    compared_inputs,
+    equal_within_noise,
+    is_repeatable,
+    is_zero,
+    outputs_equal_within_noise,
+    run_on,
+)
 
 
 def aliased_inputs(context: Context) -> Iterator[Finding]:
-    """Call f(x, x) and f(x, x.clone()) where two inputs have one shape and dtype."""
-    if not repeatable(context):
+    """Compare f(x, x) with f(x, x.clone()) where two inputs have the same shape and dtype."""
+    if not is_repeatable(context):
         return
-    slots = _slots(context)
-    if len(slots) < 2:
+    shared_inputs = _interchangeable_inputs(context)
+    if len(shared_inputs) < 2:
         return
     inputs = context.case.inputs
-    shared = inputs[slots[0]].detach().clone()
-    clones = [shared.clone() if i in slots else _copy(v) for i, v in enumerate(inputs)]
-    apart = run_given(context, clones)
-    if apart is None or apart.error is not None:
+    shared = inputs[shared_inputs[0]].detach().clone()
+    clones = [shared.clone() if i in shared_inputs else _copy(v) for i, v in enumerate(inputs)]
+    from_clones = run_on(context, clones)
+    if from_clones is None or from_clones.error is not None:
         return
-    together = run_given(context, [shared if i in slots else _copy(v) for i, v in enumerate(inputs)])
-    # a forward that writes in place gives something else when its inputs are one
-    written = not torch.equal(torch.nan_to_num(shared), torch.nan_to_num(inputs[slots[0]]))
-    if together is None or written or not outputs_alike(context, together.outputs, apart.outputs):
+    from_shared = run_on(context, [shared if i in shared_inputs else _copy(v) for i, v in enumerate(inputs)])
+    # a forward that writes to an input gives other outputs when its inputs are the same tensor
+    was_written = not torch.equal(torch.nan_to_num(shared), torch.nan_to_num(inputs[shared_inputs[0]]))
+    if from_shared is None or was_written or not outputs_equal_within_noise(context, from_shared.outputs, from_clones.outputs):
         return
-    error = together.error
-    names = " and ".join(context.label(i) for i in slots)
+    error = from_shared.error
+    names = " and ".join(context.label(i) for i in shared_inputs)
     if error is not None:
         message = f"backward raises {type(error).__name__} when {names} are the same tensor"
-        yield _finding(context, slots, message, first_line(error), error)
+        yield _finding(context, shared_inputs, message, first_line(error), error)
         return
-    wanted, found = _total(apart.gradients, slots), _total(together.gradients, slots)
-    others = [i for i in compared(context) if i not in slots]
-    wrong = next((i for i in others if not alike(context, i, together.gradients[i], apart.gradients[i])), None)
-    if not alike(context, slots[0], found, wanted):
+    expected, found = _total(from_clones.gradients, shared_inputs), _total(from_shared.gradients, shared_inputs)
+    others = [i for i in compared_inputs(context) if i not in shared_inputs]
+    wrong = next(
+        (i for i in others if not equal_within_noise(context, i, from_shared.gradients[i], from_clones.gradients[i])), None
+    )
+    if not equal_within_noise(context, shared_inputs[0], found, expected):
         explanation = "the sum of their gradients is not that of f(x, x.clone())"
-        if isinstance(wanted, torch.Tensor) and isinstance(found, torch.Tensor) and alike(context, slots[0], 2 * found, wanted):
+        if (
+            isinstance(expected, torch.Tensor)
+            and isinstance(found, torch.Tensor)
+            and equal_within_noise(context, shared_inputs[0], 2 * found, expected)
+        ):
             explanation = "it is half of the one for f(x, x.clone()): one of the two terms is lost"
-        yield _finding(context, slots, f"gradient is wrong when {names} are the same tensor", explanation, None)
+        yield _finding(context, shared_inputs, f"gradient is wrong when {names} are the same tensor", explanation, None)
     elif wrong is not None:
         message = f"gradient of {context.label(wrong)} is wrong when {names} are the same tensor"
         yield _finding(context, [wrong], message, "f(x, x.clone()) gives another one", None)
 
 
-def _slots(context: Context) -> list[int]:
-    """The first inputs of one shape, dtype and device that a caller can pass one tensor for."""
+def _interchangeable_inputs(context: Context) -> list[int]:
+    """The first inputs, parameters excluded, that share shape, dtype and device; empty where there are no two."""
     inputs = context.case.inputs
-    usual = [i for i in compared(context) if i not in context.subject.parameters]
+    usual = [i for i in compared_inputs(context) if i not in context.subject.parameters]
     for k, i in enumerate(usual):
-        alike_ones = [j for j in usual[k:] if _kind(inputs[j]) == _kind(inputs[i])]
-        if len(alike_ones) > 1:
-            return alike_ones
+        same_kind = [j for j in usual[k:] if _kind(inputs[j]) == _kind(inputs[i])]
+        if len(same_kind) > 1:
+            return same_kind
     return []
 
 
@@ -70,17 +83,19 @@ def _copy(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, torch.Tensor) else value
 
 
-def _total(gradients: Sequence[Any], slots: Sequence[int]) -> Any:
-    parts = [gradients[i] for i in slots if not is_zero(gradients[i])]
+def _total(gradients: Sequence[Any], shared_inputs: Sequence[int]) -> Any:
+    parts = [gradients[i] for i in shared_inputs if not is_zero(gradients[i])]
     return sum(parts[1:], parts[0]) if parts else None
 
 
-def _finding(context: Context, slots: Sequence[int], message: str, explanation: str, error: Exception | None) -> Finding:
+def _finding(
+    context: Context, shared_inputs: Sequence[int], message: str, explanation: str, error: Exception | None
+) -> Finding:
     return Finding(
         "aliased-inputs",
         "error",
         message,
-        gradient=context.name(slots[0]),
+        gradient=context.name(shared_inputs[0]),
         explanation=explanation,
         suggestion="return one gradient per input, each for its own place, however the inputs are shared",
         probe="aliased_inputs",

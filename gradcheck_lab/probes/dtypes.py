@@ -19,85 +19,89 @@ from gradcheck_lab.model.precision.derived_calls import DTYPE_MARGIN, LAST_DIGIT
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
-from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, trying
+from gradcheck_lab.probes.support.derived_calls import DerivedCall, derived_call_examiner, derived_case, examine_derived_call
 
 _REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def dtypes(context: Context) -> Iterator[Finding]:
-    """Run the same values in the other dtypes; a real call is not tried in complex ones, which few rules are meant for."""
-    given = cut_down(context, context.case.inputs, LANE_ELEMENTS.value)
-    own = {v.dtype for v in given if is_differentiable(v)}
-    if not context.analytic or not given or len(own) != 1 or context.subject.is_program:
+    """Run the same values in the other dtypes; real ones for a real call, complex ones for a complex call."""
+    small_inputs = cut_down(context, context.case.inputs, LANE_ELEMENTS.value)
+    own_dtypes = {v.dtype for v in small_inputs if is_differentiable(v)}
+    if not context.uses_autograd or not small_inputs or len(own_dtypes) != 1 or context.subject.is_program:
         return
-    mine = own.pop()
-    lanes: Sequence[torch.dtype] = _REAL if not mine.is_complex else (torch.complex128, torch.complex64)
+    own_dtype = own_dtypes.pop()
+    others: Sequence[torch.dtype] = _REAL if not own_dtype.is_complex else (torch.complex128, torch.complex64)
     reported: set[str | None] = set()
-    for dtype in lanes:
-        if dtype == mine:
+    for dtype in others:
+        if dtype == own_dtype:
             continue
-        for finding in _lane(context, given, mine, dtype):
+        for finding in _findings_in(context, small_inputs, own_dtype, dtype):
             if finding.gradient not in reported:
                 reported.add(finding.gradient)
                 yield finding
 
 
-def _lane(context: Context, given: tuple[Any, ...], mine: torch.dtype, dtype: torch.dtype) -> Iterator[Finding]:
-    inputs = tuple(v.to(dtype) if is_differentiable(v) else v for v in given)
-    trial = attempt(context, blank(context, inputs=inputs, label=_name(dtype)), lane=True)
-    for problem in () if trial is None else trial.problems:
-        if trial is not None and _counts(context, trial, problem, mine, dtype):
-            yield _finding(context, trial, problem, mine, dtype)
+def _findings_in(
+    context: Context, small_inputs: tuple[Any, ...], own_dtype: torch.dtype, dtype: torch.dtype
+) -> Iterator[Finding]:
+    inputs = tuple(v.to(dtype) if is_differentiable(v) else v for v in small_inputs)
+    derived = examine_derived_call(context, derived_case(context, inputs=inputs, label=_name(dtype)), dtype_differs=True)
+    for new_error in () if derived is None else derived.new_errors:
+        if derived is not None and _shows_mistake(context, derived, new_error, own_dtype, dtype):
+            yield _finding(context, derived, new_error, own_dtype, dtype)
 
 
-def _counts(context: Context, trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtype) -> bool:
-    """Whether a problem of a lane says something: no missing kernel, and in 16 bits nothing near the budget."""
-    if problem.cause in having("no_result"):
+def _shows_mistake(
+    context: Context, derived: DerivedCall, new_error: Finding, own_dtype: torch.dtype, dtype: torch.dtype
+) -> bool:
+    """Whether an error in another dtype shows a mistake: not a missing kernel, nor, in 16 bits, an error near the budget."""
+    if new_error.cause in having("no_result"):
         # a kernel that does not take 16 bits is no mistake
-        if is_narrow(dtype) or problem.exception in OF_ARGUMENTS | SINGULAR:
+        if is_narrow(dtype) or new_error.exception in OF_ARGUMENTS | SINGULAR:
             return False
-        return trying(context).raised_by_dtype(trial.examined, problem)
-    pair = trial.pair(problem)
-    if unit_roundoff(dtype) <= unit_roundoff(mine) or not is_narrow(dtype) or pair is None:
+        return derived_call_examiner(context).is_raised_by_dtype(derived.examined, new_error)
+    pair = derived.returned_and_true(new_error)
+    if unit_roundoff(dtype) <= unit_roundoff(own_dtype) or not is_narrow(dtype) or pair is None:
         return True
-    if problem.cause in having("never_rounding") or pair[0].dtype != dtype:
+    if new_error.cause in having("never_rounding") or pair[0].dtype != dtype:
         return True
-    found = judge(pair[0], pair[1], dtype, _references(trial, problem, dtype))
+    found = judge(pair[0], pair[1], dtype, _references(derived, new_error, dtype))
     return found.budget_used > DTYPE_MARGIN.value
 
 
-def _references(trial: Trial, problem: Finding, dtype: torch.dtype) -> list[torch.Tensor]:
-    oracle: AutogradOracle = trial.examined.oracle
-    index = trial.index(problem)
+def _references(derived: DerivedCall, new_error: Finding, dtype: torch.dtype) -> list[torch.Tensor]:
+    oracle: AutogradOracle = derived.examined.oracle
+    index = derived.input_index(new_error)
     assert index is not None
     passes = [*oracle.references("native", dtype), *oracle.references("simulated", dtype)]
     found = [grad for each in passes for key, grad in each.gradients.items() if key[:2] == ("input", index)]
     return [grad.detach() for grad in found if grad is not None]
 
 
-def _finding(context: Context, trial: Trial, problem: Finding, mine: torch.dtype, dtype: torch.dtype) -> Finding:
-    cause = problem.cause if problem.cause in having("dtype") else "value-dependent"
-    suggestion = problem.suggestion
-    if problem.cause in having("no_result"):
-        cause, suggestion = "wrong-dtype", f"make every tensor of the backward in the dtype of {_first(context)}"
-    elif problem.cause == "non-finite":
+def _finding(context: Context, derived: DerivedCall, new_error: Finding, own_dtype: torch.dtype, dtype: torch.dtype) -> Finding:
+    cause = new_error.cause if new_error.cause in having("dtype") else "value-dependent"
+    suggestion = new_error.suggestion
+    if new_error.cause in having("no_result"):
+        cause, suggestion = "wrong-dtype", f"make every tensor of the backward in the dtype of {_first_input_name(context)}"
+    elif new_error.cause == "non-finite":
         cause, suggestion = "overflow", "compute the intermediate in float32, or use the stable form"
-    elif cause == "value-dependent" and _narrow(trial, problem, dtype):
+    elif cause == "value-dependent" and _is_off_by_last_digits(derived, new_error, dtype):
         cause, suggestion = "low-precision", f"compute in {_name(dtype)} or wider throughout"
     return replace(
-        problem,
+        new_error,
         cause=cause,
-        message=f"{problem.message}, in {_name(dtype)}",
-        explanation=f"right in {_name(mine)}, wrong in {_name(dtype)}: {problem.explanation}",
+        message=f"{new_error.message}, in {_name(dtype)}",
+        explanation=f"right in {_name(own_dtype)}, wrong in {_name(dtype)}: {new_error.explanation}",
         suggestion=suggestion,
         probe="dtypes",
         case=_name(dtype),
     )
 
 
-def _narrow(trial: Trial, problem: Finding, dtype: torch.dtype) -> bool:
-    """Whether the gradient is right but for digits: its error is far below it."""
-    pair = trial.pair(problem)
+def _is_off_by_last_digits(derived: DerivedCall, new_error: Finding, dtype: torch.dtype) -> bool:
+    """Whether only the last digits of the gradient are wrong: its error is not zero and far smaller than it."""
+    pair = derived.returned_and_true(new_error)
     if pair is None:
         return False
     size = float(torch.linalg.vector_norm(widened(pair[1])))
@@ -105,7 +109,7 @@ def _narrow(trial: Trial, problem: Finding, dtype: torch.dtype) -> bool:
     return 0 < error < LAST_DIGITS.value * size
 
 
-def _first(context: Context) -> str:
+def _first_input_name(context: Context) -> str:
     return next(context.name(i) for i, v in enumerate(context.case.inputs) if is_differentiable(v))
 
 

@@ -18,16 +18,16 @@ from gradcheck_lab.model.limits import TANGENTS_ALONE
 from gradcheck_lab.model.torch_messages import lacks_tangent
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.tangents import Lane, Product, confirmed, lanes, product
+from gradcheck_lab.probes.support.tangents import DotProductTest, JvpCase, dot_product_test, is_confirmed, jvp_cases
 
 
 def forward_mode(context: Context) -> Iterator[Finding]:
-    """Run a Function's own `jvp` on random tangents, of all inputs together and of each alone."""
+    """Run a Function's own `jvp` on random tangents of all inputs together, and of one input at a time."""
     function = context.subject.autograd_function
     if function is None or not overrides(function, "jvp"):
         return
-    for lane in lanes(context):
-        findings = _findings(context, lane)
+    for jvp_case in jvp_cases(context):
+        findings = _findings(context, jvp_case)
         yield from findings
         if findings:
             return
@@ -39,61 +39,61 @@ def overrides(function: Any, name: str) -> bool:
     return own is not None and own is not getattr(torch.autograd.Function, name)
 
 
-def _findings(context: Context, lane: Lane) -> list[Finding]:
-    every = list(lane.gradients)
+def _findings(context: Context, jvp_case: JvpCase) -> list[Finding]:
+    every = list(jvp_case.gradients)
     wrong: list[list[int]] = []
-    alone: int | None = None
+    only_input: int | None = None
     try:
-        together = [product(context, lane, every, salt) for salt in (0, ALIGNED_SALT.value)]
-        bad = [each for each in together if confirmed(context, lane, each)]
-        for i in every if len(every) > 1 and bad else every[: TANGENTS_ALONE.value] if len(every) > 1 else []:
-            alone = i
-            if confirmed(context, lane, product(context, lane, [i], ALIGNED_SALT.value)):
+        tests = [dot_product_test(context, jvp_case, every, salt) for salt in (0, ALIGNED_SALT.value)]
+        failed = [each for each in tests if is_confirmed(context, jvp_case, each)]
+        for i in every if len(every) > 1 and failed else every[: TANGENTS_ALONE.value] if len(every) > 1 else []:
+            only_input = i
+            if is_confirmed(context, jvp_case, dot_product_test(context, jvp_case, [i], ALIGNED_SALT.value)):
                 wrong.append([i])
     except NotImplementedError as error:
         return [_refused(context, error)]
     except Exception as error:
-        # in float64 it is our idea: the rule's kernels may take narrow dtypes only
-        return [] if lane.words else [_raised(context, error, alone)]
-    if bad and not wrong:
+        # the rule's kernels need not take float64 where the user's call does not have it
+        return [] if jvp_case.suffix else [_raised(context, error, only_input)]
+    if failed and not wrong:
         wrong.append(every)
-    return [_explained(context, lane, indices) for indices in wrong]
+    return [_explained(context, jvp_case, indices) for indices in wrong]
 
 
-def _explained(context: Context, lane: Lane, indices: list[int]) -> Finding:
-    products = [product(context, lane, indices, salt) for salt in (ALIGNED_SALT.value, 0, 2)]
-    aligned = products[0]
-    cause, explanation, suggestion = _cause(products, sum(lane.gradients[i].numel() for i in indices) > 1)
+def _explained(context: Context, jvp_case: JvpCase, indices: list[int]) -> Finding:
+    tests = [dot_product_test(context, jvp_case, indices, salt) for salt in (ALIGNED_SALT.value, 0, 2)]
+    aligned_test = tests[0]
+    cause, explanation, suggestion = _cause(tests, sum(jvp_case.gradients[i].numel() for i in indices) > 1)
     whose = f"a tangent of {context.label(indices[0])}" if len(indices) == 1 else "tangents of all inputs together"
     return Finding(
         cause,
         "error",
-        f"forward-mode rule (jvp) of {context.subject.name} is wrong for {whose}{lane.words}",
+        f"forward-mode rule (jvp) of {context.subject.name} is wrong for {whose}{jvp_case.suffix}",
         explanation=explanation,
         suggestion=suggestion,
         probe="forward_mode",
-        case="a random tangent" + lane.words,
-        measured=abs(aligned.measured - aligned.expected),
-        allowed=aligned.allowed,
+        case="a random tangent" + jvp_case.suffix,
+        measured=abs(aligned_test.measured - aligned_test.expected),
+        allowed=aligned_test.allowed,
     )
 
 
-def _cause(products: list[Product], several: bool) -> tuple[str, str, str]:
-    first = products[0]
-    if not all(math.isfinite(each.measured) for each in products):
+def _cause(tests: list[DotProductTest], several: bool) -> tuple[str, str, str]:
+    first = tests[0]
+    if not all(math.isfinite(each.measured) for each in tests):
         return (
             "non-finite",
             "it holds NaN or inf, and the gradient is finite",
             "look at the formula where the input is 0 or large",
         )
-    if first.expected and not any(each.measured for each in products):
+    if first.expected and not any(each.measured for each in tests):
         return (
             "zero-gradient",
             "it is zero, and the gradient is not",
             "return J v, what the tangents of the inputs make of the outputs",
         )
     c = first.measured / first.expected if first.expected else math.nan
-    fits = all(abs(p.measured - c * p.expected) <= max(1.0, abs(c)) * p.allowed for p in products)
+    fits = all(abs(p.measured - c * p.expected) <= max(1.0, abs(c)) * p.allowed for p in tests)
     if fits and abs(c + 1) * abs(first.expected) <= first.allowed:
         return "sign", "it is exactly -1 times the reference", "negate what jvp returns"
     for value, words, fix in ((2.0, "exactly 2 times", "divide what jvp returns by 2"), (0.5, "exactly half", "double it")):
@@ -110,13 +110,13 @@ def _cause(products: list[Product], several: bool) -> tuple[str, str, str]:
     )
 
 
-def _raised(context: Context, error: Exception, alone: int | None) -> Finding:
+def _raised(context: Context, error: Exception, only_input: int | None) -> Finding:
     first = first_line(error)
     none = lacks_tangent(error)
     name = context.subject.name
     what = "returns no tangent for a differentiable output" if none else f"raised {type(error).__name__}"
-    tried = "every input has a tangent" if alone is None else f"only {context.label(alone)} has a tangent"
-    words = "" if alone is None else f" when {tried}"
+    condition = "every input has a tangent" if only_input is None else f"only {context.label(only_input)} has a tangent"
+    words = "" if only_input is None else f" when {condition}"
     return Finding(
         "missing-gradient" if none else "raises",
         "error",
@@ -126,7 +126,7 @@ def _raised(context: Context, error: Exception, alone: int | None) -> Finding:
         if none
         else "look at the traceback of jvp below",
         probe="forward_mode",
-        case=tried,
+        case=condition,
         traceback=user_traceback(error),
         exception=class_name(error),
     )

@@ -13,64 +13,70 @@ from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.model.exceptions import SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.repeats import differing, outputs_alike, repeatable, repeated, run_given
+from gradcheck_lab.probes.support.repeats import (
+    first_differing_input,
+    is_repeatable,
+    outputs_equal_within_noise,
+    repetition,
+    run_on,
+)
 
 
 def input_layout(context: Context) -> Iterator[Finding]:
-    """Give the same values transposed, sliced with an offset, and expanded where they repeat; all inputs, then one by one."""
-    if not repeatable(context):
+    """Pass the same values transposed, then sliced with an offset, then equal values expanded; all inputs, then one by one."""
+    if not is_repeatable(context):
         return
-    whole = repeated(context)
-    # torch's own kernels may read a module's parameters without strides (batch_norm's backward does): they stay as they are
-    fixed = {i for i in range(len(context.case.inputs)) if _held(context, i)}
+    repeated = repetition(context)
+    # torch's own kernels may ignore the strides of a module's parameters, as batch_norm's backward does: leave them as they are
+    left_as_is = {i for i in range(len(context.case.inputs)) if _is_torch_parameter(context, i)}
     plain = tuple(v.detach().clone() if isinstance(v, torch.Tensor) else v for v in context.case.inputs)
-    base = Run(whole.again.outputs, whole.first)
+    base = Run(repeated.second.outputs, repeated.first)
     for each in (TRANSPOSED, SLICED):
-        placed = tuple(each.place(v) if _movable(v) and i not in fixed else v for i, v in enumerate(plain))
-        finding = _tried(context, each.words_of_input, plain, placed, base)
+        placed = tuple(each.place(v) if _can_be_strided(v) and i not in left_as_is else v for i, v in enumerate(plain))
+        finding = _finding_for(context, each.words_of_input, plain, placed, base)
         if finding is not None:
             yield finding
             return
-    spread = [i for i, v in enumerate(plain) if _movable(v) and is_differentiable(v) and i not in fixed]
-    wide = tuple(expanded(v) if i in spread else v for i, v in enumerate(plain))
-    if all(placed_alike(a, b) for a, b in zip(plain, wide, strict=True)):
+    expandable = [i for i, v in enumerate(plain) if _can_be_strided(v) and is_differentiable(v) and i not in left_as_is]
+    expanded_inputs = tuple(expanded(v) if i in expandable else v for i, v in enumerate(plain))
+    if all(placed_alike(a, b) for a, b in zip(plain, expanded_inputs, strict=True)):
         return
-    contiguous = tuple(v.contiguous() if isinstance(v, torch.Tensor) else v for v in wide)
-    twin = run_given(context, [_apart(v) for v in contiguous])
-    if isinstance(twin, Run) and twin.error is None:
-        finding = _tried(context, "expanded (stride 0)", contiguous, wide, twin)
-        if finding is not None and not _right(context, wide, finding):
+    contiguous = tuple(v.contiguous() if isinstance(v, torch.Tensor) else v for v in expanded_inputs)
+    contiguous_run = run_on(context, [_copy(v) for v in contiguous])
+    if isinstance(contiguous_run, Run) and contiguous_run.error is None:
+        finding = _finding_for(context, "expanded (stride 0)", contiguous, expanded_inputs, contiguous_run)
+        if finding is not None and not _is_right_by_oracle(context, expanded_inputs, finding):
             yield finding
 
 
-def _right(context: Context, inputs: Sequence[Any], finding: Finding) -> bool:
-    """Whether the oracle finds nothing wrong with the gradient there: it is all rounding, as where its terms cancel."""
-    if finding.gradient is None or not context.analytic:
+def _is_right_by_oracle(context: Context, inputs: Sequence[Any], finding: Finding) -> bool:
+    """Whether the gradient passes against the oracle: the difference is then rounding, as where its terms cancel."""
+    if finding.gradient is None or not context.uses_autograd:
         return False
-    found = context.against_oracle(context.vary(inputs=tuple(_apart(value) for value in inputs)))
+    found = context.against_oracle(context.case_with(inputs=tuple(_copy(value) for value in inputs)))
     results = [] if found is None else [c.result for c in found.comparisons if c.result.name == finding.gradient]
     return bool(results) and all(result.verdict == "pass" for result in results)
 
 
-def _held(context: Context, index: int) -> bool:
+def _is_torch_parameter(context: Context, index: int) -> bool:
     return context.subject.written_in_torch and index in context.subject.parameters
 
 
-def _movable(value: Any) -> bool:
+def _can_be_strided(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.layout == torch.strided and value.ndim > 0 and value.numel() > 1
 
 
-def _tried(context: Context, word: str, plain: Sequence[Any], placed: Sequence[Any], expected: Run) -> Finding | None:
-    """The finding for these inputs in another layout, with the first one that suffices to show it."""
+def _finding_for(context: Context, layout: str, plain: Sequence[Any], placed: Sequence[Any], expected: Run) -> Finding | None:
+    """The finding for these inputs in another layout; names the first input that alone shows it, if any does."""
     moved = [i for i, (a, b) in enumerate(zip(plain, placed, strict=True)) if not placed_alike(a, b)]
     problem = _problem(context, placed, expected) if moved else None
     if problem is None:
         return None
     culprit = None
     for i in moved if len(moved) > 1 else ():
-        alone = _problem(context, [placed[j] if j == i else v for j, v in enumerate(plain)], expected)
-        if alone is not None:
-            culprit, problem = i, alone
+        of_one_input = _problem(context, [placed[j] if j == i else v for j, v in enumerate(plain)], expected)
+        if of_one_input is not None:
+            culprit, problem = i, of_one_input
             break
     if len(moved) == 1:
         culprit = moved[0]
@@ -80,35 +86,35 @@ def _tried(context: Context, word: str, plain: Sequence[Any], placed: Sequence[A
     return Finding(
         "input-layout",
         "error",
-        f"{what} when {where} {word}",
+        f"{what} when {where} {layout}",
         gradient=gradient,
         explanation="equal values with other strides give another result",
         suggestion=f"call .contiguous() on {name} first, or index by strides; .reshape takes any layout and .view does not",
         probe="input_layout",
-        case=f"{name} {word}",
+        case=f"{name} {layout}",
     )
 
 
 def _problem(context: Context, inputs: Sequence[Any], expected: Run) -> tuple[str, str | None] | None:
-    run = run_given(context, [_apart(v) for v in inputs])
+    run = run_on(context, [_copy(v) for v in inputs])
     if run is None:
         return None
     if class_name(run.error) in SINGULAR:
-        return None  # a matrix of equal rows is singular, in any layout
+        return None  # expanding made the rows equal, and the matrix singular
     if run.error is not None:
         return f"backward raises {type(run.error).__name__}", None
-    if not outputs_alike(context, run.outputs, expected.outputs):
-        # torch draws masks in the order of memory: another layout is then another call
-        return None if _draws(context, inputs) else ("the output differs", None)
-    at = differing(context, run.gradients, expected.gradients)
+    if not outputs_equal_within_noise(context, run.outputs, expected.outputs):
+        # torch fills random masks in memory order, so another layout gets another mask
+        return None if _draws_random(context, inputs) else ("the output differs", None)
+    at = first_differing_input(context, run.gradients, expected.gradients)
     return None if at is None else (f"gradient of {context.label(at)} differs", context.name(at))
 
 
-def _apart(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     return copy_tensor(value) if isinstance(value, torch.Tensor) else value
 
 
-def _draws(context: Context, inputs: Sequence[Any]) -> bool:
-    """Whether the forward consumes random numbers."""
-    context.record_given([_apart(v) for v in inputs], context.case)
+def _draws_random(context: Context, inputs: Sequence[Any]) -> bool:
+    """Whether the forward draws random numbers."""
+    context.record_on([_copy(v) for v in inputs], context.case)
     return draws_random(context.case.seed)

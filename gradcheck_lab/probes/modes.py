@@ -1,4 +1,4 @@
-"""The gradient is right in train() and in eval(), and a random forward's backward uses the forward's own draw."""
+"""The gradient is right in train() and in eval(), and belongs to the random numbers that the forward drew."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.derived_calls import attempt, blank, wide_inputs
+from gradcheck_lab.probes.support.derived_calls import derived_case, examine_derived_call, wide_inputs
 
 
 def modes(context: Context) -> Iterator[Finding]:
-    """Check the other mode of a module or layer that has one, and run a random backward with another seed."""
+    """Check a module or layer in its other mode, and run the backward of a random forward with another seed."""
     yield from _other_mode(context)
     yield from _random(context)
 
@@ -25,29 +25,31 @@ def _other_mode(context: Context) -> Iterator[Finding]:
     owner = None if state is None else state.owner
     if owner is None or not isinstance(getattr(owner, "training", None), bool):
         return
-    was = owner.training
-    word, other = ("train()", "eval()") if was else ("eval()", "train()")
+    was_training = owner.training
+    mode, other_mode = ("train()", "eval()") if was_training else ("eval()", "train()")
     before = {m: m.training for m in owner.modules()} if isinstance(owner, torch.nn.Module) else {}
     try:
-        _set(owner, not was)
-        trial = attempt(context, blank(context, inputs=wide_inputs(context), label=other), numeric=not context.analytic)
+        _set_mode(owner, not was_training)
+        derived = examine_derived_call(
+            context, derived_case(context, inputs=wide_inputs(context), label=other_mode), numeric=not context.uses_autograd
+        )
     finally:
-        owner.training = was
-        for module, mode in before.items():
-            module.training = mode
-    for problem in () if trial is None else trial.problems:
+        owner.training = was_training
+        for module, was in before.items():
+            module.training = was
+    for new_error in () if derived is None else derived.new_errors:
         yield replace(
-            problem,
+            new_error,
             cause="mode-mismatch",
-            message=f"{problem.message}, in {other}",
-            explanation=f"right in {word}, wrong in {other}: {problem.explanation}",
+            message=f"{new_error.message}, in {other_mode}",
+            explanation=f"right in {mode}, wrong in {other_mode}: {new_error.explanation}",
             suggestion="look at the mode in the backward as the forward does",
             probe="modes",
-            case=other,
+            case=other_mode,
         )
 
 
-def _set(owner: Any, training: bool) -> None:
+def _set_mode(owner: Any, training: bool) -> None:
     switch = getattr(owner, "train" if training else "eval", None)
     if callable(switch):
         switch()

@@ -1,4 +1,4 @@
-"""The gradient follows the forward's options: every flag, number and well-known word, one at a time and in pairs."""
+"""The gradient is right for other values of the forward's options: flags, numbers and well-known words, singly and in pairs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import LANE_ELEMENTS, OPTION_CHANGES
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
-from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, wide_inputs
+from gradcheck_lab.probes.support.derived_calls import DerivedCall, derived_case, examine_derived_call, wide_inputs
 from gradcheck_lab.subjects import adapt
 from gradcheck_lab.subjects.custom_op import defaults_of
 
 _WORDS = (("none", "mean", "sum"), ("constant", "reflect", "replicate", "circular"), ("none", "tanh"), ("zeros", "border"))
-# what these say is how to run, or where: no option of the function that is differentiated
+# these say how or where to run, and do not change the function that is differentiated
 _NOT_THE_FUNCTION = frozenset("self ctx inplace generator seed device dtype out requires_grad training_step".split())
 
 
 def options(context: Context) -> Iterator[Finding]:
-    """Change each option that the call gave or its forward defaults, as far as the forward accepts it."""
-    if not context.analytic:
+    """Change each option that the call passed or that has a default, where the forward accepts the change."""
+    if not context.uses_autograd:
         return
     known = known_options(context)
     reported: set[str | None] = set()
@@ -38,44 +38,50 @@ def options(context: Context) -> Iterator[Finding]:
         given = given or cut_down(context, wide_inputs(context), LANE_ELEMENTS.value)
         if not given:
             return
-        where = _placed(context, given, changes)
-        trial = None if where is None else attempt(where, _with(where, where.case.inputs, changes))
-        for problem in () if trial is None else trial.problems:
-            if problem.gradient not in reported and trial is not None and where is not None:
-                reported.add(problem.gradient)
-                asked = changes.keys() <= {*context.subject.names, *context.case.options}
-                yield _finding(where, trial, problem, changes, known, asked)
+        changed_context = _context_of_change(context, given, changes)
+        derived = (
+            None
+            if changed_context is None
+            else examine_derived_call(
+                changed_context, _case_with_options(changed_context, changed_context.case.inputs, changes)
+            )
+        )
+        for new_error in () if derived is None else derived.new_errors:
+            if new_error.gradient not in reported and derived is not None and changed_context is not None:
+                reported.add(new_error.gradient)
+                was_passed = changes.keys() <= {*context.subject.names, *context.case.options}
+                yield _finding(changed_context, derived, new_error, changes, known, was_passed)
 
 
 def known_options(context: Context) -> dict[str, Any]:
-    """The options of the call, and the defaults of those that it left out; a reference need not take these."""
+    """The options of the call, and the defaults of others, unless a reference is used, which may not have those."""
     defaults = {} if context.has_reference else _defaults(context)
     return {**defaults, **context.case.options}
 
 
-def placed_options(context: Context) -> dict[str, Any]:
-    """The options among the inputs, as those of an autograd.Function are."""
+def options_among_inputs(context: Context) -> dict[str, Any]:
+    """The inputs that are options rather than tensors, as of an autograd.Function, by name."""
     return {context.name(i): v for i, v in enumerate(context.case.inputs) if isinstance(v, (bool, int, float, str))}
 
 
-def _placed(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) -> Context | None:
-    """The context of a change, with `given` for its inputs.
+def _context_of_change(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) -> Context | None:
+    """The context for changed options, with the inputs `given`; None where an option cannot be passed.
 
-    Of a Function or operator, whose options are inputs, one that the call left at its default is placed among them.
+    A Function or operator takes options as inputs, so the change adds those that the call left at their defaults.
     """
     subject, runner = context.subject, context.runner
     if subject.user is not None and not changes.keys() <= {*subject.names, *context.case.options}:
         try:
             runner = replace(runner, subject=adapt(subject.user, given, dict(changes)))
-        except InvalidArgument:  # it lies behind an argument without a default
+        except InvalidArgument:  # an argument without a default comes before it
             return None
         given = runner.subject.inputs
-    return context.on(runner, replace(context.case, inputs=given))
+    return context.for_case(runner, replace(context.case, inputs=given))
 
 
 def _changes(context: Context, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    every = {name: v for name, v in {**known, **placed_options(context)}.items() if name not in _NOT_THE_FUNCTION}
-    first = {name: next(iter(others(value)), None) for name, value in every.items()}
+    every = {name: v for name, v in {**known, **options_among_inputs(context)}.items() if name not in _NOT_THE_FUNCTION}
+    first = {name: next(iter(other_values(value)), None) for name, value in every.items()}
     for name, value in first.items():
         if value is not None:
             yield {name: value}
@@ -83,19 +89,19 @@ def _changes(context: Context, known: Mapping[str, Any]) -> Iterator[dict[str, A
     if len(changed) > 1:
         yield {name: first[name] for name in changed[:2]}
     for name, value in every.items():
-        for other in list(others(value))[1:]:
+        for other in list(other_values(value))[1:]:
             yield {name: other}
 
 
-def others(value: Any) -> Iterator[Any]:
-    """Other values of an option of this kind, the most telling first.
+def other_values(value: Any) -> Iterator[Any]:
+    """Other values for an option with this value, the most revealing first.
 
-    >>> list(others("mean")), list(others(True)), list(others(0.5))
+    >>> list(other_values("mean")), list(other_values(True)), list(other_values(0.5))
     (['none', 'sum'], [False], [0.25, 1.5])
     """
     if isinstance(value, bool):
         yield not value
-    elif isinstance(value, int) and value > 8:  # a window or block larger than the call
+    elif isinstance(value, int) and value > 8:  # as for a window or block larger than the inputs
         yield from (2, value + 1, 1)
     elif isinstance(value, int):
         yield from (value + 1, value - 1) if value >= 0 else ((0, 1) if value > -8 else (0,))
@@ -106,17 +112,17 @@ def others(value: Any) -> Iterator[Any]:
         yield from (word for word in words if word != value)
 
 
-def _with(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) -> Case:
+def _case_with_options(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) -> Case:
     names = context.subject.names
     scalars = {n for n, v in zip(names, context.case.inputs, strict=True) if isinstance(v, (bool, int, float, str))}
     inputs = tuple(changes[n] if n in changes and n in scalars else v for n, v in zip(names, given, strict=True))
     rest = {name: value for name, value in changes.items() if name not in scalars}
-    label = _words(changes)
-    return blank(context, inputs=inputs, options={**context.case.options, **rest}, label=label)
+    label = _option_text(changes)
+    return derived_case(context, inputs=inputs, options={**context.case.options, **rest}, label=label)
 
 
 def _defaults(context: Context) -> dict[str, Any]:
-    """The forward's keyword options with their defaults, where its signature can be seen."""
+    """The forward's options and their defaults, by name; empty where its signature cannot be read."""
     subject = context.subject
     function: Any = subject.op.forward if subject.op is not None else None
     if subject.operator is not None:
@@ -133,47 +139,54 @@ def _defaults(context: Context) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in subject.names}
 
 
-def _words(changes: Mapping[str, Any]) -> str:
+def _option_text(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in changes.items())
 
 
 def _finding(
-    context: Context, trial: Trial, problem: Finding, changes: Mapping[str, Any], known: Mapping[str, Any], asked: bool
+    context: Context,
+    derived: DerivedCall,
+    new_error: Finding,
+    changes: Mapping[str, Any],
+    known: Mapping[str, Any],
+    was_passed: bool,
 ) -> Finding:
     names = context.subject.names
     before = {n: known[n] if n in known else context.case.inputs[names.index(n)] for n in changes}
-    index, why = trial.index(problem), problem.explanation
-    if index is not None and problem.cause not in having("no_result") and _unmoved(context, trial, index, before):
+    index, why = derived.input_index(new_error), new_error.explanation
+    if index is not None and new_error.cause not in having("no_result") and _is_unchanged(context, derived, index, before):
         why = f"it is the same gradient for every {' and '.join(changes)}"
     many = " and ".join(repr(n) for n in changes)
     return replace(
-        problem,
-        cause=problem.cause if problem.cause in having("keeps_name") else "option-specialised",
-        severity="note" if _refused(problem, asked, changes, before) else "error",
-        message=f"{problem.message}, with {_words(changes)}",
-        explanation=f"right with {_words(before)}, wrong with {_words(changes)}: {why}",
+        new_error,
+        cause=new_error.cause if new_error.cause in having("keeps_name") else "option-specialised",
+        severity="note" if _is_refusal(new_error, was_passed, changes, before) else "error",
+        message=f"{new_error.message}, with {_option_text(changes)}",
+        explanation=f"right with {_option_text(before)}, wrong with {_option_text(changes)}: {why}",
         suggestion=f"use {many} in the backward as the forward does",
         probe="options",
-        case=_words(changes),
+        case=_option_text(changes),
     )
 
 
-def _refused(problem: Finding, asked: bool, changes: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    """Whether a backward does not take an option that nobody meant; falling over one that was is a mistake.
+def _is_refusal(new_error: Finding, was_passed: bool, changes: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether an error is a refusal of an option that need not be supported.
 
-    Not meant is a whole number that became negative, with which padding crops, and where the backward says that it does not
-    take what the call left at its default.
+    That is an integer that became negative, as padding that crops, or a value that the backward rejects for an option that the
+    call did not pass.
     """
-    raised = problem.cause in having("no_result")
+    raised = new_error.cause in having("no_result")
     negative = any(isinstance(v, int) and isinstance(before[n], int) and v < 0 <= before[n] for n, v in changes.items())
-    if negative or (raised and not asked and problem.exception in OF_ARGUMENTS):
+    if negative or (raised and not was_passed and new_error.exception in OF_ARGUMENTS):
         return True
-    return problem.cause in having("arity") and not asked
+    return new_error.cause in having("arity") and not was_passed
 
 
-def _unmoved(context: Context, trial: Trial, index: int, before: Mapping[str, Any]) -> bool:
-    """Whether the backward, fed the same grad_output with the option as it was, returns the same."""
-    other = context.run(replace(_with(context, trial.inputs, before), grad_outputs=trial.examined.case.grad_outputs))
+def _is_unchanged(context: Context, derived: DerivedCall, index: int, before: Mapping[str, Any]) -> bool:
+    """Whether the backward returns the same gradient for the same grad_output with the original options."""
+    other = context.run(
+        replace(_case_with_options(context, derived.inputs, before), grad_outputs=derived.examined.case.grad_outputs)
+    )
     if other.error is not None or index >= len(other.gradients):
         return False
-    return context.equal(trial.examined.returned[index], other.gradients[index])
+    return context.equal(derived.examined.returned[index], other.gradients[index])

@@ -1,4 +1,4 @@
-"""Every element of a gradient is written: memory that the backward allocates without filling it is filled with poison."""
+"""Every element of a gradient is written: memory that the backward allocates uninitialised is filled with NaN before."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided e
 
 
 def poison(context: Context) -> Iterator[Finding]:
-    """Run the backward with NaN, then with a large number, in the place of uninitialised memory."""
+    """Run the call with uninitialised memory filled with NaN, then with a large number, and look for it in the gradients."""
     if (
         sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > POISONED_ELEMENTS.value
         or not context.gradients
@@ -62,28 +62,28 @@ class Poison(DispatchMode):
 
 @contextmanager
 def poisoned(value: float) -> Iterator[Poison]:
-    """Within the block, `torch.empty` and its kin, and `numpy.empty`, return memory filled with `value`."""
+    """Within the block, `torch.empty`, `numpy.empty` and the like return memory filled with `value`."""
     mode = Poison(value)
     numpy: Any = sys.modules.get("numpy")
-    kept = {name: getattr(numpy, name) for name in ("empty", "empty_like")} if numpy is not None else {}
+    originals = {name: getattr(numpy, name) for name in ("empty", "empty_like")} if numpy is not None else {}
 
-    def filling(make: Any) -> Any:
-        def made(*args: Any, **kwargs: Any) -> Any:
+    def filled_by(make: Any) -> Any:
+        def make_filled(*args: Any, **kwargs: Any) -> Any:
             result = make(*args, **kwargs)
             if result.dtype.kind in "fc":
                 mode.filled += 1
                 result.fill(value)
             return result
 
-        return made
+        return make_filled
 
-    for name, make in kept.items():
-        setattr(numpy, name, filling(make))
+    for name, make in originals.items():
+        setattr(numpy, name, filled_by(make))
     try:
         with mode:
             yield mode
     finally:
-        for name, make in kept.items():
+        for name, make in originals.items():
             setattr(numpy, name, make)
 
 

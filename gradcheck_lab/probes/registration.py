@@ -1,4 +1,4 @@
-"""What a custom op registers besides its backward agrees with its kernel: the schema, the fake kernel, the autograd key."""
+"""A custom op's schema, fake kernel and autograd registration agree with its kernel."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gradcheck_lab.probes.support.context import Context
 
 
 def registration(context: Context) -> Iterator[Finding]:
-    """Run the tests of `torch.library.opcheck`, each failure a finding with its own message.
+    """Run the tests of `torch.library.opcheck`, and yield a finding for each that fails.
 
-    They run the operator themselves, so `evaluations` does not count them.
+    They run the operator themselves, so `evaluations` does not count those calls.
     """
     subject = context.subject
     if subject.operator is None or subject.call_reference is None:

@@ -1,4 +1,4 @@
-"""A backward leaves what forward saved as it was, and the same call gives the same gradient again."""
+"""A repeated call gives the same gradients, and a backward does not write to what the forward saved."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.torch_messages import writes_to_saved
 from gradcheck_lab.model.user_errors import first_line
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.repeats import Repeated, alike, compared, is_zero, repeatable, repeated, snapshot
+from gradcheck_lab.probes.support.repeats import (
+    Repetition,
+    compared_inputs,
+    equal_within_noise,
+    is_repeatable,
+    is_zero,
+    repetition,
+    snapshot,
+)
 from gradcheck_lab.subjects.subject import Recording
 
 
 def second_backward(context: Context) -> Iterator[Finding]:
-    """Repeat the whole call, random numbers replayed; then run backward twice on one forward."""
-    whole = repeated(context)
-    if whole.how in ("noise", "nondeterministic", "stochastic"):
-        yield _unrepeatable(context, whole)
-    if not repeatable(context) or any(finding.cause in having("changes_the_call") for finding in context.findings):
+    """Repeat the call with the same random numbers; then run backward twice on one forward."""
+    repeated = repetition(context)
+    if repeated.outcome in ("noise", "nondeterministic", "stochastic"):
+        yield _unrepeatable(context, repeated)
+    if not is_repeatable(context) or any(finding.cause in having("changes_the_call") for finding in context.findings):
         return
     recording = context.record(context.case)
     if isinstance(recording, Exception):
@@ -30,26 +38,30 @@ def second_backward(context: Context) -> Iterator[Finding]:
     saved = _saved(recording)
     before = {name: snapshot((value,))[0] for name, value in saved.items()}
     grads, seed = context.case.grad_outputs or (), context.case.seed
-    one = context.backward(recording, grads, seed)
-    if one.error is not None:
+    first_run = context.backward(recording, grads, seed)
+    if first_run.error is not None:
         return
-    kept = snapshot(one.gradients)
-    changed = [name for name, value in saved.items() if not _equal(value, before[name])]
-    two = context.backward(recording, grads, seed)
-    if two.error is not None:
-        # state that backward frees is the author's choice; torch's version check is about writes
-        if writes_to_saved(two.error):
-            yield _mutates(changed, "a second backward on the same forward raises", None, first_line(two.error))
+    first = snapshot(first_run.gradients)
+    changed = [name for name, value in saved.items() if not _is_equal(value, before[name])]
+    second_run = context.backward(recording, grads, seed)
+    if second_run.error is not None:
+        # a backward may free what it used; only torch's version check shows a write
+        if writes_to_saved(second_run.error):
+            yield _mutates(changed, "a second backward on the same forward raises", None, first_line(second_run.error))
         return
-    again = snapshot(two.gradients)
-    if context.subject.is_program:  # Variables add up what they receive
-        again = tuple(_minus(b, a) for a, b in zip(kept, again, strict=False))
-    different = [i for i in compared(context) if len(again) == len(kept) and not alike(context, i, again[i], kept[i])]
+    second = snapshot(second_run.gradients)
+    if context.subject.is_program:  # a Variable's gradient is the sum of all backwards
+        second = tuple(_difference(b, a) for a, b in zip(first, second, strict=False))
+    different = [
+        i
+        for i in compared_inputs(context)
+        if len(second) == len(first) and not equal_within_noise(context, i, second[i], first[i])
+    ]
     if context.subject.keeps_last_call:
-        grown = [i for i in different if alike(context, i, _minus(again[i], kept[i]), kept[i])]
-        different = [i for i in different if i not in grown]
+        accumulated = [i for i in different if equal_within_noise(context, i, _difference(second[i], first[i]), first[i])]
+        different = [i for i in different if i not in accumulated]
         state = context.subject.state
-        yield from (_grows(context, i) for i in grown if state is not None and not state.adds_up(i))
+        yield from (_accumulates(context, i) for i in accumulated if state is not None and not state.adds_up(i))
     if different:
         i = different[0]
         message = f"gradient of {context.label(i)} differs in a second backward on the same forward"
@@ -58,7 +70,7 @@ def second_backward(context: Context) -> Iterator[Finding]:
         yield _mutates(changed, "backward writes to what forward returned", None, "")
 
 
-def _grows(context: Context, i: int) -> Finding:
+def _accumulates(context: Context, i: int) -> Finding:
     return Finding(
         "accumulates-across-calls",
         "error",
@@ -71,8 +83,8 @@ def _grows(context: Context, i: int) -> Finding:
     )
 
 
-def _unrepeatable(context: Context, whole: Repeated) -> Finding:
-    if whole.how == "stochastic":
+def _unrepeatable(context: Context, repeated: Repetition) -> Finding:
+    if repeated.outcome == "stochastic":
         return Finding(
             "stochastic",
             "note",
@@ -82,8 +94,12 @@ def _unrepeatable(context: Context, whole: Repeated) -> Finding:
             probe="second_backward",
             case="the same call again",
         )
-    restless = [i for i in compared(context) if i in context.wrong and not context.equal(whole.kept[i], whole.first[i])]
-    if whole.how == "noise" and not restless:
+    unstable = [
+        i
+        for i in compared_inputs(context)
+        if i in context.wrong_inputs and not context.equal(repeated.second_copies[i], repeated.first[i])
+    ]
+    if repeated.outcome == "noise" and not unstable:
         return Finding(
             "nondeterministic",
             "note",
@@ -93,9 +109,13 @@ def _unrepeatable(context: Context, whole: Repeated) -> Finding:
             probe="second_backward",
             case="the same call again",
         )
-    i = next(iter(restless), None)
+    i = next(iter(unstable), None)
     if i is None:
-        i = next(i for i in compared(context) if not alike(context, i, whole.kept[i], whole.first[i]))
+        i = next(
+            i
+            for i in compared_inputs(context)
+            if not equal_within_noise(context, i, repeated.second_copies[i], repeated.first[i])
+        )
     return Finding(
         "nondeterministic",
         "error",
@@ -109,7 +129,7 @@ def _unrepeatable(context: Context, whole: Repeated) -> Finding:
 
 
 def _saved(recording: Recording) -> dict[str, torch.Tensor]:
-    """What forward saved, as far as it can be seen: outputs, the calls of a program, and what is on a Function's ctx."""
+    """What forward saved, by name: outputs, those of a program's ops, and the tensors saved on a Function's ctx."""
     found = _returned(recording)
     for node in _nodes(recording.outputs):
         try:
@@ -122,7 +142,7 @@ def _saved(recording: Recording) -> dict[str, torch.Tensor]:
 
 
 def _returned(recording: Recording) -> dict[str, Any]:
-    """What forward returned, and each op of a program to the next one."""
+    """What forward returned, and what each op of a program returned, by name."""
     found = {"output" if len(recording.outputs) == 1 else f"output {k}": v for k, v in enumerate(recording.outputs)}
     for call in recording.calls:
         numbers = [f"output {k}" for k in range(len(call.outputs))] if call.several else ["output"]
@@ -141,11 +161,11 @@ def _nodes(outputs: Sequence[Any]) -> list[Any]:
     return seen
 
 
-def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+def _is_equal(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)) if a.dtype.is_floating_point else torch.equal(a, b)
 
 
-def _minus(a: Any, b: Any) -> Any:
+def _difference(a: Any, b: Any) -> Any:
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.shape == b.shape:
         return a - b
     return a if is_zero(b) else None

@@ -1,4 +1,4 @@
-"""The gradient is right at every size that the forward accepts: not only at the given ones, nor at multiples of a block."""
+"""The gradient is right at every size that the forward accepts, not only at the user's or at multiples of a block."""
 
 from __future__ import annotations
 
@@ -27,74 +27,89 @@ from gradcheck_lab.model.limits import (
 )
 from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.derived_calls import Trial, attempt, blank, repeated_rows, shapes_text, wide_inputs
-from gradcheck_lab.probes.support.implied_contract import meant, work
-from gradcheck_lab.probes.support.tails import tail_text
+from gradcheck_lab.probes.support.derived_calls import (
+    DerivedCall,
+    derived_case,
+    examine_derived_call,
+    repeated_index_text,
+    shapes_text,
+    wide_inputs,
+)
+from gradcheck_lab.probes.support.implied_contract import is_implied, operation_count
+from gradcheck_lab.probes.support.unwritten_tail import unwritten_tail_text
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Other inputs, and what is other about them; `outside` where the user's call gave no sign that they are meant."""
+    """Inputs of other sizes; `change` is what messages call the difference.
 
-    what: str
+    `beyond_call` is set where nothing in the user's call says that such inputs are to be supported, `only_batch` where only the
+    number of rows differs, and `batch_guessed` where inputs may share their first size by chance.
+    """
+
+    change: str
     inputs: tuple[Any, ...]
-    outside: bool = False
+    beyond_call: bool = False
     broadcast: bool = False
     empty: bool = False
-    rows: bool = False  # only the number of rows differs from the call's
-    guessed: bool = False  # which inputs carry the rows is read off sizes that are equal by chance
+    only_batch: bool = False
+    batch_guessed: bool = False
 
 
 def sizes(context: Context) -> Iterator[Finding]:
-    """Run the same op at other sizes, ranks and broadcasts; the user's forward is the judge of what is valid."""
-    if not context.analytic:
+    """Run the same op at other sizes, ranks and broadcasts, where the user's forward accepts them."""
+    if not context.uses_autograd:
         return
     given = wide_inputs(context, widest=True)
     letters = letters_of(given, context.subject.specs)
     found: dict[tuple[str | None, str | None], Finding] = {}
-    # a NumPy forward is traced anew for every shape, which takes a second
+    # a NumPy forward is traced again for every shape, which takes about a second
     state = context.subject.state
-    most = 4 if state is not None and state.numpy else None
-    for variant in islice(_variants(context, letters, given), most):
-        trial = attempt(context, blank(context, inputs=variant.inputs, label=variant.what))
-        if trial is not None and trial.problems and not letters.declared and not variant.broadcast:
-            outputs = trial.examined.case.grad_outputs or ()
-            trial = trial if meant(context, trial.case, outputs) else None
-        for problem in () if trial is None else trial.problems:
-            if trial is None or problem.cause in having("ties"):
+    max_variants = 4 if state is not None and state.numpy else None
+    for variant in islice(_variants(context, letters, given), max_variants):
+        derived = examine_derived_call(context, derived_case(context, inputs=variant.inputs, label=variant.change))
+        if derived is not None and derived.new_errors and not letters.declared and not variant.broadcast:
+            outputs = derived.examined.case.grad_outputs or ()
+            derived = derived if is_implied(context, derived.case, outputs) else None
+        for new_error in () if derived is None else derived.new_errors:
+            if derived is None or new_error.cause in having("ties"):
                 continue
-            if repeated_rows(trial, problem) or _tied(context, trial, problem):
+            if repeated_index_text(derived, new_error) or _is_from_ties(context, derived, new_error):
                 continue
-            if _of_dtype(context, variant, problem):
+            if _is_from_dtype(context, variant, new_error):
                 continue
-            finding, key = _finding(context, trial, variant, problem), (problem.op, problem.gradient)
-            if _redrawn(context, letters, given, key):
-                finding = _by_value(finding)
+            finding, key = _finding(context, derived, variant, new_error), (new_error.op, new_error.gradient)
+            if _is_from_values(context, letters, given, key):
+                finding = _as_value_dependent(finding)
             known = found.get(key)
             if known is None or _says_more(finding, known):
                 found[key] = finding
     yield from found.values()
 
 
-def _tied(context: Context, trial: Trial, problem: Finding) -> bool:
-    """Whether a problem goes when repeated values are told apart: then ties show it, not sizes."""
-    index = trial.index(problem)
-    value = trial.inputs[index] if index is not None else None
+def _is_from_ties(context: Context, derived: DerivedCall, new_error: Finding) -> bool:
+    """Whether an error is gone when repeated values are made different, so that ties cause it and not sizes."""
+    index = derived.input_index(new_error)
+    value = derived.inputs[index] if index is not None else None
     if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.unique().numel() == value.numel():
         return False
     generator = torch.Generator().manual_seed(context.case.seed)
-    apart = tuple(moved(v, TIES_APART.value, noise(v, generator)) if i == index else v for i, v in enumerate(trial.inputs))
-    again = attempt(context, blank(context, inputs=apart))
-    return again is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in again.problems)
+    without_ties = tuple(
+        moved(v, TIES_APART.value, noise(v, generator)) if i == index else v for i, v in enumerate(derived.inputs)
+    )
+    again = examine_derived_call(context, derived_case(context, inputs=without_ties))
+    return again is not None and all((f.op, f.gradient) != (new_error.op, new_error.gradient) for f in again.new_errors)
 
 
-def _redrawn(context: Context, letters: Letters, given: tuple[Any, ...], key: tuple[str | None, str | None]) -> bool:
-    """Whether other values of the sizes given show the problem too, so that sizes are not what it is about."""
-    trial = attempt(context, blank(context, inputs=letters.inputs(given, letters.sizes, context.case.seed + 1)))
-    return trial is not None and any((f.op, f.gradient) == key for f in trial.problems)
+def _is_from_values(context: Context, letters: Letters, given: tuple[Any, ...], key: tuple[str | None, str | None]) -> bool:
+    """Whether other values at the user's sizes have the same error, so that values cause it and not sizes."""
+    derived = examine_derived_call(
+        context, derived_case(context, inputs=letters.inputs(given, letters.sizes, context.case.seed + 1))
+    )
+    return derived is not None and any((f.op, f.gradient) == key for f in derived.new_errors)
 
 
-def _by_value(finding: Finding) -> Finding:
+def _as_value_dependent(finding: Finding) -> Finding:
     if finding.cause not in having("size"):
         return finding
     return replace(
@@ -105,16 +120,16 @@ def _by_value(finding: Finding) -> Finding:
     )
 
 
-def _of_dtype(context: Context, variant: Variant, problem: Finding) -> bool:
-    """Whether the same sizes are right in the user's own dtype, where it is not a narrow one."""
+def _is_from_dtype(context: Context, variant: Variant, new_error: Finding) -> bool:
+    """Whether the same sizes are right in the user's own dtype, unless that has 16 bits, so that the dtype causes the error."""
     pairs = zip(variant.inputs, context.case.inputs, strict=True)
-    own = tuple(v.to(given.dtype) if isinstance(v, torch.Tensor) else v for v, given in pairs)
-    if all(a is b for a, b in zip(own, variant.inputs, strict=True)):
+    in_own_dtype = tuple(v.to(given.dtype) if isinstance(v, torch.Tensor) else v for v, given in pairs)
+    if all(a is b for a, b in zip(in_own_dtype, variant.inputs, strict=True)):
         return False
-    if any(is_differentiable(v) and is_narrow(v.dtype) for v in own):
+    if any(is_differentiable(v) and is_narrow(v.dtype) for v in in_own_dtype):
         return False
-    trial = attempt(context, blank(context, inputs=own))
-    return trial is not None and all((f.op, f.gradient) != (problem.op, problem.gradient) for f in trial.problems)
+    derived = examine_derived_call(context, derived_case(context, inputs=in_own_dtype))
+    return derived is not None and all((f.op, f.gradient) != (new_error.op, new_error.gradient) for f in derived.new_errors)
 
 
 def _says_more(finding: Finding, known: Finding) -> bool:
@@ -131,11 +146,11 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
         same = {name: min(size, ROW_ELEMENTS.value) for name, size in letters.sizes.items() if name != batch}
         only = all(size <= ROW_ELEMENTS.value for name, size in letters.sizes.items() if name != batch)
         leads = all(batch not in axes[1:] for axes in letters.axes)
-        yield Variant("batch 1", letters.inputs(given, {**same, batch: 1}, seed), rows=only and leads)
-        if _carries_rows(context, letters, given):
+        yield Variant("batch 1", letters.inputs(given, {**same, batch: 1}, seed), only_batch=only and leads)
+        if _has_rows(context, letters, given):
             stacked = letters.inputs(given, small, seed, lead=2)
-            guessed = _guessed(context, letters, given)
-            yield Variant("one more leading dimension", stacked, not letters.declared, guessed=guessed)
+            guessed = _has_equal_sizes_by_chance(context, letters, given)
+            yield Variant("one more leading dimension", stacked, not letters.declared, batch_guessed=guessed)
     for sizes in SIZE_CYCLES.value if len(names) > 1 else SIZES_OF_ONE_DIMENSION.value:
         chosen = dict(zip(names, cycle(sizes), strict=False))
         if names and chosen != letters.sizes:
@@ -143,40 +158,40 @@ def _variants(context: Context, letters: Letters, given: tuple[Any, ...]) -> Ite
     if batch is not None:
         yield Variant("batch 0", letters.inputs(given, {**small, batch: 0}, seed), empty=True)
     yield from _broadcasts(context, letters, given)
-    yield from _long(context, letters, given)
-    yield from _untied(context, letters, given)
+    yield from _long_axes(context, letters, given)
+    yield from _unequal_sizes(context, letters, given)
 
 
-def _carries_rows(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool:
-    """Whether the first input with a gradient is among those that a leading dimension is added to: weights alone have none."""
+def _has_rows(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool:
+    """Whether the first differentiable input gets the new leading dimension; where only weights would, there are no rows."""
     first = next((i for i, v in enumerate(given) if is_differentiable(v) and v.ndim), None)
     return first in letters.leading and not any(i in context.subject.parameters for i in letters.leading)
 
 
-def _guessed(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool:
-    """Whether inputs share the size of their first dimensions by chance, as square matrices do, and not because it counts rows.
+def _has_equal_sizes_by_chance(context: Context, letters: Letters, given: tuple[Any, ...]) -> bool:
+    """Whether inputs have first dimensions of equal size by chance, as square matrices do.
 
-    The forward tells: it takes another number of rows in all of them, the other dimensions as they are.
+    It is no chance where the forward raises once the number of rows differs between them.
     """
     batch = letters.batch
     if batch is None or len(letters.leading) < 2 or all(batch not in axes[1:] for axes in letters.axes):
         return False
-    apart = letters.split(batch, frozenset((i, 0) for i in letters.leading))
-    sizes = {**apart.sizes, f"{batch}'": apart.sizes[batch] + 1}
-    return isinstance(context.record(blank(context, inputs=apart.inputs(given, sizes, context.case.seed))), Exception)
+    split = letters.split(batch, frozenset((i, 0) for i in letters.leading))
+    sizes = {**split.sizes, f"{batch}'": split.sizes[batch] + 1}
+    return isinstance(context.record(derived_case(context, inputs=split.inputs(given, sizes, context.case.seed))), Exception)
 
 
-def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
-    """One dimension longer than any block that a kernel works in, the others short; none that the forward loops over."""
+def _long_axes(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
+    """One dimension longer than any kernel's block, the others short; not for a dimension that the forward loops over."""
     seed = context.case.seed
     for letter in list(letters.sizes)[-2:]:
         short = {name: min(size, 3) for name, size in letters.sizes.items()}
         (few, small), (many, large) = (
-            work(context, letters.inputs(given, {**short, letter: n}, seed), context.case) for n in (3, 9)
+            operation_count(context, letters.inputs(given, {**short, letter: n}, seed), context.case) for n in (3, 9)
         )
         if few != many:
             continue
-        # a matrix of the dimension with itself, as of scores or of a solve, is kept affordable
+        # the dimension may occur twice in an intermediate, as in a matrix of scores: then a shorter one has to do
         chosen = {**short, letter: (LONG_AXIS if large <= 4 * small else LONG_AXIS_SQUARED).value}
         shapes = [[chosen[name] if name else n for name, n in zip(axes, v.shape, strict=True)]
                   for axes, v in zip(letters.axes, given, strict=True) if isinstance(v, torch.Tensor)]  # fmt: skip
@@ -185,8 +200,8 @@ def _long(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterato
             yield Variant("other sizes", letters.inputs(given, chosen, seed))
 
 
-def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
-    """Sizes that are equal in the call and need not be: queries against keys, heads in groups, a matrix that is not square."""
+def _unequal_sizes(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
+    """Unequal sizes where the call has equal ones by chance: as many queries as keys, or a square matrix."""
     seed, found = context.case.seed, 0
     for split in islice(letters.untied(given), TRIED_SPLITS.value):
         one = next(name for name in split.sizes if name not in letters.sizes)
@@ -195,9 +210,9 @@ def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Itera
         for small, large in ((one, other), (other, one)):
             chosen = {name: min(size, 4) for name, size in split.sizes.items()} | {small: 3, large: 6}
             inputs = split.inputs(given, chosen, seed)
-            recording = context.record(blank(context, inputs=inputs))
+            recording = context.record(derived_case(context, inputs=inputs))
             if not isinstance(recording, Exception) and all(bool(torch.isfinite(o).all()) for o in recording.outputs):
-                accepted.append(Variant("other sizes", inputs, outside=True))
+                accepted.append(Variant("other sizes", inputs, beyond_call=True))
         yield from accepted
         found += len(accepted)
         if found >= ACCEPTED_SPLITS.value:
@@ -205,7 +220,7 @@ def _untied(context: Context, letters: Letters, given: tuple[Any, ...]) -> Itera
 
 
 def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> Iterator[Variant]:
-    """A column against a row, for two operands of one shape: as declared with `#`, else only for a note."""
+    """A column and a row for two operands of equal shape; beyond the call unless the specs declare broadcasting with `#`."""
     specs = context.subject.specs
     operands = [i for i, v in enumerate(given) if is_differentiable(v) and i not in context.subject.constants]
     if len(operands) != 2 or len(given) != 2 or given[0].shape != given[1].shape or not given[0].ndim:
@@ -218,42 +233,42 @@ def _broadcasts(context: Context, letters: Letters, given: tuple[Any, ...]) -> I
     yield Variant("a column against a row", (column, row), not declared, broadcast=True)
 
 
-def _finding(context: Context, trial: Trial, variant: Variant, problem: Finding) -> Finding:
-    moved = [i for i, v in enumerate(trial.inputs) if isinstance(v, torch.Tensor) and v.shape != context.case.inputs[i].shape]
-    here, there = shapes_text(context, trial.inputs, moved), shapes_text(context, context.case.inputs, moved)
-    condition = f"{variant.what}, {here}" if variant.what != "other sizes" else here
-    raised = problem.cause in having("no_result")
-    tail = None if raised else tail_text(trial.pair(problem))
+def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error: Finding) -> Finding:
+    moved = [i for i, v in enumerate(derived.inputs) if isinstance(v, torch.Tensor) and v.shape != context.case.inputs[i].shape]
+    here, there = shapes_text(context, derived.inputs, moved), shapes_text(context, context.case.inputs, moved)
+    condition = f"{variant.change}, {here}" if variant.change != "other sizes" else here
+    raised = new_error.cause in having("no_result")
+    tail = None if raised else unwritten_tail_text(derived.returned_and_true(new_error))
     cause = "size-specialised"
     if tail is not None and not variant.broadcast:
         cause = "unwritten-elements"
-    elif problem.cause in having("keeps_name"):
-        cause = problem.cause
-    loud = problem.cause in having("shape") or variant.broadcast or variant.guessed
+    elif new_error.cause in having("keeps_name"):
+        cause = new_error.cause
+    is_visible = new_error.cause in having("shape") or variant.broadcast or variant.batch_guessed
     return replace(
-        problem,
+        new_error,
         cause=cause,
-        severity=_severity(variant, raised, loud, bool(context.subject.specs)),
-        message=f"{problem.message}, at {condition}",
-        explanation=f"right at {there}, wrong at {here}: {tail or problem.explanation}",
-        suggestion=_suggestion(cause, problem),
+        severity=_severity(variant, raised, is_visible, bool(context.subject.specs)),
+        message=f"{new_error.message}, at {condition}",
+        explanation=f"right at {there}, wrong at {here}: {tail or new_error.explanation}",
+        suggestion=_suggestion(cause, new_error),
         probe="sizes",
         case=condition,
     )
 
 
-def _severity(variant: Variant, raised: bool, loud: bool, declared: bool) -> Literal["error", "warning", "note"]:
-    """A refusal, or a visible failure, on a call that nobody said is meant is a note; wrong numbers are an error."""
+def _severity(variant: Variant, raised: bool, is_visible: bool, declared: bool) -> Literal["error", "warning", "note"]:
+    """Wrong numbers are an error; an exception, or another visible failure, on inputs beyond the call is a note."""
     if raised:
-        if variant.rows or (declared and not variant.outside and not variant.empty):
+        if variant.only_batch or (declared and not variant.beyond_call and not variant.empty):
             return "error"
-        return "warning" if declared and not variant.outside else "note"
-    return "note" if variant.outside and loud else "error"
+        return "warning" if declared and not variant.beyond_call else "note"
+    return "note" if variant.beyond_call and is_visible else "error"
 
 
-def _suggestion(cause: str, problem: Finding) -> str:
+def _suggestion(cause: str, new_error: Finding) -> str:
     if cause == "unwritten-elements":
         return "write the last, partial block too: round the number of blocks up and mask the rest"
-    if cause == "size-specialised" and problem.cause in having("fix_by_call"):
+    if cause == "size-specialised" and new_error.cause in having("fix_by_call"):
         return "take sizes and axes from the inputs; count axes from the last one"
-    return problem.suggestion
+    return new_error.suggestion

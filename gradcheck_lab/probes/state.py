@@ -1,4 +1,4 @@
-"""Calls do not disturb one another: no state, buffer or sum is carried from one to the next."""
+"""Calls are independent: no state, buffer or sum is carried over from one to the next."""
 
 from __future__ import annotations
 
@@ -12,47 +12,57 @@ from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import REUSED_BUFFERS
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.derived_calls import attempt, blank
-from gradcheck_lab.probes.support.repeats import alike, compared, differing, repeatable, repeated, run_kept, snapshot
+from gradcheck_lab.probes.support.derived_calls import derived_case, examine_derived_call
+from gradcheck_lab.probes.support.repeats import (
+    compared_inputs,
+    equal_within_noise,
+    first_differing_input,
+    is_repeatable,
+    repetition,
+    run_copied,
+    snapshot,
+)
 
 
 def state(context: Context) -> Iterator[Finding]:
-    """Call twice and keep the first result; then record two forwards before both backwards."""
-    whole = repeated(context)
-    if whole.how == "accumulates":
+    """Call twice and compare the first result with a copy; then run two forwards before both backwards."""
+    repeated = repetition(context)
+    if repeated.outcome == "accumulates":
         yield _accumulates(context)
-    if not repeatable(context):
+    if not is_repeatable(context):
         return
-    case = _elsewhere(context)
-    second = run_kept(context, case)
+    case = _with_other_values(context)
+    second = run_copied(context, case)
     if second.error is not None:
         return
-    yield from _reused(context, whole.again.gradients, whole.kept)
+    yield from _reused_buffers(context, repeated.second.gradients, repeated.second_copies)
     stale = _repeats_the_first(context, case, second.gradients)
     if stale is not None:
         yield stale
         return
-    if context.subject.keeps_last_call:  # an object that keeps its last call, by design
+    if context.subject.keeps_last_call:  # such an object stores its last call by design
         return
     state = context.subject.state
     with nullcontext() if state is None else state.alive():
-        finding = _interleaved(context, case, second.gradients)
+        finding = _run_interleaved(context, case, second.gradients)
     if finding is not None:
         yield finding
 
 
-def _elsewhere(context: Context) -> Case:
-    """The case with its floating values turned round: other values, of the same kind."""
+def _with_other_values(context: Context) -> Case:
+    """The case with its floating values in reverse order, or halved where that changes nothing."""
     inputs = context.case.inputs
-    turned = [v.flip(tuple(range(v.ndim))) if is_differentiable(v) else v for v in inputs]
-    if all(torch.equal(a, b) for a, b in zip(inputs, turned, strict=True) if is_differentiable(a)):
-        turned = [v / 2 if is_differentiable(v) else v for v in inputs]
-    return context.vary(inputs=tuple(turned))
+    flipped = [v.flip(tuple(range(v.ndim))) if is_differentiable(v) else v for v in inputs]
+    if all(torch.equal(a, b) for a, b in zip(inputs, flipped, strict=True) if is_differentiable(a)):
+        flipped = [v / 2 if is_differentiable(v) else v for v in inputs]
+    return context.case_with(inputs=tuple(flipped))
 
 
 def _accumulates(context: Context) -> Finding:
-    whole = repeated(context)
-    i = next(i for i in compared(context) if not alike(context, i, whole.kept[i], whole.first[i]))
+    repeated = repetition(context)
+    i = next(
+        i for i in compared_inputs(context) if not equal_within_noise(context, i, repeated.second_copies[i], repeated.first[i])
+    )
     return Finding(
         "accumulates-across-calls",
         "error",
@@ -65,8 +75,12 @@ def _accumulates(context: Context) -> Finding:
     )
 
 
-def _reused(context: Context, returned: tuple[Any, ...], kept: tuple[Any, ...]) -> Iterator[Finding]:
-    changed = [i for i in compared(context) if isinstance(kept[i], torch.Tensor) and not _same(returned[i], kept[i])]
+def _reused_buffers(context: Context, returned: tuple[Any, ...], unchanged: tuple[Any, ...]) -> Iterator[Finding]:
+    changed = [
+        i
+        for i in compared_inputs(context)
+        if isinstance(unchanged[i], torch.Tensor) and not _is_unchanged(returned[i], unchanged[i])
+    ]
     for i in changed[:1]:
         yield Finding(
             "reused-buffer",
@@ -81,15 +95,19 @@ def _reused(context: Context, returned: tuple[Any, ...], kept: tuple[Any, ...]) 
 
 
 def _repeats_the_first(context: Context, case: Case, second: tuple[Any, ...]) -> Finding | None:
-    """Whether another call gets the gradient of the first, which for it is wrong: something is kept by shape or forever."""
-    first = repeated(context).first
-    kept = [i for i in compared(context) if i not in context.wrong and isinstance(first[i], torch.Tensor)]
-    kept = [i for i in kept if _same(second[i], first[i]) and bool(first[i].any())] if len(second) == len(first) else []
-    if not kept or not context.analytic:
+    """The finding that a call with other values returns the gradient of the first call, as from a cache; else None."""
+    first = repetition(context).first
+    unchanged = [i for i in compared_inputs(context) if i not in context.wrong_inputs and isinstance(first[i], torch.Tensor)]
+    unchanged = (
+        [i for i in unchanged if _is_unchanged(second[i], first[i]) and bool(first[i].any())]
+        if len(second) == len(first)
+        else []
+    )
+    if not unchanged or not context.uses_autograd:
         return None
-    trial = attempt(context, blank(context, inputs=case.inputs))
-    wrong = {problem.gradient for problem in trial.problems} if trial is not None else set()
-    at = next((i for i in kept if context.name(i) in wrong), None)
+    derived = examine_derived_call(context, derived_case(context, inputs=case.inputs))
+    wrong = {new_error.gradient for new_error in derived.new_errors} if derived is not None else set()
+    at = next((i for i in unchanged if context.name(i) in wrong), None)
     if at is None:
         return None
     return Finding(
@@ -105,35 +123,35 @@ def _repeats_the_first(context: Context, case: Case, second: tuple[Any, ...]) ->
 
 
 def overwritten(context: Context) -> Iterator[Finding]:
-    """After every other call: whether the gradients that the first one returned are still what they were."""
-    if not repeatable(context):
+    """Check, after all other probes, that no call has overwritten the gradients that the first call returned."""
+    if not is_repeatable(context):
         return
     grads = tuple(3 * g if is_differentiable(g) else g for g in context.case.grad_outputs or ())
-    for _ in range(REUSED_BUFFERS.value):  # buffers may be taken in turn
-        run_kept(context, context.vary(grad_outputs=grads))
-    yield from _reused(context, context.gradients, repeated(context).first)
+    for _ in range(REUSED_BUFFERS.value):  # several buffers may be used in turn
+        run_copied(context, context.case_with(grad_outputs=grads))
+    yield from _reused_buffers(context, context.gradients, repetition(context).first)
 
 
-def _same(now: torch.Tensor, before: torch.Tensor) -> bool:
+def _is_unchanged(now: torch.Tensor, before: torch.Tensor) -> bool:
     now = snapshot((now,))[0]
     return now.shape == before.shape and torch.equal(torch.nan_to_num(now), torch.nan_to_num(before))
 
 
-def _interleaved(context: Context, case: Case, expected: tuple[Any, ...]) -> Finding | None:
+def _run_interleaved(context: Context, case: Case, expected: tuple[Any, ...]) -> Finding | None:
     one, two = context.record(context.case), context.record(case)
     if isinstance(one, Exception) or isinstance(two, Exception):
         return None
-    pairs = (("first", one, context.case, repeated(context).first), ("second", two, case, expected))
-    for word, recording, given, wanted in pairs:
+    pairs = (("first", one, context.case, repetition(context).first), ("second", two, case, expected))
+    for word, recording, given, expected_gradients in pairs:
         run = context.backward(recording, given.grad_outputs or (), given.seed)
-        finding = _stale(context, word, run, wanted)
+        finding = _stale_finding(context, word, run, expected_gradients)
         if finding is not None:
             return finding
     return None
 
 
-def _stale(context: Context, word: str, run: Run, wanted: tuple[Any, ...]) -> Finding | None:
-    at = None if run.error is not None else differing(context, snapshot(run.gradients), wanted)
+def _stale_finding(context: Context, word: str, run: Run, expected_gradients: tuple[Any, ...]) -> Finding | None:
+    at = None if run.error is not None else first_differing_input(context, snapshot(run.gradients), expected_gradients)
     if run.error is None and at is None:
         return None
     what = "backward" if at is None else f"gradient of {context.label(at)}"

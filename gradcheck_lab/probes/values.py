@@ -1,4 +1,4 @@
-"""The gradient is right at the values where formulas break: zeros, ties, bounds, large, tiny, constant and saturated rows."""
+"""The gradient is right at values where formulas break: zeros, ties, bounds, large and tiny values, constant rows."""
 
 from __future__ import annotations
 
@@ -21,17 +21,24 @@ from gradcheck_lab.model.precision.derived_calls import TIED_ROUNDINGS
 from gradcheck_lab.model.precision.kinks import SETTLED
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
-from gradcheck_lab.probes.support.derived_calls import Trial, already_wrong, attempt, blank, repeated_rows, wide_inputs
+from gradcheck_lab.probes.support.derived_calls import (
+    DerivedCall,
+    derived_case,
+    examine_derived_call,
+    repeated_index_text,
+    wide_inputs,
+    wrong_gradients_at,
+)
 from gradcheck_lab.probes.support.kinks import kinked, unconserved
-from gradcheck_lab.probes.support.singular import UNSELECTED, cause_of, flat_there
+from gradcheck_lab.probes.support.stress_causes import UNSELECTED_BRANCH, cause_of, is_flat_beside
 from gradcheck_lab.subjects.subject import Key
 
 
 def values(context: Context) -> Iterator[Finding]:
-    """Try stress values on all inputs together and one at a time, several kinds in one call; narrow down where it fails."""
-    if not context.analytic:
+    """Put stress values into the inputs, several kinds in one call; where that fails, find one kind and input that do."""
+    if not context.uses_autograd:
         return
-    yield from _masked(context)
+    yield from _masked_branches(context)
     wide = wide_inputs(context, widest=True)
     given = cut_down(context, wide, STRESSED_ROWS.value, rows=STRESSED_ROWS.value)
     constants = context.subject.constants
@@ -40,29 +47,29 @@ def values(context: Context) -> Iterator[Finding]:
     excluded: set[tuple[str | None, str | None]] | None = None
     as_called = cut_down(context, wide, STRESSED_ROWS.value)
     others = [i for i, v in enumerate(as_called) if is_differentiable(v) and not v.is_complex() and i not in constants]
-    own = [(as_called, (stress,), [i]) for i in others if (stress := unlike(as_called[i])) is not None]
-    rows = [i for i in which if _carries_rows(context, i)]
-    general = [(given, group, rows if group[0].entry else which) for group in GROUPS]
-    general = [each for each in general if each[2]]
-    for inputs, group, changed in (*general, *own[: STRESSED_ALONE.value]):
-        for finding in _tried(context, inputs, group, changed):
+    specific = [(as_called, (stress,), [i]) for i in others if (stress := unlike(as_called[i])) is not None]
+    rows = [i for i in which if _has_rows(context, i)]
+    for_all = [(given, group, rows if group[0].entry else which) for group in GROUPS]
+    for_all = [each for each in for_all if each[2]]
+    for inputs, group, changed in (*for_all, *specific[: STRESSED_ALONE.value]):
+        for finding in _findings_for(context, inputs, group, changed):
             if excluded is None:
-                excluded = already_wrong(context, given)
+                excluded = wrong_gradients_at(context, given)
             key = (finding.op, finding.gradient, finding.cause)
-            if key[:2] not in excluded and key not in reported and not _implied(finding, reported):
+            if key[:2] not in excluded and key not in reported and not _repeats_explained(finding, reported):
                 reported.add(key)
                 yield finding
 
 
-def _carries_rows(context: Context, index: int) -> bool:
-    """Whether an input has the rows of an output: data and scores hold single large entries, and weights do not."""
+def _has_rows(context: Context, index: int) -> bool:
+    """Whether an input has as many rows as an output, as data and scores have, in which single large entries are usual."""
     outputs = [g for g in context.case.grad_outputs or () if g.ndim]
     shape = context.case.inputs[index].shape
     return not outputs or any(not g.shape[0] or g.shape[0] in shape for g in outputs)
 
 
-def _masked(context: Context) -> Iterator[Finding]:
-    """NaN or inf on the call as given, where the forward did not select the branch that it comes from."""
+def _masked_branches(context: Context) -> Iterator[Finding]:
+    """Gradients of the user's call that are NaN or inf only where the forward did not select the branch that they come from."""
     masked = CAUSES["masked-branch"]
     for finding in context.findings:
         names = context.subject.names
@@ -73,42 +80,44 @@ def _masked(context: Context) -> Iterator[Finding]:
         if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape:
             continue
         broken = ~torch.isfinite(actual.detach()) & torch.isfinite(truth)
-        if bool(broken.any()) and not bool(truth[broken].any()) and flat_there(context.examined, index, broken):
-            yield replace(finding, cause=masked.name, explanation=UNSELECTED, suggestion=masked.fix, probe="values")
+        if bool(broken.any()) and not bool(truth[broken].any()) and is_flat_beside(context.examined, index, broken):
+            yield replace(finding, cause=masked.name, explanation=UNSELECTED_BRANCH, suggestion=masked.fix, probe="values")
 
 
-def _implied(finding: Finding, reported: set[tuple[str | None, str | None, str]]) -> bool:
-    """Whether a vague cause repeats what a finding on the same gradient already explains."""
+def _repeats_explained(finding: Finding, reported: set[tuple[str | None, str | None, str]]) -> bool:
+    """Whether a finding says only where the gradient is wrong, and one with a cause has been reported for it."""
     vague = finding.cause in having("says_only_where")
     return vague and any((op, gradient) == (finding.op, finding.gradient) for op, gradient, _ in reported)
 
 
-def _tried(context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int]) -> Iterator[Finding]:
-    trial = _attempt(context, given, group, which, mixed=len(group) > 1)
-    if trial is None or not (trial.problems or tie_mass(trial, group, context.wrong)):
+def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int]) -> Iterator[Finding]:
+    derived = _examine_stressed(context, given, group, which, mixed=len(group) > 1)
+    if derived is None or not (derived.new_errors or tie_mass(derived, group, context.wrong_inputs)):
         return
     seen: set[tuple[str | None, str | None]] = set()
-    wanted = {(problem.op, problem.gradient) for problem in trial.problems}
-    for stress, inputs in _narrower(group, which):
+    wanted = {(new_error.op, new_error.gradient) for new_error in derived.new_errors}
+    for stress, inputs in _narrower_conditions(group, which):
         if wanted and wanted <= seen:
             return
-        narrow = trial if (stress,) == tuple(group) and inputs == which else _attempt(context, given, (stress,), inputs)
-        if narrow is None:
+        narrowed = (
+            derived if (stress,) == tuple(group) and inputs == which else _examine_stressed(context, given, (stress,), inputs)
+        )
+        if narrowed is None:
             continue
-        if narrow.problems and not steady(narrow):
+        if narrowed.new_errors and not is_steady(narrowed):
             continue
-        for problem in (*narrow.problems, *tie_mass(narrow, (stress,), context.wrong)):
-            if (problem.op, problem.gradient) not in seen and not repeated_rows(narrow, problem):
-                seen.add((problem.op, problem.gradient))
-                yield _finding(context, given, narrow, stress, problem, inputs)
+        for new_error in (*narrowed.new_errors, *tie_mass(narrowed, (stress,), context.wrong_inputs)):
+            if (new_error.op, new_error.gradient) not in seen and not repeated_index_text(narrowed, new_error):
+                seen.add((new_error.op, new_error.gradient))
+                yield _finding(context, given, narrowed, stress, new_error, inputs)
     if not seen and not any(stress.free or stress.entry for stress in group):
-        for problem in trial.problems:
-            yield _finding(context, given, trial, group[0], problem, which)
+        for new_error in derived.new_errors:
+            yield _finding(context, given, derived, group[0], new_error, which)
 
 
-def steady(trial: Trial) -> bool:
-    """Whether the derivative is the same just beside the values; outside its domain a forward may be finite and chaotic."""
-    oracle = trial.examined.oracle
+def is_steady(derived: DerivedCall) -> bool:
+    """Whether the oracle's gradient hardly changes for a small step; outside its domain a forward may be finite and chaotic."""
+    oracle = derived.examined.oracle
     beside = tuple(v.detach() * (1 + STEADY_DISTANCE.value) if is_differentiable(v) else v for v in oracle.case.inputs)
     moved = oracle.run(torch.float64, case=replace(oracle.case, inputs=beside)).gradients
     for key, here in oracle.truth().gradients.items():
@@ -121,49 +130,51 @@ def steady(trial: Trial) -> bool:
     return True
 
 
-def _narrower(group: Sequence[Stress], which: Sequence[int]) -> Iterator[tuple[Stress, list[int]]]:
-    """One kind of values on one input, then on all of them: the smallest condition first."""
+def _narrower_conditions(group: Sequence[Stress], which: Sequence[int]) -> Iterator[tuple[Stress, list[int]]]:
+    """Yield each kind of values, with each input by itself and then with all of them."""
     for stress in group:
         if len(which) > 1:
             for i in which[: STRESSED_ALONE.value]:
                 yield stress, [i]
-        # one large entry in each of two factors makes products that are no ordinary values
+        # large entries in two factors of a product make values that no ordinary call has
         if len(which) == 1 or len(group) == 1 or not stress.large:
             yield stress, list(which)
 
 
-def _attempt(
+def _examine_stressed(
     context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int], mixed: bool = False
-) -> Trial | None:
+) -> DerivedCall | None:
     inputs = stressed(given, group, which, mixed)
     label = "; ".join(stress.words for stress in group)
-    return attempt(context, blank(context, inputs=inputs, label=label))
+    return examine_derived_call(context, derived_case(context, inputs=inputs, label=label))
 
 
-def tie_mass(trial: Trial, group: Sequence[Stress], wrong: frozenset[int] = frozenset()) -> tuple[Finding, ...]:
-    """At a tie each share may vary within its interval, but moving all tied values together has one derivative.
+def tie_mass(derived: DerivedCall, group: Sequence[Stress], wrong: frozenset[int] = frozenset()) -> tuple[Finding, ...]:
+    """The finding that gradients of tied values have the wrong sum, if they have.
 
-    Inputs in `wrong` are known to be so.
+    Each of them may be any subgradient, but the derivative along all tied values together is unique. Inputs in `wrong` are
+    known to have a wrong gradient and are left out.
     """
-    subject = trial.examined.subject
-    sound = {subject.names[i] for i in range(len(trial.inputs)) if i not in wrong}
+    subject = derived.examined.subject
+    sound = {subject.names[i] for i in range(len(derived.inputs)) if i not in wrong}
     suspects = CAUSES["tie-mass"].compared_as
-    doubtful = [f for f in trial.examined.findings if f.gradient in sound and not f.op and f.cause in suspects]
-    if tuple(group) not in ((EQUAL,), (TIES,)) or not doubtful or trial.problems:
+    doubtful = [f for f in derived.examined.findings if f.gradient in sound and not f.op and f.cause in suspects]
+    if tuple(group) not in ((EQUAL,), (TIES,)) or not doubtful or derived.new_errors:
         return ()
-    gradient, oracle = str(doubtful[0].gradient), trial.examined.oracle
+    gradient, oracle = str(doubtful[0].gradient), derived.examined.oracle
     pairs = {
-        i: pair for i, value in enumerate(trial.inputs)
-        if stressable(value) and (pair := trial.pair(replace(doubtful[0], gradient=subject.names[i]))) is not None
+        i: pair for i, value in enumerate(derived.inputs)
+        if stressable(value)
+        and (pair := derived.returned_and_true(replace(doubtful[0], gradient=subject.names[i]))) is not None
         and bool(torch.isfinite(pair[0]).all())
     }  # fmt: skip
     if not any(not pair[1].is_complex() and kinked(oracle, i) for i, pair in pairs.items()):
         return ()
-    dtype = next(v.dtype for v in trial.inputs if stressable(v))
-    # terms that cancel are as large as the upstream times the inputs
-    size = sum(float(g.double().abs().sum()) for g in trial.examined.case.grad_outputs or () if is_differentiable(g))
+    dtype = next(v.dtype for v in derived.inputs if stressable(v))
+    # terms that cancel may be as large as the upstream
+    size = sum(float(g.double().abs().sum()) for g in derived.examined.case.grad_outputs or () if is_differentiable(g))
     size += sum(float(side.double().abs().sum()) for pair in pairs.values() for side in pair)
-    sums = unconserved(oracle, trial.inputs, pairs, TIED_ROUNDINGS.value * unit_roundoff(dtype) * size)
+    sums = unconserved(oracle, derived.inputs, pairs, TIED_ROUNDINGS.value * unit_roundoff(dtype) * size)
     if sums is None:
         return ()
     actual, wanted = sums
@@ -174,34 +185,34 @@ def tie_mass(trial: Trial, group: Sequence[Stress], wrong: frozenset[int] = froz
 
 
 def _finding(
-    context: Context, given: tuple[Any, ...], trial: Trial, stress: Stress, problem: Finding, which: Sequence[int]
+    context: Context, given: tuple[Any, ...], derived: DerivedCall, stress: Stress, new_error: Finding, which: Sequence[int]
 ) -> Finding:
-    def rerun(scale: float) -> Trial | None:
-        return _attempt(context, given, (about(scale),), which)
+    def rerun(scale: float) -> DerivedCall | None:
+        return _examine_stressed(context, given, (about(scale),), which)
 
-    cause, why = cause_of(trial, stress, problem, rerun)
+    cause, why = cause_of(derived, stress, new_error, rerun)
     names = " and ".join(context.name(i) for i in which)
     condition = f"{stress.words} in {names}"
-    at = _where(trial, problem)
+    at = _worst_place(derived, new_error)
     return replace(
-        problem,
+        new_error,
         cause=cause,
-        severity="note" if problem.exception in SINGULAR else "error",  # an honest refusal of a singular matrix
-        message=f"{problem.message}, with {condition}",
-        explanation=f"right on the values given, wrong with {condition}{at}: {why or problem.explanation}",
-        suggestion=CAUSES[cause].fix if cause in having("at_values") else problem.suggestion,
+        severity="note" if new_error.exception in SINGULAR else "error",  # refusing a singular matrix is right
+        message=f"{new_error.message}, with {condition}",
+        explanation=f"right on the values given, wrong with {condition}{at}: {why or new_error.explanation}",
+        suggestion=CAUSES[cause].fix if cause in having("at_values") else new_error.suggestion,
         probe="values",
         case=condition,
     )
 
 
-def _where(trial: Trial, problem: Finding) -> str:
-    pair, index = trial.pair(problem), trial.index(problem)
+def _worst_place(derived: DerivedCall, new_error: Finding) -> str:
+    pair, index = derived.returned_and_true(new_error), derived.input_index(new_error)
     if pair is None or index is None or not pair[1].numel():
         return ""
     actual, truth = pair[0].double(), pair[1].double()
     error = (actual - truth).abs().nan_to_num(float("inf"), float("inf"))
     error[~torch.isfinite(truth)] = 0
     at = tuple(int(k) for k in torch.unravel_index(error.argmax(), error.shape))
-    value = trial.inputs[index][at]
-    return f" (first at {list(at)}, where {trial.examined.subject.names[index]} is {show(number(value))})"
+    value = derived.inputs[index][at]
+    return f" (first at {list(at)}, where {derived.examined.subject.names[index]} is {show(number(value))})"

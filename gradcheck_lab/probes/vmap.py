@@ -1,4 +1,4 @@
-"""The vmap rule of a Function gives what a loop over the batch gives, forward and gradient."""
+"""Outputs and gradients by a Function's vmap rule equal those of a loop over the batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
 from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.probes.forward_mode import overrides
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.repeats import compared
+from gradcheck_lab.probes.support.repeats import compared_inputs
 
 Row = tuple[Any, ...]
 Result = tuple[list[torch.Tensor], dict[int, torch.Tensor]]
@@ -35,15 +35,18 @@ Result = tuple[list[torch.Tensor], dict[int, torch.Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """The inputs of each call, along which axis of each input they are stacked (None: not), and what messages call it."""
+    """`rows` are the inputs of each call; `dims` the axis along which each input is stacked, None for one that is not.
+
+    `description` is what messages call it.
+    """
 
     rows: tuple[Row, ...]
     dims: tuple[int | None, ...]
-    words: str
+    description: str
 
 
 def vmap(context: Context) -> Iterator[Finding]:
-    """Map a Function's own `vmap`, or the generated one, over three calls with different values."""
+    """Run three calls with different values through the Function's vmap rule, its own or a generated one, and in a loop."""
     function = context.subject.autograd_function
     if function is None or not _has_rule(function):
         return
@@ -59,7 +62,7 @@ def vmap(context: Context) -> Iterator[Finding]:
         try:
             found = _mapped(context, batch)
         except Exception as error:
-            yield _stopped(context, batch, error)
+            yield _raised(context, batch, error)
             return
         finding = _difference(context, batch, found, wanted)
         if finding is not None:
@@ -77,13 +80,13 @@ def _batches(context: Context, rows: tuple[Row, ...]) -> Iterator[_Batch]:
     last = tuple(v.ndim if isinstance(v, torch.Tensor) else None for v in rows[0])
     if any(last):
         yield _Batch(rows, last, "batched along the last axis")
-    for i in compared(context)[: BATCHED_ALONE.value] if sum(tensors) > 1 else ():
-        alone = tuple((*rows[0][:i], row[i], *rows[0][i + 1 :]) for row in rows)
-        yield _Batch(alone, tuple(0 if k == i else None for k in range(len(tensors))), f"only {context.label(i)} batched")
+    for i in compared_inputs(context)[: BATCHED_ALONE.value] if sum(tensors) > 1 else ():
+        one_batched = tuple((*rows[0][:i], row[i], *rows[0][i + 1 :]) for row in rows)
+        yield _Batch(one_batched, tuple(0 if k == i else None for k in range(len(tensors))), f"only {context.label(i)} batched")
 
 
 def _rows(context: Context, change: Any) -> tuple[Row, ...]:
-    wanted = compared(context)
+    wanted = compared_inputs(context)
     return tuple(
         tuple(change(v, row) if row and i in wanted else v for i, v in enumerate(context.case.inputs))
         for row in range(len(BATCH_FACTORS.value))
@@ -101,20 +104,20 @@ def _scaled(value: torch.Tensor, row: int) -> torch.Tensor:
 
 
 def _looped(context: Context, rows: Sequence[Row]) -> Result | None:
-    """The calls one by one, stacked along a new first axis; None where one is refused or not finite."""
+    """Run the calls one by one and stack their results along a new first axis; None where one raises or is not finite."""
     try:
         grads = context.case.grad_outputs or ()
         results = [_gradients(context, row, [g * f for g in grads]) for row, f in zip(rows, BATCH_FACTORS.value, strict=True)]
         outputs = [torch.stack(values) for values in zip(*(outputs for outputs, _ in results), strict=True)]
         gradients = {i: torch.stack([found[i] for _, found in results]) for i in results[0][1]}
-    except Exception:  # these values are our idea
+    except Exception:  # the forward need not take these values
         return None
     finite = all(bool(torch.isfinite(v).all()) for v in [*outputs, *gradients.values()])
     return (outputs, gradients) if finite else None
 
 
 def _mapped(context: Context, batch: _Batch) -> Result:
-    """The calls as one, through `torch.func.vmap`; gradients with the batch first where the input is batched."""
+    """Run the calls as one through `torch.func.vmap`; gradients of batched inputs have the batch dimension first."""
     given = tuple(
         value if dim is None else torch.stack([row[i] for row in batch.rows], dim)
         for i, (value, dim) in enumerate(zip(batch.rows[0], batch.dims, strict=True))
@@ -125,9 +128,9 @@ def _mapped(context: Context, batch: _Batch) -> Result:
 
 
 def _gradients(context: Context, given: Row, upstream: Sequence[torch.Tensor], dims: Sequence[int | None] = ()) -> Result:
-    """Outputs of one call, mapped where `dims` say how, and the gradients of the inputs; zeros where nothing flows."""
+    """Outputs of one call, mapped over `dims` if given, and gradients by input; zeros where there is no path."""
     context.runner.begin(context.case.seed, forward=1, backward=1)
-    leaves = {i: given[i].detach().clone().requires_grad_() for i in compared(context)}
+    leaves = {i: given[i].detach().clone().requires_grad_() for i in compared_inputs(context)}
     tensors = [i for i, value in enumerate(given) if isinstance(value, torch.Tensor)]
 
     def call(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -158,7 +161,7 @@ def _difference(context: Context, batch: _Batch, found: Result, wanted: Result) 
     ]
     compare += [(f"gradient of {context.label(i)}", found[1][i], wanted[1][i], batch.dims[i] is None) for i in wanted[1]]
     terms = max(value.numel() for value in batch.rows[0] if isinstance(value, torch.Tensor))
-    noise: list[Result] | None = None
+    perturbed: list[Result] | None = None
     for index, (what, mine, theirs, summed) in enumerate(compare):
         expected = theirs.sum(0) if summed else theirs
         if mine.shape != expected.shape:
@@ -168,11 +171,11 @@ def _difference(context: Context, batch: _Batch, found: Result, wanted: Result) 
             if not torch.equal(mine, expected):
                 return _finding(context, batch, "wrong-value", what, "it holds other integers than in a loop")
             continue
-        if _alike(mine, expected, (), terms):
+        if _is_equal_within_noise(mine, expected, (), terms):
             continue
-        noise = _noise(context, batch) if noise is None else noise
-        others = [[*outputs, *gradients.values()][index] for outputs, gradients in noise]
-        if not _alike(mine, expected, [other.sum(0) if summed else other for other in others], terms):
+        perturbed = _perturbed_results(context, batch) if perturbed is None else perturbed
+        others = [[*outputs, *gradients.values()][index] for outputs, gradients in perturbed]
+        if not _is_equal_within_noise(mine, expected, [other.sum(0) if summed else other for other in others], terms):
             error = (widened(mine) - widened(expected)).abs()
             at = tuple(int(k) for k in torch.unravel_index(error.argmax(), error.shape))
             values = f"at {list(at)} it is {mine[at].item():.6g}, and {expected[at].item():.6g} in a loop"
@@ -180,16 +183,16 @@ def _difference(context: Context, batch: _Batch, found: Result, wanted: Result) 
     return None
 
 
-def _alike(mine: torch.Tensor, expected: torch.Tensor, references: Sequence[torch.Tensor], terms: int) -> bool:
+def _is_equal_within_noise(mine: torch.Tensor, expected: torch.Tensor, references: Sequence[torch.Tensor], terms: int) -> bool:
     roundings = (SAME_ROUNDINGS if not is_narrow(expected.dtype) else SAME_ROUNDINGS_16_BITS).value
-    # a batched kernel may add up a strided axis term by term, in float32 at least, where the single one adds pairwise
-    slack = BATCHED_SUM.value * math.sqrt(terms) * min(unit_roundoff(expected.dtype), 2.0**-24) * rms(widened(expected))
+    # a batched kernel may sum a strided axis sequentially, at least in float32, where the single one sums pairwise
+    tolerance = BATCHED_SUM.value * math.sqrt(terms) * min(unit_roundoff(expected.dtype), 2.0**-24) * rms(widened(expected))
     wide = [widened(reference) for reference in references]
-    return judge(mine, widened(expected), expected.dtype, wide, roundings=roundings, slack=slack).passed
+    return judge(mine, widened(expected), expected.dtype, wide, roundings=roundings, truth_error=tolerance).passed
 
 
-def _noise(context: Context, batch: _Batch) -> list[Result]:
-    """The loop on inputs that differ by rounding: ill-conditioned ones move by more than that."""
+def _perturbed_results(context: Context, batch: _Batch) -> list[Result]:
+    """Results of the loop on inputs perturbed by rounding, which show how ill-conditioned the calls are."""
     found = []
     for salt in (1, 2):
         rows = [
@@ -214,28 +217,28 @@ def _finding(
     return Finding(
         cause,
         "error",
-        f"{_rule(context)}: {what} differs from that of a loop, {batch.words}",
+        f"{_rule(context)}: {what} differs from that of a loop, {batch.description}",
         explanation=explanation,
         suggestion="keep tensors with save_for_backward and leave the shapes alone, or write vmap by hand"
         if generated
         else "move every batched axis (in_dims) to the front first, and return the axis of each output (out_dims)",
         probe="vmap",
-        case=f"three calls through torch.func.vmap, {batch.words}",
+        case=f"three calls through torch.func.vmap, {batch.description}",
         measured=measured,
     )
 
 
-def _stopped(context: Context, batch: _Batch, error: Exception) -> Finding:
+def _raised(context: Context, batch: _Batch, error: Exception) -> Finding:
     first = first_line(error)
     refused = isinstance(error, NotImplementedError) or cannot_be_mapped(error)
     return Finding(
         "unsupported" if refused else "raises",
         "note" if refused else "error",
-        f"{_rule(context)} {'refuses this call' if refused else f'raised {type(error).__name__}'}, {batch.words}",
+        f"{_rule(context)} {'refuses this call' if refused else f'raised {type(error).__name__}'}, {batch.description}",
         explanation=first,
         suggestion="" if refused else "look at the traceback of vmap below",
         probe="vmap",
-        case=f"three calls through torch.func.vmap, {batch.words}",
+        case=f"three calls through torch.func.vmap, {batch.description}",
         traceback=None if refused else user_traceback(error),
         exception=class_name(error),
     )

@@ -81,14 +81,14 @@ class PromiseCheck:
 
     def _applies(self, session: Session, placement: Placement) -> bool:
         """Whether the probe ran the user's code, which none does where the comparison ended early."""
-        from gradcheck_lab.probes import _FIRST
+        from gradcheck_lab.probes.support.running import FOR_ANY_CALL
 
         probed = self._checked(session, placement, (), (self.promise,))
         if probed.reasons or not probed.gradients:
             return False
         if self.promise == "registration":  # opcheck runs the operator, and its runs are not counted
             return probed.kind == "custom_op"
-        without = _no_probe if self.promise in _FIRST else _repeat_only
+        without = _no_probe if self.promise in FOR_ANY_CALL else _repeat_only
         key = (self.entry, placement, without)
         if key not in session.cache:
             session.cache[key] = self._checked(session, placement, (), (without,)).evaluations
@@ -187,7 +187,7 @@ def _no_probe(context: Context) -> tuple[()]:
 
 def _repeat_only(context: Context) -> tuple[()]:
     """A probe that only repeats the user's call, as happens before every other probe."""
-    from gradcheck_lab.probes.support.repeats import repeatable
+    from gradcheck_lab.probes.support.repeats import is_repeatable
 
-    repeatable(context)
+    is_repeatable(context)
     return ()

@@ -12,7 +12,7 @@ from gradcheck_lab.oracles.autograd.simulated_rounding import EXACT
 from gradcheck_lab.torch_internals import DispatchMode, is_zero_tensor
 
 
-class Nudged(DispatchMode):
+class MovedIntermediates(DispatchMode):
     """A dispatch mode that adds about `step` times its size to each computed value; by a coin each where a `seed` is given.
 
     With `zeros` only what is exactly zero moves: among values as small as the step, nothing else is at a kink there.

@@ -24,8 +24,8 @@ from gradcheck_lab.torch_internals import DispatchMode
 class Pass:
     """One forward and backward under autograd; `gradients` by key, None where nothing flows, `calls` of a program's ops.
 
-    `cut` are hand-written rules within it that no gradient reaches. `coarse` is the rounding of the truth itself, where the
-    forward takes no wider dtype than the inputs'; else 0.
+    `cut` are hand-written rules within it that no gradient reaches. `truth_roundoff` is the rounding of the truth itself,
+    where the forward takes no wider dtype than the inputs'; else 0.
     """
 
     inputs: tuple[Any, ...]
@@ -35,7 +35,7 @@ class Pass:
     calls: tuple[Call, ...]
     tracked: bool
     cut: tuple[str, ...] = ()
-    coarse: float = 0.0
+    truth_roundoff: float = 0.0
 
     def estimate(self, key: Key, dtype: torch.dtype) -> Estimate:
         """The gradient at `key` with the rounding level of `dtype`, in which this pass was run."""
@@ -56,10 +56,10 @@ class AutogradOracle:
         self._roundings: dict[tuple[torch.dtype, bool, int], SimulatedRounding] = {}
 
     @property
-    def coarse(self) -> float:
+    def truth_roundoff(self) -> float:
         """The rounding of the truth itself, where the forward runs in no wider dtype than the inputs'; else 0."""
         truth = self._passes.get("truth")
-        return 0.0 if truth is None else truth.coarse
+        return 0.0 if truth is None else truth.truth_roundoff
 
     def truth(self) -> Pass:
         """The float64 (complex128) pass on the inputs as they are."""
@@ -78,22 +78,22 @@ class AutogradOracle:
                 raise
             found = self.run(None)
             wide = {key: _wide(value) for key, value in found.gradients.items()}
-            return replace(found, gradients=wide, coarse=max(unit_roundoff(dtype) for dtype in dtypes))
+            return replace(found, gradients=wide, truth_roundoff=max(unit_roundoff(dtype) for dtype in dtypes))
 
     def references(self, level: str, dtype: torch.dtype, times: int = 1) -> list[Pass]:
         """Passes that a sound implementation in `dtype` could have produced: `native` runs, or `simulated` rounding, which is
-        `torn` where equal values need not be rounded alike, as terms that cancel in one formula are not in another; `further`
-        are more of the simulated ones. `times` makes the simulated rounding coarser.
+        `independent` where equal values need not be rounded alike, as terms that cancel in one formula are not in another;
+        `further` are more of the simulated ones. `times` makes the simulated rounding coarser.
         """
         if level == "native":
             found = [self._try("native", None)]
             if is_narrow(dtype):
                 found.append(self._try("float32", torch.float32))
         else:
-            torn = level == "torn"
+            independent = level == "independent"
             name = f"{level} {dtype} {times}"
             salts = (FURTHER_SAMPLES if level == "further" else ROUNDING_SAMPLES).value
-            found = [self._try(f"{name} {salt}", torch.float64, dtype, salt, torn, times) for salt in salts]
+            found = [self._try(f"{name} {salt}", torch.float64, dtype, salt, independent, times) for salt in salts]
         return [each for each in found if each is not None]
 
     def run(
@@ -102,11 +102,11 @@ class AutogradOracle:
         rounding: SimulatedRounding | None = None,
         case: Case | None = None,
         substitute: frozenset[int] = frozenset(),
-        nudged: DispatchMode | None = None,
+        moving: DispatchMode | None = None,
     ) -> Pass:
         """Run forward and backward in `dtype` (None: as the inputs are), on `case` instead of the oracle's when given.
 
-        The calls numbered in `substitute` keep their hand-written backward; the forward alone runs under `nudged`. Raises what
+        The calls numbered in `substitute` keep their hand-written backward; the forward alone runs under `moving`. Raises what
         the forward raises.
         """
         case = case or self.case
@@ -114,7 +114,7 @@ class AutogradOracle:
         given = copy_inputs(case.inputs) if self.copies else case.inputs
         inputs = tuple(_leaf(value, dtype) for value in given)
         with torch.enable_grad(), rounding or nullcontext():
-            with nudged or nullcontext():
+            with moving or nullcontext():
                 trace = self.runner.trace(inputs, case, substitute)
             roots, upstream, everything = [], [], []
             for output, grad_output in zip(trace.outputs, case.grad_outputs, strict=True):
@@ -134,7 +134,7 @@ class AutogradOracle:
         """The gradients of an input with some uses left out of a value that is used several times, in float64."""
         case = self.case
         assert case.grad_outputs is not None
-        wide = torch.float64 if not self.coarse else None
+        wide = torch.float64 if not self.truth_roundoff else None
         inputs = tuple(_leaf(value, wide) for value in copy_inputs(case.inputs))
         with torch.enable_grad():
             outputs = self.runner.trace(inputs, case).outputs
@@ -151,21 +151,23 @@ class AutogradOracle:
         dtype: torch.dtype | None,
         simulate: torch.dtype | None = None,
         salt: int = 0,
-        torn: bool = False,
+        independent: bool = False,
         times: int = 1,
     ) -> Pass | None:
         if name not in self._passes:
             case, rounding = self.case, None
             if simulate is not None:
                 u = 4 * times * unit_roundoff(simulate)  # two samples stand for every sound order of operations
-                other = self._roundings.get((simulate, torn, times))
-                rounding = SimulatedRounding(u, salt, long_sums=not is_narrow(simulate), torn=torn, modulus=True, other=other)
-                self._roundings.setdefault((simulate, torn, times), rounding)
+                other = self._roundings.get((simulate, independent, times))
+                rounding = SimulatedRounding(
+                    u, salt, long_sums=not is_narrow(simulate), independent=independent, modulus=True, other=other
+                )
+                self._roundings.setdefault((simulate, independent, times), rounding)
                 assert case.grad_outputs is not None
                 case = replace(
                     case,
-                    inputs=tuple(_perturbed(value, u, salt, torn) for value in case.inputs),
-                    grad_outputs=tuple(_perturbed(value, u, salt, torn) for value in case.grad_outputs),
+                    inputs=tuple(_perturbed(value, u, salt, independent) for value in case.inputs),
+                    grad_outputs=tuple(_perturbed(value, u, salt, independent) for value in case.grad_outputs),
                 )
             try:
                 self._passes[name] = self.run(dtype, rounding, case)
@@ -196,7 +198,7 @@ def _leaf(value: Any, dtype: torch.dtype | None) -> Any:
     return value.detach().requires_grad_()
 
 
-def _perturbed(value: Any, u: float, salt: int, torn: bool) -> Any:
+def _perturbed(value: Any, u: float, salt: int, independent: bool) -> Any:
     if not is_differentiable(value):
         return value
-    return perturb(widened(value.detach()), u, salt, torn, modulus=True)
+    return perturb(widened(value.detach()), u, salt, independent, modulus=True)

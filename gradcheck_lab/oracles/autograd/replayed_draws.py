@@ -19,12 +19,12 @@ from gradcheck_lab.subjects.subject import Trace
 from gradcheck_lab.torch_internals import DispatchMode
 
 
-class Draws:
+class RecordedDraws:
     """What a forward drew, in order; `record` while it runs first, `replay` around every later run.
 
     A later run that draws otherwise (another count, other shapes) draws for itself.
 
-    >>> draws = Draws()
+    >>> draws = RecordedDraws()
     >>> with draws.record():
     ...     first = torch.rand(3, dtype=torch.float32)
     >>> with draws.replay():
@@ -59,7 +59,7 @@ class Draws:
 
 def replayed(runner: Runner, case: Case) -> Runner:
     """The runner whose oracles' forwards all draw what one forward on `case`, run here, draws."""
-    draws, subject = Draws(), runner.subject
+    draws, subject = RecordedDraws(), runner.subject
     with draws.record():
         runner.forward(copy_inputs(case.inputs), case)
 

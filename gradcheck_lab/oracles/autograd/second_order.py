@@ -26,7 +26,7 @@ _REFUSAL = "torch::autograd::Error"
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class GradientGraph:
     """The first-order gradients of one call, by input, in a graph that leads back to `variables`.
 
     A variable is an input, by its index, or the upstream of output k, by the number of inputs plus k.
@@ -75,7 +75,7 @@ class Graph:
 
 def differentiated(
     forward: Forward, inputs: Sequence[Any], grad_outputs: Sequence[Any], wanted: Sequence[int], *, create_graph: bool = True
-) -> Graph:
+) -> GradientGraph:
     """Run `forward` on leaves in the place of the `wanted` inputs, and its backward; raises what they raise."""
     variables = {i: copy_tensor(inputs[i]).requires_grad_() for i in wanted}
     given = tuple(variables.get(i, value) for i, value in enumerate(inputs))
@@ -92,7 +92,7 @@ def differentiated(
         if roots:
             leaves = [variables[i] for i in wanted]
             found = torch.autograd.grad(roots, leaves, upstream, create_graph=create_graph, allow_unused=True)
-    return Graph(variables, dict(zip(wanted, found, strict=True)))
+    return GradientGraph(variables, dict(zip(wanted, found, strict=True)))
 
 
 def problem_of_gradients(
@@ -100,7 +100,8 @@ def problem_of_gradients(
 ) -> Problem:
     """The map from inputs and upstream gradients to first-order gradients, for numeric oracles to differentiate.
 
-    Its inputs are numbered as the variables of a `Graph`. `backwards` is how many of the user's backwards a call of it runs.
+    Its inputs are numbered as the variables of a `GradientGraph`. `backwards` is how many of the user's backwards a call
+    of it runs.
     """
     count = len(case.inputs)
 
@@ -123,8 +124,8 @@ class SecondOrderOracle:
     case: Case
     wanted: Sequence[int]
     directions: Directions
-    coarse: bool = False
-    _graph: Graph | None = field(default=None, init=False)
+    truth_roundoff: bool = False
+    _graph: GradientGraph | None = field(default=None, init=False)
     _truth: Values | None = field(default=None, init=False)
     _passes: dict[str, Values | None] = field(default_factory=dict, init=False)
 
@@ -135,10 +136,10 @@ class SecondOrderOracle:
         self.runner.begin(self.case.seed)
         return trace(inputs, self.case.options, frozenset()).outputs
 
-    def graph(self) -> Graph:
-        """The first-order gradients in float64, or as the forward takes them where it is `coarse`; raises what it raises."""
+    def graph(self) -> GradientGraph:
+        """The first-order gradients in float64, where the forward takes that; raises what it raises."""
         if self._graph is None:
-            self._graph = self._run(self.case if self.coarse else wide(self.case))
+            self._graph = self._run(self.case if self.truth_roundoff else wide(self.case))
         return self._graph
 
     def truth(self) -> Values:
@@ -173,7 +174,7 @@ class SecondOrderOracle:
 
         return found
 
-    def _run(self, case: Case) -> Graph:
+    def _run(self, case: Case) -> GradientGraph:
         self.runner.begin(case.seed, forward=1)
         return differentiated(self.forward, case.inputs, case.grad_outputs or (), self.wanted)
 
@@ -189,7 +190,7 @@ class SecondOrderOracle:
         if simulate is None:
             return self._run(self.case).along(self.directions)
         u = 4 * times * unit_roundoff(simulate)
-        case = self.case if self.coarse else wide(self.case)
+        case = self.case if self.truth_roundoff else wide(self.case)
         inputs = tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in case.inputs)
         upstream = tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in case.grad_outputs or ())
         moved = Case(inputs, case.options, upstream, case.seed)

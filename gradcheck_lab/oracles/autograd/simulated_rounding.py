@@ -2,7 +2,7 @@
 
 Every operation that rounds gets its result multiplied by 1 ± u, forward and backward, as in Monte Carlo arithmetic (Parker,
 "Monte Carlo arithmetic", 1997). The sign is a hash of the value, so equal values stay equal, as they do in a machine:
-ties and repeated numbers are not torn apart, unless that is asked for. A sum of K terms gets the error of adding them one
+ties and repeated numbers stay equal, unless that is asked for. A sum of K terms gets the error of adding them one
 after the other.
 """
 
@@ -52,12 +52,12 @@ class SimulatedRounding(DispatchMode):
         salt: int,
         *,
         long_sums: bool,
-        torn: bool = False,
+        independent: bool = False,
         modulus: bool = False,
         other: SimulatedRounding | None = None,
     ) -> None:
         super().__init__()
-        self.u, self.salt, self.long_sums, self.torn, self.modulus = u, salt, long_sums, torn, modulus
+        self.u, self.salt, self.long_sums, self.independent, self.modulus = u, salt, long_sums, independent, modulus
         # the softmaxes of this forward, and those of another, from which a backward may take what it computes again
         self.softmaxes: list[torch.Tensor] = []
         self.other = other
@@ -109,7 +109,7 @@ class SimulatedRounding(DispatchMode):
     def _shifted(self, name: str, scores: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
         """What exp(s - logsumexp(s)) makes of large scores: s itself is rounded before the difference is taken."""
         size = torch.nan_to_num(scores.detach().abs(), 0.0, 0.0, 0.0).clamp(min=1.0)
-        error = max(self.u, float(torch.finfo(result.dtype).eps)) * size * signs(result, self.salt, self.torn)
+        error = max(self.u, float(torch.finfo(result.dtype).eps)) * size * signs(result, self.salt, self.independent)
         return result * (1 + error) if name == "_softmax" else result + error
 
     def _transformed(self, result: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
@@ -122,7 +122,7 @@ class SimulatedRounding(DispatchMode):
         size = (size[..., None] if result.is_complex() else size).expand(parts.shape)
         levels = max(1.0, math.log2(math.prod(result.shape[axis] for axis in over)))
         u = max(self.u, float(torch.finfo(parts.dtype).eps))
-        moved = parts + u * levels * size * signs(parts, self.salt, torn=True)
+        moved = parts + u * levels * size * signs(parts, self.salt, independent=True)
         return torch.view_as_complex(moved.contiguous()) if result.is_complex() else moved
 
     def _terms(self, name: str, args: tuple[Any, ...], result: torch.Tensor) -> int:
@@ -138,10 +138,10 @@ class SimulatedRounding(DispatchMode):
         if not (value.is_floating_point() or value.is_complex()) or value.requires_grad or is_zero_tensor(value):
             return value  # a zero tensor has no memory that could be read
         growth = max(1.0, math.sqrt(terms) / 3)
-        return perturb(value, self.u * growth, self.salt, self.torn, self.modulus)
+        return perturb(value, self.u * growth, self.salt, self.independent, self.modulus)
 
 
-def perturb(value: torch.Tensor, u: float, salt: int, torn: bool = False, modulus: bool = False) -> torch.Tensor:
+def perturb(value: torch.Tensor, u: float, salt: int, independent: bool = False, modulus: bool = False) -> torch.Tensor:
     """Multiply each element by 1 ± u; equal elements get equal signs. `value` keeps its shape and dtype.
 
     With `modulus` both parts of a complex number move by u times its modulus, as a product moves them; without it each moves
@@ -150,16 +150,18 @@ def perturb(value: torch.Tensor, u: float, salt: int, torn: bool = False, modulu
     u = max(u, float(torch.finfo(value.dtype).eps))
     if value.is_complex() and not modulus:
         parts = torch.view_as_real(value.resolve_conj())
-        return torch.view_as_complex(perturb(parts, u, salt, torn))
+        return torch.view_as_complex(perturb(parts, u, salt, independent))
     if value.is_complex():
-        return value + u * value.abs() * torch.complex(signs(value.real, salt, torn), signs(value.imag, ~salt, torn))
-    return value * (1 + signs(value, salt, torn) * u)
+        return value + u * value.abs() * torch.complex(
+            signs(value.real, salt, independent), signs(value.imag, ~salt, independent)
+        )
+    return value * (1 + signs(value, salt, independent) * u)
 
 
-def signs(value: torch.Tensor, salt: int, torn: bool = False) -> torch.Tensor:
-    """1 or -1 for each element, a hash of its value; `torn`, of its place too, so that equal values get signs of their own."""
+def signs(value: torch.Tensor, salt: int, independent: bool = False) -> torch.Tensor:
+    """1 or -1 for each element, by a hash of its value; of its place too where `independent`, so that equal values differ."""
     bits = value.detach().double().view(torch.int64)
-    if torn:
+    if independent:
         bits = bits ^ (torch.arange(1, bits.numel() + 1, device=bits.device) * 6364136223846793005).reshape(bits.shape)
     mixed = (bits ^ (bits >> 29) ^ salt) * -7046029254386353131
     mixed = (mixed ^ (mixed >> 31)) * -4658895280553007687

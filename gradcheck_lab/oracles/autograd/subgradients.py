@@ -40,7 +40,7 @@ from gradcheck_lab.model.precision.kinks import (
     STEADY_APART,
     STEADY_AT_KINK,
 )
-from gradcheck_lab.oracles.autograd.moved_intermediates import Nudged
+from gradcheck_lab.oracles.autograd.moved_intermediates import MovedIntermediates
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.subjects.subject import Key
 
@@ -189,7 +189,7 @@ class Subgradients:
         return self.oracle.run(torch.float64, case=replace(self.oracle.case, inputs=inputs))
 
     def _nudged(self, step: float, seed: int | None, zeros: bool) -> Pass:
-        return self.oracle.run(torch.float64, nudged=Nudged(step, seed, zeros))
+        return self.oracle.run(torch.float64, moving=MovedIntermediates(step, seed, zeros))
 
     def _moves(self, thorough: bool) -> tuple[_Move, ...]:
         if not thorough:

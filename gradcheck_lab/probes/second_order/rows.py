@@ -1,4 +1,4 @@
-"""One second derivative compared, and the points beside the given one where nothing kinks."""
+"""Compare one second derivative with the oracle's, and choose nearby inputs without kinks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.moves import coins, lengths, moved
 from gradcheck_lab.calls.resemblance import structured
 from gradcheck_lab.comparison.budget import Judgement, judge
-from gradcheck_lab.comparison.gradient import Comparison, result_of, settle
+from gradcheck_lab.comparison.gradient import Comparison, judge_by_references, result_of
 from gradcheck_lab.comparison.noise import without_jumps
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.model.amounts import SECOND_ORDER_DISTANCE, SECOND_ORDER_TINY_DISTANCE
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff, widened
 from gradcheck_lab.model.precision.budget import COARSE_ORACLE, REFERENCE_ERRORS
 from gradcheck_lab.model.precision.derived_calls import GROSS_CHANGE, GROSS_CHANGE_ROUNDINGS, LAST_DIGITS, ZERO_SECOND_ORDER
-from gradcheck_lab.oracles.autograd.second_order import Graph, SecondOrderOracle, Values, differentiated
+from gradcheck_lab.oracles.autograd.second_order import GradientGraph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.oracles.numeric.scalar_problem import inner, rms
 from gradcheck_lab.probes.support.context import Context
@@ -29,7 +29,7 @@ from gradcheck_lab.probes.support.context import Context
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The derivative with respect to one variable, along the direction; `zero` where the hand-written side gives nothing."""
+    """The comparison of the derivative with respect to one variable; `zero` where the hand-written one is None or all zero."""
 
     variable: int
     comparison: Comparison
@@ -59,50 +59,50 @@ def row_of(
     leaf: torch.Tensor,
     actual: torch.Tensor | None,
     oracle: SecondOrderOracle,
-    own_noise: Callable[[], Sequence[Values]],
+    own_rounding: Callable[[], Sequence[Values]],
 ) -> Row:
-    """Compare what the hand-written side gives for one variable, None for zero, with the oracle's.
+    """Compare the hand-written derivative with respect to one variable, None for zero, with the oracle's.
 
-    `own_noise` are the same under simulated rounding: where terms of the hand-written side cancel, no oracle shows how large
-    they were.
+    `own_rounding` returns the hand-written derivatives under simulated rounding. It is called where the oracle's rounding does
+    not explain the error: terms that cancel in the hand-written side need not occur in the oracle.
     """
     found = oracle.truth().get(variable)
     expected = widened(torch.zeros_like(leaf.detach())) if found is None else found
     mine = torch.zeros_like(leaf.detach()) if actual is None else actual
     name = derivative_name(context, wanted, variable)
-    dtype = _inside(expected, leaf.dtype)
+    dtype = _dtype_of_forward(expected, leaf.dtype)
     slot = Slot(name, f"second derivative {name}", tuple(leaf.shape), dtype, leaf.device)
-    if context.oracle.coarse:
-        slot = replace(slot, slack=COARSE_ORACLE.value * context.oracle.coarse * rms(expected))
+    if context.oracle.truth_roundoff:
+        slot = replace(slot, truth_error=COARSE_ORACLE.value * context.oracle.truth_roundoff * rms(expected))
     references = oracle.references(variable, dtype)
 
     def levels(level: str) -> list[torch.Tensor]:
         return without_jumps(references(level, 1), expected, partial(references, level))
 
-    judged, level, used = settle(slot, mine, expected, levels)
+    judged, level, used = judge_by_references(slot, mine, expected, levels)
     if not judged.passed and judged.rule != "finite" and actual is not None:
-        other = [widened(v) - widened(mine) for values in own_noise() if (v := values.get(variable)) is not None]
+        other = [widened(v) - widened(mine) for values in own_rounding() if (v := values.get(variable)) is not None]
         used += [torch.where(torch.isfinite(noise), expected + noise, expected) for noise in other]
-        judged = judge(mine, expected, dtype, used, slack=slot.slack)
-    wrong = not judged.passed and _gross(judged, mine, expected, dtype)
-    lost = judged.elements > 0 and judged.unjudged == judged.elements and not wrong
-    verdict = "fail" if wrong else "inconclusive" if lost else "pass"
+        judged = judge(mine, expected, dtype, used, truth_error=slot.truth_error)
+    wrong = not judged.passed and _is_gross(judged, mine, expected, dtype)
+    is_unjudged = judged.elements > 0 and judged.unjudged == judged.elements and not wrong
+    verdict = "fail" if wrong else "inconclusive" if is_unjudged else "pass"
     result = replace(result_of(slot, judged, mine, expected, verdict), settled_by=level)
-    if lost:
+    if is_unjudged:
         result = replace(result, reason=f"the reference for the {slot.label} is not finite in any element")
     zero = not bool(mine.any())
     return Row(variable, Comparison(result, (), judged.sensitivity), judged, wrong, zero)
 
 
-def _inside(expected: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
-    """The dtype that the oracle's forward shows to compute in, where that is narrower than its inputs'."""
+def _dtype_of_forward(expected: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
+    """The narrower dtype in which every element of the oracle's derivative is representable; `dtype` where there is none."""
     if dtype != torch.float64 or expected.numel() < 4 or torch.equal(expected, expected.round()):
         return dtype
     return next((d for d in BELOW_FLOAT64 if torch.equal(expected.to(d).double(), expected)), dtype)
 
 
-def _gross(judged: Judgement, actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Whether an error is more than the rounding of a rewritten formula: what is cut off leaves no small error."""
+def _is_gross(judged: Judgement, actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether the worst error is larger than the rounding of another formula; a missing term makes a large one."""
     at = judged.worst_index
     if judged.rule == "finite":
         return True
@@ -113,8 +113,8 @@ def _gross(judged: Judgement, actual: torch.Tensor, expected: torch.Tensor, dtyp
     return float((mine - theirs).abs()) > share * max(float(mine.abs()), float(theirs.abs()))
 
 
-def within_noise(found: Guarded, values: Mapping[int, torch.Tensor], rounded: Sequence[Values]) -> bool:
-    """Whether a directional derivative is off by what rounding does to the analytic one, as where terms cancel."""
+def is_within_noise(found: Guarded, values: Mapping[int, torch.Tensor], rounded: Sequence[Values]) -> bool:
+    """Whether numeric and analytic directional derivatives differ by no more than rounding changes the analytic one."""
     noise = [0.0]
     for other in rounded:
         pairs = [(other.get(j), value, (found.directions or {}).get(j)) for j, value in values.items()]
@@ -125,8 +125,11 @@ def within_noise(found: Guarded, values: Mapping[int, torch.Tensor], rounded: Se
     )
 
 
-def close(pairs: Sequence[tuple[Any, Any]], upstream: Sequence[Any]) -> bool:
-    """Whether gradients agree but for their last digits, None counting as zero; cancelled ones are as large as the upstream."""
+def are_close(pairs: Sequence[tuple[Any, Any]], upstream: Sequence[Any]) -> bool:
+    """Whether pairs of gradients agree but for their last digits; None counts as zero.
+
+    The tolerance grows with the upstream, as terms that cancel may be as large as that.
+    """
     error = size = 0.0
     for mine, theirs in pairs:
         a, b = (None if value is None else widened(value.detach()) for value in (mine, theirs))
@@ -138,26 +141,29 @@ def close(pairs: Sequence[tuple[Any, Any]], upstream: Sequence[Any]) -> bool:
         assert b is not None
         if a.shape != b.shape:
             return False
-        both = torch.isfinite(a) & torch.isfinite(b)
-        error = math.hypot(error, float(torch.linalg.vector_norm(torch.where(both, a - b, 0))))
-        size = math.hypot(size, float(torch.linalg.vector_norm(torch.where(both, b, 0))))
+        finite = torch.isfinite(a) & torch.isfinite(b)
+        error = math.hypot(error, float(torch.linalg.vector_norm(torch.where(finite, a - b, 0))))
+        size = math.hypot(size, float(torch.linalg.vector_norm(torch.where(finite, b, 0))))
     sent = math.hypot(*(float(torch.linalg.vector_norm(widened(g))) for g in upstream if is_differentiable(g)), 0.0)
     return bool(error <= LAST_DIGITS.value * size + ZERO_SECOND_ORDER.value * sent)
 
 
-def inputs_beside(case: Case) -> Iterator[tuple[Any, ...]]:
-    """Inputs beside those of the case, where ties and kinks are gone; then such that zeros stay zero."""
-    yield _beside(case, SECOND_ORDER_DISTANCE.value, zeros=True)
-    yield _beside(case, SECOND_ORDER_DISTANCE.value, zeros=False)
+def nearby_inputs(case: Case) -> Iterator[tuple[Any, ...]]:
+    """Yield inputs near those of the case, without its ties and kinks; then others at which zeros stay zero."""
+    yield _inputs_nearby(case, SECOND_ORDER_DISTANCE.value, zeros=True)
+    yield _inputs_nearby(case, SECOND_ORDER_DISTANCE.value, zeros=False)
 
 
-def _beside(case: Case, distance: float, *, zeros: bool) -> tuple[Any, ...]:
+def _inputs_nearby(case: Case, distance: float, *, zeros: bool) -> tuple[Any, ...]:
     generator = torch.Generator().manual_seed(case.seed + 7)
     return tuple(_moved(value, distance, generator, zeros) if is_differentiable(value) else value for value in case.inputs)
 
 
 def _moved(value: torch.Tensor, distance: float, generator: torch.Generator, zeros: bool) -> torch.Tensor:
-    """The value moved by about `distance` times its size; a positive distance keeps its structure, as rows that sum to 1."""
+    """Move each element by about `distance` times its size; zeros too if `zeros` is set.
+
+    Where `distance` is positive, structure such as rows that sum to 1 is restored.
+    """
     here = value.detach()
     size = here.abs()
     if zeros:
@@ -166,20 +172,20 @@ def _moved(value: torch.Tensor, distance: float, generator: torch.Generator, zer
     return structured(here, there) if distance > 0 else there
 
 
-def smooth_between(oracle: SecondOrderOracle, case: Case) -> bool:
-    """Whether the oracle's gradients, first and second, hardly change over a tiny distance either way: there is no kink."""
+def is_smooth_nearby(oracle: SecondOrderOracle, case: Case) -> bool:
+    """Whether the oracle's first and second derivatives hardly change over a tiny step either way, as without a kink."""
     tiny = SECOND_ORDER_TINY_DISTANCE.value
     return all(_hardly_changed(oracle, case, distance) for distance in (tiny, -tiny))
 
 
 def _hardly_changed(oracle: SecondOrderOracle, case: Case, distance: float) -> bool:
-    inputs = _beside(case, distance, zeros=True)
+    inputs = _inputs_nearby(case, distance, zeros=True)
     try:
         oracle.runner.count(forward=1)
-        near: Graph = differentiated(oracle.forward, inputs, case.grad_outputs or (), oracle.wanted)
+        near: GradientGraph = differentiated(oracle.forward, inputs, case.grad_outputs or (), oracle.wanted)
         second = near.along(oracle.directions)
         here = oracle.graph()
-    except Exception:  # what cannot be evaluated beside the inputs is at the edge of its domain
+    except Exception:  # the inputs are at the edge of the forward's domain
         return False
     first = [(near.gradients[i], here.gradients[i]) for i in oracle.wanted]
-    return close(first, ()) and close([(second[j], oracle.truth()[j]) for j in here.variables if j in second], ())
+    return are_close(first, ()) and are_close([(second[j], oracle.truth()[j]) for j in here.variables if j in second], ())

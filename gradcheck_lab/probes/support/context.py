@@ -1,4 +1,4 @@
-"""What a probe works with: the examined case, and the means to run the user's code and the oracle on others derived from it."""
+"""What a probe gets: the examined case, and ways to run the user's code and the oracle on cases derived from it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Recording, Subject
 
-Kept = TypeVar("Kept")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOpen:
-    """What a probe yields where it could not compare what it was asked to: the verdict is open for this reason."""
+class Inconclusive:
+    """Yielded where a probe could not compare what it was asked to: the verdict is inconclusive, for this reason."""
 
     reason: str
 
 
-Yielded = Finding | Comparison | LeftOpen
+Yielded = Finding | Comparison | Inconclusive
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the hand-written side: its outputs and the entries that its backward returned; or what it raised."""
+    """One run of the hand-written side: its outputs, and one entry per input from its backward; or the exception raised."""
 
     outputs: tuple[Any, ...] = ()
     gradients: tuple[Any, ...] = ()
@@ -46,19 +46,18 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """An examined case and ways to vary it; every evaluation of the user's code is counted.
+    """An examined case, called the base case, and ways to run others like it; every evaluation of the user's code is counted.
 
-    `order` is that of the derivatives that have to be right. What is costly and the same for all probes of a case is kept by
-    `once`.
+    `order` is 2 where second derivatives have to be right as well. `once` stores what all probes of a case share.
     """
 
     examined: Examined
     order: int = 1
-    _kept: dict[str, Any] = field(default_factory=dict)
+    _stored: dict[str, Any] = field(default_factory=dict)
 
     @property
     def runner(self) -> Runner:
-        """Runs the hand-written side, which draws its own random numbers on every call."""
+        """Runs the hand-written side, which draws new random numbers on every call."""
         return self.examined.runner
 
     @property
@@ -68,7 +67,7 @@ class Context:
 
     @property
     def oracle(self) -> AutogradOracle:
-        """Autograd on the base case; its forwards draw the numbers that the first one drew."""
+        """Autograd on the base case; its forwards get the random numbers that the first forward drew."""
         return self.examined.oracle
 
     @property
@@ -92,56 +91,56 @@ class Context:
         return self.examined.policy.has_reference
 
     @property
-    def analytic(self) -> bool:
-        """Whether derived cases can be held against autograd; numeric oracles are too dear to repeat."""
+    def uses_autograd(self) -> bool:
+        """Whether derived cases are compared with autograd; a numeric oracle is too slow to be run on many."""
         return not isinstance(self.examined.truth, NumericTruth)
 
     @property
-    def wrong(self) -> frozenset[int]:
-        """The inputs whose gradient was already wrong on the base case."""
-        return self.once("wrong", self._wrong)
+    def wrong_inputs(self) -> frozenset[int]:
+        """The inputs whose gradient is wrong on the base case."""
+        return self.once("wrong inputs", self._find_wrong_inputs)
 
-    def _wrong(self) -> frozenset[int]:
+    def _find_wrong_inputs(self) -> frozenset[int]:
         failed = {c.result.name for c in self.examined.comparisons if c.result.verdict == "fail"}
         return frozenset(i for i, name in enumerate(self.subject.names) if name in failed)
 
     @property
-    def settled(self) -> frozenset[int]:
-        """The inputs that derived calls need not judge; in a program an op that is wrong elsewhere may show through them."""
-        return frozenset() if self.subject.is_program else self.wrong
+    def skip_on_derived_calls(self) -> frozenset[int]:
+        """The wrong inputs, which derived calls need not compare; none in a program, where another op may be wrong too."""
+        return frozenset() if self.subject.is_program else self.wrong_inputs
 
     def label(self, index: int) -> str:
-        """How messages call an input."""
+        """What messages call an input."""
         return self.subject.labels[index]
 
     def name(self, index: int) -> str:
         """The name of an input."""
         return self.subject.names[index]
 
-    def once(self, name: str, compute: Callable[[], Kept]) -> Kept:
-        """What `compute` gave when it was first asked for by this name; the probes of one case share it."""
-        if name not in self._kept:
-            self._kept[name] = compute()
-        found: Kept = self._kept[name]
+    def once(self, name: str, compute: Callable[[], Value]) -> Value:
+        """Call `compute` the first time that this name is asked for, and return that result every time."""
+        if name not in self._stored:
+            self._stored[name] = compute()
+        found: Value = self._stored[name]
         return found
 
-    def on(self, runner: Runner, case: Case) -> Context:
-        """The context of another case, which keeps nothing of this one's."""
+    def for_case(self, runner: Runner, case: Case) -> Context:
+        """The context of another case, which shares nothing that `once` stored."""
         return Context(replace(self.examined, runner=runner, case=case), self.order)
 
     def record(self, case: Case) -> Recording | Exception:
-        """Run the forward of the hand-written side on copies of a case's inputs, seeded alike."""
-        return self.record_given(copy_inputs(case.inputs), case)
+        """Run the forward of the hand-written side on copies of a case's inputs, with its seed."""
+        return self.record_on(copy_inputs(case.inputs), case)
 
-    def record_given(self, inputs: Sequence[Any], case: Case) -> Recording | Exception:
-        """Run the forward on these very tensors: what is shared, strided or marked as requiring grad stays so."""
+    def record_on(self, inputs: Sequence[Any], case: Case) -> Recording | Exception:
+        """Run the forward on these tensors themselves, so that sharing, strides and `requires_grad` stay as they are."""
         try:
             return self.runner.record(inputs, case)
         except Exception as error:
             return error
 
     def backward(self, recording: Recording, grad_outputs: Sequence[torch.Tensor], seed: int = 0) -> Run:
-        """Run the backward of a recorded forward on copies of the upstream gradients, with their strides."""
+        """Run the backward of a recorded forward on copies of the upstream gradients that have the same strides."""
         try:
             manual = self.runner.backward(recording, tuple(copy_tensor(grad) for grad in grad_outputs), seed)
         except Exception as error:
@@ -150,7 +149,7 @@ class Context:
         return Run(recording.outputs, tuple(g.detach() if isinstance(g, torch.Tensor) else g for g in returned))
 
     def run(self, case: Case) -> Run:
-        """Forward and backward of the hand-written side on a derived case."""
+        """Run forward and backward of the hand-written side on a derived case."""
         recording = self.record(case)
         if isinstance(recording, Exception):
             return Run(error=recording)
@@ -160,16 +159,16 @@ class Context:
     def against_oracle(self, case: Case, numeric: bool = False, skip: frozenset[int] = frozenset()) -> Examined | None:
         """Examine a derived case against the oracle; None where the forward or the oracle does not take it.
 
-        Inputs in `skip` are not judged; with `numeric` numbers decide where autograd cannot.
+        Gradients of the inputs in `skip` are not compared. With `numeric` a numeric oracle decides where autograd cannot.
         """
-        return examine_derived(self.runner, case, self.has_reference, numeric, skip)
+        return examine_if_valid(self.runner, case, self.has_reference, numeric, skip)
 
-    def vary(self, **changes: Any) -> Case:
+    def case_with(self, **changes: Any) -> Case:
         """The base case with some of its fields replaced."""
         return replace(self.case, **changes)
 
     def equal(self, actual: Any, expected: Any) -> bool:
-        """Whether two gradients of one input, from two runs of the same code, are equal up to the order of sums."""
+        """Whether two gradients of one input, from two runs of the same code, differ at most by the order of summation."""
         if not isinstance(actual, torch.Tensor) or not isinstance(expected, torch.Tensor):
             return type(actual) is type(expected)
         if actual.shape != expected.shape or not is_differentiable(actual):
@@ -184,10 +183,10 @@ class Context:
         return judge(mine, theirs.to(wide), actual.dtype, roundings=roundings).passed
 
 
-def examine_derived(
+def examine_if_valid(
     runner: Runner, case: Case, has_reference: bool, numeric: bool, skip: frozenset[int] = frozenset()
 ) -> Examined | None:
-    """Examine a case that nobody called; None where it cannot mean anything."""
+    """Examine a case that a probe made; None where `examine` raises `InvalidArgument` for it."""
     subject = runner.subject
     derived = replace(runner, subject=replace(subject, constants=subject.constants | skip)) if skip else runner
     try:

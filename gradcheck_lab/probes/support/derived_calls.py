@@ -1,4 +1,4 @@
-"""Calls derived from the user's: inputs of other shapes and values, with the structure of the given ones."""
+"""Calls derived from the user's, with other shapes, values or dtypes: how they are examined, and which errors count."""
 
 from __future__ import annotations
 
@@ -17,143 +17,147 @@ from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits, is_wide
 from gradcheck_lab.model.precision.derived_calls import INFINITY_IN_WORDS, WRONG_ELEMENT
-from gradcheck_lab.probes.support.context import Context, examine_derived
-from gradcheck_lab.probes.support.excuses import excused, marginal, truth_of
+from gradcheck_lab.probes.support.acceptable_errors import is_acceptable, may_be_rounding, true_gradient
+from gradcheck_lab.probes.support.context import Context, examine_if_valid
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """A derived case that the user's forward takes: its examination, and the errors that the user's call did not show."""
+class DerivedCall:
+    """A derived case that the user's forward takes: its examination, and the errors that the user's own call did not have."""
 
     case: Case
     examined: Examined
-    problems: tuple[Finding, ...]
+    new_errors: tuple[Finding, ...]
 
     @property
     def inputs(self) -> tuple[Any, ...]:
         return self.case.inputs
 
-    def index(self, finding: Finding) -> int | None:
-        """Which input a finding is about; None for an op within a program."""
+    def input_index(self, finding: Finding) -> int | None:
+        """The index of the input whose gradient a finding is about; None for one of an op within a program."""
         names = self.examined.subject.names
         return names.index(finding.gradient) if finding.gradient in names and not finding.op else None
 
-    def pair(self, finding: Finding) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """What the backward returned and the truth; None where they cannot be laid side by side."""
-        index = self.index(finding)
+    def returned_and_true(self, finding: Finding) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The gradient that the backward returned and the true one; None where either is missing or their shapes differ."""
+        index = self.input_index(finding)
         if index is None or index >= len(self.examined.returned):
             return None
-        actual, truth = self.examined.returned[index], truth_of(self.examined, index)
+        actual, truth = self.examined.returned[index], true_gradient(self.examined, index)
         if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape:
             return None
         return actual.detach(), truth
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """How derived cases are tried: against what the user's own call showed already.
+class DerivedCallExaminer:
+    """Examines cases derived from the user's call, and tells errors that are new from those that the call itself has.
 
-    `settled` are inputs that need no judging, `known` the gradients that are wrong on the user's call, by op and name, and
-    `given` its inputs.
+    `user_inputs` are those of the call, `known_wrong` its wrong gradients, by op and name. Gradients of the inputs in `skip`
+    are not compared.
     """
 
     runner: Runner
-    given: tuple[Any, ...]
+    user_inputs: tuple[Any, ...]
     has_reference: bool = False
-    settled: frozenset[int] = frozenset()
-    known: frozenset[tuple[str | None, str | None]] = frozenset()
+    skip: frozenset[int] = frozenset()
+    known_wrong: frozenset[tuple[str | None, str | None]] = frozenset()
 
-    def on(self, case: Case, lane: bool = False, numeric: bool = False) -> Trial | None:
+    def examine(self, case: Case, dtype_differs: bool = False, numeric: bool = False) -> DerivedCall | None:
         """Examine a derived case; None where the forward does not take it, or gives values that are not finite.
 
-        `lane` is set where the case differs in its dtype, which then is what the problems are about; with `numeric` numbers
-        decide where autograd cannot, at a price that only a single call is worth.
+        Set `dtype_differs` where the dtype is what the case changes: only then do errors of dtype count. With `numeric` a
+        numeric oracle decides where autograd cannot, which is slow.
         """
         subject = self.runner.subject
-        fixed = subject.constants | self.settled
-        if not any(is_differentiable(v) and i not in fixed for i, v in enumerate(case.inputs)):
+        not_compared = subject.constants | self.skip
+        if not any(is_differentiable(v) and i not in not_compared for i, v in enumerate(case.inputs)):
             return None
         case = replace(case, grad_outputs=None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if not valid(subject, case):
+            if not is_valid(subject, case):
                 return None
             try:
-                found = examine_derived(self.runner, case, self.has_reference, numeric, self.settled)
-                fresh = self._fresh(found, lane) if found is not None else ()
-            except Exception:  # the call is our idea: where the oracle cannot follow it, it shows nothing
+                found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip)
+                fresh = self._new_errors(found, dtype_differs) if found is not None else ()
+            except Exception:  # the user did not make this call: where the oracle raises, it shows nothing
                 return None
             if found is None or any(f.stage == "forward" for f in found.findings):
                 return None
-            if fresh and not (self._finite_forward(case) and _finite_inside(found)):
+            if fresh and not (self._is_forward_finite(case) and _has_finite_intermediates(found)):
                 return None
-        return Trial(case, found, fresh) if found.comparisons or fresh else None
+        return DerivedCall(case, found, fresh) if found.comparisons or fresh else None
 
-    def _fresh(self, found: Examined, lane: bool) -> tuple[Finding, ...]:
-        """The errors that the user's own call did not show and that say something about the gradient."""
+    def _new_errors(self, found: Examined, dtype_differs: bool) -> tuple[Finding, ...]:
+        """The errors that the user's own call did not have and that are evidence of a mistake in the gradient."""
         errors = [f for f in found.findings if f.severity == "error" and f.cause not in having("whole_call")]
         if not errors:
             return ()
         narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in found.case.inputs)
         if narrow and draws_random(found.case.seed):
-            return ()  # the float64 oracle drew other numbers
-        pairs = zip(found.case.inputs, self.given, strict=True)
+            return ()  # the oracle, in float64, drew other random numbers
+        pairs = zip(found.case.inputs, self.user_inputs, strict=True)
         widened = any(is_differentiable(v) and v.dtype != given.dtype for v, given in pairs)
-        dtype_only = having("dtype") if widened and not lane else frozenset()
+        dtype_only = having("dtype") if widened and not dtype_differs else frozenset()
         return tuple(
             f for f in errors
-            if (f.op, f.gradient) not in self.known
+            if (f.op, f.gradient) not in self.known_wrong
             and f.cause not in dtype_only
-            and not (widened and not lane and f.cause in having("no_result") and self.raised_by_dtype(found, f))
-            and not marginal(found, f)
-            and not excused(found, f)
+            and not (widened and not dtype_differs and f.cause in having("no_result") and self.is_raised_by_dtype(found, f))
+            and not may_be_rounding(found, f)
+            and not is_acceptable(found, f)
         )  # fmt: skip
 
-    def raised_by_dtype(self, found: Examined, problem: Finding) -> bool:
-        """Whether code that raises on a derived call runs when the same values have the dtypes that the user gave."""
-        pairs = zip(found.case.inputs, self.given, strict=True)
+    def is_raised_by_dtype(self, found: Examined, new_error: Finding) -> bool:
+        """Whether code that raises on a derived call runs when the same values have the dtypes of the user's inputs."""
+        pairs = zip(found.case.inputs, self.user_inputs, strict=True)
         own = tuple(v.to(given.dtype) if is_differentiable(v) else v for v, given in pairs)
         case = replace(found.case, inputs=own, grad_outputs=None)
-        again = examine_derived(self.runner, case, self.has_reference, numeric=False, skip=self.settled)
+        again = examine_if_valid(self.runner, case, self.has_reference, numeric=False, skip=self.skip)
         raised = {(f.stage, f.op) for f in again.findings if f.cause in having("no_result")} if again is not None else set()
-        return again is not None and not raised & {("forward", None), (problem.stage, problem.op)}
+        return again is not None and not raised & {("forward", None), (new_error.stage, new_error.op)}
 
-    def _finite_forward(self, case: Case) -> bool:
+    def _is_forward_finite(self, case: Case) -> bool:
         try:
             recording = self.runner.record(copy_inputs(case.inputs), case)
         except Exception:
             return False
-        # 1e30 is how losses say that something cannot be
+        # losses use 1e30 and the like to stand for infinity
         return all(bool((o.abs() < INFINITY_IN_WORDS.value).all()) for o in recording.outputs if is_differentiable(o))
 
 
-def attempt(context: Context, case: Case, lane: bool = False, numeric: bool = False) -> Trial | None:
-    """Examine a case derived from the context's; see `Attempt.on`."""
-    return trying(context).on(case, lane, numeric)
+def examine_derived_call(
+    context: Context, case: Case, dtype_differs: bool = False, numeric: bool = False
+) -> DerivedCall | None:
+    """Examine a case derived from the base case; see `DerivedCallExaminer.examine`."""
+    return derived_call_examiner(context).examine(case, dtype_differs, numeric)
 
 
-def trying(context: Context) -> Attempt:
-    """How cases derived from the context's are tried."""
-    known = context.once("known mistakes", lambda: _known(context))
-    return Attempt(context.runner, context.case.inputs, context.has_reference, context.settled, known)
+def derived_call_examiner(context: Context) -> DerivedCallExaminer:
+    """Return the examiner of cases derived from the base case."""
+    known_wrong = context.once("known wrong", lambda: _known_wrong(context))
+    return DerivedCallExaminer(
+        context.runner, context.case.inputs, context.has_reference, context.skip_on_derived_calls, known_wrong
+    )
 
 
-def blank(context: Context, **changes: Any) -> Case:
-    """The base case without its upstream gradients, which are drawn anew to fit."""
+def derived_case(context: Context, **changes: Any) -> Case:
+    """The base case with some fields replaced, and new upstream gradients, drawn at random, that fit its outputs."""
     return replace(context.case, **{"grad_outputs": None, **changes})
 
 
 def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
-    """The inputs in float32 where they have 16 bits: other sizes and values are judged where rounding hides nothing.
+    """The inputs in float32 where they have 16 bits, if the forward takes that: rounding then hides less.
 
-    `widest` takes them to float64, which also saves a second run of an op's rule.
+    With `widest` they are in float64, which also saves a second run of an op's rule.
     """
     given = context.case.inputs
-    narrow = [bits(v.dtype) for v in given if is_differentiable(v) and not v.is_complex()]
-    goals = [torch.float64] if widest and not context.subject.keeps_last_call and min(narrow, default=64) < 64 else []
-    goals += [torch.float32] if min(narrow, default=64) < 32 else []
+    widths = [bits(v.dtype) for v in given if is_differentiable(v) and not v.is_complex()]
+    goals = [torch.float64] if widest and not context.subject.keeps_last_call and min(widths, default=64) < 64 else []
+    goals += [torch.float32] if min(widths, default=64) < 32 else []
     for goal in goals:
         wide = tuple(_widened(v, goal) for v in given)
         if not isinstance(context.record(replace(context.case, inputs=wide)), Exception):
@@ -175,8 +179,8 @@ def shapes_text(context: Context, inputs: Sequence[Any], only: Sequence[int] | N
     )
 
 
-def valid(subject: Subject, case: Case) -> bool:
-    """Whether an op's own specs and validators let the case through."""
+def is_valid(subject: Subject, case: Case) -> bool:
+    """Whether the specs and validators of an op accept the case; True for other subjects."""
     op = subject.op
     if op is None:
         return True
@@ -184,38 +188,38 @@ def valid(subject: Subject, case: Case) -> bool:
         op.validate(case.inputs, dict(case.options))
     except InvalidArgument:
         return False
-    except Exception:  # a validator that was not written for this is no reason to crash
+    except Exception:  # a validator need not be written for derived calls
         return False
     return True
 
 
-def _finite_inside(found: Examined) -> bool:
-    """Whether every intermediate of a program is finite: what an infinite one does to the ops after it is no op's mistake."""
+def _has_finite_intermediates(found: Examined) -> bool:
+    """Whether every intermediate of a program is finite: ops that receive an infinite one are not to blame for what follows."""
     calls = found.run.calls if found.run is not None else ()
     values = [o for call in calls for o in call.outputs if is_differentiable(o)]
     return all(bool(torch.isfinite(value.detach()).all()) for value in values)
 
 
-def _known(context: Context) -> frozenset[tuple[str | None, str | None]]:
+def _known_wrong(context: Context) -> frozenset[tuple[str | None, str | None]]:
     known = {(f.op, f.gradient) for f in context.findings if f.severity == "error"}
-    return frozenset(known | {(None, context.name(i)) for i in context.wrong})
+    return frozenset(known | {(None, context.name(i)) for i in context.wrong_inputs})
 
 
-def already_wrong(context: Context, given: tuple[Any, ...]) -> set[tuple[str | None, str | None]]:
-    """The gradients that are wrong on these inputs without anything further being changed."""
+def wrong_gradients_at(context: Context, given: tuple[Any, ...]) -> set[tuple[str | None, str | None]]:
+    """The gradients, by op and name, that are wrong at these inputs; none for the user's own."""
     if all(a is b for a, b in zip(given, context.case.inputs, strict=True)):
         return set()
-    trial = attempt(context, blank(context, inputs=given))
-    return set() if trial is None else {(f.op, f.gradient) for f in trial.problems}
+    derived = examine_derived_call(context, derived_case(context, inputs=given))
+    return set() if derived is None else {(f.op, f.gradient) for f in derived.new_errors}
 
 
-def repeated_rows(trial: Trial, problem: Finding) -> str:
-    """Whether the wrong rows are only those that an integer input hits more than once; the sentence, with how often."""
-    pair = trial.pair(problem)
+def repeated_index_text(derived: DerivedCall, new_error: Finding) -> str:
+    """Say that only rows are wrong whose index an integer input holds more than once; empty where that is not so."""
+    pair = derived.returned_and_true(new_error)
     if pair is None or not pair[1].ndim:
         return ""
     wrong = ~((pair[0] - pair[1]).abs() <= WRONG_ELEMENT.value * pair[1].abs().amax())
-    for value in trial.inputs:
+    for value in derived.inputs:
         if not holds_integers(value):
             continue
         hits = torch.bincount(value.reshape(-1).clamp(min=0).long().cpu())

@@ -1,4 +1,4 @@
-"""Whether a derived call is one that the user's call says is meant; a forward may accept others by accident."""
+"""Whether other sizes or ranks are implied by the user's call; a forward may also accept others by accident."""
 
 from __future__ import annotations
 
@@ -14,25 +14,35 @@ from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.torch_internals import DispatchMode
 
 Relation = tuple[int, int, int]
-Cut = tuple[int, str, int, int]
+Slice = tuple[int, str, int, int]
 
 
-def meant(context: Context, case: Case, outputs: tuple[torch.Tensor, ...]) -> bool:
-    """Whether other sizes or ranks of the inputs are within what the call shows: its shapes, its rank, its constants."""
-    return follows(context, case, outputs) and maps(context, case) and not cuts_by_constants(context, case)
+def is_implied(context: Context, case: Case, outputs: tuple[torch.Tensor, ...]) -> bool:
+    """Whether the sizes and ranks of a derived case are implied by the user's call.
+
+    They are where its outputs relate to its inputs as before, a new leading dimension is one of independent calls, and the
+    forward does not slice an axis of another size at the same constants. `outputs` have the shapes of the derived case's.
+    """
+    return (
+        keeps_shape_relations(context, case, outputs)
+        and adds_independent_calls(context, case)
+        and not slices_at_constants(context, case)
+    )
 
 
-def follows(context: Context, case: Case, outputs: tuple[torch.Tensor, ...]) -> bool:
-    """Whether an output that has the shape of an input on the user's call, or a part or multiple of it, has so here too."""
+def keeps_shape_relations(context: Context, case: Case, outputs: tuple[torch.Tensor, ...]) -> bool:
+    """Whether each output whose shape is that of an input in the user's call, or a part or multiple of it, still is."""
     given = context.case.inputs
     for before, after in zip(context.case.grad_outputs or (), outputs, strict=False):
-        related = {i: found for i, v in enumerate(given) if isinstance(v, torch.Tensor) and (found := _relation(v, before))}
-        if related and all(_relation(case.inputs[i], after, found) is None for i, found in related.items()):
+        related = {
+            i: found for i, v in enumerate(given) if isinstance(v, torch.Tensor) and (found := _shape_relation(v, before))
+        }
+        if related and all(_shape_relation(case.inputs[i], after, found) is None for i, found in related.items()):
             return False
     return True
 
 
-def _relation(value: torch.Tensor, output: torch.Tensor, known: Relation | None = None) -> Relation | None:
+def _shape_relation(value: torch.Tensor, output: torch.Tensor, known: Relation | None = None) -> Relation | None:
     """The axis (from the end) along which an output is a part or a multiple of an input, all others equal, and the ratio.
 
     With `known`, that relation if it holds; None where there is none.
@@ -52,29 +62,29 @@ def _relation(value: torch.Tensor, output: torch.Tensor, known: Relation | None 
     return (differ[0], 1, a // b) if a > b else (differ[0], b // a, 1)
 
 
-def maps(context: Context, case: Case) -> bool:
-    """Whether a new leading dimension is one of independent calls: each output their stack, their sum or their mean.
+def adds_independent_calls(context: Context, case: Case) -> bool:
+    """Whether each output is the stack, sum or mean of those of independent calls, one per index of a new leading dimension.
 
-    True where no dimension is new.
+    True where there is no new dimension.
     """
     given = context.case.inputs
     new = [i for i, v in enumerate(case.inputs) if isinstance(v, torch.Tensor) and v.ndim == given[i].ndim + 1]
     if not new:
         return True
     count = case.inputs[new[0]].shape[0]
-    whole = _outputs(context, case.inputs, case)
+    together = _outputs(context, case.inputs, case)
     parts = [_outputs(context, tuple(v[k] if i in new else v for i, v in enumerate(case.inputs)), case) for k in range(count)]
-    if whole is None or None in parts:
+    if together is None or None in parts:
         return False
-    return all(_joined(mine, [part[k] for part in parts if part is not None]) for k, mine in enumerate(whole))
+    return all(_is_stack_sum_or_mean(mine, [part[k] for part in parts if part is not None]) for k, mine in enumerate(together))
 
 
-def _joined(whole: torch.Tensor, parts: list[torch.Tensor]) -> bool:
+def _is_stack_sum_or_mean(together: torch.Tensor, parts: list[torch.Tensor]) -> bool:
     if any(part.shape != parts[0].shape for part in parts):
         return False
     stack = torch.stack([part.double() for part in parts])
     ways = (stack, stack.sum(0), stack.mean(0), stack.sum(0, keepdim=True))
-    mine, rtol, atol = whole.double(), MAPPED.value, MAPPED_NEAR_ZERO.value
+    mine, rtol, atol = together.double(), MAPPED.value, MAPPED_NEAR_ZERO.value
     return any(way.shape == mine.shape and torch.allclose(mine, way, rtol, atol, equal_nan=True) for way in ways)
 
 
@@ -87,8 +97,8 @@ def _outputs(context: Context, inputs: tuple[Any, ...], case: Case) -> list[torc
     )
 
 
-def cuts_by_constants(context: Context, case: Case) -> bool:
-    """Whether the forward cuts an axis that changed its size at the same places: a box, a quaternion, a pixel of three."""
+def slices_at_constants(context: Context, case: Case) -> bool:
+    """Whether the forward slices an axis of another size at the same indices, as the four components of a quaternion."""
     pairs = {
         (a, b)
         for v, w in zip(context.case.inputs, case.inputs, strict=True) if isinstance(v, torch.Tensor) and v.ndim == w.ndim
@@ -96,42 +106,47 @@ def cuts_by_constants(context: Context, case: Case) -> bool:
     }  # fmt: skip
     if not pairs:
         return False
-    before, after = _cuts(context, context.case.inputs, case), _cuts(context, case.inputs, case)
+    before, after = _slices_taken(context, context.case.inputs, case), _slices_taken(context, case.inputs, case)
     for a, b in pairs:
-        mine = {cut[1:] for cut in before if cut[0] == a}
-        within = [cut for cut in mine if (cut[0] == "slice" and cut[2] < a) or (cut[0] == "select" and 0 < cut[1] < a)]
-        # a slice to the end of a shorter axis is no cut of it
-        there = {(kind, min(start, b), stop) for kind, start, stop in mine if kind == "select" or start or stop < b}
-        found = {cut[1:] for cut in after if cut[0] == b}
-        shared = any(other == b and size != a for size, other in pairs)  # axes of other sizes are as long now
-        if within and (there == found or (shared and there <= found)):
+        mine = {taken[1:] for taken in before if taken[0] == a}
+        within = [
+            taken for taken in mine if (taken[0] == "slice" and taken[2] < a) or (taken[0] == "select" and 0 < taken[1] < a)
+        ]
+        # a slice that reaches the end of a shorter axis is not recorded
+        expected = {(kind, min(start, b), stop) for kind, start, stop in mine if kind == "select" or start or stop < b}
+        found = {taken[1:] for taken in after if taken[0] == b}
+        shared = any(other == b and size != a for size, other in pairs)  # another axis has the same new size
+        if within and (expected == found or (shared and expected <= found)):
             return True
     return False
 
 
-def _cuts(context: Context, inputs: tuple[Any, ...], case: Case) -> list[Cut]:
-    watch = _Watch()
-    with watch:
+def _slices_taken(context: Context, inputs: tuple[Any, ...], case: Case) -> list[Slice]:
+    recorder = _OperationRecorder()
+    with recorder:
         context.record(Case(inputs, case.options, None, case.seed))
-    return watch.cuts
+    return recorder.slices
 
 
-def work(context: Context, inputs: tuple[Any, ...], case: Case) -> tuple[int, int]:
-    """How many operations forward and backward take, more for an axis that they loop over; the largest result's elements."""
-    watch = _Watch()
-    with watch:
+def operation_count(context: Context, inputs: tuple[Any, ...], case: Case) -> tuple[int, int]:
+    """Count the torch operations of forward and backward, which grow with an axis that they loop over.
+
+    Returns the count and the number of elements of the largest result.
+    """
+    recorder = _OperationRecorder()
+    with recorder:
         recording = context.record(Case(inputs, case.options, None, case.seed))
         if not isinstance(recording, Exception):
             context.backward(recording, tuple(torch.ones_like(o) for o in recording.outputs), case.seed)
-    return watch.count, watch.largest
+    return recorder.count, recorder.largest
 
 
-class _Watch(DispatchMode):
-    """Counts operations and notes the slices and selects of a forward: the size of the axis, and where it is cut."""
+class _OperationRecorder(DispatchMode):
+    """Counts torch operations, and records each slice and select: the size of the axis, the operation, start and stop."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.count, self.largest, self.cuts = 0, 0, list[Cut]()
+        self.count, self.largest, self.slices = 0, 0, list[Slice]()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -144,7 +159,7 @@ class _Watch(DispatchMode):
             start = start + size if start < 0 else start
             stop = int(args[3]) if name == "slice" and len(args) > 3 and args[3] is not None else END_OF_AN_AXIS.value
             if start or stop < size:
-                self.cuts.append((size, name, min(start, size), stop if stop < size else END_OF_AN_AXIS.value))
+                self.slices.append((size, name, min(start, size), stop if stop < size else END_OF_AN_AXIS.value))
         result = func(*args, **(kwargs or {}))
         if isinstance(result, torch.Tensor):
             self.largest = max(self.largest, result.numel())

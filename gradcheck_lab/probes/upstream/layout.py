@@ -9,11 +9,11 @@ import torch
 from gradcheck_lab.calls.layouts import CHANNELS_LAST, SLICED, TRANSPOSED, placed_alike
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.repeats import alike, repeated, run_kept
+from gradcheck_lab.probes.support.repeats import equal_within_noise, repetition, run_copied
 
 
 def upstream_layout(context: Context) -> Iterator[Finding]:
-    """Give the same upstream values transposed and sliced in memory, and constant ones with stride 0, as `.sum()` sends."""
+    """Pass the same grad_output transposed and sliced in memory, then ones with stride 0, as the backward of `.sum()` sends."""
     grads = context.case.grad_outputs or ()
     if not any(grad.ndim for grad in grads):
         return
@@ -23,30 +23,34 @@ def upstream_layout(context: Context) -> Iterator[Finding]:
         *((each.words, grads, tuple(each.place(g) for g in grads)) for each in (TRANSPOSED, SLICED, CHANNELS_LAST)),
         ("expanded (stride 0, as .sum() sends)", ones, expanded),
     ]
-    for word, plain, strided in layouts:
+    for layout, plain, strided in layouts:
         if all(placed_alike(a, b) for a, b in zip(plain, strided, strict=True)):
             continue
-        expected = repeated(context).first if plain is grads else run_kept(context, context.vary(grad_outputs=plain)).gradients
-        found = run_kept(context, context.vary(grad_outputs=strided))
+        expected = (
+            repetition(context).first
+            if plain is grads
+            else run_copied(context, context.case_with(grad_outputs=plain)).gradients
+        )
+        found = run_copied(context, context.case_with(grad_outputs=strided))
         if found.error is not None and not expected:
             continue
         if found.error is not None:
-            yield _finding(word, "raised " + type(found.error).__name__, None)
+            yield _finding(layout, "raised " + type(found.error).__name__, None)
             return
-        for index, (mine, wanted) in enumerate(zip(found.gradients, expected, strict=False)):
-            if not alike(context, index, mine, wanted):
-                yield _finding(word, f"gradient of {context.label(index)} differs", context.name(index))
+        for index, (mine, expected_gradient) in enumerate(zip(found.gradients, expected, strict=False)):
+            if not equal_within_noise(context, index, mine, expected_gradient):
+                yield _finding(layout, f"gradient of {context.label(index)} differs", context.name(index))
                 return
 
 
-def _finding(word: str, what: str, gradient: str | None) -> Finding:
+def _finding(layout: str, what: str, gradient: str | None) -> Finding:
     return Finding(
         "upstream-layout",
         "error",
-        f"{what} when grad_output is {word}",
+        f"{what} when grad_output is {layout}",
         gradient=gradient,
         explanation="equal values of grad_output with other strides give another result",
         suggestion="call grad_output.contiguous() first, or index it by its strides",
         probe="upstream_layout",
-        case=f"grad_output {word}",
+        case=f"grad_output {layout}",
     )

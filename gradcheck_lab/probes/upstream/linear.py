@@ -14,7 +14,14 @@ from gradcheck_lab.model.precision import bits, wide_dtype
 from gradcheck_lab.model.precision.derived_calls import ADDS_UP_NOISE, ADDS_UP_ROUNDINGS, CUT_OFF
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.repeats import alike, compared, is_zero, repeatable, repeated, run_kept
+from gradcheck_lab.probes.support.repeats import (
+    compared_inputs,
+    equal_within_noise,
+    is_repeatable,
+    is_zero,
+    repetition,
+    run_copied,
+)
 from gradcheck_lab.probes.upstream.outputs import each_output
 from gradcheck_lab.probes.upstream.scalar import scalarized
 
@@ -23,40 +30,47 @@ _USE = "multiply by grad_output, element by element"
 
 
 def upstream(context: Context) -> Iterator[Finding]:
-    """Give the upstream times -2, zero, another random one and the sum with it, very large and very small; then each
-    output's alone.
+    """Pass grad_output times -2, zero, another random one, the sum of the two, and very large and very small multiples.
+
+    Then test whether one number stands for all elements, and each output by itself.
     """
     grads = context.case.grad_outputs or ()
-    if repeated(context).without_upstream or not repeatable(context):
+    if repetition(context).takes_no_upstream or not is_repeatable(context):
         return
     generator = torch.Generator().manual_seed(context.case.seed + 1)
     other = tuple(random_like(g, generator) if is_differentiable(g) else g for g in grads)
-    # a power of two leaves every rounding as it was, so that linear means equal
-    words = {
+    # a factor of a power of two leaves rounding unchanged, so a linear backward gives equal numbers
+    upstreams = {
         "times -2": tuple(-2 * g if is_differentiable(g) else g for g in grads),
         "zero": tuple(torch.zeros_like(g) for g in grads),
         "another": other,
         "the sum of two": tuple(a + b if is_differentiable(a) else a for a, b in zip(grads, other, strict=True)),
     }
     scales = _scales(grads)
-    words |= {word: tuple(c * g if is_differentiable(g) else g for g in grads) for word, c in scales.items()}
-    runs = {word: run_kept(context, context.vary(grad_outputs=values)) for word, values in words.items()}
-    for word, run in runs.items():
+    upstreams |= {description: tuple(c * g if is_differentiable(g) else g for g in grads) for description, c in scales.items()}
+    runs = {
+        description: run_copied(context, context.case_with(grad_outputs=values)) for description, values in upstreams.items()
+    }
+    for description, run in runs.items():
         if run.error is not None:
-            yield _raised(word, run.error)
+            yield _raised(description, run.error)
             return
     explained = set()
-    for index in compared(context):
-        finding = _unused(context, index, runs) or _bent(context, index, runs) or _cut(context, index, runs, scales)
+    for index in compared_inputs(context):
+        finding = (
+            _ignored_upstream_finding(context, index, runs)
+            or _not_linear_finding(context, index, runs)
+            or _cut_off_finding(context, index, runs, scales)
+        )
         if finding is not None:
             explained.add(index)
             yield finding
-    yield from scalarized(context, [i for i in compared(context) if i in context.wrong and i not in explained])
+    yield from scalarized(context, [i for i in compared_inputs(context) if i in context.wrong_inputs and i not in explained])
     yield from each_output(context, explained)
 
 
-def _unused(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
-    first, scaled = repeated(context).first[index], runs["times -2"].gradients[index]
+def _ignored_upstream_finding(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
+    first, scaled = repetition(context).first[index], runs["times -2"].gradients[index]
     if is_zero(first) or not isinstance(first, torch.Tensor) or not isinstance(scaled, torch.Tensor):
         return None
     label = context.label(index)
@@ -68,31 +82,31 @@ def _unused(context: Context, index: int, runs: dict[str, Run]) -> Finding | Non
         explanation = "backward does not use the size of grad_output"
         return _finding(context, index, "upstream-ignored", message, explanation, _USE, "times -2")
     if not context.equal(other, first):
-        return None  # it uses it, if only its direction
+        return None  # it depends on grad_output
     if context.equal(scaled, first):
         message = f"gradient of {label} is unchanged when grad_output is multiplied by -2"
         return _finding(context, index, "upstream-ignored", message, "backward does not use grad_output", _USE, "times -2")
     return None
 
 
-def _bent(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
-    first = repeated(context).first[index]
+def _not_linear_finding(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
+    first = repetition(context).first[index]
     scaled, zero, other, summed = (run.gradients[index] for run in list(runs.values())[:4])
     label, suggestion = context.label(index), _PLAIN
     if not isinstance(first, torch.Tensor):
         return None
     if isinstance(zero, torch.Tensor) and zero.shape == first.shape and bool(((zero != 0) & torch.isfinite(first)).any()):
-        given = "NaN" if bool(torch.isnan(zero).any()) else "not zero"
-        message = f"gradient of {label} is {given} when grad_output is zero"
-        if given == "not zero" and _right_at_ones(context, index):
+        at_zero = "NaN" if bool(torch.isnan(zero).any()) else "not zero"
+        message = f"gradient of {label} is {at_zero} when grad_output is zero"
+        if at_zero == "not zero" and _right_at_ones(context, index):
             explanation = "a term of backward does not use grad_output: it is right only where that is 1"
             return _finding(context, index, "upstream-ignored", message, explanation, _USE, "zero")
-        explanation = "backward divides by grad_output" if given == "NaN" else "backward adds a term without grad_output"
+        explanation = "backward divides by grad_output" if at_zero == "NaN" else "backward adds a term without grad_output"
         return _finding(context, index, "not-linear", message, explanation, suggestion, "zero")
-    if not alike(context, index, scaled, -2 * first):
+    if not equal_within_noise(context, index, scaled, -2 * first):
         message = f"gradient of {label} is not -2 times as large when grad_output is multiplied by -2"
         return _finding(context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, "times -2")
-    if not _adds_up(context, index, summed, first, other):
+    if not _is_additive(context, index, summed, first, other):
         message = f"gradient of {label} for the sum of two grad_outputs is not the sum of their gradients"
         return _finding(
             context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, "the sum of two"
@@ -101,40 +115,40 @@ def _bent(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
 
 
 def _right_at_ones(context: Context, index: int) -> bool:
-    """Whether a gradient that is wrong for the given upstream is right for one of ones, as if that were all there is."""
-    if index not in context.wrong:
+    """Whether a gradient that is wrong on the base case is right for a grad_output of ones."""
+    if index not in context.wrong_inputs:
         return False
     ones = tuple(torch.ones_like(g) for g in context.case.grad_outputs or ())
-    found = context.against_oracle(context.vary(grad_outputs=ones), numeric=not context.analytic)
+    found = context.against_oracle(context.case_with(grad_outputs=ones), numeric=not context.uses_autograd)
     return found is not None and any(
         c.result.name == context.name(index) and c.result.verdict == "pass" for c in found.comparisons
     )
 
 
 def _scales(grads: Sequence[torch.Tensor]) -> dict[str, float]:
-    """Very large and very small factors, powers of two that leave roundings as they were; none for 16 bits."""
+    """A very large and a very small power of two, which leave rounding unchanged, by name; none for 16 bits."""
     fewest = min((bits(g.dtype) for g in grads if is_differentiable(g)), default=16)
     exponent = {64: 30, 32: 10}.get(fewest, 0)
     return {f"times 2**{k}": 2.0**k for k in (exponent, -exponent)} if exponent else {}
 
 
-def _cut(context: Context, index: int, runs: dict[str, Run], scales: dict[str, float]) -> Finding | None:
-    """Whether elements are cut off or dropped where the upstream is very large or very small."""
-    first = repeated(context).first[index]
-    for word, c in scales.items():
-        found = runs[word].gradients[index]
+def _cut_off_finding(context: Context, index: int, runs: dict[str, Run], scales: dict[str, float]) -> Finding | None:
+    """The finding that the gradient is clipped or flushed where grad_output is very large or very small; else None."""
+    first = repetition(context).first[index]
+    for description, c in scales.items():
+        found = runs[description].gradients[index]
         if not isinstance(found, torch.Tensor) or not isinstance(first, torch.Tensor) or found.shape != first.shape:
             continue
         error = torch.nan_to_num(found / c - first)
         if float(torch.linalg.vector_norm(error)) > CUT_OFF.value * float(torch.linalg.vector_norm(torch.nan_to_num(first))):
             message = f"gradient of {context.label(index)} does not grow with grad_output when that is"
             explanation = "backward clips, flushes or rounds what is very large or very small"
-            return _finding(context, index, "not-linear", f"{message} {word}", explanation, _PLAIN, word)
+            return _finding(context, index, "not-linear", f"{message} {description}", explanation, _PLAIN, description)
     return None
 
 
-def _adds_up(context: Context, index: int, summed: object, first: torch.Tensor, other: object) -> bool:
-    """Whether b(u + v) is b(u) + b(v), coarsely: what is homogeneous and yet not additive is far from it."""
+def _is_additive(context: Context, index: int, summed: object, first: torch.Tensor, other: object) -> bool:
+    """Whether b(u + v) is b(u) + b(v), within a tolerance so wide that only a backward that is not additive exceeds it."""
     if not isinstance(summed, torch.Tensor) or not isinstance(other, torch.Tensor) or summed.shape != first.shape:
         return is_zero(summed) and is_zero(other) and is_zero(first)
     wide = wide_dtype(first.dtype)
@@ -146,18 +160,22 @@ def _adds_up(context: Context, index: int, summed: object, first: torch.Tensor, 
     allowed = max(eps**0.5, ADDS_UP_ROUNDINGS.value * eps) * float((a[finite].abs() + b[finite].abs()).max())
     allowed += float(torch.finfo(first.dtype).tiny)
     error = float((c - a - b)[finite].abs().max())
-    if error <= allowed or alike(context, index, summed, first + other):
+    if error <= allowed or equal_within_noise(context, index, summed, first + other):
         return True
-    # a gradient whose terms cancel is rounding noise: three times the upstream rounds otherwise and shows how much
+    # where terms cancel the gradient may be all rounding error; three times the upstream, rounded otherwise, shows its size
     grads = context.case.grad_outputs or ()
-    thrice = run_kept(context, context.vary(grad_outputs=tuple(3 * g if is_differentiable(g) else g for g in grads)))
-    third = thrice.gradients[index] if thrice.error is None else None
-    return isinstance(third, torch.Tensor) and error <= ADDS_UP_NOISE.value * float(
-        (third.to(wide) - 3 * a)[finite].abs().max()
+    run_of_triple = run_copied(
+        context, context.case_with(grad_outputs=tuple(3 * g if is_differentiable(g) else g for g in grads))
+    )
+    triple = run_of_triple.gradients[index] if run_of_triple.error is None else None
+    return isinstance(triple, torch.Tensor) and error <= ADDS_UP_NOISE.value * float(
+        (triple.to(wide) - 3 * a)[finite].abs().max()
     )
 
 
-def _finding(context: Context, index: int, cause: str, message: str, explanation: str, suggestion: str, word: str) -> Finding:
+def _finding(
+    context: Context, index: int, cause: str, message: str, explanation: str, suggestion: str, description: str
+) -> Finding:
     return Finding(
         cause,
         "error",
@@ -166,19 +184,19 @@ def _finding(context: Context, index: int, cause: str, message: str, explanation
         explanation=explanation,
         suggestion=suggestion,
         probe="upstream",
-        case=f"grad_output {word}",
+        case=f"grad_output {description}",
     )
 
 
-def _raised(word: str, error: Exception) -> Finding:
+def _raised(description: str, error: Exception) -> Finding:
     return Finding(
         "raises",
         "error",
-        f"backward raised {type(error).__name__} when grad_output is {word}",
+        f"backward raised {type(error).__name__} when grad_output is {description}",
         explanation=first_line(error),
         suggestion="look at the backward's traceback below",
         probe="upstream",
-        case=f"grad_output {word}",
+        case=f"grad_output {description}",
         traceback=user_traceback(error),
         stage="backward",
         exception=class_name(error),

@@ -1,4 +1,4 @@
-"""The upstream of every output counts, and a missing one counts as zero."""
+"""The gradient uses the grad_output of every output, and a grad_output of None counts as zero."""
 
 from __future__ import annotations
 
@@ -12,21 +12,31 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import OUTPUTS_ALONE
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
-from gradcheck_lab.probes.support.repeats import backward_given, compared, differing, is_zero, run_kept, snapshot
+from gradcheck_lab.probes.support.repeats import (
+    backward_and_engine,
+    compared_inputs,
+    first_differing_input,
+    is_zero,
+    run_copied,
+    snapshot,
+)
 
 
 def each_output(context: Context, explained: Collection[int]) -> Iterator[Finding]:
-    """Send an upstream to one output at a time, zeros or nothing to the others."""
+    """Pass a grad_output for one output at a time, with zeros or None for the others.
+
+    `explained` are inputs whose wrong gradient has been explained already.
+    """
     grads = context.case.grad_outputs or ()
     active = [k for k, grad in enumerate(grads) if is_differentiable(grad)]
     if len(active) < 2:
         return
-    wrong = [i for i in compared(context) if i in context.wrong and i not in explained]
+    wrong = [i for i in compared_inputs(context) if i in context.wrong_inputs and i not in explained]
     for k in active[: OUTPUTS_ALONE.value]:
-        alone = tuple(g if j == k else torch.zeros_like(g) for j, g in enumerate(grads))
+        for_one_output = tuple(g if j == k else torch.zeros_like(g) for j, g in enumerate(grads))
         gradients: tuple[object, ...] = ()
-        if wrong and context.analytic:
-            found = context.against_oracle(context.vary(grad_outputs=alone))
+        if wrong and context.uses_autograd:
+            found = context.against_oracle(context.case_with(grad_outputs=for_one_output))
             if found is None:
                 continue
             failed = {c.result.name for c in found.comparisons if c.result.verdict == "fail"}
@@ -35,21 +45,24 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
                 if context.name(i) in failed and len(gradients) > i and is_zero(gradients[i]):
                     yield _dropped(context, i, k)
         elif context.subject.called_by_engine:
-            gradients = run_kept(context, context.vary(grad_outputs=alone)).gradients
+            gradients = run_copied(context, context.case_with(grad_outputs=for_one_output)).gradients
         if gradients and context.subject.called_by_engine:
-            missing = _without_others(context, k)
-            if missing is not None and (finding := _misread(context, k, missing, gradients)) is not None:
+            run_with_none = _run_with_none_for_others(context, k)
+            if (
+                run_with_none is not None
+                and (finding := _none_upstream_finding(context, k, run_with_none, gradients)) is not None
+            ):
                 yield finding
                 return
 
 
-def _without_others(context: Context, k: int) -> Run | None:
+def _run_with_none_for_others(context: Context, k: int) -> Run | None:
     recording = context.record(context.case)
     if isinstance(recording, Exception):
         return None
     grads = context.case.grad_outputs or ()
     upstream = [g if j == k else None for j, g in enumerate(grads)]
-    return backward_given(context, recording, upstream, context.case.seed)[0]
+    return backward_and_engine(context, recording, upstream, context.case.seed)[0]
 
 
 def _dropped(context: Context, index: int, k: int) -> Finding:
@@ -65,15 +78,15 @@ def _dropped(context: Context, index: int, k: int) -> Finding:
     )
 
 
-def _misread(context: Context, k: int, missing: Run, gradients: tuple[object, ...]) -> Finding | None:
+def _none_upstream_finding(context: Context, k: int, run_with_none: Run, gradients: tuple[object, ...]) -> Finding | None:
     others = [j for j, _ in enumerate(context.case.grad_outputs or ()) if j != k]
     unused = f"output {others[0]}" if len(others) == 1 else "the other outputs"
-    error = missing.error
+    error = run_with_none.error
     if error is not None:
         what, gradient = f"backward raised {type(error).__name__} when only output {k} is used", None
         explanation = first_line(error)
     else:
-        at = differing(context, snapshot(missing.gradients), gradients)
+        at = first_differing_input(context, snapshot(run_with_none.gradients), gradients)
         if at is None:
             return None
         what, gradient = f"gradient of {context.label(at)} is wrong when only output {k} is used", context.name(at)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.randomness import seed_all, torch_drawn_since, torch_states
-from gradcheck_lab.oracles.autograd.replayed_draws import Draws, replayed
+from gradcheck_lab.oracles.autograd.replayed_draws import RecordedDraws, replayed
 from gradcheck_lab.subjects.function import adapt_function
 from gradcheck_lab.subjects.runner import Runner
 from tests.subjects.functions.activations import DropoutWithMask
@@ -28,7 +28,7 @@ FORWARDS: tuple[Callable[[Tensor], Tensor], ...] = (
 @pytest.mark.parametrize("forward", FORWARDS)
 def test_replay_draws_the_same_in_a_wider_dtype(forward: Callable[[Tensor], Tensor]) -> None:
     x = torch.arange(1, 101, dtype=torch.float32)
-    draws = Draws()
+    draws = RecordedDraws()
     with draws.record():
         first = forward(x)
     wide = x.double().requires_grad_()
@@ -40,7 +40,7 @@ def test_replay_draws_the_same_in_a_wider_dtype(forward: Callable[[Tensor], Tens
 
 
 def test_run_that_draws_otherwise_draws_for_itself() -> None:
-    draws = Draws()
+    draws = RecordedDraws()
     with draws.record():
         torch.rand(3)
     with draws.replay():
@@ -49,7 +49,7 @@ def test_run_that_draws_otherwise_draws_for_itself() -> None:
 
 
 def test_order_of_draws_is_kept() -> None:
-    draws = Draws()
+    draws = RecordedDraws()
     with draws.record():
         first = torch.rand(3), torch.rand(3)
     with draws.replay():

@@ -1,4 +1,4 @@
-"""What an error on a derived call may be other than a mistake: near the budget, large values, a tie, a narrow dtype inside."""
+"""Which errors on derived calls are accepted: small ones, rounding of large values or of narrow forwards, subgradients."""
 
 from __future__ import annotations
 
@@ -21,43 +21,44 @@ from gradcheck_lab.probes.support.kinks import admitted
 from gradcheck_lab.subjects.subject import Key
 
 
-def truth_of(examined: Examined, index: int) -> torch.Tensor | None:
+def true_gradient(examined: Examined, index: int) -> torch.Tensor | None:
+    """The oracle's float64 gradient of an input; None where it has none."""
     try:
         found = examined.oracle.truth().gradients.get(Key("input", index))
-    except Exception:  # no truth, as where the forward cannot be followed
+    except Exception:  # autograd cannot run the forward
         return None
     return None if found is None else found.detach()
 
 
-def marginal(examined: Examined, finding: Finding) -> bool:
-    """Whether a wrong number is nearly within its budget, or off by what large values make of rounding."""
+def may_be_rounding(examined: Examined, finding: Finding) -> bool:
+    """Whether an error is little more than its budget allows, or no more than the rounding error of large values."""
     if finding.measured is None or not finding.allowed or not math.isfinite(finding.measured):
         return False
     results = [c.result for c in examined.comparisons]
     used = [r.budget_used for r in results if (r.name, r.op) == (finding.gradient, finding.op)]
     share = used[0] if used else finding.measured / finding.allowed
-    return 0 < share < GROSS_ON_DERIVED_CALLS.value or _amplified(examined, finding)
+    return 0 < share < GROSS_ON_DERIVED_CALLS.value or _is_amplified_rounding(examined, finding)
 
 
-def _amplified(examined: Examined, finding: Finding) -> bool:
-    """Whether the error is what large values make of rounding: a product of two values of size X is off by u X²."""
-    place = _place(examined, finding)
-    if place is None or finding.measured is None or not place.truth.numel():
+def _is_amplified_rounding(examined: Examined, finding: Finding) -> bool:
+    """Whether the error is no more than the rounding error of large values: a product of two of size X is off by u X²."""
+    call = _backward_call(examined, finding)
+    if call is None or finding.measured is None or not call.truth.numel():
         return False
-    sizes = [float(v.abs().max()) for v in place.inputs if is_differentiable(v) and v.numel()]
+    sizes = [float(v.abs().max()) for v in call.inputs if is_differentiable(v) and v.numel()]
     largest = max([1.0, *sizes])
     if largest < LARGE_VALUES.value:
         return False
-    upstream = [g for g in place.upstream if g.numel()]
-    # where the truth cancels, its terms are as large as the upstream; in float64 that hides nothing
-    share = [1 if place.dtype == torch.float64 else g.numel() for g in upstream]
-    scale = max([float(place.truth.abs().max()), *(float(g.abs().max()) / n for g, n in zip(upstream, share, strict=True))])
-    return finding.measured <= AMPLIFIED_ROUNDINGS.value * unit_roundoff(place.dtype) * largest**2 * scale
+    upstream = [g for g in call.upstream if g.numel()]
+    # terms that cancel may be as large as the upstream; in float64 a bound of that scale still hides no mistake
+    share = [1 if call.dtype == torch.float64 else g.numel() for g in upstream]
+    scale = max([float(call.truth.abs().max()), *(float(g.abs().max()) / n for g, n in zip(upstream, share, strict=True))])
+    return finding.measured <= AMPLIFIED_ROUNDINGS.value * unit_roundoff(call.dtype) * largest**2 * scale
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """What the backward of a finding was given, and the true gradient of its input."""
+class _BackwardCall:
+    """The call of a backward that a finding is about, and the true gradient of the input in question."""
 
     inputs: tuple[Any, ...]
     upstream: Sequence[torch.Tensor]
@@ -65,13 +66,13 @@ class _Place:
     dtype: torch.dtype
 
 
-def _place(examined: Examined, finding: Finding) -> _Place | None:
-    """Where a finding is: in the subject's own backward, or in that of one op of a program."""
+def _backward_call(examined: Examined, finding: Finding) -> _BackwardCall | None:
+    """The backward that a finding is about: the subject's own, or that of one op of a program."""
     names, case = examined.subject.names, examined.case
     if not finding.op:
         index = names.index(finding.gradient) if finding.gradient in names else -1
-        truth = truth_of(examined, index)
-        return None if truth is None else _Place(case.inputs, case.grad_outputs or (), truth, case.inputs[index].dtype)
+        truth = true_gradient(examined, index)
+        return None if truth is None else _BackwardCall(case.inputs, case.grad_outputs or (), truth, case.inputs[index].dtype)
     passed = examined.oracle.truth()
     recorded = examined.run.calls if examined.run is not None else ()
     for k, (call, named) in enumerate(zip(passed.calls, recorded, strict=False)):
@@ -82,30 +83,30 @@ def _place(examined: Examined, finding: Finding) -> _Place | None:
         truth = passed.gradients.get(Key("share", k, index))
         upstream = [g for j in range(len(call.outputs)) if (g := passed.gradients.get(Key("value", k, j))) is not None]
         if truth is not None:
-            return _Place(call.inputs, upstream, truth.detach(), named.inputs[index].dtype)
+            return _BackwardCall(call.inputs, upstream, truth.detach(), named.inputs[index].dtype)
     return None
 
 
-def excused(examined: Examined, finding: Finding) -> bool:
-    """Whether the gradient is a subgradient at a tie, or right at the precision that the forward itself works in."""
+def is_acceptable(examined: Examined, finding: Finding) -> bool:
+    """Whether the gradient is a subgradient at a kink, or right for the narrower dtype in which the forward computes."""
     names = examined.subject.names
     if finding.gradient not in names or finding.op:
         return False
     index = names.index(finding.gradient)
-    actual, truth = examined.returned[index] if index < len(examined.returned) else None, truth_of(examined, index)
+    actual, truth = examined.returned[index] if index < len(examined.returned) else None, true_gradient(examined, index)
     if truth is None or not isinstance(actual, torch.Tensor) or actual.shape != truth.shape or truth.is_complex():
         return False
     if finding.cause == "wrong-dtype" or not truth.numel():
         return False
-    inside = _inside(examined)
-    roundings = (SAME_ROUNDINGS if inside == torch.float32 else SAME_ROUNDINGS_16_BITS).value
-    if inside is not None and judge(actual, truth, inside, roundings=roundings).passed:
+    narrower_dtype = _narrower_dtype_of_forward(examined)
+    roundings = (SAME_ROUNDINGS if narrower_dtype == torch.float32 else SAME_ROUNDINGS_16_BITS).value
+    if narrower_dtype is not None and judge(actual, truth, narrower_dtype, roundings=roundings).passed:
         return True
     return finding.cause != "non-finite" and admitted(examined.oracle, index, actual.detach(), truth)
 
 
-def _inside(examined: Examined) -> torch.dtype | None:
-    """The narrower dtype that the forward works in: all its outputs are numbers of it, and its inputs are not."""
+def _narrower_dtype_of_forward(examined: Examined) -> torch.dtype | None:
+    """The narrower dtype in which the forward computes: its outputs are all representable in it, its inputs are not."""
     inputs = [v.double() for v in examined.oracle.case.inputs if is_differentiable(v) and not v.is_complex()]
     outputs = [o.detach().double() for o in examined.oracle.truth().outputs if is_differentiable(o) and not o.is_complex()]
     if not outputs or sum(o.numel() for o in outputs) < 4 or all(torch.equal(o, o.round()) for o in outputs):

@@ -1,4 +1,4 @@
-"""Where the wrong elements of a gradient lie: only from an index on, as where a block was never written."""
+"""Whether the wrong elements of a gradient are its last ones, zero or unwritten, as where a loop leaves out the last block."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import torch
 from gradcheck_lab.model.precision.derived_calls import INFINITY_IN_WORDS, MOST_OF_A_TAIL, WRONG_ELEMENT, ZERO_IN_A_TAIL
 
 
-def tail_text(pair: tuple[torch.Tensor, torch.Tensor] | None) -> str | None:
-    """`only elements from 32 on, which were never written`; None when the wrong elements are no such tail.
+def unwritten_tail_text(pair: tuple[torch.Tensor, torch.Tensor] | None) -> str | None:
+    """Say from which index on the gradient was not written: `only the elements from 32 on, and there they are zero`.
 
-    A tail is wrong from some index of one axis (or of the flat tensor) on, and holds zeros or what is no number.
+    `pair` are the returned gradient and the true one. None unless all wrong elements are zero, NaN, infinite or huge and form
+    the end of one axis, or of the tensor in memory order.
     """
     if pair is None or pair[1].is_complex() or pair[1].numel() < 2:
         return None
@@ -24,7 +25,7 @@ def tail_text(pair: tuple[torch.Tensor, torch.Tensor] | None) -> str | None:
     flat = wrong.reshape(-1)
     axes = [(f"along axis {axis}", wrong.movedim(axis, 0).reshape(wrong.shape[axis], -1)) for axis in range(wrong.ndim)]
     for where, rows in [*(axes if wrong.ndim > 1 else []), ("in memory order", flat.unsqueeze(1))]:
-        start = _start(rows, truth if where == "in memory order" else None)
+        start = _start_of_tail(rows, truth if where == "in memory order" else None)
         if start is not None:
             value = "zero" if bool((actual[wrong] == 0).all()) else "not written"
             place = "" if wrong.ndim == 1 else f" {where}"
@@ -32,11 +33,11 @@ def tail_text(pair: tuple[torch.Tensor, torch.Tensor] | None) -> str | None:
     return None
 
 
-def _start(rows: torch.Tensor, truth: torch.Tensor | None) -> int | None:
-    hit = rows.any(1)
-    if not bool(hit.any()) or bool(hit[0]):
+def _start_of_tail(rows: torch.Tensor, truth: torch.Tensor | None) -> int | None:
+    is_wrong = rows.any(1)
+    if not bool(is_wrong.any()) or bool(is_wrong[0]):
         return None
-    start = int(hit.int().argmax())
-    # nearly all of the tail: an element whose truth happens to be zero may be right by chance
-    fits = rows if truth is None else rows | (truth.reshape(-1, 1) == 0)
-    return start if float(fits[start:].double().mean()) > MOST_OF_A_TAIL.value else None
+    start = int(is_wrong.int().argmax())
+    # a few elements of the tail may be right by chance
+    zero_or_wrong = rows if truth is None else rows | (truth.reshape(-1, 1) == 0)
+    return start if float(zero_or_wrong[start:].double().mean()) > MOST_OF_A_TAIL.value else None

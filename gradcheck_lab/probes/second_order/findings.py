@@ -1,4 +1,4 @@
-"""What the probe of double backward says, in the names of the user's inputs."""
+"""The findings of the double-backward probe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.torch_messages import cannot_be_differentiated
 from gradcheck_lab.model.user_errors import first_line, user_traceback
-from gradcheck_lab.oracles.autograd.second_order import Graph
+from gradcheck_lab.oracles.autograd.second_order import GradientGraph
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.probes.second_order.rows import Row, derivative_name, variable_name
 from gradcheck_lab.probes.support.context import Context
@@ -21,17 +21,19 @@ _CUT = "an intermediate that forward saved, detach, .data, no_grad or NumPy cuts
 
 
 def severity(context: Context) -> Literal["error", "warning"]:
-    """An error where the second derivative was asked for."""
+    """An error where the second derivative was asked for, else a warning."""
     return "error" if context.order == 2 else "warning"
 
 
-def wrong(context: Context, row: Row, alone: Mapping[int, Row], graph: Graph, case: str) -> Finding:
-    """The finding for one compared derivative; `alone` are the gradients that have it, by input."""
-    names = " and ".join(derivative_name(context, [i], row.variable) for i in alone)
-    what = f"second derivatives {names} are" if len(alone) > 1 else f"second derivative {names} is"
-    first, variable = next(iter(alone.values())), variable_name(context, row.variable)
+def wrong_derivative_finding(
+    context: Context, row: Row, by_gradient: Mapping[int, Row], graph: GradientGraph, case: str
+) -> Finding:
+    """The finding for a wrong derivative; `by_gradient` has the gradients that have it, by input."""
+    names = " and ".join(derivative_name(context, [i], row.variable) for i in by_gradient)
+    what = f"second derivatives {names} are" if len(by_gradient) > 1 else f"second derivative {names} is"
+    first, variable = next(iter(by_gradient.values())), variable_name(context, row.variable)
     result, judged = first.comparison.result, first.judgement
-    if all(one.zero for one in alone.values()):
+    if all(one.zero for one in by_gradient.values()):
         message, explanation = f"{what} silently zero", _cut_off(variable)
     elif judged.rule == "finite":
         message = f"{what} not finite in {judged.wrong_elements} of {judged.elements} elements"
@@ -39,7 +41,7 @@ def wrong(context: Context, row: Row, alone: Mapping[int, Row], graph: Graph, ca
     else:
         message = f"{what} wrong in {judged.wrong_elements} of {judged.elements} elements"
         explanation = f"part of what backward computes does not lead back to {variable!r}, or is differentiated wrongly"
-        inner = _inner(context, graph)
+        inner = _inner_functions(context, graph)
         if inner:
             explanation = f"backward passes through {inner}, whose own backward gives this"
     return Finding(
@@ -57,8 +59,13 @@ def wrong(context: Context, row: Row, alone: Mapping[int, Row], graph: Graph, ca
     )
 
 
-def wrong_by_numbers(
-    context: Context, wanted: Sequence[int], variable: int | None, found: Guarded, value: torch.Tensor | None, graph: Graph
+def numeric_finding(
+    context: Context,
+    wanted: Sequence[int],
+    variable: int | None,
+    found: Guarded,
+    value: torch.Tensor | None,
+    graph: GradientGraph,
 ) -> Finding:
     """The finding where a numeric derivative of the first-order gradients contradicts their backward."""
     name = None if variable is None else derivative_name(context, wanted, variable)
@@ -66,8 +73,8 @@ def wrong_by_numbers(
     explanation = "part of what backward computes is cut off from the inputs, or is differentiated wrongly"
     if zero and variable is not None:
         explanation = _cut_off(variable_name(context, variable))
-    elif _inner(context, graph):
-        explanation = f"backward passes through {_inner(context, graph)}, whose own backward gives this"
+    elif _inner_functions(context, graph):
+        explanation = f"backward passes through {_inner_functions(context, graph)}, whose own backward gives this"
     return Finding(
         "double-backward",
         severity(context),
@@ -83,7 +90,7 @@ def wrong_by_numbers(
     )
 
 
-def missing(context: Context, graph: Graph) -> Finding:
+def no_graph_finding(context: Context, graph: GradientGraph) -> Finding:
     """The finding for gradients that come back without a graph."""
     return Finding(
         "double-backward",
@@ -97,8 +104,8 @@ def missing(context: Context, graph: Graph) -> Finding:
     )
 
 
-def refused(context: Context, error: Exception | None) -> Finding | None:
-    """The note for a backward that says itself that it has no second derivative; None for any other exception."""
+def refusal_finding(context: Context, error: Exception | None) -> Finding | None:
+    """The note that a backward refuses a second derivative on purpose; None for any other exception."""
     said = "backward is marked @once_differentiable" if error is None else first_line(error)
     if not (error is None or isinstance(error, NotImplementedError) or cannot_be_differentiated(error)):
         return None
@@ -114,8 +121,8 @@ def refused(context: Context, error: Exception | None) -> Finding | None:
     )
 
 
-def raised(context: Context, error: Any) -> Finding:
-    """The finding for a second derivative that raises what is no refusal."""
+def raised_finding(context: Context, error: Any) -> Finding:
+    """The finding for a second derivative that raises, where that is no refusal."""
     return Finding(
         "double-backward",
         severity(context),
@@ -134,8 +141,8 @@ def _cut_off(variable: str) -> str:
     return f"what backward computes does not lead back to {variable!r}: {_CUT}"
 
 
-def _inner(context: Context, graph: Graph) -> str:
-    """The hand-written Functions that the backward of a Function or custom op calls."""
+def _inner_functions(context: Context, graph: GradientGraph) -> str:
+    """Names of the other hand-written Functions that the backward of a Function or custom op calls; may be empty."""
     if context.subject.user is None:
         return ""
     return ", ".join(name for name in graph.functions if name not in (context.subject.name, "_HandWritten", "Alias"))

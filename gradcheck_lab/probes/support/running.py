@@ -1,0 +1,63 @@
+"""Run probes on an examined case, and merge what they find with what the comparison found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.examination.one_finding_a_mistake import merge_findings
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.user_errors import text_of
+from gradcheck_lab.probes.state import overwritten
+from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
+from gradcheck_lab.probes.support.repeats import is_repeatable
+
+# run even where the call cannot be repeated, which is what they report; other derived calls mean nothing then
+FOR_ANY_CALL = ("state", "second_backward", "poison", "registration")
+# raise what a probe itself raises, as this project's own tests want it, instead of reporting a note
+STRICT = False
+
+
+def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Collection[str | Probe], order: int = 1) -> Examined:
+    """Run the named ones of the registered probes in their order, then those passed as functions; merge all findings.
+
+    None is run where the examination ended early, or where the oracles contradict each other. With `order=2` second
+    derivatives are compared whatever the names are.
+    """
+    if not examined.comparisons or not examined.returned or examined.reasons:
+        return examined
+    context = Context(examined, order)
+    found: list[Yielded] = []
+    chosen: Collection[str | Probe] = {*names, "double_backward"} if order == 2 else names
+    for name, probe in registered.items():
+        if name in chosen and (name in FOR_ANY_CALL or is_repeatable(context)):
+            found += _run(name, probe, context)
+    for function in (probe for probe in names if callable(probe)):
+        found += function(context)
+    if "state" in names:
+        found += _run("state", overwritten, context)
+    if order == 2 and not is_repeatable(context):
+        found.append(Inconclusive("the second derivative was not compared: the call does not give the same when repeated"))
+    return replace(
+        examined,
+        comparisons=(*examined.comparisons, *(each for each in found if isinstance(each, Comparison))),
+        findings=tuple(merge_findings(examined.findings, [each for each in found if isinstance(each, Finding)])),
+        reasons=(*examined.reasons, *(each.reason for each in found if isinstance(each, Inconclusive))),
+    )
+
+
+def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
+    """Return what a probe finds; where the probe itself raises, a note says so and the other probes still run."""
+    found: list[Yielded] = []
+    try:
+        found.extend(probe(context))
+    except Exception as error:
+        if STRICT:
+            raise
+        text = f"the probe {name} failed: {type(error).__name__}: {text_of(error)}"
+        found.append(
+            Finding("unsupported", "note", text, explanation="a defect of gradcheck_lab; please report it", probe=name)
+        )
+    return found

@@ -1,0 +1,141 @@
+"""Choose the cause of an error at stress values: overflow, a masked branch, ties, an epsilon, or the values themselves."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.moves import moved, size_at_least
+from gradcheck_lab.calls.stress import Stress
+from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.model.amounts import ONE_SIDE, SHRINKING_SCALES
+from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision.budget import NOT_ROUNDING
+from gradcheck_lab.model.precision.derived_calls import ERROR_ABOVE_ROUNDING, ERROR_GROWTH, GROWING_ERROR
+from gradcheck_lab.model.precision.patterns import SMALL_ERROR
+from gradcheck_lab.probes.support.derived_calls import DerivedCall
+from gradcheck_lab.probes.support.kinks import kinked
+from gradcheck_lab.subjects.subject import Key
+
+Rerun = Callable[[float], DerivedCall | None]
+UNSELECTED_BRANCH = "NaN or inf only where the forward did not select the branch, and its derivative is 0"
+
+
+def cause_of(derived: DerivedCall, stress: Stress, new_error: Finding, rerun: Rerun) -> tuple[str, str]:
+    """Return the cause of an error at stress values, and an explanation where that of the comparison says less; else "".
+
+    `rerun` examines the same call with values of about a given size.
+    """
+    if new_error.cause in having("no_result"):
+        return "value-dependent", ""
+    if new_error.cause == "non-finite":
+        if _is_only_in_unselected_branch(derived, new_error, check_derivative=not stress.large):
+            return "masked-branch", UNSELECTED_BRANCH
+        if stress.large:
+            return "overflow", "the forward is finite there, and the backward overflows"
+        return "non-finite", ""
+    if new_error.cause == "tie-mass" or new_error.cause in having("keeps_name"):
+        return new_error.cause, ""
+    why = _epsilon_text(derived, new_error, rerun) if stress.near_zero else ""
+    if why:
+        return "epsilon-mismatch", why
+    if new_error.cause == "outside-subdifferential":
+        return ("tie-mass", "") if stress.tied and not _is_zero_input(derived, new_error) else (new_error.cause, "")
+    if stress.tied and not _is_zero_input(derived, new_error) and _is_at_kink(derived, new_error):
+        return "tie-mass", "what each of the tied values gets adds up to more, or less, than the whole gradient"
+    if stress.large and _has_zeros_in_place_of_values(derived, new_error):
+        return "overflow", "an intermediate of the backward overflows or rounds away at these values"
+    return "value-dependent", ""
+
+
+def _is_only_in_unselected_branch(derived: DerivedCall, new_error: Finding, check_derivative: bool) -> bool:
+    pair, index = derived.returned_and_true(new_error), derived.input_index(new_error)
+    if pair is None or index is None:
+        return False
+    broken = ~torch.isfinite(pair[0]) & torch.isfinite(pair[1])
+    if not bool(broken.any()) or bool((pair[1][broken] != 0).any()):
+        return False
+    for value in derived.inputs:
+        if isinstance(value, torch.Tensor) and value.dtype == torch.bool and value.numel():
+            try:
+                state = value.expand(broken.shape)[broken]
+            except RuntimeError:
+                continue
+            if bool((state == state[0]).all()):
+                return True
+    return check_derivative and is_flat_beside(derived.examined, index, broken)
+
+
+def is_flat_beside(examined: Examined, index: int, where: torch.Tensor) -> bool:
+    """Whether the derivative is 0 for a small step to one side of these elements of an input, as in an unselected branch."""
+    oracle, value = examined.oracle, examined.case.inputs[index]
+    for sign in (1, -1):
+        here, side = value.detach().double(), ONE_SIDE.value
+        beside = moved(here, side, sign * where, size_at_least(here, side))
+        inputs = tuple(beside if i == index else v for i, v in enumerate(oracle.case.inputs))
+        try:
+            found = oracle.run(torch.float64, case=replace(oracle.case, inputs=inputs)).gradients.get(Key("input", index))
+        except Exception:  # outside the domain on this side
+            continue
+        if found is None or not bool(found[where].any()):
+            return True
+    return False
+
+
+def _is_at_kink(derived: DerivedCall, new_error: Finding) -> bool:
+    pair, index = derived.returned_and_true(new_error), derived.input_index(new_error)
+    if pair is None or index is None or pair[1].is_complex():
+        return False
+    return kinked(derived.examined.oracle, index)
+
+
+def _has_zeros_in_place_of_values(derived: DerivedCall, new_error: Finding) -> bool:
+    """Whether every wrong element is exactly zero where the true one is not, as 1/inf is, and other elements are not zero."""
+    pair = derived.returned_and_true(new_error)
+    if pair is None:
+        return False
+    wrong = ~((pair[0] - pair[1]).abs() <= NOT_ROUNDING.value * pair[1].abs())
+    return bool(wrong.any()) and bool((pair[0][wrong] == 0).all()) and not bool((pair[0] == 0).all())
+
+
+def _is_zero_input(derived: DerivedCall, new_error: Finding) -> bool:
+    index = derived.input_index(new_error)
+    return index is not None and is_differentiable(derived.inputs[index]) and not bool(derived.inputs[index].any())
+
+
+def _epsilon_text(derived: DerivedCall, new_error: Finding, rerun: Rerun) -> str:
+    """Say that the relative error grows as the values shrink, as eps/s does, with two sizes of it; empty where it does not."""
+    dtype = next(v.dtype for v in derived.inputs if is_differentiable(v))
+    errors_by_scale = []
+    for scale in SHRINKING_SCALES.value:
+        other = rerun(scale)
+        found = None if other is None else _relative_error(other, new_error)
+        if found is not None:
+            errors_by_scale.append((scale, found))
+    steady = all(small[1] >= GROWING_ERROR.value * large[1] for large, small in itertools.pairwise(errors_by_scale))
+    least = ERROR_ABOVE_ROUNDING.value * unit_roundoff(dtype)
+    between = [r for _, r in errors_by_scale if least < r < SMALL_ERROR.value]
+    if (
+        len(errors_by_scale) < 3
+        or not steady
+        or not between
+        or errors_by_scale[-1][1] < ERROR_GROWTH.value * errors_by_scale[0][1]
+    ):
+        return ""
+    (large, least), (small, most) = errors_by_scale[0], errors_by_scale[-1]
+    return f"the relative error grows from {least:.1g} at values of {large:.0e} to {most:.1g} at {small:.0e}, as eps/s does"
+
+
+def _relative_error(derived: DerivedCall, new_error: Finding) -> float | None:
+    pair = derived.returned_and_true(new_error)
+    if pair is None:
+        return None
+    size = float(torch.linalg.vector_norm(pair[1].double()))
+    error = float(torch.linalg.vector_norm(pair[0].double() - pair[1].double()))
+    return error / size if size > 0 and error == error else None
