@@ -16,10 +16,10 @@ from hypothesis import Phase, given, seed, settings
 from gradcheck_lab import ops
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.fuzzing.coding import Coding
-from gradcheck_lab.fuzzing.plan import DTYPES, SIZES, Plan
+from gradcheck_lab.fuzzing.run import DTYPES, SIZES, FuzzRun
 from gradcheck_lab.fuzzing.search import Search
 from gradcheck_lab.fuzzing.signatures import known_options
-from gradcheck_lab.fuzzing.strategy import written_by
+from gradcheck_lab.fuzzing.strategy import coded_recipes
 from gradcheck_lab.rules.op import Op, as_tuple
 
 OPS = (ops.linear, ops.relu, ops.matmul, ops.softmax_cross_entropy)
@@ -37,8 +37,8 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def examine(op: Op, coding: Coding, examples: int) -> None:
-    plan = Plan(op, (), max_examples=examples)
-    search = Search(plan.examiner, written_by(coding), examples, 0, "benchmark")
+    run = FuzzRun(op, (), max_examples=examples)
+    search = Search(run.examiner, coded_recipes(coding), examples, 0, "benchmark")
     assert search.run() is None
     assert search.examples == examples
 
@@ -48,7 +48,7 @@ def draw(coding: Coding, examples: int) -> list[Case]:
 
     @seed(0)
     @settings(max_examples=examples, database=None, deadline=None, phases=[Phase.generate])
-    @given(written_by(coding))
+    @given(coded_recipes(coding))
     def collect(call: object) -> None:
         cases.append(call.build())  # type: ignore[attr-defined]
 

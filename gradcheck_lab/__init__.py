@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gradcheck_lab.fuzz import fuzz
     from gradcheck_lab.model.findings import Finding, GradientResult
     from gradcheck_lab.probes import ALL
-    from gradcheck_lab.pytesting.planned import parametrize_checks
+    from gradcheck_lab.pytesting.parametrize import parametrize_checks
     from gradcheck_lab.report import Report
     from gradcheck_lab.rules.layer import Layer
     from gradcheck_lab.rules.op import Op, op
@@ -33,7 +33,7 @@ _HOMES = {
     "Layer": "rules.layer",
     "Op": "rules.op",
     "op": "rules.op",
-    "parametrize_checks": "pytesting.planned",
+    "parametrize_checks": "pytesting.parametrize",
     "Finding": "model.findings",
     "GradientResult": "model.findings",
     "Report": "report",

@@ -14,8 +14,8 @@ from gradcheck_lab.comparison.findings import wrong_finding
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, result_of
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, PartialGradient, explain
-from gradcheck_lab.diagnosis.fan_out import overwritten
-from gradcheck_lab.diagnosis.retained_graph import Graph, incomplete_gradients
+from gradcheck_lab.diagnosis.fan_out import missing_uses
+from gradcheck_lab.diagnosis.retained_graph import RetainedGraph, incomplete_gradients
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import verdict_of
@@ -179,7 +179,7 @@ def _compare(
     result = result_of(slot, found, manual, expected, "fail")
     evidence = _evidence(slot, references, tensors)(manual.detach(), expected)
     # here the uses of a tensor are the user's own lines, so that a lost one says most
-    explanation = overwritten(evidence) or explain(evidence)
+    explanation = missing_uses(evidence) or explain(evidence)
     each = (explanation, *explanation.also)
     return Comparison(result, tuple(wrong_finding(slot, result, found, e, manual) for e in each))
 
@@ -187,7 +187,7 @@ def _compare(
 def _evidence(slot: Slot, references: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> Any:
     def paths() -> Iterable[PartialGradient]:
         own = tensors.get(slot.name)
-        return () if own is None else incomplete_gradients(Graph(tensors), own)
+        return () if own is None else incomplete_gradients(RetainedGraph(tensors), own)
 
     def evidence(actual: torch.Tensor, expected: torch.Tensor) -> Evidence:
         return Evidence(slot.name, actual, expected, slot.dtype, tensors, references, paths=paths, assigned=True)

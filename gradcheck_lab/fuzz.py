@@ -1,16 +1,13 @@
-"""The verb `fuzz`: drawn calls of a hand-written backward, until one is wrong; then the smallest such call."""
+"""`gl.fuzz`: draw calls of a hand-written backward until one is wrong, and shrink it. `fuzzing/run.py` has the steps."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gradcheck_lab.fuzzing.plan import Plan
+from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.report import Report
 from gradcheck_lab.specs import Spec
-
-if TYPE_CHECKING:
-    pass
 
 # Hypothesis is imported on use, so that naming gl.fuzz stays quick.
 
@@ -28,15 +25,15 @@ def fuzz(
     """Check drawn calls of `op` until one is wrong, and shrink that to the smallest call that shows it.
 
     `op` is whatever `gl.check` takes. `specs` describe its inputs, one each (`real("n d")`, or its text); left out, they are
-    those that the op declares or that its annotations say. Shapes, layouts, dtypes, kinds of values and the options that
-    `strategies.OPTIONS` knows are drawn; `options` are given to every call. Calls that the forward does not take are
+    those that the op declares or its annotations imply. Shapes, layouts, dtypes, kinds of values and the options that
+    `strategies.OPTIONS` knows are drawn; `options` are passed to every call. Calls that the forward does not take are
     left out. Where `max_examples` calls are sound, an ordinary one has to pass all probes of `gl.check` as well.
     `reference`, `order` and `allow` are those of `gl.check`; the same `seed` draws the same calls, after those
     that Hypothesis's database has from earlier failures.
 
     Returns a `Report` of the smallest failing call, or of the ordinary one; `report.examples` is how many calls were examined,
-    `report.failing_case` the failing one as data and as Python. Raises `InvalidArgument` for a call that cannot mean
-    anything. Source of the method: MacIver and Donaldson, "Test-case reduction via test-case generation", ECOOP 2020.
+    `report.failing_case` the failing one as data and as Python. Raises `InvalidArgument` for a wrong
+    argument. Source of the method: MacIver and Donaldson, "Test-case reduction via test-case generation", ECOOP 2020.
 
     >>> import torch
     >>> from gradcheck_lab import Op
@@ -45,5 +42,4 @@ def fuzz(
     >>> fuzz(square, real("n d")).failing_case["words"]
     'x: float64[1, 1]'
     """
-    plan = Plan(op, specs, dict(options or {}), reference, max_examples, order, allow, seed)
-    return plan.run()
+    return FuzzRun(op, specs, dict(options or {}), reference, max_examples, order, allow, seed).run()

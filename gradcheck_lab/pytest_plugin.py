@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gradcheck_lab.pytesting.lazy import LAZY, Lazy, session_of
+from gradcheck_lab.pytesting.lazy import LAZY_SESSION, LazySession, session_of
 from gradcheck_lab.pytesting.options import MARKER, add_options
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def gradcheck(pytestconfig: pytest.Config) -> Gradcheck:
     """`gradcheck(op, *inputs)` asserts gradients, `gradcheck.fuzz(op, *specs)` fuzzes: by the options' device, dtype, seed."""
     from gradcheck_lab.pytesting.fixture import Gradcheck
 
-    return Gradcheck(pytestconfig.stash[LAZY].session)
+    return Gradcheck(pytestconfig.stash[LAZY_SESSION].session)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,11 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
-    config.stash[LAZY] = Lazy(config)
+    config.stash[LAZY_SESSION] = LazySession(config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    lazy = config.stash.get(LAZY, None)
+    lazy = config.stash.get(LAZY_SESSION, None)
     if lazy is not None:
         lazy.stop()
 
@@ -44,27 +44,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "gradcheck" in metafunc.fixturenames or metafunc.definition.get_closest_marker("gradcheck") is not None:
-        from gradcheck_lab.pytesting.planning import repeat
+        from gradcheck_lab.pytesting.collection import parametrize_placements
 
-        repeat(metafunc, metafunc.config.stash[LAZY].session)
+        parametrize_placements(metafunc, metafunc.config.stash[LAZY_SESSION].session)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     ours = [item for item in items if "gradcheck" in getattr(item, "fixturenames", ())]
     if ours:
-        from gradcheck_lab.pytesting.planning import plan_all
+        from gradcheck_lab.pytesting.collection import configure_items
 
-        plan_all(ours, config.stash[LAZY].session)
+        configure_items(ours, config.stash[LAZY_SESSION].session)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    lazy = item.config.stash[LAZY]
-    lazy.begin(item)
+    lazy = item.config.stash[LAZY_SESSION]
+    lazy.start_test(item)
     try:
         return (yield)
     finally:
-        lazy.begin(None)
+        lazy.start_test(None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -91,9 +91,9 @@ def pytest_runtest_makereport(
     if session is not None:
         session.finish(report)
         if report.failed and call.excinfo is not None:
-            from gradcheck_lab.pytesting.outcome import show
+            from gradcheck_lab.pytesting.failures import show_mismatch
 
-            show(report, call.excinfo.value, session, bool(item.config.getoption("fulltrace", False)))
+            show_mismatch(report, call.excinfo.value, session, bool(item.config.getoption("fulltrace", False)))
     return report
 
 
@@ -111,15 +111,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take in what an xdist worker verified; one that crashed sends nothing."""
+    """Add what an xdist worker verified; one that crashed sends nothing."""
     sent = getattr(node, "workeroutput", {}).get("gradcheck")
     if sent is not None:
-        node.config.stash[LAZY].session.merge(sent)
+        node.config.stash[LAZY_SESSION].session.merge(sent)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     session = session_of(config)
-    if session is None or not (session.used or session.settings.given):
+    if session is None or not (session.used or session.settings.any_set):
         return
     from gradcheck_lab.pytesting.summary import summary_lines
 

@@ -20,7 +20,7 @@ WINGS = (
 IMPORT_LATE = {
     "commands/cli.py": "`--help` answers without torch",
     "engine/operators.py": "a program without operators does not load all 84 ops",
-    "fuzzing/plan.py": "naming gl.fuzz does not load Hypothesis",
+    "fuzzing/run.py": "naming gl.fuzz does not load Hypothesis",
     "probes/registration.py": "torch.library.opcheck loads torch's compiler",
     "pytest_plugin.py": "a test run that checks no gradient stays as quick as it was",
     "pytesting/": "a test run that checks no gradient stays as quick as it was",

@@ -1,6 +1,6 @@
 """The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay` and `list`.
 
-Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive.
+Each command is a file of its own beside this one. Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def demo(
     every: Annotated[bool, typer.Option("--all", help="Verify all reference networks instead.")] = False,
 ) -> None:
     """Check two networks on the digits data, train both sides in lockstep, and catch planted mistakes."""
-    with _misuse():
-        _refuse_lost_files(json, plot)
+    with _misuse_exits():
+        _refuse_unwritable_files(json, plot)
         if every:
-            raise typer.Exit(_demo_all(seed, json, plot, epochs))
+            raise typer.Exit(_run_demo_all(seed, json, plot, epochs))
         from gradcheck_lab.commands.demo import run
 
         result = run(seed=seed, epochs=25 if epochs is None else epochs, plot=plot)
@@ -75,11 +75,11 @@ def check(
     allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the check.")] = None,
 ) -> None:
     """Check every gradient of one object, or of all that a module defines, on one random call each."""
-    with _misuse():
-        _refuse_lost_files(json)
+    with _misuse_exits():
+        _refuse_unwritable_files(json)
         if ":" not in target:
             raise typer.Exit(_scan(target, bool(spec or option or allow or order != 1), seed, dtype, json))
-        from gradcheck_lab.commands.checking import check_target
+        from gradcheck_lab.commands.check import check_target
         from gradcheck_lab.render.terminal import print_report
 
         report = check_target(target, spec or (), seed=seed, dtype=dtype, options=option or (), allow=allow or (), order=order)
@@ -109,17 +109,18 @@ def fuzz(
     ] = None,
 ) -> None:
     """Draw calls of one object, or of all that a module defines, until one is wrong, and shrink it."""
-    with _misuse():
-        _refuse_lost_files(json)
-        from gradcheck_lab.commands.fuzzing import Job, fuzz_targets
+    with _misuse_exits():
+        _refuse_unwritable_files(json)
+        from gradcheck_lab.commands.fuzz import fuzz_targets
+        from gradcheck_lab.commands.fuzz_jobs import Job
         from gradcheck_lab.fuzzing.storage import storage
         from gradcheck_lab.render.fuzz import fuzz_lines, progress_bar
         from gradcheck_lab.render.terminal import print_lines
 
-        given, named, allowed = (tuple(each or ()) for each in (spec, option, allow))
-        job = Job(target, examples, seed, seed, given, named, allowed, order, save or storage())
-        with progress_bar(examples) as counts:
-            fuzzed = fuzz_targets(job, jobs, counts)
+        specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
+        job = Job(target, examples, seed, seed, specs, options, allowed, order, save or storage())
+        with progress_bar(examples) as show:
+            fuzzed = fuzz_targets(job, jobs, show)
         print_lines(fuzz_lines(fuzzed))
         _write_json(json, fuzzed.to_dict())
         done = fuzzed.reports or fuzzed.interrupted
@@ -132,12 +133,12 @@ def replay(
     json: Json = None,
 ) -> None:
     """Check the call in a saved file again, on what the code is now."""
-    with _misuse():
-        _refuse_lost_files(json)
-        from gradcheck_lab.commands.replaying import replay as replayed
+    with _misuse_exits():
+        _refuse_unwritable_files(json)
+        from gradcheck_lab.commands.replay import replay_case
         from gradcheck_lab.render.terminal import print_report
 
-        report = replayed(file)
+        report = replay_case(file)
         print_report(report)
         _write_json(json, report.to_dict())
     raise typer.Exit(EXIT_CODES[report.verdict])
@@ -148,14 +149,14 @@ def list_ops(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Families or ops; all if none.")] = None,
 ) -> None:
     """List the hand-written ops by family, with their specs and the formula of their backward."""
-    with _misuse():
-        from gradcheck_lab.commands.listing import listed, listing_lines
+    with _misuse_exits():
+        from gradcheck_lab.commands.list_ops import chosen_families, listing_lines
 
-        for line in listing_lines(listed(names or ())):
+        for line in listing_lines(chosen_families(names or ())):
             typer.echo(line)
 
 
-def _demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int | None) -> int:
+def _run_demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int | None) -> int:
     if plot is not None:
         raise InvalidArgument("--plot draws the training of the two digits networks; leave --all or --plot out")
     if epochs is not None:
@@ -169,10 +170,10 @@ def _demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int | Non
     return EXIT_CODES[done.verdict]
 
 
-def _scan(target: str, for_one: bool, seed: int, dtype: str, json: Path | None) -> int:
-    if for_one:
+def _scan(target: str, has_object_options: bool, seed: int, dtype: str, json: Path | None) -> int:
+    if has_object_options:
         raise InvalidArgument(f"--spec, --option, --allow and --order are for one object; write it as {target}:name")
-    from gradcheck_lab.commands.scanning import scan_module
+    from gradcheck_lab.commands.check_module import scan_module
     from gradcheck_lab.render.scan import scan_lines
     from gradcheck_lab.render.terminal import print_lines
 
@@ -183,7 +184,7 @@ def _scan(target: str, for_one: bool, seed: int, dtype: str, json: Path | None) 
 
 
 @contextmanager
-def _misuse() -> Iterator[None]:
+def _misuse_exits() -> Iterator[None]:
     try:
         yield
     except InvalidArgument as error:
@@ -191,7 +192,7 @@ def _misuse() -> Iterator[None]:
         raise typer.Exit(MISUSE) from None
 
 
-def _refuse_lost_files(*paths: Path | None) -> None:
+def _refuse_unwritable_files(*paths: Path | None) -> None:
     for path in paths:
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             raise InvalidArgument(f"cannot write {str(path)!r}; name a file in a folder that exists")

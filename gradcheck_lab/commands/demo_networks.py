@@ -137,7 +137,7 @@ def _trained(
 
 
 def problems_of(run: Run) -> list[str]:
-    """What is wrong with a training in lockstep: sides that part by more than rounding, a loss that does not fall."""
+    """What is wrong with a training in lockstep: sides that differ by more than rounding, a loss that does not fall."""
     problems = []
     worst = max(run.differences.values(), key=lambda value: (math.isnan(value), value))
     if not worst <= DRIFT:

@@ -1,42 +1,43 @@
-"""Why a gradient is wrong: one family of explanations a file, asked in order, the first that fits wins."""
+"""Why a gradient is wrong: one family of explanations a file. They are tried in order, and the first that fits is reported."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from gradcheck_lab.diagnosis.arrangement import misplaced
-from gradcheck_lab.diagnosis.axes import misdirected, reversed_axis
-from gradcheck_lab.diagnosis.conjugate import unconjugated
-from gradcheck_lab.diagnosis.epsilons import epsilon
+from gradcheck_lab.diagnosis.arrangement import rearranged
+from gradcheck_lab.diagnosis.axes import reversed_axis, wrong_inner_axis
+from gradcheck_lab.diagnosis.conjugate import missing_conjugate
+from gradcheck_lab.diagnosis.epsilons import wrong_epsilon
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, PartialGradient
-from gradcheck_lab.diagnosis.factors import distorted
-from gradcheck_lab.diagnosis.fan_out import overwritten
-from gradcheck_lab.diagnosis.overlaps import overlapped
-from gradcheck_lab.diagnosis.positions import partial, repeated
-from gradcheck_lab.diagnosis.precision import imprecise
-from gradcheck_lab.diagnosis.scaling import rescaled
-from gradcheck_lab.diagnosis.shapes import misshapen, trapped
-from gradcheck_lab.diagnosis.terms import incomplete
+from gradcheck_lab.diagnosis.factors import varying_factor
+from gradcheck_lab.diagnosis.fan_out import missing_uses
+from gradcheck_lab.diagnosis.overlaps import missing_overlap_sum
+from gradcheck_lab.diagnosis.positions import repeated_index, wrong_elements
+from gradcheck_lab.diagnosis.precision import low_precision
+from gradcheck_lab.diagnosis.scaling import scaled
+from gradcheck_lab.diagnosis.shapes import rank1_broadcast, wrong_shape
+from gradcheck_lab.diagnosis.terms import missing_term
 
 FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (
-    misshapen,
-    rescaled,
-    unconjugated,
-    misplaced,
-    epsilon,
-    incomplete,
-    distorted,
-    misdirected,
-    repeated,
-    overlapped,
-    imprecise,
-    partial,
-    overwritten,
-    trapped,
+    wrong_shape,
+    scaled,
+    missing_conjugate,
+    rearranged,
+    wrong_epsilon,
+    missing_term,
+    varying_factor,
+    wrong_inner_axis,
+    repeated_index,
+    missing_overlap_sum,
+    low_precision,
+    wrong_elements,
+    missing_uses,
+    rank1_broadcast,
     reversed_axis,
 )
 
-_PATTERNS = frozenset(FAMILIES) - {misshapen, rescaled, unconjugated, imprecise}
+# those that look for a pattern in the error, which an error close to rounding has by chance
+_PATTERNS = frozenset(FAMILIES) - {wrong_shape, scaled, missing_conjugate, low_precision}
 
 
 def explain(evidence: Evidence) -> Explanation:

@@ -1,4 +1,4 @@
-"""The right numbers in the wrong place: transposed, permuted, in another input's slot, reduced over another axis."""
+"""The right values in the wrong place: transposed, permuted, returned for another input, reduced over another axis."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gradcheck_lab.model.limits import ROLLED_PLACES
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
 
 
-def misplaced(evidence: Evidence) -> Explanation | None:
-    """Explain a gradient that holds the reference's numbers elsewhere; None when it does not."""
+def rearranged(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that has the values of the reference in other places; else None."""
     if not evidence.small or evidence.actual.numel() < 2:
         return None
     return (
@@ -53,7 +53,7 @@ def _transposed(evidence: Evidence) -> Explanation | None:
 
 
 def _multiple(evidence: Evidence, candidate: torch.Tensor) -> float | None:
-    """The number that the gradient is of a rearranged reference; None where it is none, or not even of its shape."""
+    """The factor between the gradient and a rearranged reference; None where it is no multiple of it."""
     actual = evidence.actual
     if candidate.shape != actual.shape or candidate.is_complex() or actual.is_complex():
         return 1.0 if evidence.fits(candidate) else None
@@ -116,7 +116,7 @@ def _wrong_axis(evidence: Evidence) -> Explanation | None:
 
 
 def _expanded(evidence: Evidence) -> Explanation | None:
-    """A reduction's gradient is constant along the reduced axis: along another one, that was restored."""
+    """Explain a gradient that is constant along one axis where the reference, that of a reduction, is along another."""
     mine, wanted = _constant_axes(evidence.actual), _constant_axes(evidence.expected)
     if len(mine) != 1 or len(wanted) != 1 or mine == wanted:
         return None
@@ -136,7 +136,7 @@ def _constant_axes(value: torch.Tensor) -> tuple[int, ...]:
 
 
 def _unreduced(evidence: Evidence) -> Explanation | None:
-    """The sum over another axis, of the gradient before the broadcast was summed; only where that has the same shape."""
+    """The gradient before the sum over a broadcast, summed over another axis; only where that gives the same shape."""
     shape = tuple(evidence.expected.shape)
     outputs = [t for name, t in evidence.tensors.items() if name.startswith("output") and t.ndim == len(shape) + 1]
     choices = [

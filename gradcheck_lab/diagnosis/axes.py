@@ -1,4 +1,4 @@
-"""A sum or a mean within the backward along the wrong axis, and an axis that it walks the other way round."""
+"""A sum or mean inside the backward along the wrong axis, and an axis that it traverses in reverse."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gradcheck_lab.diagnosis.terms import Residual
 from gradcheck_lab.model.precision.fits import SEPARABLE, TWO_AXES
 
 
-def misdirected(evidence: Evidence) -> Explanation | None:
-    """Explain a gradient that is off by numbers of one axis and of another at once; None when it is not."""
+def wrong_inner_axis(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is off by one number per index of one axis and one per index of another; else None."""
     if not evidence.real or evidence.actual.ndim < 2:
         return None
     residual = Residual(evidence)
@@ -39,7 +39,7 @@ def misdirected(evidence: Evidence) -> Explanation | None:
 
 
 def reversed_axis(evidence: Evidence) -> Explanation | None:
-    """Explain a gradient that is right but for the direction of an axis; None when it is not."""
+    """Explain a gradient that is right except that an axis is traversed in reverse; else None."""
     if not evidence.real or evidence.actual.ndim < 1:
         return None
     for axis, candidate in evidence.reversed():
@@ -54,7 +54,7 @@ def reversed_axis(evidence: Evidence) -> Explanation | None:
 
 
 def _normalised(evidence: Evidence, axes: tuple[int, int]) -> bool:
-    """Whether gradient over reference is a product of one factor per place along each of two axes, neither of them alone."""
+    """Whether gradient / reference is a product of one factor per index of each of two axes, and of neither axis only."""
     actual, expected = evidence.actual.double(), evidence.expected.double()
     if not bool(((expected != 0) & (actual * expected > 0)).all()):
         return False
@@ -64,7 +64,10 @@ def _normalised(evidence: Evidence, axes: tuple[int, int]) -> bool:
 
 
 def _centred(evidence: Evidence, residual: Residual, axes: tuple[int, int]) -> str | None:
-    """The tensor by which the residual is a sum of numbers along each of two axes, neither of them alone; None for none."""
+    """The tensor that times a sum of one number per index of each of two axes is the residual; None where there is none.
+
+    "1" stands for a tensor of ones.
+    """
     for name, weight in _weights(evidence):
         if _separates(residual.value / weight, weight, axes, residual.noise):
             return name
@@ -83,5 +86,5 @@ def _separates(value: torch.Tensor, weight: torch.Tensor, axes: tuple[int, int],
     one, other = (value.mean(axis, keepdim=True) for axis in axes)
     left = value - one - other + value.mean(axes, keepdim=True)
     apart = [float(torch.linalg.vector_norm((value - mean) * weight)) for mean in (one, other)]
-    # the smaller of the parts has to be far above rounding, or one axis explains it all
+    # the smaller of the parts has to be far above rounding; otherwise one axis explains everything
     return float(torch.linalg.vector_norm(left * weight)) <= SEPARABLE.value * noise and min(apart) > TWO_AXES.value * noise

@@ -1,4 +1,4 @@
-"""Terms that a gradient may lack, built from the tensors of the call: products with grad_output, and sums of them."""
+"""Terms that may be missing from a gradient, built from the tensors of the call: products with grad_output, and their sums."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ def upstreams(evidence: Evidence) -> list[Term]:
 
 
 def terms(evidence: Evidence) -> Iterator[Term]:
-    """Candidates with nothing to fit but one coefficient, the simplest first."""
+    """Candidates, each up to one coefficient, the simplest first."""
     shape = evidence.actual.shape
-    given, upstream = factors(evidence), upstreams(evidence)
+    tensors, upstream = factors(evidence), upstreams(evidence)
     for g in upstream:
         yield from _shaped(g.name, g.value, shape)
-    for g, t in itertools.product(upstream, given):
+    for g, t in itertools.product(upstream, tensors):
         yield from _product((g, t), shape)
     for g in upstream:
         yield from _one_hot(evidence, g, shape)
-        for pair in itertools.combinations_with_replacement(given, 2):
+        for pair in itertools.combinations_with_replacement(tensors, 2):
             yield from _product((g, *pair), shape)
     for g in upstream:
-        yield from _inner_products(g, given, shape)
+        yield from _inner_products(g, tensors, shape)
     yield Term("a constant", torch.ones(shape, dtype=torch.float64, device=evidence.actual.device))
-    for t in given:
+    for t in tensors:
         yield from _shaped(t.name, t.value, shape)
 
 
 def _product(parts: tuple[Term, ...], shape: torch.Size) -> Iterator[Term]:
-    values = [_against(part.value, parts[0].value, shape) for part in parts]
+    values = [_with_row_axis(part.value, parts[0].value, shape) for part in parts]
     names = [part.name for part in parts]
     squared = len(parts) == 3 and names[1] == names[2]
     name = f"{names[0]} * {names[1]}^2" if squared else " * ".join(names)
@@ -73,8 +73,8 @@ def _product(parts: tuple[Term, ...], shape: torch.Size) -> Iterator[Term]:
     yield from _shaped(name, value, shape)
 
 
-def _against(value: torch.Tensor, upstream: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """One number per row, as an upstream of a reduction has, stands for its whole row."""
+def _with_row_axis(value: torch.Tensor, upstream: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """A tensor with one number per row, as the upstream gradient of a reduction, gets a last axis of size 1."""
     if value.ndim == len(shape) - 1 and value.ndim and value.shape == shape[:-1] and value.shape != shape[1:]:
         return value.unsqueeze(-1)
     return value
@@ -85,7 +85,7 @@ def _shaped(name: str, value: torch.Tensor, shape: torch.Size) -> Iterator[Term]
     if value.shape == shape:
         yield Term(name, value)
         return
-    value = _against(value, value, shape)
+    value = _with_row_axis(value, value, shape)
     if _broadcasts(value.shape, shape):
         yield Term(name, value.expand(shape))
     elif _broadcasts(shape, value.shape):
@@ -122,25 +122,27 @@ def _times(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return a
 
 
-def _inner_products(g: Term, given: list[Term], shape: torch.Size) -> Iterator[Term]:
+def _inner_products(g: Term, tensors: list[Term], shape: torch.Size) -> Iterator[Term]:
     """a * sum(b * g) along each set of axes, b and a among 1, the tensors, and exp of the outputs."""
     if g.value.shape != shape or not shape:
         return
-    same = [t for t in given if t.value.shape == shape]
-    grown = [Term(f"exp({t.name})", t.value.exp()) for t in same if t.name.startswith("output") and bool((t.value <= 0).all())]
+    same = [t for t in tensors if t.value.shape == shape]
+    exponentials = [
+        Term(f"exp({t.name})", t.value.exp()) for t in same if t.name.startswith("output") and bool((t.value <= 0).all())
+    ]
     for axes in axis_sets(shape):
         where = "" if len(axes) == len(shape) else f" {per(axes, shape)}"
         for b in (None, *same):
-            weighed = g.value if b is None else g.value * b.value
-            total = weighed.sum(axes, keepdim=True)
+            weighted = g.value if b is None else g.value * b.value
+            total = weighted.sum(axes, keepdim=True)
             inner = f"sum({g.name}{'' if b is None else f' * {b.name}'})"
             yield Term(f"{inner}{where}", total.expand(shape))
-            for a in (*same, *grown):
+            for a in (*same, *exponentials):
                 yield Term(f"{a.name} * {inner}{where}", a.value * total)
 
 
 def axis_sets(shape: torch.Size) -> list[tuple[int, ...]]:
-    """The sets of axes along which rows, groups or the whole lie, the fewest groups first; none of only two elements."""
+    """The sets of axes that span a row, a group or the whole tensor, the largest first; without axes of two elements."""
     long = [axis for axis, n in enumerate(shape) if n > 2]
     if len(long) > 4:
         return [(axis,) for axis in long]

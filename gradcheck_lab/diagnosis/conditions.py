@@ -1,4 +1,4 @@
-"""Conditions that may separate the wrong elements of a gradient from the right ones, the simplest first."""
+"""Conditions that may hold in the wrong elements of a gradient and in none of the right ones, the simplest first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = Literal["tail", "place", "value", "tied", "repeated", "option"]
 
 
 class Condition(NamedTuple):
-    """Where the wrong elements would be: the words behind "wrong", their mask, and what kind of condition it is."""
+    """Where the wrong elements may be: `words` follow "wrong" in a sentence, `mask` is set in these elements."""
 
     words: str
     mask: torch.Tensor
@@ -91,26 +91,26 @@ def repetitions(evidence: Evidence) -> Iterator[Condition]:
                     yield Condition(f"where {name} repeats an index, along axis {axis}", counts > 1, "repeated")
 
 
-def marks(evidence: Evidence) -> Iterator[Condition]:
-    """Masks and labels of the call."""
+def masks_and_labels(evidence: Evidence) -> Iterator[Condition]:
+    """Where a mask of the call is set or not, and where integers of the call have one value."""
     shape = evidence.actual.shape
     for name, mask in evidence.tensors.items():
-        if mask.dtype == torch.bool and (whole := _whole(mask, shape)) is not None:
-            yield Condition(f"where {name} is True", whole, "value")
-            yield Condition(f"where {name} is False", ~whole, "value")
+        if mask.dtype == torch.bool and (expanded := _expanded_to(mask, shape)) is not None:
+            yield Condition(f"where {name} is True", expanded, "value")
+            yield Condition(f"where {name} is False", ~expanded, "value")
     numbers = {value: name for name, value in evidence.numbers.items()}
     for name, labels in _integers(evidence):
-        whole = _whole(labels, shape)
-        for value in labels.unique().tolist()[:16] if whole is not None else ():
+        expanded = _expanded_to(labels, shape)
+        for value in labels.unique().tolist()[:16] if expanded is not None else ():
             option = numbers.get(float(value))
             words = f"where {name} is {value}" + (f", the {option}" if option else "")
-            yield Condition(words, whole == value, "option" if option else "value")
+            yield Condition(words, expanded == value, "option" if option else "value")
 
 
 def values(evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor) -> Iterator[Condition]:
     """Signs, zeros, ties and bounds of the tensors of the call."""
     shape = evidence.actual.shape
-    tensors = [(t.name, whole) for t in factors(evidence) if (whole := _whole(t.value, shape)) is not None]
+    tensors = [(t.name, expanded) for t in factors(evidence) if (expanded := _expanded_to(t.value, shape)) is not None]
     for name, value in tensors:
         yield Condition(f"where {name} is 0", value == 0, "value")
         yield Condition(f"where {name} < 0", value < 0, "value")
@@ -126,11 +126,11 @@ def values(evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor) -> Iter
             yield Condition(f"where {name} < {other_name}", value < other, "value")
             yield Condition(f"where {name} > {other_name}", value > other, "value")
     for name, value in (*tensors, *((g.name, g.value) for g in upstreams(evidence) if g.value.shape == shape)):
-        yield from _bounded(name, value, wrong, right, evidence)
-        yield from _bounded(f"|{name}|", value.abs(), wrong, right, evidence)
+        yield from _bounds(name, value, wrong, right, evidence)
+        yield from _bounds(f"|{name}|", value.abs(), wrong, right, evidence)
 
 
-def _bounded(
+def _bounds(
     name: str, value: torch.Tensor, wrong: torch.Tensor, right: torch.Tensor, evidence: Evidence
 ) -> Iterator[Condition]:
     inside, outside = value[right], value[wrong]
@@ -155,7 +155,7 @@ def _between(low: float, high: float, evidence: Evidence) -> str:
 
 
 def _tied(value: torch.Tensor, axis: int) -> torch.Tensor:
-    """The elements that have an equal one along the axis."""
+    """The elements that have an equal element along the axis."""
     order = value.sort(axis)
     same = order.values.diff(dim=axis) == 0
     edge = torch.zeros_like(same.narrow(axis, 0, min(1, same.shape[axis])))
@@ -172,8 +172,8 @@ def _integers(evidence: Evidence) -> Iterator[tuple[str, torch.Tensor]]:
             yield name, tensor
 
 
-def _whole(value: torch.Tensor, shape: torch.Size) -> torch.Tensor | None:
-    """The tensor expanded to a shape; one number per row stands for its row."""
+def _expanded_to(value: torch.Tensor, shape: torch.Size) -> torch.Tensor | None:
+    """The tensor expanded to a shape, one number per row along its row; None where it does not expand."""
     if value.shape != shape and value.ndim and value.shape == shape[: value.ndim]:
         value = value.reshape(*value.shape, *(1 for _ in range(len(shape) - value.ndim)))
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 
 
-def unconjugated(evidence: Evidence) -> Explanation | None:
+def missing_conjugate(evidence: Evidence) -> Explanation | None:
     """Explain a complex gradient that lacks a conjugate, in every element or before a sum over them; None otherwise."""
     actual, expected = evidence.actual, evidence.expected
     if not (actual.is_complex() and expected.is_complex()) or actual.shape != expected.shape:
@@ -22,7 +22,7 @@ def unconjugated(evidence: Evidence) -> Explanation | None:
 
 
 def _transposed_only(evidence: Evidence) -> Explanation | None:
-    """J^T g in the place of J^H g, which sums hide: the moduli differ too."""
+    """Explain J^T g instead of J^H g; since elements are summed, the moduli differ as well."""
     found = evidence.conjugated()
     if found is None or not evidence.fits(found):
         return None

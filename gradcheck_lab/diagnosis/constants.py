@@ -1,4 +1,4 @@
-"""Constants that mistakes leave behind: sizes, their roots, squares and products, counts of valid rows, options of the call."""
+"""Constants by which mistakes scale a gradient: sizes, their roots, squares and products, counts of valid rows, options."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Constant = tuple[float, str, str, str]
 
 
 def tolerance_of(evidence: Evidence) -> float:
-    """How far, relatively, a factor that was read off the gradient may be from the constant that it is."""
+    """The relative error that a factor read off the gradient may have."""
     if is_narrow(evidence.dtype):
         return CONSTANT_ROUNDINGS_16_BITS.value * unit_roundoff(evidence.dtype)
     return CONSTANT_ROUNDINGS.value * unit_roundoff(evidence.dtype)
 
 
 def named_constant(evidence: Evidence, c: float) -> Constant | None:
-    """The commonest constant of the call that `c` is up to its sign: value, what to call it, why, and how to undo it."""
+    """The first of `constants` that `c` or -`c` is up to rounding; None where there is none."""
     tolerance = tolerance_of(evidence)
-    # a small whole number is half of some size by chance
+    # a small whole number is a multiple of some size by chance
     sizes = (abs(c), 1 / abs(c) if c else 0.0)
     simple = any(abs(each - round(each)) <= tolerance * each and each < SMALL_WHOLE_NUMBER.value for each in sizes)
     for constant in constants(evidence, simple):
@@ -42,7 +42,7 @@ def named_constant(evidence: Evidence, c: float) -> Constant | None:
 
 
 def constants(evidence: Evidence, simple: bool = False) -> Iterator[Constant]:
-    """Constants that mistakes leave behind, the commonest first: value, what to call it, why, and the fix.
+    """Constants by which mistakes scale a gradient, the most common first: value, words for it, why, and the fix.
 
     `simple` ends the list after 2, 1/2 and the sizes, as does a dtype whose few digits would fit any longer one.
     """
@@ -91,7 +91,7 @@ def _of_option(name: str, value: float) -> Iterator[Constant]:
 
 
 def _counts(evidence: Evidence) -> Iterator[Constant]:
-    """How many rows are valid against how many there are: labels that are ignored, masks, weights."""
+    """Ratios of valid rows to all rows, from ignored labels, masks and weights."""
     for name, tensor in evidence.tensors.items():
         total = tensor.numel()
         for count, what in _valid(evidence, name, tensor):
@@ -135,7 +135,7 @@ def _sizes(evidence: Evidence) -> Iterator[tuple[int, str]]:
 
 
 def _products(evidence: Evidence) -> Iterator[Constant]:
-    """Products of some axes of one tensor, such as batch and classes, that no size already is."""
+    """Products of some sizes of one tensor, such as batch times classes, that are no size themselves."""
     seen: set[int] = {1, 2, *(n for n, _ in _sizes(evidence))}
     for name, tensor in evidence.tensors.items():
         for axes in itertools.combinations(range(tensor.ndim), 2):

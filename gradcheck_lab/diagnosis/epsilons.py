@@ -25,8 +25,8 @@ from gradcheck_lab.model.precision.patterns import (
 )
 
 
-def epsilon(evidence: Evidence) -> Explanation | None:
-    """Explain a relative error that is eps/s or eps/s^2, with s an input, its norm or its spread; None when it is not."""
+def wrong_epsilon(evidence: Evidence) -> Explanation | None:
+    """Explain a relative error of eps/s or eps/s^2, with s an input, its norm or its standard deviation; else None."""
     if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
         return None
     residual = Residual(evidence)
@@ -63,21 +63,25 @@ def _found(size: float, scale: str, where: str = "") -> Explanation:
 
 
 def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
-    """Rows of A - B become k A - k^3 B where 1/k^2 = 1 + d/(v + eps), with B along x: k is read off, and the line in v."""
+    """Explain an epsilon in the divisor of each group, as of a normalisation.
+
+    A gradient A - B of a group, with B a multiple of x, becomes k A - k^3 B where 1/k^2 = 1 + d/(v + eps). So k is computed for
+    each group from the part that is no multiple of x, and (v + eps)/d = 1/(1/k^2 - 1) has to be a line in the variance v.
+    """
     shape, expected = evidence.actual.shape, evidence.expected.double()
-    given = factors(evidence)
+    tensors = factors(evidence)
     for axes in axis_sets(shape):
         groups = expected.numel() // torch.Size(shape[axis] for axis in axes).numel()
         if groups < 4 or expected.numel() // groups < 3:
             continue
         along: list[torch.Tensor | None] = [None]
-        for t in given:
+        for t in tensors:
             along += [t.value - t.value.mean(axes, keepdim=True), t.value] if t.value.shape == shape else []
         for x in along:
             share = _share(residual, expected, x, axes) if residual.certain(groups if x is None else 2 * groups) else None
             if share is None or float(share.abs().max()) > SMALL_ERROR.value or not bool((share != 0).all()):
                 continue
-            for name, scale in _scales(given, share, axes, shape):
+            for name, scale in _scales(tensors, share, axes, shape):
                 for power in (2, 1):
                     size = _line(scale**power, 1 / ((1 - share) ** -power - 1), residual)
                     if size is not None:
@@ -86,10 +90,10 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
 
 
 def _scales(
-    given: list[Term], like: torch.Tensor, axes: tuple[int, ...], shape: torch.Size
+    tensors: list[Term], like: torch.Tensor, axes: tuple[int, ...], shape: torch.Size
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """What rules divide each group by: its spread, its norm, a tensor that holds one number per group."""
-    for t in given:
+    """What backwards divide each group by: its standard deviation, its norm, a tensor with one number per group."""
+    for t in tensors:
         if t.value.shape == shape:
             centred = t.value - t.value.mean(axes, keepdim=True)
             yield f"std({t.name})", centred.square().mean(axes, keepdim=True).sqrt()
@@ -100,7 +104,7 @@ def _scales(
 
 
 def _share(residual: Residual, expected: torch.Tensor, x: torch.Tensor | None, axes: tuple[int, ...]) -> torch.Tensor | None:
-    """How much of the reference itself the residual holds, per group, beside a multiple of x; None when that is not all."""
+    """For each group, a where the residual is a times the reference plus a multiple of x; None where it is not."""
     rest, base = _without(residual.value, x, axes), _without(expected, x, axes)
     square = base.square().sum(axes, keepdim=True)
     if not bool((square > CANCELLED.value * expected.square().sum(axes, keepdim=True)).all()):
@@ -118,7 +122,7 @@ def _without(value: torch.Tensor, x: torch.Tensor | None, axes: tuple[int, ...])
 
 
 def _line(x: torch.Tensor, y: torch.Tensor, residual: Residual) -> float | None:
-    """1/slope of the line y = a x + b, where the points lie on one that passes nearly through the origin; else None."""
+    """1/|a| where the points lie on a line y = a x + b that passes nearly through the origin; else None."""
     x, y = x.reshape(-1), y.reshape(-1)
     if not bool(torch.isfinite(y).all()) or float(x.max()) < GROUPS_VARY.value * float(x.min()):
         return None

@@ -1,4 +1,4 @@
-"""What an explanation may look at, and what it says."""
+"""What an explanation is made from (`Evidence`), and what it says (`Explanation`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gradcheck_lab.model.precision.fits import MARGINAL_ROUNDINGS, ORACLE_ERRORS
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A cause of the fixed list, the sentence that says why, and what to do; `also` are further mistakes beside it."""
+    """A cause of `model/causes.py`, why it is that, and what to do; `also` are further mistakes in the gradient."""
 
     cause: str
     sentence: str
@@ -26,10 +26,11 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class PartialGradient:
-    """What the gradient would be if some uses of a value that is used several times sent nothing back.
+    """The gradient without the contributions of some uses of a value that is used several times.
 
-    `kept` and `lost` say which uses arrive and which do not, `value` whose they are ("it": the tensor's own); `assigned` is
-    set where it looks like = for +=: the use that backward reaches last arrives alone, or all uses are of one kind.
+    `kept` names the uses whose contributions are in `gradient`, `lost` the others. `value` names the value; "it" is the tensor
+    itself. `assigned` is set where the contributions look overwritten, as by = instead of +=: only that of the use which
+    backward reaches last is there, or all uses are of one kind.
     """
 
     kept: str
@@ -40,19 +41,21 @@ class PartialGradient:
 
 
 def nothing() -> None:
-    """What a callable says that has nothing to say."""
+    """The default of a callable that has no result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One wrong gradient: what came back, the reference, and the tensors of the call by name.
+    """One wrong gradient (`actual`), its reference (`expected`), and the tensors of the call by name.
 
-    `tensors` maps names of inputs, outputs and upstream gradients to the tensors; `references` the names of the other
-    inputs to their reference gradients. `precision` is how far the reference itself may be off in an element. `options` are
-    the call's other arguments by name. `assigned` is set where the hand-written side keeps gradients in buffers: in layers,
-    programs and notebooks. The callables run the oracle once more: `paths` without some uses of a value, `unreduced` with the
-    input broadcast before the call, `conjugated` for J^T g in the place of J^H g, `reversed` with an axis, from the end,
-    of grad_output and of the gradient walked the other way round.
+    `tensors` maps the names of inputs, outputs and upstream gradients to the tensors, `references` the names of the other
+    inputs to their reference gradients. `precision` is the error that an element of the reference itself may have. `options`
+    are the call's other arguments by name. `assigned` is set where the hand-written side keeps gradients in buffers: in
+    layers, programs and notebooks.
+
+    The callables run the oracle once more. `paths` gives the gradients without some uses of a value, `unreduced` the gradient
+    with the input broadcast before the call, `conjugated` J^T g instead of J^H g. `reversed` gives, for each axis (counted from
+    the end), the gradient with that axis of grad_output and of the result reversed.
     """
 
     name: str
@@ -77,7 +80,7 @@ class Evidence:
 
     @property
     def real(self) -> bool:
-        """Whether the gradient has the right shape, is finite and real, and small enough to look into."""
+        """Whether both gradients are real, finite, of one shape, and small enough to look for patterns."""
         if self.actual.shape != self.expected.shape or self.actual.is_complex() or self.expected.is_complex():
             return False
         return 0 < self.actual.numel() <= DIAGNOSED_ELEMENTS.value and bool(
@@ -86,14 +89,12 @@ class Evidence:
 
     @property
     def rounding(self) -> float:
-        """What a sound implementation may lose, relative to the size of a gradient."""
-        return (SOUND_ROUNDINGS_16_BITS if is_narrow(self.dtype) else SOUND_ROUNDINGS).value * unit_roundoff(
-            self.dtype
-        )
+        """The error that a sound implementation may make by rounding, relative to the norm of a gradient."""
+        return (SOUND_ROUNDINGS_16_BITS if is_narrow(self.dtype) else SOUND_ROUNDINGS).value * unit_roundoff(self.dtype)
 
     @property
     def noise(self) -> float:
-        """What rounding alone may leave of the difference between gradient and reference, as a norm."""
+        """The norm of the difference between gradient and reference that rounding alone may explain."""
         size = torch.linalg.vector_norm(self.actual.double()) + torch.linalg.vector_norm(self.expected.double())
         return self.rounding * float(size) + ORACLE_ERRORS.value * self.precision * math.sqrt(self.actual.numel())
 
@@ -105,7 +106,7 @@ class Evidence:
 
     @property
     def marginal(self) -> bool:
-        """Whether the error is so near to rounding that any pattern in it would be chance."""
+        """Whether the error is so close to rounding that a pattern in it would be chance."""
         if self.actual.shape != self.expected.shape or not self.small:
             return False
         a, b = self.actual.to(self.expected.dtype), self.expected
@@ -113,7 +114,7 @@ class Evidence:
         return error <= MARGINAL_ROUNDINGS.value * self.rounding * scale
 
     def fits(self, candidate: torch.Tensor, actual: torch.Tensor | None = None) -> bool:
-        """Whether `actual` (what came back, unless given) is `candidate` up to the rounding of a sound implementation."""
+        """Whether `actual`, by default the wrong gradient, equals `candidate` up to the rounding of a sound implementation."""
         value = self.actual if actual is None else actual
         if value.shape != candidate.shape or not value.numel():
             return False
@@ -121,8 +122,8 @@ class Evidence:
         a, b = value.to(wide), candidate.to(wide)
         scale = float(torch.linalg.vector_norm(b))
         error = float(torch.linalg.vector_norm(a - b))
-        slack = ORACLE_ERRORS.value * self.precision * value.numel() ** 0.5
-        return scale > 0 and error <= self.rounding * scale + slack
+        oracle_error = ORACLE_ERRORS.value * self.precision * value.numel() ** 0.5
+        return scale > 0 and error <= self.rounding * scale + oracle_error
 
 
 def axes_text(axes: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Factors that vary: a tensor of the call in every element, a number per row."""
+"""Factors that vary: a tensor of the call, or one number per row."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from gradcheck_lab.model.precision.patterns import (
 )
 
 
-def distorted(evidence: Evidence) -> Explanation | None:
-    """Explain a gradient that is the reference times a tensor of the call or a number per row; None when it is not."""
+def varying_factor(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is the reference times a tensor of the call, or times one number per row; else None."""
     if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
         return None
     residual = Residual(evidence)
@@ -34,7 +34,7 @@ def distorted(evidence: Evidence) -> Explanation | None:
 
 
 def fitted(evidence: Evidence, target: torch.Tensor, basis: torch.Tensor, noise: float) -> float | None:
-    """The coefficient with which `basis` is `target` up to rounding."""
+    """The coefficient by which `basis` is `target` up to `noise`; None where there is none."""
     square = float(basis.square().sum())
     if not math.isfinite(square) or square == 0.0:
         return None
@@ -46,7 +46,7 @@ def fitted(evidence: Evidence, target: torch.Tensor, basis: torch.Tensor, noise:
 def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
     actual, expected = evidence.actual.double(), evidence.expected.double()
     constant = float((actual * expected).sum()) / max(float(expected.square().sum()), SMALLEST_DIVISOR.value)
-    # a tensor that hardly varies fits by rounding what a number fits
+    # a tensor that hardly varies fits whatever a constant fits
     noise = min(evidence.noise, ERROR_BESIDE_TENSOR.value * float(torch.linalg.vector_norm(actual - constant * expected)))
     for t in (*factors(evidence), *upstreams(evidence)):
         try:
@@ -86,19 +86,19 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
         if square.numel() == 1 or not bool((square > 0).all()):
             continue
         ratio = (actual * expected).sum(axes, keepdim=True) / square
-        told = int((expected != 0).sum()) - ratio.numel()
-        if told < max(4, ratio.numel() / 2) or not residual.certain(ratio.numel()):
+        predicted = int((expected != 0).sum()) - ratio.numel()
+        if predicted < max(4, ratio.numel() / 2) or not residual.certain(ratio.numel()):
             continue
         if float(torch.linalg.vector_norm(actual - ratio * expected)) > evidence.noise:
             continue
         if ratio.numel() == 2 or _two_valued(ratio):
-            return None  # where it is wrong says more
+            return None  # saying which groups are wrong explains more
         return _named_ratio(evidence, ratio, axes)
     return None
 
 
 def _two_valued(ratio: torch.Tensor) -> bool:
-    """Whether some groups are right and all others are the same multiple."""
+    """Whether some groups are right and all others are off by one factor."""
     off = ratio[(ratio - 1).abs() > ONE_NUMBER.value]
     if not 0 < off.numel() < ratio.numel():
         return False
@@ -118,10 +118,10 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
     for g in upstreams(evidence):
         value = as_groups(g.value, ratio)
         if value is not None and bool((value != 0).all()) and _constant(ratio * value, evidence, ratio):
-            kept = float((ratio * value).reshape(-1)[0])
+            product = float((ratio * value).reshape(-1)[0])
             return Explanation(
                 "upstream-scalarized",
-                f"{where}, slice i is {kept:.6g}/g[i] times the reference: one number stands for all of {g.name}",
+                f"{where}, slice i is {product:.6g}/g[i] times the reference: one number stands for all of {g.name}",
                 f"multiply by {g.name} element by element",
             )
     for name, value in _statistics(evidence, ratio, axes):
@@ -146,7 +146,7 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
 
 
 def _constant(value: torch.Tensor, evidence: Evidence, ratio: torch.Tensor | None = None) -> bool:
-    """Whether all are one number up to rounding, and `ratio`, of which they were made, clearly is not."""
+    """Whether all elements are one number up to rounding, and those of `ratio`, which `value` was computed from, are not."""
     if ratio is not None and _spread(value) > SPREAD_EXPLAINED.value * _spread(ratio):
         return False
     wide = max(CONSTANT_OVER_GROUPS.value, CONSTANT_OVER_GROUPS_ROUNDINGS.value * evidence.rounding)
@@ -160,9 +160,9 @@ def _spread(value: torch.Tensor) -> float:
 
 
 def as_groups(value: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor | None:
-    """One number per group in the shape of `ratio`; None where `value` holds another number of them."""
-    kept = tuple(n for n in ratio.shape if n != 1)
-    if tuple(n for n in value.shape if n != 1) != kept or value.numel() != ratio.numel():
+    """`value`, which has one number per group, in the shape of `ratio`; None where it does not have one per group."""
+    sizes = tuple(n for n in ratio.shape if n != 1)
+    if tuple(n for n in value.shape if n != 1) != sizes or value.numel() != ratio.numel():
         return None
     return value.reshape(ratio.shape)
 
@@ -180,7 +180,7 @@ def _hits(evidence: Evidence, ratio: torch.Tensor) -> tuple[str, int, int] | Non
 
 
 def _statistics(evidence: Evidence, like: torch.Tensor, axes: tuple[int, ...]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Numbers per group that rules divide by: tensors that hold one per group, norms, spreads, sums."""
+    """Numbers per group that backwards often divide by: tensors with one per group, norms, standard deviations, sums."""
     shape = evidence.actual.shape
     for t in factors(evidence):
         one = as_groups(t.value, like)

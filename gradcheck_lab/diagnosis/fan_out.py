@@ -1,12 +1,12 @@
-"""A value that is used several times, and whose uses do not all arrive."""
+"""A value that is used several times, and the gradient lacks the contributions of some uses."""
 
 from __future__ import annotations
 
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 
 
-def overwritten(evidence: Evidence) -> Explanation | None:
-    """Explain a gradient that is the reference without some uses of a value that is used more than once; else None."""
+def missing_uses(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is the reference without the contributions of some uses of a value; else None."""
     if not evidence.real or evidence.actual.numel() < 2:
         return None
     for path in evidence.paths():

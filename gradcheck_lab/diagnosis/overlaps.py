@@ -1,4 +1,4 @@
-"""Elements that several outputs were made of, and that got the gradient of one of them alone."""
+"""Elements that several outputs depend on, with the gradient of only one of these outputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.model.precision.fits import CLEARLY_WRONG, ENOUGH_ELEMENTS
 
 
-def overlapped(evidence: Evidence) -> Explanation | None:
+def missing_overlap_sum(evidence: Evidence) -> Explanation | None:
     """Explain wrong elements that hold one element of grad_output where the reference is the sum of several; else None."""
     if (
         not evidence.real
@@ -19,24 +19,25 @@ def overlapped(evidence: Evidence) -> Explanation | None:
     ):
         return None
     upstream = [g.detach().double().reshape(-1) for g in evidence.upstream if g.is_floating_point()]
-    given = torch.cat(upstream) if upstream else torch.zeros(0)
-    # equal numbers would be one another's sums and parts by chance
+    upstream_values = torch.cat(upstream) if upstream else torch.zeros(0)
+    # with many equal numbers a sum of some would be another one by chance
     if (
-        not 2 <= given.numel() <= OVERLAP_ELEMENTS.value
-        or given.unique().numel() * 2 <= given.numel()
-        or given.unique().numel() < 4
+        not 2 <= upstream_values.numel() <= OVERLAP_ELEMENTS.value
+        or upstream_values.unique().numel() * 2 <= upstream_values.numel()
+        or upstream_values.unique().numel() < 4
     ):
         return None
     actual, expected = evidence.actual.double().reshape(-1), evidence.expected.double().reshape(-1)
     error = (actual - expected).abs()
-    slack = evidence.rounding * (expected.abs() + float(expected.square().mean().sqrt()))
-    wrong = error > CLEARLY_WRONG.value * slack
+    allowed = evidence.rounding * (expected.abs() + float(expected.square().mean().sqrt()))
+    wrong = error > CLEARLY_WRONG.value * allowed
     if not bool(wrong.any()) or int(wrong.sum()) * 2 > wrong.numel():
         return None
-    values, tolerance = given.sort().values, float(slack.max())
+    values, tolerance = upstream_values.sort().values, float(allowed.max())
     lost = (expected - actual)[wrong]
     single = _among(values, lost, tolerance)
-    # where three outputs or more meet, the sum of all but one is lost: most have to be pairs, and each keeps a single one
+    # where three or more outputs overlap, the sum of all but one is missing; so most elements have to belong to two outputs,
+    # and every element has to hold the gradient of one
     kept = _among(values, actual[wrong], tolerance) & (expected[wrong].abs() > tolerance)
     if not bool(kept.all()) or float(single.double().mean()) <= 0.5:
         return None

@@ -1,4 +1,4 @@
-"""Some elements wrong and the others right: where exactly, what they hold there, and which condition tells them apart."""
+"""Some elements are wrong and the others right: which condition separates them, and what the wrong elements hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from gradcheck_lab.diagnosis.conditions import Condition, marks, places, repetitions, values
+from gradcheck_lab.diagnosis.conditions import Condition, masks_and_labels, places, repetitions, values
 from gradcheck_lab.diagnosis.constants import tolerance_of
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.scaling import constant_factor
@@ -17,14 +17,14 @@ from gradcheck_lab.model.precision.fits import CLEARLY_WRONG, ENOUGH_ELEMENTS, O
 _ELSE = ", and right everywhere else"
 
 
-def repeated(evidence: Evidence) -> Explanation | None:
-    """Explain a gradient that is wrong in the rows alone that an integer input hits more than once; None when it is not."""
+def repeated_index(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is wrong exactly in the rows that an integer input hits more than once; else None."""
     masks = _masks(evidence)
     return None if masks is None else _separated(evidence, *masks, repetitions(evidence))
 
 
-def partial(evidence: Evidence) -> Explanation | None:
-    """Explain a gradient that is right but in elements that one condition tells apart; None when none does."""
+def wrong_elements(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient whose wrong elements are exactly those where one condition holds; else None."""
     masks = _masks(evidence)
     if masks is None:
         return None
@@ -33,17 +33,17 @@ def partial(evidence: Evidence) -> Explanation | None:
 
 
 def _masks(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The wrong elements and the right ones; None where some are neither, or there are too few of one."""
+    """The masks of wrong and of right elements; None where some are neither, or where one mask has too few."""
     if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
         return None
     actual, expected = evidence.actual.double(), evidence.expected.double()
     error = (actual - expected).abs()
     scale = expected.abs() + float(expected.square().mean().sqrt())
-    tight = evidence.rounding * scale + ORACLE_ERRORS.value * evidence.precision
-    # zero where zero is right tells nothing: a gradient that is wrong wherever it is not zero is just wrong
-    told = (actual != 0) | (expected != 0)
-    wrong, right = (error > CLEARLY_WRONG.value * tight) & told, (error <= tight) & told
-    if int(wrong.sum()) < 2 or int(right.sum()) < 2 or int((wrong | right).sum()) < int(told.sum()):
+    rounding = evidence.rounding * scale + ORACLE_ERRORS.value * evidence.precision
+    # elements where both are zero do not count as right: a gradient that is wrong wherever it is not zero is wrong everywhere
+    counted = (actual != 0) | (expected != 0)
+    wrong, right = (error > CLEARLY_WRONG.value * rounding) & counted, (error <= rounding) & counted
+    if int(wrong.sum()) < 2 or int(right.sum()) < 2 or int((wrong | right).sum()) < int(counted.sum()):
         return None
     return wrong, right
 
@@ -51,7 +51,7 @@ def _masks(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor] | None:
 def _separated(
     evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor, conditions: Iterable[Condition]
 ) -> Explanation | None:
-    """The first condition that holds in the wrong elements and in none of the right ones, where that is no chance."""
+    """The first condition that holds in all wrong elements and no right one, where chance is no explanation."""
     count, others = int(wrong.sum()), int(right.sum())
     ways = math.lgamma(count + others + 1) - math.lgamma(count + 1) - math.lgamma(others + 1)
     for rank, condition in enumerate(conditions, 1):
@@ -63,14 +63,14 @@ def _separated(
 
 
 def _several(evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor) -> Explanation | None:
-    """Two mistakes in two places: the wrong elements that are zero or have the other sign, and the rest, each on its own."""
+    """Two mistakes in two places: wrong elements that are zero or have the other sign, and the other wrong elements."""
     actual, expected = evidence.actual.double(), evidence.expected.double()
-    tight = evidence.rounding * (expected.abs() + float(expected.square().mean().sqrt()))
-    for part in ((actual == 0) & wrong, ((actual + expected).abs() <= tight) & wrong):
+    rounding = evidence.rounding * (expected.abs() + float(expected.square().mean().sqrt()))
+    for part in ((actual == 0) & wrong, ((actual + expected).abs() <= rounding) & wrong):
         rest = wrong & ~part
         if int(part.sum()) < 2 or int(rest.sum()) < 2:
             continue
-        # where one mistake is, nothing says whether the other would have been; values would fit too easily
+        # conditions on values are left out: for elements with one mistake nothing says whether the other would be there too
         first, second = (_separated(evidence, each, right, places(each)) for each in (part, rest))
         if first is not None and second is not None:
             return replace(_beside_another(first), also=(_beside_another(second),))
@@ -82,15 +82,15 @@ def _beside_another(found: Explanation) -> Explanation:
 
 
 def _conditions(evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor) -> Iterator[Condition]:
-    yield from marks(evidence)
+    yield from masks_and_labels(evidence)
     yield from places(wrong)
     yield from values(evidence, wrong, right)
 
 
 def _explained(evidence: Evidence, condition: Condition, actual: torch.Tensor, expected: torch.Tensor) -> Explanation:
     zero = not bool(actual.any())
-    needless = not bool(expected.any())
-    what = "it is zero there" if zero else "it should be zero there" if needless else ""
+    should_be_zero = not bool(expected.any())
+    what = "it is zero there" if zero else "it should be zero there" if should_be_zero else ""
     words, name = condition.words, evidence.name
     if condition.kind == "tail" and (zero or _same(actual)):
         filled = "and there they are zero" if zero else f"and there all are {float(actual[0]):.6g}"
@@ -127,7 +127,7 @@ def _multiple(evidence: Evidence, c: float, words: str) -> Explanation:
 
 
 def _factor(evidence: Evidence, actual: torch.Tensor, expected: torch.Tensor) -> float | None:
-    """The number that the wrong part is of the reference; None where it is none, or nothing tells."""
+    """The factor between the reference and the wrong elements; None where there is none, or both are zero."""
     square = float(expected.square().sum())
     if square == 0.0 or not bool(actual.any()):
         return None
@@ -136,5 +136,5 @@ def _factor(evidence: Evidence, actual: torch.Tensor, expected: torch.Tensor) ->
 
 
 def _same(value: torch.Tensor) -> bool:
-    """Whether one number stands in every wrong element, as a fill leaves it."""
+    """Whether all wrong elements hold one number, as after a fill."""
     return value.numel() > 2 and bool((value == value[0]).all())

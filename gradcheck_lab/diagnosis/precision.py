@@ -1,4 +1,4 @@
-"""Rounding larger than the dtype explains: a narrower dtype somewhere inside."""
+"""Rounding larger than the dtype explains: a narrower dtype somewhere in the backward."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from gradcheck_lab.model.precision.patterns import (
 )
 
 
-def imprecise(evidence: Evidence) -> Explanation | None:
-    """Explain errors that sit at the rounding level of a narrower dtype; None when they do not look like rounding."""
+def low_precision(evidence: Evidence) -> Explanation | None:
+    """Explain errors as large as the rounding of a narrower dtype; None where they do not look like rounding."""
     actual, expected = evidence.actual, evidence.expected
     if actual.shape != expected.shape or actual.is_complex() or not evidence.small:
         return None
@@ -31,7 +31,7 @@ def imprecise(evidence: Evidence) -> Explanation | None:
         return None
     level = size / scale
     aligned = abs(float((error * truth).sum())) / (size * scale)
-    # the gradient's own dtype rounds every element, and says nothing of another inside
+    # elements whose error is more than the rounding of the gradient's own dtype
     erring = error.abs() > OWN_DTYPE_ROUNDINGS.value * unit_roundoff(evidence.dtype) * truth.abs()
     for dtype in reversed(BELOW_FLOAT64):
         u = unit_roundoff(dtype)
@@ -58,7 +58,7 @@ def imprecise(evidence: Evidence) -> Explanation | None:
 
 
 def _smooth(evidence: Evidence, error: torch.Tensor) -> bool:
-    """Whether the error is a smooth function of an input, element by element: a formula's, as rounding's sign is chance."""
+    """Whether the error is a smooth function of an input, so a wrong formula: the sign of a rounding error is random."""
     upstream = [g for g in evidence.upstream if g.shape == error.shape and g.numel() >= 8 and not g.is_complex()]
     for value in evidence.tensors.values():
         if value.shape != error.shape or not value.is_floating_point():

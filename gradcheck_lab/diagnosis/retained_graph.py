@@ -1,4 +1,4 @@
-"""What each use of a tensor sent back to it, from a graph whose backward has run: only what was retained is left."""
+"""The gradient contribution of each use of a tensor, from the retained graph of a backward that has run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gradcheck_lab.model.limits import RETAINED_DEPTH, RETAINED_NODES, RETAINED_
 from gradcheck_lab.torch_internals import saved_exponent
 
 Edge = tuple[Any, int]
-Place = tuple[int, int]
+OutputId = tuple[int, int]  # the id of a node and the number of its output
 
-# nodes that saved tensors, by the function to run once more on the same operands
-_AGAIN: dict[str, Callable[..., torch.Tensor]] = {
+# nodes that saved tensors and have freed them, by the function that computes their result again
+_FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
     "MulBackward0": torch.mul,
     "DivBackward0": torch.div,
     "MmBackward0": torch.mm,
@@ -37,19 +37,19 @@ _AGAIN: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
-class Graph:
+class RetainedGraph:
     """The recorded graph of a notebook's tensors, and the gradients that they hold after `backward()`."""
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        self.names: dict[Place, str] = {}
-        self.tensors: dict[Place, torch.Tensor] = {}
-        self.consumers: dict[Place, list[Edge]] = {}
-        self._alive: list[Any] = []  # ids are of nodes that live
+        self.names: dict[OutputId, str] = {}
+        self.tensors: dict[OutputId, torch.Tensor] = {}
+        self.consumers: dict[OutputId, list[Edge]] = {}
+        self._alive: list[Any] = []  # keeps the nodes alive, so that no id is used twice
         for name, tensor in tensors.items():
             if tensor.grad_fn is not None:
-                place = (id(tensor.grad_fn), tensor.output_nr)
-                self.names.setdefault(place, name)
-                self.tensors.setdefault(place, tensor)
+                output = (id(tensor.grad_fn), tensor.output_nr)
+                self.names.setdefault(output, name)
+                self.tensors.setdefault(output, tensor)
                 self._alive.append(tensor.grad_fn)
         self._walk([tensor.grad_fn for tensor in tensors.values() if tensor.grad_fn is not None])
 
@@ -73,12 +73,12 @@ class Graph:
         """The edges that lead to a tensor: its uses in the forward."""
         if tensor.grad_fn is not None:
             return self.consumers.get((id(tensor.grad_fn), tensor.output_nr), [])
-        return next((self.consumers.get(place, []) for place, known in self.tensors.items() if known is tensor), [])
+        return next((self.consumers.get(output, []) for output, known in self.tensors.items() if known is tensor), [])
 
-    def sent(self, edge: Edge, depth: int = 0) -> torch.Tensor | None:
-        """What a node sends back along one of its edges; None where that cannot be told."""
+    def contribution(self, edge: Edge, depth: int = 0) -> torch.Tensor | None:
+        """The gradient that a node sends back along one of its edges; None where it cannot be computed."""
         node, position = edge
-        grads = [self._arriving((id(node), number), depth) for number in range(self._outputs(node))]
+        grads = [self._grad_output((id(node), number), depth) for number in range(self._outputs(node))]
         if all(grad is None for grad in grads):
             return None
         try:
@@ -86,27 +86,27 @@ class Graph:
                 found = node(*grads)
             sent: torch.Tensor | None = found[position] if isinstance(found, tuple) else found
             return sent
-        except Exception:  # its saved tensors are gone
-            return self._again(node, position, grads[0]) if len(grads) == 1 and grads[0] is not None else None
+        except Exception:  # its saved tensors were freed
+            return self._recomputed(node, position, grads[0]) if len(grads) == 1 and grads[0] is not None else None
 
     def _outputs(self, node: Any) -> int:
-        places = [number for (source, number) in (*self.tensors, *self.consumers) if source == id(node)]
-        return max(places, default=0) + 1
+        numbers = [number for (source, number) in (*self.tensors, *self.consumers) if source == id(node)]
+        return max(numbers, default=0) + 1
 
-    def _arriving(self, place: Place, depth: int) -> torch.Tensor | None:
-        tensor = self.tensors.get(place)
+    def _grad_output(self, output: OutputId, depth: int) -> torch.Tensor | None:
+        tensor = self.tensors.get(output)
         if tensor is not None and (tensor.is_leaf or tensor.retains_grad):
             return tensor.grad
-        edges = self.consumers.get(place, [])
+        edges = self.consumers.get(output, [])
         if not edges:  # the loss
             return torch.ones_like(tensor) if tensor is not None and tensor.numel() == 1 else None
         if depth > RETAINED_DEPTH.value:
             return None
-        parts = [self.sent(edge, depth + 1) for edge in edges]
+        parts = [self.contribution(edge, depth + 1) for edge in edges]
         known = [part for part in parts if part is not None]
         return sum(known[1:], known[0]) if known and len(known) == len(parts) else None
 
-    def _again(self, node: Any, position: int, grad: torch.Tensor) -> torch.Tensor | None:
+    def _recomputed(self, node: Any, position: int, grad: torch.Tensor) -> torch.Tensor | None:
         operands = [self.tensors.get((id(source), number)) for source, number in node.next_functions]
         if any(operand is None for operand in operands):
             return None
@@ -114,13 +114,13 @@ class Graph:
         try:
             with torch.enable_grad():
                 power = node.name() == "PowBackward0"
-                result = leaves[0] ** saved_exponent(node) if power else _AGAIN[node.name()](*leaves)
+                result = leaves[0] ** saved_exponent(node) if power else _FUNCTIONS[node.name()](*leaves)
             return torch.autograd.grad(result, leaves[position], grad)[0]
-        except Exception:  # no such function, or a constant operand that nobody holds
+        except Exception:  # an unknown function, or a constant operand that no variable refers to
             return None
 
     def word(self, edge: Edge) -> str:
-        """What a use is called: the variable that its result was assigned to, else its operation."""
+        """The name of a use: the variable that its result was assigned to, else its operation."""
         node, _ = edge
         for number in range(4):
             if (id(node), number) in self.names:
@@ -130,18 +130,21 @@ class Graph:
         return f"{kind} (towards {self.word(further[0])})" if len(further) == 1 else kind
 
 
-def incomplete_gradients(graph: Graph, tensor: torch.Tensor) -> Iterator[PartialGradient]:
-    """The gradients that a tensor would have if only some of its uses sent theirs; what cannot be told counts as one use."""
+def incomplete_gradients(graph: RetainedGraph, tensor: torch.Tensor) -> Iterator[PartialGradient]:
+    """The gradients of a tensor with the contributions of only some of its uses.
+
+    Uses whose contributions cannot be computed count as one use.
+    """
     uses, total = graph.uses(tensor), tensor.grad
     if total is None or not 1 < len(uses) <= RETAINED_USES.value:
         return
     words: dict[str, list[torch.Tensor | None]] = {}
     for edge in uses:
-        words.setdefault(graph.word(edge), []).append(graph.sent(edge))
+        words.setdefault(graph.word(edge), []).append(graph.contribution(edge))
     parts = []
     for word, sent in words.items():
-        told = [gradient for gradient in sent if gradient is not None]
-        parts.append((word, _total(told) if len(told) == len(sent) else None))
+        computed = [gradient for gradient in sent if gradient is not None]
+        parts.append((word, _total(computed) if len(computed) == len(sent) else None))
     if len(parts) < 2:
         return
     known = [(word, part) for word, part in parts if part is not None and part.shape == total.shape]

@@ -1,4 +1,4 @@
-"""Multiples of the reference: zero, the wrong sign, a constant that has a name."""
+"""Multiples of the reference: zero, the wrong sign, a constant factor."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gradcheck_lab.model.precision import widened
 from gradcheck_lab.model.precision.fits import ERROR_BESIDE_FACTOR, NO_FACTOR, REAL_FACTOR
 
 
-def rescaled(evidence: Evidence) -> Explanation | None:
-    """Explain a gradient that is c times the reference; None when it is no multiple."""
+def scaled(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is c times the reference; None where it is no multiple."""
     actual, expected = evidence.actual, evidence.expected
     if actual.shape != expected.shape or not actual.numel():
         return None
@@ -41,8 +41,8 @@ def rescaled(evidence: Evidence) -> Explanation | None:
     c = float(factor.real)
     if not evidence.fits(reference * c, flat) or abs(c - 1) < NO_FACTOR.value:
         return None
-    left, whole = torch.linalg.vector_norm(flat - c * reference), torch.linalg.vector_norm(flat - reference)
-    if float(left) > ERROR_BESIDE_FACTOR.value * float(whole):
+    remainder, error = torch.linalg.vector_norm(flat - c * reference), torch.linalg.vector_norm(flat - reference)
+    if float(remainder) > ERROR_BESIDE_FACTOR.value * float(error):
         return None
     if evidence.fits(-reference, flat):
         return Explanation("sign", "it is exactly -1 times the reference", f"negate the gradient of {evidence.name!r}")
@@ -52,7 +52,7 @@ def rescaled(evidence: Evidence) -> Explanation | None:
 
 
 def constant_factor(evidence: Evidence, c: float, where: str = "") -> Explanation:
-    """The explanation of a gradient that is c times the reference, `where` it is so (" in row 2 alone")."""
+    """The explanation of a gradient that is c times the reference, in the elements that `where` names (" in row 2 alone")."""
     found = named_constant(evidence, c)
     if found is not None:
         _, what, why, fix = found

@@ -1,4 +1,4 @@
-"""Shapes that differ: a broadcast that was not summed, a transposition, a lost or kept dimension."""
+"""Shapes that differ: a broadcast that was not summed, a transposition, a dimension too few or too many."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, axes_text
 
 
-def misshapen(evidence: Evidence) -> Explanation | None:
+def wrong_shape(evidence: Evidence) -> Explanation | None:
     """Explain a gradient whose shape is not its input's; None when the shapes agree."""
     actual, expected, name = evidence.actual, evidence.expected, evidence.name
     got, wanted = tuple(actual.shape), tuple(expected.shape)
@@ -56,7 +56,7 @@ def _broadcast_axes(got: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int,
             axes.append(lead + k)
         elif size != got[lead + k]:
             return ()
-    # only extra dimensions of size 1: nothing was left unsummed, the rank alone is wrong
+    # only extra dimensions of size 1: no sum is missing, only the rank is wrong
     return () if all(got[axis] == 1 for axis in axes) else tuple(axes)
 
 
@@ -64,8 +64,8 @@ def _summed(evidence: Evidence, axes: tuple[int, ...]) -> torch.Tensor:
     return evidence.actual.double().sum(axes).reshape(evidence.expected.shape)
 
 
-def trapped(evidence: Evidence) -> Explanation | None:
-    """Explain a wrong value where a column met a rank-1 tensor of its length: the forward broadcast them to a square."""
+def rank1_broadcast(evidence: Evidence) -> Explanation | None:
+    """Explain a wrong value where the forward broadcast a column and a rank-1 tensor of its length to a square; else None."""
     shapes = {name: tuple(tensor.shape) for name, tensor in evidence.tensors.items()}
     mine = shapes.get(evidence.name, ())
     for name, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""What a gradient lacks is one recognisable term: a skip connection, an inner product per row, norm statistics, one row."""
+"""One term is missing from a gradient: a skip connection, an inner product per row, norm statistics, one row of a sum."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from gradcheck_lab.model.precision.fits import (
 )
 
 
-def incomplete(evidence: Evidence) -> Explanation | None:
-    """Explain a gradient that differs from the reference by one term of the call's tensors; None when it does not."""
+def missing_term(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that differs from the reference by one term made of the call's tensors; else None."""
     if not evidence.real or not ENOUGH_ELEMENTS.value <= evidence.actual.numel() <= TERM_ELEMENTS.value:
         return None
     residual = Residual(evidence)
@@ -34,22 +34,22 @@ def incomplete(evidence: Evidence) -> Explanation | None:
 
 
 class Residual:
-    """Reference minus gradient, and how surely a fit of it is no chance."""
+    """Reference minus gradient, and whether a fit of it can be chance."""
 
     def __init__(self, evidence: Evidence) -> None:
         self.value = evidence.expected.double() - evidence.actual.double()
         self.size = float(torch.linalg.vector_norm(self.value))
         self.noise = evidence.noise
-        # in a minority of the elements it is a matter of position
+        # a difference in few elements is explained by where they are, in `positions`
         visible = self.value.abs() > VISIBLE_RESIDUAL.value * self.noise / self.value.numel() ** 0.5
         self.dense = float(visible.double().mean()) > DENSE_RESIDUAL.value
 
     def explained(self, fit: torch.Tensor) -> bool:
-        """Whether nothing but rounding is left of the residual beside `fit`."""
+        """Whether the residual is `fit` up to rounding."""
         return float(torch.linalg.vector_norm(self.value - fit)) <= self.noise
 
     def certain(self, coefficients: int) -> bool:
-        """Whether a fit with that many coefficients would mean anything: the rest of the elements are all predicted."""
+        """Whether a fit with that many coefficients is no chance: it then predicts all other elements."""
         left = self.value.numel() - coefficients
         if not 0 < self.noise < self.size or left < max(4, coefficients / 2):
             return False
@@ -106,16 +106,16 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
             if _in_span(evidence.expected.double(), basis, axes, residual) or _in_span(
                 evidence.actual.double(), basis, axes, residual
             ):
-                continue  # every gradient of this rule lies there: it says nothing
+                continue  # every gradient of this op lies in this span, so that a missing one says nothing
             return Explanation(
                 "missing-term",
-                f"what is missing is {text} {per(axes, shape)}{_gist(count, text)}",
+                f"what is missing is {text} {per(axes, shape)}{_origin(count, text)}",
                 f"derive the terms of the gradient of {evidence.name!r} that go through what is computed {per(axes, shape)}",
             )
     return None
 
 
-def _gist(count: int, text: str) -> str:
+def _origin(count: int, text: str) -> str:
     if count == 2:
         return ": the terms of the mean and of the variance or norm"
     if text == "a constant":
@@ -175,7 +175,7 @@ def _rank(value: torch.Tensor, noise: float) -> int:
 
 
 def _source(evidence: Evidence, direction: torch.Tensor) -> str:
-    """Which row of a tensor of the call points in that direction; empty where none does."""
+    """The row of a tensor of the call that has this direction, in words; empty where there is none."""
     named = {name: t for name, t in evidence.tensors.items() if t.is_floating_point()}
     named |= {f"grad_output{'' if len(evidence.upstream) == 1 else f' {k}'}": g for k, g in enumerate(evidence.upstream)}
     for name, tensor in named.items():

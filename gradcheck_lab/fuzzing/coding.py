@@ -1,6 +1,6 @@
-"""A call written as a short string of bytes, all that Hypothesis draws: cheap, and simpler as it gets smaller.
+"""A call coded as a short byte string, which is all that Hypothesis draws; drawing it is cheap, and it shrinks well.
 
-Each byte picks an entry of a table, the simplest first, so that lowering a byte simplifies one property of the call.
+Each byte picks an entry of a table with the simplest entry first, so that a smaller byte makes one property simpler.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.specs import Dim, Spec
 
 Entry = TypeVar("Entry")
-Stretch = tuple[int, int]  # dimensions kept, counted from the last; which of the last three are 1, as bits
+Broadcast = tuple[int, int]  # how many of the last dimensions an input has; which of the last three have size 1, as bits
 
 LEADING = 3  # dimensions that a `*` stands for at most
 _SEED = 4
-_WHOLE: Stretch = (LEADING, 0)
-_COLUMN: Stretch = (LEADING, 1)
-_LAST: Stretch = (1, 0)
+_FULL: Broadcast = (LEADING, 0)
+_COLUMN: Broadcast = (LEADING, 1)
+_LAST: Broadcast = (1, 0)
 _LENGTHS = (1, 1, 2, 2, 2, 3, 3, 0)
-_KEPT = (3, 3, 3, 2, 1, 0)
+_RANKS = (3, 3, 3, 2, 1, 0)
 _BITS = range(8)
 _MODES = ("plain", "values", "both", "layouts")
 _PROFILES = ("ordinary", *PROFILES)
 _LAYOUTS = ("contiguous", *LAYOUT_NAMES)
-_STRETCHED = ("whole", "first crossed", "second crossed", "free", "free", "free")
+_BROADCASTS = ("none", "column first", "column second", "any", "any", "any")
 
 
 def pick(table: Sequence[Entry], byte: int) -> Entry:
@@ -42,7 +42,7 @@ def pick(table: Sequence[Entry], byte: int) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """How the calls of one or more signatures are written; `sizes` are those of a dimension, simplest first."""
+    """How the calls of one or more signatures are coded as bytes; `sizes` are those of a dimension, the simplest first."""
 
     signatures: tuple[tuple[Spec, ...], ...]
     sizes: tuple[int, ...]
@@ -51,7 +51,7 @@ class Coding:
 
     def __post_init__(self) -> None:
         for signature in self.signatures:
-            refuse_uncounted(signature)
+            refuse_unknown_classes(signature)
 
     @property
     def width(self) -> int:
@@ -59,11 +59,11 @@ class Coding:
         return 3 + len(self.options) + _SEED + max(self._width(signature) for signature in self.signatures)
 
     def _width(self, signature: tuple[Spec, ...]) -> int:
-        letters = sum(1 + LEADING if dim.variadic else 1 for dim in letters_of(signature).values())
-        return 1 + letters + 2 * len(broadcast_places(signature)) + 2 * len(signature)
+        dims = sum(1 + LEADING if dim.variadic else 1 for dim in dimensions_of(signature).values())
+        return 1 + dims + 2 * len(broadcast_places(signature)) + 2 * len(signature)
 
     def read(self, text: bytes) -> CallRecipe | None:
-        """The call that saved bytes stand for; None where they are of another length."""
+        """The call that saved bytes stand for; None where they have another length than this coding writes."""
         return self.decode(text) if len(text) == self.width else None
 
     def decode(self, text: bytes) -> CallRecipe:
@@ -74,14 +74,14 @@ class Coding:
         dtype, mode = pick(self.dtypes, next(rest)), pick(_MODES, next(rest))
         options = {name: pick(values, next(rest)) for name, values in self.options.items()}
         sizes = self._sizes(signature, rest)
-        stretches = _stretches(signature, rest)
+        broadcasts = _broadcasts(signature, rest)
         tensors = []
         for index, spec in enumerate(signature):
             profile, layout = pick(_PROFILES, next(rest)), pick(_LAYOUTS, next(rest))
             shape = [
                 size
                 for dim in spec.dims
-                for size in dim.shape(_stretched(sizes[dim.name], stretches.get((index, dim.name), _WHOLE)))
+                for size in dim.shape(_broadcast_sizes(sizes[dim.name], broadcasts.get((index, dim.name), _FULL)))
             ]
             counted = spec.classes is not None
             tensors.append(
@@ -99,12 +99,12 @@ class Coding:
         return CallRecipe(tuple(tensors), options, seed, text)
 
     def _sizes(self, signature: tuple[Spec, ...], rest: Iterator[int]) -> dict[str, tuple[int, ...]]:
-        """The size of every letter: 0 more rarely, since it empties the call, and never where labels count up to it."""
+        """The size of each dimension by name. 0 is rare, since it empties the call, and never the size that counts classes."""
         counted = {spec.classes for spec in signature}
         short = tuple(size for size in self.sizes if size <= max(2, (max(self.sizes[:5]) + 1) // 2))
         table, shorter = (*_repeated(self.sizes), 0), (*_repeated(short), 0)
         found: dict[str, tuple[int, ...]] = {}
-        for name, dim in letters_of(signature).items():
+        for name, dim in dimensions_of(signature).items():
             if dim.variadic:
                 length = pick(_LENGTHS, next(rest))
                 found[name] = tuple([pick(shorter, next(rest)) for _ in range(LEADING)][:length])
@@ -122,7 +122,7 @@ def _repeated(sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(itertools.chain.from_iterable((size,) * 3 for size in sizes))
 
 
-def letters_of(signature: Sequence[Spec]) -> dict[str, Dim]:
+def dimensions_of(signature: Sequence[Spec]) -> dict[str, Dim]:
     """The dimensions by name."""
     return {dim.name: dim for spec in signature for dim in spec.dims}
 
@@ -132,9 +132,9 @@ def broadcast_places(signature: Sequence[Spec]) -> list[tuple[int, Dim]]:
     return [(index, dim) for index, spec in enumerate(signature) for dim in spec.dims if dim.broadcast]
 
 
-def refuse_uncounted(signature: Sequence[Spec]) -> None:
-    """Raise `InvalidArgument` for labels whose classes are counted by a letter that no input has."""
-    known = letters_of(signature)
+def refuse_unknown_classes(signature: Sequence[Spec]) -> None:
+    """Raise `InvalidArgument` for labels whose number of classes is a dimension that no input has."""
+    known = dimensions_of(signature)
     for spec in signature:
         if spec.classes is not None and spec.classes not in known:
             raise InvalidArgument(
@@ -143,25 +143,25 @@ def refuse_uncounted(signature: Sequence[Spec]) -> None:
             )
 
 
-def _stretches(signature: Sequence[Spec], rest: Iterator[int]) -> dict[tuple[int, str], Stretch]:
-    """How each input broadcasts along its `#` dimensions: not at all, as rank-1 against column, or in any way."""
-    how = pick(_STRETCHED, next(rest))
-    found: dict[tuple[int, str], Stretch] = {}
+def _broadcasts(signature: Sequence[Spec], rest: Iterator[int]) -> dict[tuple[int, str], Broadcast]:
+    """How each input broadcasts along its `#` dimensions: not at all, as a rank-1 tensor against a column, or in any way."""
+    how = pick(_BROADCASTS, next(rest))
+    found: dict[tuple[int, str], Broadcast] = {}
     for index, dim in broadcast_places(signature):
-        kept, ones = pick(_KEPT, next(rest)), pick(_BITS, next(rest))
-        if how == "free":
-            found[index, dim.name] = (kept, ones) if dim.variadic else (_WHOLE, _COLUMN)[ones >= 4]
-        elif how != "whole":
-            turn = index + (how == "second crossed")
-            found[index, dim.name] = (_COLUMN, _LAST if dim.variadic else _WHOLE)[turn % 2]
+        rank, ones = pick(_RANKS, next(rest)), pick(_BITS, next(rest))
+        if how == "any":
+            found[index, dim.name] = (rank, ones) if dim.variadic else (_FULL, _COLUMN)[ones >= 4]
+        elif how != "none":
+            turn = index + (how == "column second")
+            found[index, dim.name] = (_COLUMN, _LAST if dim.variadic else _FULL)[turn % 2]
     return found
 
 
-def _stretched(sizes: tuple[int, ...], stretch: Stretch) -> tuple[int, ...]:
-    """The last `kept` of the sizes, 1 where a bit says so; the lowest bit is the last dimension."""
-    if stretch is _WHOLE or not sizes:
+def _broadcast_sizes(sizes: tuple[int, ...], broadcast: Broadcast) -> tuple[int, ...]:
+    """The last `rank` of the sizes, 1 where a bit says so; the lowest bit is the last dimension."""
+    if broadcast is _FULL or not sizes:
         return sizes
-    kept, ones = stretch
+    rank, ones = broadcast
     last = len(sizes) - 1
     shape = tuple(1 if ones >> (last - axis) & 1 else size for axis, size in enumerate(sizes))
-    return shape[max(0, len(shape) - kept) :]
+    return shape[max(0, len(shape) - rank) :]

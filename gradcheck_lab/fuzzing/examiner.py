@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.calls.stress import EQUAL
 from gradcheck_lab.check import check
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.wording import call_text
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.exceptions import DELIBERATE, SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding, verdict_of
@@ -28,7 +29,7 @@ from gradcheck_lab.subjects.reference import with_reference
 from gradcheck_lab.subjects.runner import Evaluations, Runner
 from gradcheck_lab.subjects.subject import Subject
 
-Outcome = Literal["sound", "refused", "wrong"]
+CallVerdict = Literal["sound", "refused", "wrong"]
 _GROSS = 1e5  # times what is allowed
 _LARGE = 200  # elements of an ordinary call
 
@@ -47,8 +48,8 @@ class Examiner:
 
     `numeric` is set as soon as a call tells whether numbers have to decide where autograd cannot follow. `refusals` are
     what the forward said to calls that it does not take, `remarks` what is worth saying of calls that are no failure,
-    `accepted` the largest ordinary call so far that it takes. `excused` are gradients whose mistake is allowed: on a call of
-    one element the same mistake need not be told by its cause.
+    `accepted` the largest call on ordinary values so far that it takes. `allowed_gradients` are wrong for an allowed cause: on
+    a call of one element the same mistake may be reported under another cause.
     """
 
     op: Any
@@ -62,10 +63,10 @@ class Examiner:
     refusals: dict[Refusal, int] = field(default_factory=dict)
     remarks: dict[tuple[str | None, ...], Finding] = field(default_factory=dict)
     accepted: CallRecipe | None = None
-    excused: frozenset[tuple[str | None, str | None]] = frozenset()
+    allowed_gradients: frozenset[tuple[str | None, str | None]] = frozenset()
     _subjects: dict[tuple[Any, ...], Subject] = field(default_factory=dict)
 
-    def outcome(self, call: CallRecipe) -> Outcome:
+    def examine(self, call: CallRecipe) -> CallVerdict:
         """Examine one call, and count it."""
         case = call.build(device=self.device)
         trial = self._attempt(case)
@@ -78,7 +79,7 @@ class Examiner:
         return "wrong" if self._errors(call, case, trial, confirm=True) else "sound"
 
     def is_wrong(self, call: CallRecipe) -> bool:
-        """Whether a call shows a wrong gradient, by autograd alone; nothing is counted but evaluations."""
+        """Whether a call shows a wrong gradient, by the autograd oracle; only evaluations are counted."""
         case = call.build(device=self.device)
         trial = self._attempt(case)
         return trial is not None and bool(self._errors(call, case, trial))
@@ -134,7 +135,7 @@ class Examiner:
         return subject if self.reference is None else with_reference(subject, self.reference)
 
     def _errors(self, call: CallRecipe, case: Case, trial: DerivedCall, confirm: bool = False) -> list[Finding]:
-        found = [f for f in trial.new_errors if f.cause not in self.allow and (f.op, f.gradient) not in self.excused]
+        found = [f for f in trial.new_errors if f.cause not in self.allow and (f.op, f.gradient) not in self.allowed_gradients]
         if found and not self._steady(trial):
             found = [f for f in found if f.cause in having("sure_at_kinks")]
         parameters = len(trial.inputs) > len(call.tensors)
@@ -152,7 +153,7 @@ class Examiner:
     def _is_wrong_when_wide(self, call: CallRecipe, found: list[Finding]) -> bool:
         """Whether a narrow call is wrong in float64 too, where its forward runs in that, or grossly wrong.
 
-        Where a gradient nearly cancels, a narrow one is all rounding; what is wrong in narrow dtypes alone is for the probes.
+        Where a gradient nearly cancels, a narrow one is all rounding; what is wrong only in narrow dtypes is for the probes.
         """
         wide = call.widened()
         if wide is call or any(f.cause in having("sure_at_kinks") for f in found):
@@ -163,7 +164,7 @@ class Examiner:
         return any(f.measured is not None and f.allowed is not None and f.measured > _GROSS * f.allowed for f in found)
 
     def _fails(self, case: Case, order: int = 1) -> bool:
-        """Whether the whole check says so too, which lets numbers guard autograd."""
+        """Whether the full check fails too, in which a numeric derivative guards the autograd oracle."""
         try:
             return self._check(case, order).verdict == "fail"
         except InvalidArgument:
@@ -187,14 +188,14 @@ class Examiner:
             return False
         meant = finding.exception in DELIBERATE | SINGULAR
         if meant or call.empty:
-            self._remark(replace(finding, severity="note" if meant else "warning", case=described(call)))
+            self._remark(replace(finding, severity="note" if meant else "warning", case=call_text(call)))
         return meant or call.empty
 
     def _is_stretched(self, call: CallRecipe, finding: Finding) -> bool:
-        """Whether a size of 1 broadcast against a parameter, whose sizes are fixed and no letter of the specs: a remark."""
+        """Whether a size of 1 broadcast against a parameter, whose sizes are fixed and no dimension of the specs: a remark."""
         stretched = finding.cause in having("shape") and any(1 in t.shape for t in call.tensors)
         if stretched:
-            self._remark(replace(finding, severity="note", case=described(call)))
+            self._remark(replace(finding, severity="note", case=call_text(call)))
         return stretched
 
     def _remark(self, finding: Finding) -> None:
@@ -216,19 +217,3 @@ class Examiner:
         except Exception as error:
             refusal = Refusal(class_and_line(error), class_name(error))
         self.refusals[refusal] = self.refusals.get(refusal, 0) + 1
-
-
-def described(call: CallRecipe, names: Collection[str] = ()) -> str:
-    """The shapes, dtypes and options of a call, and what is special about its values and layouts, in one line."""
-    named = list(names) or [f"input {index}" for index in range(len(call.tensors))]
-    parts = []
-    for name, tensor in zip(named, call.tensors, strict=True):
-        special = [tensor.profile] if tensor.profile != "ordinary" and tensor.values is None else []
-        special += [tensor.layout] if tensor.layout != "contiguous" else []
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        parts.append(f"{name}: {dtype}{list(tensor.shape)}{' ' if special else ''}{', '.join(special)}")
-    return ", ".join([*parts, *_options(call.options)])
-
-
-def _options(options: Mapping[str, Any]) -> list[str]:
-    return [f"{name}={value!r}" for name, value in options.items()]

@@ -1,7 +1,7 @@
-"""A call and where its op is found, as a JSON file: tensors by seed and profile, or by value when small; never pickle.
+"""A failing call and where its op is, as a JSON file: small tensors by value, others by seed and profile; never pickle.
 
-The file is laid out for its reader and not as the dataclasses are: the entries of a call lie flat beside those of the case, and
-a tensor has either values or a seed. So it is written out here, and not by the types of fields as reports are.
+The file has another layout than the dataclasses, for whoever reads it: the entries of a call stand beside those of the case,
+and a tensor has either values or a seed. So its entries are written here one by one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ BY_VALUE = 64  # elements up to which a tensor is written by its values
 
 @dataclass(frozen=True, slots=True)
 class SavedCase:
-    """A saved call; `target` is `pkg.module:name`, None where the op cannot be imported.
+    """A failing call, and what is needed to examine it again.
 
-    So is `reference`, "?" where there is one and it cannot be imported. A class was constructed by `made_with`, a seed.
+    `target` is where the op is, as `pkg.module:name`; None where it cannot be imported. `reference` is the same for the
+    reference, None where there is none and "?" where it cannot be imported. `constructor_seed` constructs an object from its
+    class. `finding`, `words` and `python` are for the reader: the message, the call in one line, and the call as code.
     """
 
     call: CallRecipe
@@ -42,12 +44,12 @@ class SavedCase:
     finding: str = ""
     words: str = ""
     python: str = ""
-    made_with: int = 0
+    constructor_seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe data, which `from_dict` reads.
 
-        Raises `InvalidArgument` for options that JSON has no word for.
+        Raises `InvalidArgument` for options that cannot be written as JSON.
         """
         data = {
             "format": FORMAT,
@@ -63,7 +65,7 @@ class SavedCase:
             "finding": self.finding,
             "words": self.words,
             "python": self.python,
-            "made_with": self.made_with,
+            "made_with": self.constructor_seed,
         }
         try:
             json.dumps(data["options"], allow_nan=False)

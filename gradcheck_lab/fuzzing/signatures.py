@@ -19,10 +19,6 @@ OPTIONS: Mapping[str, tuple[Any, ...]] = {
 _SURELY_UNKNOWN = "no such value"
 
 
-
-
-
-
 def known_options(op: Op, signature: tuple[Spec, ...]) -> dict[str, list[Any]]:
     """The options that `op` has choices of, or else those that `OPTIONS` knows, with what its validators let through."""
     if op.choices:

@@ -22,10 +22,10 @@ def recipes(
 ) -> st.SearchStrategy[CallRecipe]:
     """Draw what calls are built from: dimensions of `sizes` and rarely 0, any of `dtypes` and of the options' values."""
     _refuse_dtypes(dtypes)
-    return written_by(Coding(tuple(signatures), tuple(sizes), tuple(dtypes), options))
+    return coded_recipes(Coding(tuple(signatures), tuple(sizes), tuple(dtypes), options))
 
 
-def written_by(coding: Coding) -> st.SearchStrategy[CallRecipe]:
+def coded_recipes(coding: Coding) -> st.SearchStrategy[CallRecipe]:
     """Draw what a coding can write."""
     return st.binary(min_size=coding.width, max_size=coding.width).map(coding.decode)
 

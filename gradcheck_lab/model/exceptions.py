@@ -1,12 +1,12 @@
-"""What an exception says by its class: whether code refuses a call, and why."""
+"""Classes of exceptions by which code refuses a call, by name."""
 
 from __future__ import annotations
 
-# torch's is private and named with an underscore
+# the class of torch is private; NumPy's has the same name without the underscore
 SINGULAR = frozenset({"LinAlgError", "_LinAlgError"})
-# raised on purpose: nothing else raises them
+# only raised on purpose
 DELIBERATE = frozenset({"NotImplementedError", "InvalidArgument"})
-# how Python code says that it does not take an argument
+# raised by Python code that does not take an argument
 OF_ARGUMENTS = DELIBERATE | {"ValueError", "AssertionError", "TypeError", "KeyError"}
 
 

@@ -58,11 +58,11 @@ class GradientResult:
 class Finding:
     """One thing that a comparison or probe found.
 
-    `cause` is a name of the fixed list, `gradient` the name of the gradient that it concerns (None for the whole call),
-    `message` says what and where, `explanation` why, `suggestion` what to do, `case` on which call it shows.
-    `measured` and `allowed` are absolute errors where the finding is one of size. Where code raised, `exception` is the name
-    of the class and `stage` says whose: the user's forward or backward, the oracle, torch's engine. Messages are for people
-    alone; what a program wants to know of a finding is in its other fields.
+    `cause` is a name of `model/causes.py`, `gradient` the name of the gradient that it concerns (None for the whole call),
+    `message` says what is wrong and where, `explanation` why, `suggestion` what to do, `case` which call shows it.
+    `measured` and `allowed` are absolute errors, where the finding is about one. Where code raised, `exception` is the name
+    of the class and `stage` says whose: the user's forward or backward, the oracle, torch's engine. Messages are for
+    people only; programs read the other fields.
     """
 
     cause: str
@@ -89,7 +89,7 @@ class ReportData:
     `sensitivity` maps each gradient to the smallest error in a single element that this check would have caught, relative
     to the element or to the gradient's root mean square, whichever is larger; None where nothing could be said.
     `evaluations` counts calls of the user's code. `examples` is the number of drawn calls that were examined, and
-    `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`. `Report` adds what is made of it.
+    `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`. `Report` adds the views.
     """
 
     verdict: Verdict

@@ -1,15 +1,15 @@
-"""Who is told of every report that is asserted: the test runner's plugin, so that it can say what was verified."""
+"""The observers of asserted reports. The pytest plugin is one, so that its summary says what was verified."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-# a test session within a test session (a plugin's own tests) is the last one, and alone is told
+# the last is that of the innermost test session, where a test runs pytest itself; only that one is called
 observers: list[Callable[[Any], None]] = []
 
 
 def asserted(report: Any) -> None:
-    """Tell the innermost observer that `report` is about to decide whether a test passes."""
+    """Pass a report that is asserted to the innermost observer."""
     if observers:
         observers[-1](report)

@@ -13,7 +13,7 @@ WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "pass")
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What was found in a module: a report for each object that could be checked, the reason for each that could not."""
+    """The checks of a module: a report for each object that could be checked, the reason for each that could not."""
 
     module: str
     reports: dict[str, ReportData]
@@ -37,7 +37,7 @@ class Scan:
 
 @dataclass
 class Fuzzed:
-    """What a run found: a report for each object, why others could not be fuzzed, and whether it was cut short."""
+    """What fuzzing found: a report for each object, why others could not be fuzzed, and whether the user interrupted it."""
 
     target: str
     reports: dict[str, ReportData] = field(default_factory=dict)
@@ -67,10 +67,10 @@ class Fuzzed:
             "skipped": self.skipped,
         }
 
-    def take(self, name: str, report: ReportData) -> None:
-        """Add the report of one job; of several on one object the worst is kept, and the examples add up.
+    def add(self, name: str, report: ReportData) -> None:
+        """Add the report of one job. Of several jobs on one object the worst report stays, with the examples of all.
 
-        What ended its process is worse than a wrong gradient; errors that the others found are kept beside it.
+        A report of a process that ended is worse than one of a wrong gradient; it gets the errors of the other jobs as well.
         """
         known = self.reports.get(name)
         if known is None:
@@ -78,17 +78,15 @@ class Fuzzed:
             return
         worst, other = sorted((known, report), key=_rank)
         findings, gradients = worst.findings, worst.gradients
-        if _ended(worst) and not _ended(other):  # which says nothing of the gradients
+        if _crashed(worst) and not _crashed(other):  # a crash says nothing about the gradients
             findings = (*findings, *(finding for finding in other.findings if finding.severity == "error"))
             gradients = other.gradients
-        self.reports[name] = replace(
-            worst, examples=worst.examples + other.examples, findings=findings, gradients=gradients
-        )
+        self.reports[name] = replace(worst, examples=worst.examples + other.examples, findings=findings, gradients=gradients)
 
 
 def _rank(report: ReportData) -> tuple[int, bool]:
-    return WORST_FIRST.index(report.verdict), not _ended(report)
+    return WORST_FIRST.index(report.verdict), not _crashed(report)
 
 
-def _ended(report: ReportData) -> bool:
+def _crashed(report: ReportData) -> bool:
     return not having("ends_process").isdisjoint(finding.cause for finding in report.findings)

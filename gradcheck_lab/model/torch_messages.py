@@ -1,7 +1,7 @@
-"""The one place that reads messages: torch's own, of failures that it has no class of exception for.
+"""The one place that reads messages: those of torch, for failures that have no exception class of their own.
 
-They belong to torch, not to the user's code nor to a finding. tests/model/test_torch_messages.py makes torch say each of
-them, so that a version of torch which words one otherwise fails a test.
+They are neither messages of the user's code nor of findings. tests/model/test_torch_messages.py makes torch raise each of
+them, so that a test fails where another version of torch words one differently.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from gradcheck_lab.model.user_errors import first_line, text_of
 
 _CANNOT_BE_DIFFERENTIATED = (
-    "requires grad",  # of NumPy, out= and in-place work on what has to be differentiated
+    "requires grad",  # NumPy, out= and in-place work on a tensor that has to be differentiated
     "require grad",
     "not implemented",
     "not differentiable",
@@ -23,7 +23,7 @@ _CANNOT_BE_MAPPED = ("vmap: ", "Batching rule not implemented", "setup_context",
 
 
 def writes_to_saved(error: BaseException) -> bool:
-    """Whether torch's version check refuses a backward since what forward saved was written to."""
+    """Whether torch's version check refuses a backward because a saved tensor was written to."""
     return "modified by an inplace operation" in text_of(error)
 
 
@@ -33,13 +33,13 @@ def writes_to_leaf(error: BaseException) -> bool:
 
 
 def lacks_tangent(error: BaseException) -> bool:
-    """Whether a `jvp` returned None for an output that is differentiable: torch has no more to say than a failed assertion."""
+    """Whether a `jvp` returned None for a differentiable output, which torch reports as a failed internal assertion."""
     first = first_line(error)
     return "INTERNAL ASSERT" in first and "autograd_meta" in first
 
 
 def cannot_be_differentiated(error: BaseException) -> bool:
-    """Whether torch, or a kernel in the same words, says that it has no derivative of what a backward computes."""
+    """Whether torch, or a kernel in the same words, has no derivative of what a backward computes."""
     return isinstance(error, RuntimeError) and any(words in first_line(error) for words in _CANNOT_BE_DIFFERENTIATED)
 
 
@@ -49,10 +49,10 @@ def cannot_be_mapped(error: BaseException) -> bool:
 
 
 def lacks_fake_kernel(error: BaseException) -> bool:
-    """Whether opcheck misses a fake kernel, which says how outputs are shaped without computing them."""
+    """Whether opcheck finds no fake kernel, which gives the shapes of outputs without computing them."""
     return "no fake impl" in text_of(error) or type(error).__name__ == "UnsupportedOperatorException"
 
 
 def writes_undeclared(error: BaseException) -> bool:
-    """Whether opcheck saw a kernel write to an argument that its schema does not name as written to."""
+    """Whether opcheck saw a kernel write to an argument that its schema does not declare as mutated."""
     return "mutated" in text_of(error)

@@ -1,4 +1,4 @@
-"""What the program wants to know of a cause, beyond its name: each trait once, with what it says."""
+"""The traits of causes, by which the program decides: each trait once, with what it means."""
 
 from __future__ import annotations
 

@@ -26,13 +26,14 @@ def wrong_count(returned: int, inputs: int, op: str | None) -> Finding:
 
 
 def user_traceback(error: BaseException) -> str:
+    """The traceback without this package's frames; all frames where no other is left."""
     frames = traceback.extract_tb(error.__traceback__)
-    kept = [frame for frame in frames if not frame.filename.startswith(_ENGINE)] or list(frames)
-    return "".join(traceback.format_list(kept) + traceback.format_exception_only(error))
+    shown = [frame for frame in frames if not frame.filename.startswith(_ENGINE)] or list(frames)
+    return "".join(traceback.format_list(shown) + traceback.format_exception_only(error))
 
 
 def text_of(error: BaseException) -> str:
-    """What the exception says, stripped; empty where it says nothing, or where its own `__str__` raises."""
+    """The message of an exception, stripped; empty where it has none, or where its own `__str__` raises."""
     try:
         return str(error).strip()
     except Exception:
@@ -40,7 +41,7 @@ def text_of(error: BaseException) -> str:
 
 
 def first_line(error: BaseException, otherwise: str | None = None) -> str:
-    """The first line of what the exception says; `otherwise`, or its class's name, where it says nothing.
+    """The first line of an exception's message; `otherwise`, or the name of its class, where it has none.
 
     >>> first_line(ValueError("no such axis\\nhere")), first_line(ValueError())
     ('no such axis', 'ValueError')
@@ -50,7 +51,7 @@ def first_line(error: BaseException, otherwise: str | None = None) -> str:
 
 
 def class_and_line(error: BaseException) -> str:
-    """The exception's class and the first line of what it says.
+    """The class of an exception and the first line of its message.
 
     >>> class_and_line(ValueError("no such axis")), class_and_line(ValueError())
     ('ValueError: no such axis', 'ValueError: no message')

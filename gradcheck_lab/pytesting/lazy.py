@@ -1,4 +1,4 @@
-"""The bridge between hooks and state: made on first use, so that a run without gradients imports next to nothing."""
+"""The state of a test run, made on first use, so that a run which checks no gradient imports neither torch nor Hypothesis."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck_lab.model.observers import observers
-from gradcheck_lab.pytesting.options import read
+from gradcheck_lab.pytesting.options import read_options
 
 if TYPE_CHECKING:
     from gradcheck_lab.pytesting.session import Session
     from gradcheck_lab.report import Report
 
 
-class Lazy:
-    """A test run that may never check a gradient; `session` is made when the first test does."""
+class LazySession:
+    """A test run that may never check a gradient; its `session` is made once a test does."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.item: pytest.Item | None = None
         self.started: Session | None = None
-        values, _ = read(config)
+        values, _ = read_options(config)
         if any(values.values()):
-            self.session  # noqa: B018 - what was written wrongly is said now
-        observers.append(self.asserted)
+            self.session  # noqa: B018 - wrong options are refused now
+        observers.append(self.add_report)
 
     @property
     def session(self) -> Session:
@@ -34,29 +34,29 @@ class Lazy:
             from gradcheck_lab.pytesting.settings import read_settings
 
             self.started = Session(read_settings(self.config))
-            self.started.begin(self.item)
+            self.started.start_test(self.item)
         return self.started
 
-    def begin(self, item: pytest.Item | None) -> None:
-        """Attribute what is asserted from now on to `item`, or to no test."""
+    def start_test(self, item: pytest.Item | None) -> None:
+        """Count what is asserted from now on for the test `item`, or for none."""
         self.item = item
         if self.started is not None:
-            self.started.begin(item)
+            self.started.start_test(item)
 
-    def asserted(self, report: Report) -> None:
-        """Be told of a report that is asserted."""
+    def add_report(self, report: Report) -> None:
+        """Add a report that is asserted while a test runs."""
         if self.item is not None:
-            self.session.asserted(report)
+            self.session.add_report(report)
 
     def stop(self) -> None:
-        """Be told no more."""
-        observers.remove(self.asserted)
+        """Observe no more assertions."""
+        observers.remove(self.add_report)
 
 
-LAZY = pytest.StashKey[Lazy]()
+LAZY_SESSION = pytest.StashKey[LazySession]()
 
 
 def session_of(config: Any) -> Session | None:
     """The state of a run; None while no test checked a gradient."""
-    lazy = config.stash.get(LAZY, None)
+    lazy = config.stash.get(LAZY_SESSION, None)
     return None if lazy is None else lazy.started

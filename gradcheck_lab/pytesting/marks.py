@@ -1,4 +1,4 @@
-"""The marker `gradcheck(allow=..., dtypes=..., devices=...)`: where a test runs, and which exceptions it declares."""
+"""The marker `gradcheck(allow=..., dtypes=..., devices=...)`: where a test runs, and which causes it allows."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _KEYWORDS = ("allow", "dtypes", "devices")
 
 
 class BadMark(ValueError):
-    """A marker that cannot mean anything; the message names the fix."""
+    """A marker with a wrong argument; the message names the fix."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The device and dtype that a test runs with; None leaves tensors as the test gives them."""
+class Placement:
+    """The device and dtype that a test runs with; None leaves tensors as the test made them."""
 
     device: str | None = None
     dtype: str | None = None
@@ -33,16 +33,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What one marker says: exceptions by cause with their reasons, and where they and the test apply (empty: anywhere)."""
+    """What one marker says: the allowed causes with their reasons, and the dtypes and devices that it is for (empty: all)."""
 
     allow: Mapping[str, str]
     dtypes: tuple[str, ...]
     devices: tuple[str, ...]
 
-    def covers(self, target: Target) -> bool:
-        """Whether the exceptions are declared for `target`."""
-        return (not self.dtypes or target.dtype in self.dtypes) and (
-            not self.devices or any(_is_on(target.device, device) for device in self.devices)
+    def covers(self, placement: Placement) -> bool:
+        """Whether its causes are allowed in `placement`."""
+        return (not self.dtypes or placement.dtype in self.dtypes) and (
+            not self.devices or any(_is_on(placement.device, device) for device in self.devices)
         )
 
 
@@ -51,13 +51,16 @@ def declarations(marks: Iterable[pytest.Mark]) -> tuple[Declaration, ...]:
     return tuple(_read(mark) for mark in marks if mark.name == NAME)
 
 
-def exceptions(declared: Iterable[Declaration], target: Target) -> dict[str, str]:
-    """The reason of every cause that is allowed in `target`."""
-    return {cause: reason for each in declared if each.covers(target) for cause, reason in each.allow.items()}
+def allowed_causes(declared: Iterable[Declaration], placement: Placement) -> dict[str, str]:
+    """Each cause that is allowed in `placement`, with its reason."""
+    return {cause: reason for each in declared if each.covers(placement) for cause, reason in each.allow.items()}
 
 
-def targets(declared: Iterable[Declaration], settings: Settings) -> list[Target]:
-    """Where a test runs: what the options name and the markers have, or what one of them says; empty where they differ."""
+def placements(declared: Iterable[Declaration], settings: Settings) -> list[Placement]:
+    """The dtypes and devices that both the options and the markers name; one that names none stands for all.
+
+    Empty where they have none in common.
+    """
     declared = tuple(declared)
     dtypes = dict.fromkeys(dtype for each in declared for dtype in each.dtypes)
     devices = dict.fromkeys(device for each in declared for device in each.devices)
@@ -67,10 +70,10 @@ def targets(declared: Iterable[Declaration], settings: Settings) -> list[Target]
         run_on = [device for device in settings.devices if not devices or any(_is_on(device, each) for each in devices)]
     if (settings.dtypes and not run_in) or (settings.devices and not run_on):
         return []
-    return [Target(device, dtype) for device in run_on or (None,) for dtype in run_in or (None,)]
+    return [Placement(device, dtype) for device in run_on or (None,) for dtype in run_in or (None,)]
 
 
-def declared_for(declared: Iterable[Declaration]) -> str:
+def declared_names(declared: Iterable[Declaration]) -> str:
     """The dtypes and devices that the markers name, for a message."""
     names = dict.fromkeys(name for each in declared for name in (*each.devices, *each.dtypes))
     return ", ".join(names)
@@ -94,20 +97,20 @@ def _read(mark: pytest.Mark) -> Declaration:
 
 
 def _names(mark: pytest.Mark, keyword: str) -> tuple[str, ...]:
-    given: Any = mark.kwargs.get(keyword, ())
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise BadMark(f"{keyword} of the gradcheck marker is {given!r}; pass a list: {keyword}=[{str(given)!r}]")
-    return tuple(map(str, given))
+    names: Any = mark.kwargs.get(keyword, ())
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise BadMark(f"{keyword} of the gradcheck marker is {names!r}; pass a list: {keyword}=[{str(names)!r}]")
+    return tuple(map(str, names))
 
 
-def _allowed(given: Any) -> dict[str, str]:
-    if not isinstance(given, Mapping):
-        first = next(iter([given] if isinstance(given, str) else given), "sign") if isinstance(given, Iterable) else "sign"
+def _allowed(allow: Any) -> dict[str, str]:
+    if not isinstance(allow, Mapping):
+        first = next(iter([allow] if isinstance(allow, str) else allow), "sign") if isinstance(allow, Iterable) else "sign"
         raise BadMark(f"allow of the gradcheck marker has no reasons; write allow={{{first!r}: 'why it is right'}}")
-    for cause, reason in given.items():
+    for cause, reason in allow.items():
         if cause not in CAUSES:
             known = ", ".join(sorted(CAUSES))
             raise BadMark(f"allow of the gradcheck marker names {cause!r}, which is no cause; known: {known}")
         if not isinstance(reason, str) or not reason.strip():
             raise BadMark(f"allow of the gradcheck marker has no reason for {cause!r}; say why it is right")
-    return dict(given)
+    return dict(allow)

@@ -1,4 +1,4 @@
-"""The options and settings as pytest is told of them: all that a run needs that uses none, so nothing here costs to import."""
+"""The options as pytest learns of them. Every test run imports this file, so it imports nothing that is slow."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--gradcheck-report", metavar="FILE", help="Write every verified op as FILE.json or FILE.html.")
     group.addoption("--gradcheck-save-failures", metavar="FOLDER", help="Write the report of each failing test there.")
     for name in _NAMES:
-        described = f"as --gradcheck-{name.replace('_', '-')}"
+        help_text = f"as --gradcheck-{name.replace('_', '-')}"
         if name in ("device", "dtype"):
-            parser.addini(f"gradcheck_{name}", described, type="args")
+            parser.addini(f"gradcheck_{name}", help_text, type="args")
         else:
-            parser.addini(f"gradcheck_{name}", described)
+            parser.addini(f"gradcheck_{name}", help_text)
 
 
-def read(config: pytest.Config) -> tuple[dict[str, Any], set[str]]:
-    """The values as they were written, by name, and the names of those that the configuration file gave."""
+def read_options(config: pytest.Config) -> tuple[dict[str, Any], set[str]]:
+    """The values as they were written, by name, and the names that the command line leaves to the configuration file."""
     values = {name: config.getoption(f"--gradcheck-{name.replace('_', '-')}") for name in _NAMES}
     from_file = {name: config.getini(f"gradcheck_{name}") for name in _NAMES if not values[name]}
     return {**values, **from_file}, set(from_file)

@@ -1,4 +1,4 @@
-"""Tensors and modules as the options ask for them: on a device, in a dtype."""
+"""Tensors and modules moved to the device and dtype of a test."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.pytesting.marks import Target
+from gradcheck_lab.pytesting.marks import Placement
 
 
-def placed(value: Any, target: Target) -> Any:
-    """`value` with its tensors on the target's device and the floating ones in its dtype; what fits already is not copied."""
+def placed(value: Any, placement: Placement) -> Any:
+    """`value` with its tensors on the device and the floating ones in the dtype; what is there already is not copied."""
     if isinstance(value, torch.nn.Module):
-        if all(_fits(tensor, target) for tensor in (*value.parameters(), *value.buffers())):
+        if all(_fits(tensor, placement) for tensor in (*value.parameters(), *value.buffers())):
             return value
-        return copy.deepcopy(value).to(target.device, _dtype(target, False))
+        return copy.deepcopy(value).to(placement.device, _dtype(placement, False))
     if isinstance(value, torch.Tensor):
         floating = value.is_floating_point() or value.is_complex()
-        return value.to(device=target.device, dtype=_dtype(target, value.is_complex()) if floating else None)
+        return value.to(device=placement.device, dtype=_dtype(placement, value.is_complex()) if floating else None)
     if type(value) in (tuple, list):
-        return type(value)(placed(each, target) for each in value)
+        return type(value)(placed(each, placement) for each in value)
     if type(value) is dict:
-        return {key: placed(each, target) for key, each in value.items()}
+        return {key: placed(each, placement) for key, each in value.items()}
     return value
 
 
@@ -42,16 +42,16 @@ def available(device: str) -> bool:
     return True
 
 
-def _fits(tensor: torch.Tensor, target: Target) -> bool:
+def _fits(tensor: torch.Tensor, placement: Placement) -> bool:
     few = tensor.detach().flatten()[:0]
-    moved = placed(few, target)
+    moved = placed(few, placement)
     return bool(moved.device == few.device and moved.dtype == few.dtype)
 
 
-def _dtype(target: Target, is_complex: bool) -> torch.dtype | None:
-    if target.dtype is None:
+def _dtype(placement: Placement, is_complex: bool) -> torch.dtype | None:
+    if placement.dtype is None:
         return None
-    dtype: torch.dtype = getattr(torch, target.dtype)
+    dtype: torch.dtype = getattr(torch, placement.dtype)
     if not is_complex:
         return dtype
     return torch.complex64 if dtype is torch.bfloat16 else dtype.to_complex()  # there is no complex bfloat16

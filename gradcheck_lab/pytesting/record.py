@@ -1,4 +1,4 @@
-"""What a test run knows of each op: data that travels from xdist's workers, into the summary and into the report file."""
+"""What a test run verified of each op, as data: xdist workers send it, the summary and the report file show it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ _WORST_FIRST = ("fail", "inconclusive", "pass")
 
 @dataclass(slots=True)
 class OpRecord:
-    """The checks of one op in one test. `report` is the one that says most: the last that failed, else the tightest.
+    """The checks of one op in one test.
 
-    `budget_used` is the largest share of an allowance that a gradient used, None where every one differs by a declared
-    exception; `sensitivity` is the smallest relative error that every check would have caught, None where one could not say.
+    `report` is that of the last check that did not pass; where all passed, that with the largest budget used.
+
+    `budget_used` is the largest share of its allowed error that a gradient used, None where all differ for allowed causes.
+    `sensitivity` is the smallest relative error that every check would have caught, None where one check could not say.
     """
 
     nodeid: str
@@ -34,7 +36,7 @@ class OpRecord:
     report: dict[str, Any] = field(default_factory=dict)
 
     def add(self, report: Report) -> None:
-        """Take in a report on the same op."""
+        """Add a report on the same op."""
         compared = [gradient for gradient in report.gradients if gradient.reason is None]
         used = _largest(*(gradient.budget_used for gradient in compared if gradient.settled_by != "allow"))
         rank = _WORST_FIRST.index
@@ -48,7 +50,7 @@ class OpRecord:
         self.dtypes.update(dict.fromkeys(gradient.dtype for gradient in compared))
         self.oracles[report.oracle] = None
         self.budget_used = _largest(self.budget_used, used)
-        self.sensitivity = _least(self.sensitivity, *(report.sensitivity.get(gradient.name) for gradient in compared))
+        self.sensitivity = _largest_known(self.sensitivity, *(report.sensitivity.get(gradient.name) for gradient in compared))
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-safe data."""
@@ -81,29 +83,29 @@ class OpRecord:
             "gradients": len(self.gradients),
             "dtypes": ", ".join(self.dtypes),
             "oracle": ", ".join(self.oracles),
-            "budget_used": shown(self.budget_used),
-            "sensitivity": shown(self.sensitivity),
+            "budget_used": two_digits(self.budget_used),
+            "sensitivity": two_digits(self.sensitivity),
             "seed": self.seed,
         }
         return [(f"gradcheck.{self.op}.{name}", value) for name, value in values.items()]
 
 
-def together(records: Iterable[OpRecord]) -> list[OpRecord]:
-    """One record for each op, of all its tests; `checks` then counts the tests, in the order of first appearance."""
+def merged_by_op(records: Iterable[OpRecord]) -> list[OpRecord]:
+    """One record for each op over all its tests, in the order of first appearance; its `checks` counts the tests."""
     found: dict[tuple[str, str], OpRecord] = {}
     for record in records:
-        whole = found.setdefault((record.op, record.kind), OpRecord("", record.op, record.kind))
-        whole.checks += 1
+        merged = found.setdefault((record.op, record.kind), OpRecord("", record.op, record.kind))
+        merged.checks += 1
         for name in ("gradients", "dtypes", "oracles"):
-            getattr(whole, name).update(getattr(record, name))
-        whole.budget_used = _largest(whole.budget_used, record.budget_used)
-        whole.sensitivity = _least(whole.sensitivity, record.sensitivity)
-        whole.verdict = min(whole.verdict, record.verdict, key=_WORST_FIRST.index)
+            getattr(merged, name).update(getattr(record, name))
+        merged.budget_used = _largest(merged.budget_used, record.budget_used)
+        merged.sensitivity = _largest_known(merged.sensitivity, record.sensitivity)
+        merged.verdict = min(merged.verdict, record.verdict, key=_WORST_FIRST.index)
     return list(found.values())
 
 
-def shown(number: float | None) -> str:
-    """A number with two digits; `-` where there is none to give."""
+def two_digits(number: float | None) -> str:
+    """A number with two digits; `-` for None."""
     return "-" if number is None else f"{number:.2g}"
 
 
@@ -111,8 +113,8 @@ def _largest(*values: float | None) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _least(*values: float | None) -> float | None:
-    """The largest of the errors that would have been caught; None where one is unknown."""
+def _largest_known(*values: float | None) -> float | None:
+    """The largest value; None where one is unknown."""
     known = [value for value in values if value is not None]
     return max(known) if len(known) == len(values) else None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gradcheck_lab.pytesting.marks import Target
+from gradcheck_lab.pytesting.marks import Placement
 from gradcheck_lab.pytesting.record import OpRecord
 from gradcheck_lab.pytesting.settings import Settings
 
@@ -18,67 +18,67 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Plan:
-    """How a test that uses the fixture is to run: where, with which exceptions (reasons by cause), or why not."""
+class ItemSettings:
+    """How a test that uses the fixture runs: where, with which allowed causes (and their reasons), or why it is skipped."""
 
-    target: Target = field(default_factory=Target)
+    placement: Placement = field(default_factory=Placement)
     allow: dict[str, str] = field(default_factory=dict)
-    not_run: str = ""
+    skip_reason: str = ""
 
 
 @dataclass(slots=True)
-class Running:
+class RunningTest:
     """The test that is running."""
 
     nodeid: str
-    plan: Plan | None
+    settings: ItemSettings | None
     records: dict[tuple[str, str], OpRecord] = field(default_factory=dict)
-    compared: int = 0
-    found: set[str] = field(default_factory=set)
+    compared: int = 0  # gradients
+    causes: set[str] = field(default_factory=set)
 
     def add(self, report: Report) -> None:
-        """Take in a report that the test asserted."""
+        """Add a report that the test asserted."""
         key = (report.subject, report.kind)
         self.records.setdefault(key, OpRecord(self.nodeid, *key)).add(report)
         self.compared += sum(gradient.reason is None for gradient in report.gradients)
-        self.found.update(finding.cause for finding in report.findings)
+        self.causes.update(finding.cause for finding in report.findings)
 
     def problem(self) -> str:
-        """Why a test that raised nothing fails nevertheless; empty when it does not."""
-        if self.plan is None and not self.records:
+        """Why the test fails although it raised nothing; empty where it passes."""
+        if self.settings is None and not self.records:
             return ""
         if not self.compared:
             what = "asserted no gradient" if not self.records else f"compared no gradient of {_names(self.records)}"
             return f"the test {what}, so it could not fail; call gradcheck(op, *inputs) with inputs that the output depends on"
-        for cause, reason in (self.plan.allow if self.plan is not None else {}).items():
-            if cause not in self.found:
+        for cause, reason in (self.settings.allow if self.settings is not None else {}).items():
+            if cause not in self.causes:
                 return f"{cause!r} is allowed here ({reason}) and no longer happens; remove it from allow"
         return ""
 
 
 @dataclass(slots=True)
 class Session:
-    """The state of one test run. `used`: some test ran that asked for the fixture or declared exceptions."""
+    """The state of one test run. `used` is set once a test ran that asked for the fixture or has the marker."""
 
     settings: Settings
     used: bool = False
-    current: Running | None = None
+    current: RunningTest | None = None
     records: list[OpRecord] = field(default_factory=list)
     allowed: dict[str, dict[str, str]] = field(default_factory=dict)
     not_run: Counter[str] = field(default_factory=Counter)
     cache: dict[Any, Any] = field(default_factory=dict)
 
-    def asserted(self, report: Report) -> None:
-        """Take in a report; one that is asserted outside a test belongs to none."""
+    def add_report(self, report: Report) -> None:
+        """Add a report that the running test asserted; one that is asserted outside a test is dropped."""
         if self.current is not None:
             self.current.add(report)
 
-    def begin(self, item: pytest.Item | None) -> None:
-        """Attribute what is asserted from now on to `item`, or to no test."""
-        self.current = None if item is None else Running(item.nodeid, item.stash.get(PLAN, None))
+    def start_test(self, item: pytest.Item | None) -> None:
+        """Count what is asserted from now on for the test `item`, or for none."""
+        self.current = None if item is None else RunningTest(item.nodeid, item.stash.get(ITEM_SETTINGS, None))
 
     def problem(self) -> str:
-        """Why the running test fails although it raised nothing; empty when it does not."""
+        """Why the running test fails although it raised nothing; empty where it passes."""
         return "" if self.current is None else self.current.problem()
 
     def properties(self) -> list[tuple[str, object]]:
@@ -87,17 +87,17 @@ class Session:
         return [each for record in records.values() for each in record.properties()]
 
     def finish(self, report: pytest.TestReport) -> None:
-        """Keep what the running test verified; a mismatch that did not fail it was meant."""
+        """Keep what the running test verified. A mismatch in a test that passed was expected by the test, and is dropped."""
         if self.current is None:
             return
-        plan = self.current.plan
-        self.used = self.used or plan is not None
-        if plan is not None and plan.not_run and report.when == "setup":
-            self.not_run[plan.not_run] += 1
+        settings = self.current.settings
+        self.used = self.used or settings is not None
+        if settings is not None and settings.skip_reason and report.when == "setup":
+            self.not_run[settings.skip_reason] += 1
         if report.when != "call" or report.skipped:
             return
-        if plan is not None and plan.allow and report.passed:
-            self.allowed[self.current.nodeid] = plan.allow
+        if settings is not None and settings.allow and report.passed:
+            self.allowed[self.current.nodeid] = settings.allow
         found = self.current.records.values()
         self.records += [record for record in found if report.failed or record.verdict == "pass"]
 
@@ -111,11 +111,11 @@ class Session:
         }
 
     def to_json(self) -> str:
-        """What an xdist worker sends home."""
+        """What an xdist worker sends to the main process."""
         return json.dumps(self.to_dict())
 
     def merge(self, sent: str) -> None:
-        """Take in what a worker sent."""
+        """Add what an xdist worker sent."""
         data = json.loads(sent)
         self.used = self.used or data["used"]
         self.records += map(OpRecord.from_dict, data["records"])
@@ -123,7 +123,7 @@ class Session:
         self.not_run.update(data["not_run"])
 
 
-PLAN = pytest.StashKey[Plan]()
+ITEM_SETTINGS = pytest.StashKey[ItemSettings]()
 
 
 def _names(records: dict[tuple[str, str], OpRecord]) -> str:

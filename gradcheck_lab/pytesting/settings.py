@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck_lab.pytesting.options import DTYPES, read
+from gradcheck_lab.pytesting.options import DTYPES, read_options
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was asked for; empty `devices` and `dtypes` leave tensors as tests give them. `given`: an option was set."""
+    """The options. Empty `devices` and `dtypes` leave tensors as tests make them; `any_set` says whether any option was set."""
 
     devices: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
@@ -21,15 +21,15 @@ class Settings:
     seed: int = 0
     report: Path | None = None
     save_failures: Path | None = None
-    given: bool = False
+    any_set: bool = False
 
 
 def read_settings(config: pytest.Config) -> Settings:
     """Read the options, the command line's before the file's.
 
-    Raises `pytest.UsageError` for a value that means nothing; the message names the fix.
+    Raises `pytest.UsageError` for a value that cannot be read; the message names the fix.
     """
-    values, from_file = read(config)
+    values, from_file = read_options(config)
     return Settings(
         devices=tuple(dict.fromkeys(values["device"] or ())),
         dtypes=_dtypes(values["dtype"] or ()),
@@ -37,15 +37,15 @@ def read_settings(config: pytest.Config) -> Settings:
         seed=_number("seed", values["seed"], 0) or 0,
         report=None if hasattr(config, "workerinput") else _report(_path(config, values["report"], "report" in from_file)),
         save_failures=_path(config, values["save_failures"], "save_failures" in from_file),
-        given=any(values.values()),
+        any_set=any(values.values()),
     )
 
 
-def _dtypes(given: Iterable[str]) -> tuple[str, ...]:
-    for name in given:
+def _dtypes(names: Iterable[str]) -> tuple[str, ...]:
+    for name in names:
         if name not in DTYPES:
             raise pytest.UsageError(f"--gradcheck-dtype is {name!r}; pass one of {', '.join(DTYPES)}")
-    return tuple(dict.fromkeys(given))
+    return tuple(dict.fromkeys(names))
 
 
 def _number(name: str, text: str | None, least: int) -> int | None:

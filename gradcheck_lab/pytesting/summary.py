@@ -1,10 +1,10 @@
-"""The end of a test run: a line for each op that was verified, findings by cause, exceptions, and what was not run."""
+"""The end of a test run: a line for each op that was verified, findings by cause, allowed causes, and what was not run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gradcheck_lab.pytesting.record import OpRecord, shown, together
+from gradcheck_lab.pytesting.record import OpRecord, merged_by_op, two_digits
 from gradcheck_lab.pytesting.session import Session
 from gradcheck_lab.render.tables import table_lines
 
@@ -18,9 +18,9 @@ _SEVERITIES = ("error", "warning")
 def summary_lines(session: Session) -> list[Line]:
     """Every line of the summary with its markup; none where there is nothing to say."""
     return [
-        *_table(together(session.records)),
+        *_table(merged_by_op(session.records)),
         *_findings(session.records),
-        *_exceptions(session),
+        *_allowed_causes(session),
         *((f"not run: {_count(count, 'test')}, {reason}", {"yellow": True}) for reason, count in session.not_run.items()),
     ]
 
@@ -40,8 +40,8 @@ def _cells(op: OpRecord) -> tuple[str, ...]:
         str(len(op.gradients)),
         ", ".join(op.dtypes) or "-",
         ", ".join(dict.fromkeys(oracle.partition(" (")[0] for oracle in op.oracles)),
-        shown(op.budget_used),
-        shown(op.sensitivity),
+        two_digits(op.budget_used),
+        two_digits(op.sensitivity),
     )
 
 
@@ -50,21 +50,21 @@ def _findings(records: Iterable[OpRecord]) -> Iterator[Line]:
     for record in records:
         for finding in record.report["findings"]:
             if finding["severity"] in _SEVERITIES:
-                said = (finding["severity"], record.op, finding["message"])
-                found.setdefault(finding["cause"], {}).setdefault(said, []).append(record.nodeid)
-    for cause, sayings in sorted(found.items()):
-        counts = [(severity, sum(said[0] == severity for said in sayings)) for severity in _SEVERITIES]
+                key = (finding["severity"], record.op, finding["message"])
+                found.setdefault(finding["cause"], {}).setdefault(key, []).append(record.nodeid)
+    for cause, messages in sorted(found.items()):
+        counts = [(severity, sum(key[0] == severity for key in messages)) for severity in _SEVERITIES]
         yield f"{cause}: {', '.join(_count(count, severity) for severity, count in counts if count)}", {"bold": True}
-        for (severity, op, message), nodeids in sorted(sayings.items()):
+        for (severity, op, message), nodeids in sorted(messages.items()):
             more = f" and {_count(len(nodeids) - 1, 'other test')}" if len(nodeids) > 1 else ""
             yield f"  {op}: {message} [{nodeids[0]}{more}]", {"red" if severity == "error" else "yellow": True}
 
 
-def _exceptions(session: Session) -> Iterator[Line]:
+def _allowed_causes(session: Session) -> Iterator[Line]:
     found: dict[tuple[str, str], int] = {}
     for allowed in session.allowed.values():
-        for said in allowed.items():
-            found[said] = found.get(said, 0) + 1
+        for pair in allowed.items():
+            found[pair] = found.get(pair, 0) + 1
     for (cause, reason), count in sorted(found.items()):
         yield f"allowed in {_count(count, 'test')}: {cause} ({reason})", {}
 

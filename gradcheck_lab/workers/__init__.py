@@ -1,1 +1,1 @@
-"""Code run apart: calls in processes of their own, whose end is an outcome of the call and of nothing else."""
+"""Calls in worker processes. A call that ends its process, or takes too long, ends with an outcome; this process goes on."""

@@ -17,9 +17,9 @@ _ORPHANED = 1
 def end_with_parent() -> None:
     """Let this process end as soon as the process that started it has.
 
-    Linux kills it, even while code of the user holds the interpreter's lock: see prctl(2), PR_SET_PDEATHSIG. The signal
-    comes when the parent's *thread* that started this process ends; that thread has to live as long as the worker is of
-    use. Everywhere a thread waits for the parent's end as well.
+    Linux kills it, even while the user's code holds the interpreter's lock: see prctl(2), PR_SET_PDEATHSIG. It does so when
+    the *thread* that started this process ends, so that thread has to live as long as the worker is needed. On every
+    platform a thread of this process also waits for the parent to end.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -27,7 +27,7 @@ def end_with_parent() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent.pid:  # it ended before the request
+        if os.getppid() != parent.pid:  # the parent ended before prctl was called
             os._exit(_ORPHANED)
     threading.Thread(target=_wait_for, args=(parent,), name="parent's end", daemon=True).start()
 

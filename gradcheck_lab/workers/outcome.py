@@ -1,4 +1,4 @@
-"""How a call in a process of its own ended, as plain data."""
+"""How a call in a worker process ended, as plain data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The call raised an exception; as text, since its class need not exist in the parent."""
+    """The call raised an exception, kept as text since its class need not be importable in the parent."""
 
     kind: str
     message: str
@@ -37,7 +37,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The process of the call ended: its exit code, negative for a signal, None where it is not known."""
+    """The process of the call ended. `code` is its exit code, negative for a signal, None where it is not known."""
 
     code: int | None
 
@@ -54,7 +54,7 @@ class Died:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The call took longer than it may; its process was ended."""
+    """The call took longer than `seconds`; its process was killed."""
 
     seconds: float
 
@@ -63,7 +63,7 @@ Outcome = Returned | Raised | Exited | Died | TimedOut
 
 
 def outcome_of(function: Callable[..., Any], arguments: Sequence[Any] = ()) -> Outcome:
-    """Call a function in this process.
+    """Call a function in this process, and return how the call ended.
 
     >>> outcome_of(int, ["7"])
     Returned(value=7)

@@ -1,8 +1,8 @@
-"""Calls in worker processes; each ends as an `Outcome` of its own, whatever becomes of its process.
+"""Calls in worker processes. Every call ends with an `Outcome`, also where its process dies.
 
-The processes are Pebble's, which kills the one whose call takes too long and replaces one that died. Each worker is a Pebble
-pool of one process, so that what died is known from which pool it was in, and no lock or pipe is shared between workers:
-Pebble's pool of many gives up as a whole where a process dies before it said which call it took.
+The processes are Pebble's, which kills a process whose call takes too long and replaces one that died. Each worker is a Pebble
+pool of one process, so that the pool tells which call died with its process, and workers share no lock or pipe. One Pebble
+pool of several processes fails as a whole where a process dies before it has said which call it took.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from pebble import ProcessExpired, ProcessPool
 
 from gradcheck_lab.workers.lifetime import end_with_parent
 from gradcheck_lab.workers.outcome import Died, Outcome, Raised, TimedOut, outcome_of
-from gradcheck_lab.workers.starting import DeafContext
+from gradcheck_lab.workers.starting import UninterruptedContext
 
 Key = int
 
-_GRACE = 1.0  # seconds that Pebble, which looks every 0.1 s, gets to notice a death before it is taken for an exit with 0
-_NOT_BEGUN, _DONE = 0, -1  # in the place of a pid
-_own_pid: Any = None  # in a worker: where it says that it is at a call
+_GRACE = 1.0  # seconds for Pebble, which polls every 0.1 s, to report a process that ended; it never reports exit code 0
+_NOT_STARTED, _DONE = 0, -1  # instead of a pid: no call has started in the worker; its call is done
+_running_pid: Any = None  # set in a worker: the shared memory where it writes its pid while it runs a call
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function of a module, with arguments that can be pickled, and the seconds that it may take, None for any."""
+    """A function of a module with arguments that can be pickled, and the seconds that it may take; None for no limit."""
 
     key: Key
     function: Callable[..., Any]
@@ -44,29 +44,33 @@ class Call:
 
 @dataclass(slots=True)
 class _Slot:
-    """One worker and the call that it is at; `pid` is its process while it is at one, `gone` since when that has ended."""
+    """One worker and the call that it runs.
+
+    `pid` is shared memory with the pid of its process while a call runs. `ended_at` is when that process was first seen to have
+    ended without a report from Pebble.
+    """
 
     pid: Any = field(default_factory=lambda: RawArray("q", 1))
     pool: ProcessPool | None = None
-    context: DeafContext = field(default_factory=DeafContext)
+    context: UninterruptedContext = field(default_factory=UninterruptedContext)
     call: Call | None = None
     future: Future[bytes] | None = None
-    gone: float | None = None
+    ended_at: float | None = None
 
 
 class Workers:
-    """`count` processes that make calls; to be used as a context, from one thread.
+    """`count` processes that run calls; to be used as a context manager, from one thread.
 
-    `prepare(*arguments)` runs first in each. After `recycled_after` calls a process is replaced by a new one, 0 for never.
-    None of them outlives this process, and at the end of the context all are ended.
+    `prepare(*arguments)` runs first in each process. After `calls_per_process` calls a process is replaced by a new one; 0
+    stands for never. All processes end with the context, or with this process if that ends first.
     """
 
     def __init__(
-        self, count: int, prepare: Callable[..., None], arguments: Sequence[Any] = (), recycled_after: int = 0
+        self, count: int, prepare: Callable[..., None], arguments: Sequence[Any] = (), calls_per_process: int = 0
     ) -> None:
         self._prepare = prepare
         self._arguments = tuple(arguments)
-        self._recycled_after = recycled_after
+        self._calls_per_process = calls_per_process
         self._slots = [_Slot() for _ in range(count)]
         self._waiting: deque[Call] = deque()
         self._ended: list[ProcessPool] = []
@@ -82,19 +86,19 @@ class Workers:
 
     @property
     def pending(self) -> bool:
-        """Whether a call is still to end."""
+        """Whether a call waits or runs."""
         return bool(self._waiting) or any(slot.call for slot in self._slots)
 
     def submit(self, call: Call) -> None:
-        """Make a call as soon as a worker is free."""
+        """Run a call as soon as a worker is free."""
         self._waiting.append(call)
         self._fill()
 
     def withdraw(self) -> None:
-        """Forget the calls that no worker is at, also where it is only being started."""
+        """Drop the calls that have not started, also those whose worker process is still starting."""
         self._waiting.clear()
         for slot in self._slots:
-            if slot.call is not None and slot.pid[0] == _NOT_BEGUN:
+            if slot.call is not None and slot.pid[0] == _NOT_STARTED:
                 self._end(slot)
                 slot.call = slot.future = None
 
@@ -118,41 +122,41 @@ class Workers:
                 self._start(slot, self._waiting.popleft())
 
     def _start(self, slot: _Slot, call: Call) -> None:
-        slot.call, slot.gone = call, None
-        slot.pid[0] = _NOT_BEGUN
+        slot.call, slot.ended_at = call, None
+        slot.pid[0] = _NOT_STARTED
         if slot.pool is None:
             slot.pool = ProcessPool(
-                1, self._recycled_after, _begin, (slot.pid, self._prepare, self._arguments), context=slot.context
+                1, self._calls_per_process, _start_worker, (slot.pid, self._prepare, self._arguments), context=slot.context
             )  # fmt: skip
-        slot.future = slot.pool.schedule(_make, (call.function, call.arguments), timeout=call.timeout)
+        slot.future = slot.pool.schedule(_run_call, (call.function, call.arguments), timeout=call.timeout)
 
     def _outcome(self, slot: _Slot) -> Outcome | None:
         if slot.future is None or slot.call is None:
             return None
         if not slot.future.done():
-            return self._of_silent(slot)
+            return self._unreported_end(slot)
         try:
             outcome: Outcome = pickle.loads(slot.future.result())
             return outcome
         except ProcessExpired as error:
-            if not self._waiting:  # no new process for nothing
+            if not self._waiting:  # Pebble would start another process although no call waits
                 self._end(slot)
             return Died(error.exitcode)
-        except BrokenProcessPool:  # it died before Pebble had read which call it took
+        except BrokenProcessPool:  # the process died before Pebble had read which call it took
             self._end(slot)
-            return Died(slot.context.ended(slot.pid[0]))
+            return Died(slot.context.exit_code(slot.pid[0]))
         except TimeoutError:
             return TimedOut(float(slot.call.timeout or 0))
-        except Exception as error:  # what cannot be pickled, or not be read here
+        except Exception as error:  # arguments that cannot be pickled, or a value that cannot be unpickled here
             return _raised(error)
 
-    def _of_silent(self, slot: _Slot) -> Outcome | None:
-        """The outcome of a call whose process is gone without Pebble's notice, as one that ended with exit code 0."""
-        code = slot.context.ended(slot.pid[0])
+    def _unreported_end(self, slot: _Slot) -> Outcome | None:
+        """The outcome of a call whose process ended and Pebble does not report it, as with exit code 0; None while it runs."""
+        code = slot.context.exit_code(slot.pid[0])
         if code is None:
             return None
-        slot.gone = slot.gone or time.monotonic()
-        if time.monotonic() - slot.gone < _GRACE:
+        slot.ended_at = slot.ended_at or time.monotonic()
+        if time.monotonic() - slot.ended_at < _GRACE:
             return None
         self._end(slot)
         return Died(code)
@@ -164,23 +168,23 @@ class Workers:
             slot.pool = None
 
 
-def _begin(pid: Any, prepare: Callable[..., None], arguments: Sequence[Any]) -> None:
-    global _own_pid
+def _start_worker(pid: Any, prepare: Callable[..., None], arguments: Sequence[Any]) -> None:
+    global _running_pid
     end_with_parent()
-    _own_pid = pid
+    _running_pid = pid
     prepare(*arguments)
 
 
-def _make(function: Callable[..., Any], arguments: Sequence[Any]) -> bytes:
-    """The outcome of a call, pickled: what fails to pickle in Pebble's hands ends the worker."""
-    _own_pid[0] = os.getpid()
+def _run_call(function: Callable[..., Any], arguments: Sequence[Any]) -> bytes:
+    """Run a call and pickle its outcome here, since a value that Pebble fails to pickle would end the worker."""
+    _running_pid[0] = os.getpid()
     outcome = outcome_of(function, arguments)
     try:
         return pickle.dumps(outcome)
     except Exception as error:
         return pickle.dumps(_raised(error))
     finally:
-        _own_pid[0] = _DONE
+        _running_pid[0] = _DONE
 
 
 def _raised(error: Exception) -> Raised:

@@ -1,4 +1,4 @@
-"""Worker processes are started by spawn, and deaf to Ctrl-C from their first instruction on."""
+"""Worker processes are started by spawn, with the signal of Ctrl-C blocked from their first instruction on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 
-class _Deaf(SpawnProcess):
-    """A process that Ctrl-C in the terminal does not reach, which would print a traceback while it imports torch."""
+class _UninterruptedProcess(SpawnProcess):
+    """A process that ignores Ctrl-C in the terminal, which would make it print a traceback while it imports torch."""
 
     def start(self) -> None:
         if not hasattr(signal, "pthread_sigmask"):
@@ -24,19 +24,19 @@ class _Deaf(SpawnProcess):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class DeafContext(SpawnContext):
-    """The `multiprocessing` context of spawn with such processes; it knows the last that it started."""
+class UninterruptedContext(SpawnContext):
+    """The `multiprocessing` context of spawn whose processes ignore Ctrl-C; it remembers the last few that it started."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._started: deque[_Deaf] = deque(maxlen=4)
+        self._started: deque[_UninterruptedProcess] = deque(maxlen=4)
 
-    def Process(self, *arguments: Any, **keywords: Any) -> _Deaf:  # type: ignore[override]
-        """Make a process."""
-        process = _Deaf(*arguments, **keywords)
+    def Process(self, *arguments: Any, **keywords: Any) -> _UninterruptedProcess:  # type: ignore[override]
+        """Make a process, which is not started yet."""
+        process = _UninterruptedProcess(*arguments, **keywords)
         self._started.append(process)
         return process
 
-    def ended(self, pid: int) -> int | None:
+    def exit_code(self, pid: int) -> int | None:
         """The exit code of the process with this pid, negative for a signal; None while it lives or where it is not known."""
         return next((process.exitcode for process in self._started if process.pid == pid), None)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gradcheck_lab import Report, ops
-from gradcheck_lab.commands import checking
+from gradcheck_lab.commands import check as checking
 from gradcheck_lab.commands.cli import main
 from gradcheck_lab.discovery import targets
 from gradcheck_lab.errors import InvalidArgument

@@ -17,7 +17,8 @@ import pytest
 
 import gradcheck_lab as gl
 from gradcheck_lab.commands.cli import main
-from gradcheck_lab.commands.fuzzing import Job, fuzz_targets
+from gradcheck_lab.commands.fuzz import fuzz_targets
+from gradcheck_lab.commands.fuzz_jobs import Job
 
 LIBRARY = """
 import ctypes, os, sys, time

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gradcheck_lab import Report
-from gradcheck_lab.commands import checking
+from gradcheck_lab.commands import check as checking
 from gradcheck_lab.commands.cli import main
 from gradcheck_lab.discovery.description import read_specs
 from gradcheck_lab.errors import InvalidArgument

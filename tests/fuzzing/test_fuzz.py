@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 import gradcheck_lab as gl
 from gradcheck_lab import Op, ops
-from gradcheck_lab.fuzzing.plan import Plan
+from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.specs import Spec, integers, labels, positive, real
 from tests.lanes import seed_of, times
 
@@ -335,7 +335,7 @@ def test_failure_is_saved_only_where_examples_are_kept(tmp_path: Path) -> None:
     gl.fuzz(op, real("n"))
     assert not list(tmp_path.rglob("*.json"))
     settings.register_profile("kept", settings(database=settings.get_profile("default").database, deadline=None))
-    Plan(op, (real("n"),), folder=tmp_path / "kept").run()
+    FuzzRun(op, (real("n"),), folder=tmp_path / "kept").run()
     assert len(list((tmp_path / "kept").glob("square-*.json"))) == 1
 
 
@@ -344,7 +344,7 @@ def test_interrupted_run_reports_what_is_known() -> None:
         if examples == 7:
             raise KeyboardInterrupt
 
-    sound = Plan(ops.relu, (), on_example=interrupt).run()
+    sound = FuzzRun(ops.relu, (), on_example=interrupt).run()
     assert (sound.verdict, sound.examples) == ("inconclusive", 7)
     assert sound.reasons == ("interrupted after 7 of 100 examples",)
 
@@ -352,7 +352,7 @@ def test_interrupted_run_reports_what_is_known() -> None:
         if found:
             raise KeyboardInterrupt
 
-    wrong = Plan(wrong_where(lambda x: True), (real("n"),), on_example=interrupt_when_found).run()
+    wrong = FuzzRun(wrong_where(lambda x: True), (real("n"),), on_example=interrupt_when_found).run()
     assert wrong.verdict == "fail"
     assert wrong.failing_case is not None
 

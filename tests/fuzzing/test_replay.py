@@ -20,12 +20,13 @@ from gradcheck_lab import ops
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.commands.cli import main
-from gradcheck_lab.commands.fuzzing import Job, fuzz_targets, plan_of
+from gradcheck_lab.commands.fuzz import fuzz_targets
+from gradcheck_lab.commands.fuzz_jobs import Job, fuzz_run_of
 from gradcheck_lab.fuzzing.coding import Coding
-from gradcheck_lab.fuzzing.plan import Plan
 from gradcheck_lab.fuzzing.portable import SavedCase, read, write
+from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.fuzzing.script import tensor_lines
-from gradcheck_lab.fuzzing.strategy import written_by
+from gradcheck_lab.fuzzing.strategy import coded_recipes
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import integers, labels, mask, nonzero, one_hot, positive, probabilities, real
 from gradcheck_lab.strategies import calls, load
@@ -104,7 +105,7 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return alike and (not a.numel() or a.stride() == b.stride())
 
 
-@given(written_by(CODING))
+@given(coded_recipes(CODING))
 def test_case_builds_the_same_tensors_after_json(call: CallRecipe) -> None:
     saved = SavedCase(call, "op", "mylib:op", None, 2, ("raises",), "a finding", "words", "python", 5)
     again = SavedCase.from_dict(json.loads(json.dumps(saved.to_dict(), allow_nan=False)))
@@ -114,7 +115,7 @@ def test_case_builds_the_same_tensors_after_json(call: CallRecipe) -> None:
     assert all(same(a, b) for a, b in zip(first, second, strict=True))
 
 
-@given(written_by(CODING))
+@given(coded_recipes(CODING))
 def test_lines_of_python_make_the_same_tensors(call: CallRecipe) -> None:
     for tensor in call.tensors:
         namespace: dict[str, Any] = {"torch": torch}
@@ -122,7 +123,7 @@ def test_lines_of_python_make_the_same_tensors(call: CallRecipe) -> None:
         assert same(namespace["x"], tensor.build())
 
 
-@given(written_by(CODING), st.data())
+@given(coded_recipes(CODING), st.data())
 def test_widened_call_has_the_same_values(call: CallRecipe, data: st.DataObject) -> None:
     for narrow, wide in zip(call.build().inputs, call.widened().build().inputs, strict=True):
         assert torch.equal(narrow.double(), wide.double())
@@ -144,7 +145,7 @@ def test_file_of_a_failing_call_is_loaded_and_replayed(library: Path, capsys: py
 
 
 def test_printed_python_runs_by_itself(library: Path) -> None:
-    report = plan_of(Job("mylib:double", 100, 0, 0, folder=library)).run()
+    report = fuzz_run_of(Job("mylib:double", 100, 0, 0, folder=library)).run()
     assert report.failing_case is not None
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", report.failing_case["python"]], capture_output=True, text=True, check=False
@@ -166,7 +167,7 @@ def test_mended_op_passes_on_replay(library: Path, capsys: pytest.CaptureFixture
 
 def test_saved_case_serves_as_an_explicit_example(tmp_path: Path) -> None:
     op = Op(lambda x: x * x, lambda grad_output, output, x: (x * grad_output,), name="half", specs=(real("n"),))
-    Plan(op, (), folder=tmp_path).run()
+    FuzzRun(op, (), folder=tmp_path).run()
     (path,) = tmp_path.glob("half-*.json")
 
     @settings(max_examples=1, database=None)
@@ -248,7 +249,8 @@ MISUSES = {
     ),
     "reference-not-importable": (
         ("replay", "reference.json"),
-        "the case in 'reference.json' was held against a reference that cannot be imported; move it to a module and fuzz again",
+        "the case in 'reference.json' was compared with a reference that cannot be imported; "
+        "move it to a module and fuzz again",
     ),
     "no-specs": (
         ("fuzz", "mylib:Undescribed"),

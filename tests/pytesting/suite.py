@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 
 import pytest
+import rich.table
+import rich.text  # noqa: F401
 import torch
 
 from gradcheck_lab import pytesting
@@ -12,13 +14,16 @@ from gradcheck_lab.ops import relu
 from gradcheck_lab.render import html  # noqa: F401
 from gradcheck_lab.rules.op import Op
 
-# a run within this process forgets the modules that it was the first to import; two of one name are not the same
+# a run within this process drops the modules that it was the first to import (also rich, whose console is cached), and a module
+# that is imported again has other classes
 for module in pkgutil.iter_modules(pytesting.__path__):
     importlib.import_module(f"{pytesting.__name__}.{module.name}")
 fuzz(Op(torch.relu, lambda grad_output, output, x: (2 * grad_output,), specs=relu.specs), max_examples=5)
 
 HEAD = """
 import pytest
+import rich.table
+import rich.text  # noqa: F401
 import torch
 import gradcheck_lab as gl
 from gradcheck_lab import ops

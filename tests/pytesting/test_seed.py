@@ -27,12 +27,12 @@ def test_seed_reaches_every_check(pytester: pytest.Pytester, arguments: list[str
 
 def test_seed_changes_what_is_drawn_and_repeats_it(pytester: pytest.Pytester) -> None:
     body = """
-from gradcheck_lab.pytesting.inputs import drawn
-from gradcheck_lab.pytesting.marks import Target
+from gradcheck_lab.pytesting.inputs import placed_inputs
+from gradcheck_lab.pytesting.marks import Placement
 
 def test_drawn(gradcheck):
     gradcheck(ops.relu)
-    print("drawn:", drawn(ops.relu, (), Target(), gradcheck.seed)[0].sum().item())
+    print("drawn:", placed_inputs(ops.relu, (), Placement(), gradcheck.seed)[0].sum().item())
     assert 0
 """
     lines = [

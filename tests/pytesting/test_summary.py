@@ -6,7 +6,7 @@ import pytest
 
 from gradcheck_lab import ops
 from gradcheck_lab.check import check
-from gradcheck_lab.pytesting.record import OpRecord, together
+from gradcheck_lab.pytesting.record import OpRecord, merged_by_op
 from tests.pytesting.suite import STRIDED, run
 
 pytest_plugins = ["pytester"]
@@ -105,7 +105,7 @@ def test_record_of_several_checks_keeps_the_worst_of_each() -> None:
     assert record.budget_used == max(report.gradients[0].budget_used for report in reports)
     again = OpRecord.from_dict(record.to_dict())
     assert again == record
-    whole = together([record, again])
+    whole = merged_by_op([record, again])
     assert (len(whole), whole[0].checks, whole[0].sensitivity) == (1, 2, record.sensitivity)
 
 

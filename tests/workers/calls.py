@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from gradcheck_lab.workers.board import Board
 from gradcheck_lab.workers.pool import Call, Workers
+from gradcheck_lab.workers.progress import SharedProgress
 
 _PR_SET_PDEATHSIG = 1
 
@@ -51,10 +51,10 @@ def write_then_abort(board_at: int) -> None:
     os.abort()
 
 
-_board: Board | None = None
+_board: SharedProgress | None = None
 
 
-def keep(board: Board) -> None:
+def keep(board: SharedProgress) -> None:
     """Prepare a worker that has a board."""
     global _board
     _board = board

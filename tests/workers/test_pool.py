@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from gradcheck_lab.workers.board import Board
 from gradcheck_lab.workers.outcome import Died, Exited, Outcome, Raised, Returned, TimedOut
 from gradcheck_lab.workers.pool import Call, Workers
+from gradcheck_lab.workers.progress import SharedProgress
 from tests.workers import calls
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +76,7 @@ def test_what_cannot_be_pickled_is_told_in_words() -> None:
 
 
 def test_recycled_workers_are_new_processes() -> None:
-    with Workers(1, calls.nothing, recycled_after=1) as workers:
+    with Workers(1, calls.nothing, calls_per_process=1) as workers:
         for key in range(2):
             workers.submit(Call(key, os.getpid))
         first, second = outcomes(workers).values()
@@ -96,7 +96,7 @@ def test_withdrawn_calls_are_not_made() -> None:
 
 
 def test_board_is_readable_after_its_writer_died() -> None:
-    board = Board(2, numbers=2)
+    board = SharedProgress(2, numbers=2)
     with Workers(1, calls.keep, (board,)) as workers:
         workers.submit(Call(0, calls.write_then_abort, (1,)))
         assert outcomes(workers) == {0: Died(-6)}
@@ -105,7 +105,7 @@ def test_board_is_readable_after_its_writer_died() -> None:
 
 
 def test_text_that_is_too_long_for_the_board_leaves_none() -> None:
-    board = Board(1, numbers=1)
+    board = SharedProgress(1, numbers=1)
     assert board.write(0, "short")
     assert not board.write(0, "é" * 10_000)
     assert board.text(0) == ""

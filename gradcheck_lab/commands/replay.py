@@ -1,4 +1,4 @@
-"""What `gradcheck-lab replay` does: the call in a saved file, examined on what its target is now."""
+"""The command `gradcheck-lab replay`: the call in a saved file, examined on the op as it is now."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gradcheck_lab.fuzzing.portable import NOT_IMPORTABLE, read
 from gradcheck_lab.report import Report
 
 
-def replay(path: str | Path) -> Report:
-    """Examine the call in a file that fuzzing saved, on what its target is now.
+def replay_case(path: str | Path) -> Report:
+    """Examine the call in a file that fuzzing saved, on the op as it is now.
 
     Raises `InvalidArgument` for a file that is no case, and for one whose op cannot be imported.
     """
@@ -28,11 +28,13 @@ def replay(path: str | Path) -> Report:
         )
     if saved.reference == NOT_IMPORTABLE:
         raise InvalidArgument(
-            f"the case in {str(path)!r} was held against a reference that cannot be imported; "
+            f"the case in {str(path)!r} was compared with a reference that cannot be imported; "
             "move it to a module and fuzz again"
         )
     dtypes = [tensor.dtype for tensor in saved.call.tensors if tensor.dtype.is_floating_point]
-    found = constructed(locate(saved.target), saved.target.partition(":")[2], saved.made_with, (*dtypes, torch.float64)[0])
+    found = constructed(
+        locate(saved.target), saved.target.partition(":")[2], saved.constructor_seed, (*dtypes, torch.float64)[0]
+    )
     reference = None if saved.reference is None else locate(saved.reference)
     report = Examiner(found, reference, saved.order, saved.allow).report(saved.call)
     return replace(report, reproduce=f"gradcheck-lab replay {path}")

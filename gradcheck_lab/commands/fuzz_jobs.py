@@ -1,4 +1,4 @@
-"""One object to fuzz by one process: what is asked, how it is divided, and what comes of it as plain data."""
+"""A fuzz job: one object with its share of the examples, as plain data that can be sent to a worker process."""
 
 from __future__ import annotations
 
@@ -13,19 +13,24 @@ from gradcheck_lab import specs
 from gradcheck_lab.discovery.description import constructed, specs_of
 from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, locate, read_option
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.fuzzing.plan import Before, Plan
+from gradcheck_lab.fuzzing.ordinary import BeforeCall
+from gradcheck_lab.fuzzing.run import FuzzRun
 
-Counts = Callable[[str, int, int], None]  # which object, its examples so far, whether one is wrong
+ShowCounts = Callable[[str, int, int], None]  # the object's name, its examples so far, and 1 once one of them is wrong
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One object to fuzz by one process."""
+    """One object to fuzz by one process; the fields are the options of the command.
+
+    `constructor_seed` constructs an object from its class. It is the command's seed in every part of a job that was split,
+    so that all parts fuzz the same object.
+    """
 
     target: str
     examples: int
     seed: int
-    made_with: int
+    constructor_seed: int
     specs: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
@@ -38,14 +43,14 @@ class Job:
         return self.target.partition(":")[2]
 
 
-def plan_of(
-    job: Job, counts: Counts = lambda name, examples, found: None, before: Before = lambda call, probed: None
-) -> Plan:
-    """The fuzz run of one job. Raises `InvalidArgument` for what cannot be found, constructed or described."""
+def fuzz_run_of(
+    job: Job, show: ShowCounts = lambda name, examples, found: None, before_call: BeforeCall = lambda call, probed: None
+) -> FuzzRun:
+    """The fuzz run of one job. Raises `InvalidArgument` for an object that cannot be imported, constructed or described."""
     module_name, _, name = job.target.partition(":")
     found = locate(job.target)
     try:
-        found = constructed(found, name, job.made_with, torch.float64)
+        found = constructed(found, name, job.constructor_seed, torch.float64)
     except InvalidArgument as error:
         raise CannotConstruct(job.target, "fuzzed", str(error)) from error.__cause__
     signature: Sequence[Any] = tuple(specs.parse(text) for text in job.specs)
@@ -56,15 +61,24 @@ def plan_of(
                 f"{job.target} has no specs to draw its inputs from; give one per input, such as "
                 "--spec \"real('n d')\" --spec \"labels('n', classes='d')\""
             )
-    options = dict(read_option(text) for text in job.options)
-    return Plan(
-        found, signature, options, None, job.examples, job.order, set(job.allow), job.seed, job.target, job.folder,
-        lambda examples, wrong: counts(name, examples, wrong), made_with=job.made_with, before=before,
-    )  # fmt: skip
+    return FuzzRun(
+        found,
+        signature,
+        options=dict(read_option(text) for text in job.options),
+        max_examples=job.examples,
+        order=job.order,
+        allow=set(job.allow),
+        seed=job.seed,
+        target=job.target,
+        folder=job.folder,
+        on_example=lambda examples, wrong: show(name, examples, wrong),
+        constructor_seed=job.constructor_seed,
+        before_call=before_call,
+    )
 
 
-def divided(job: Job, parts: int) -> Iterator[Job]:
-    """The job with its examples divided among `parts`, each with a seed of its own."""
+def split(job: Job, parts: int) -> Iterator[Job]:
+    """The job in `parts` jobs on the same object, each with its share of the examples and a seed of its own."""
     parts = min(parts, job.examples)
     for part in range(parts):
         examples = job.examples * (part + 1) // parts - job.examples * part // parts

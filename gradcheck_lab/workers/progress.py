@@ -1,4 +1,4 @@
-"""Numbers and a text for each task, in memory that processes share without locks."""
+"""Counts and a text for each task, in memory that processes share without locks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 _CAPACITY = 16_384  # bytes of a text: a call of ten small tensors by value
 
 
-class Board:
-    """What each of `tasks` tasks is at; one writer for a task, the parent reads.
+class SharedProgress:
+    """The progress of `tasks` tasks, `numbers` counts and a text each. One process writes those of a task; the parent reads.
 
-    No lock is held while anything is written, so a process that dies leaves the board readable for all others. It goes to
-    a process as an argument of its start, not of a call.
+    No lock is held while anything is written, so that the memory stays readable when a process dies. A worker gets it as an
+    argument of `prepare`, since shared memory cannot be pickled as an argument of a call.
     """
 
     def __init__(self, tasks: int, numbers: int) -> None:
@@ -34,9 +34,9 @@ class Board:
         return tuple(self._counts[start : start + self._numbers])
 
     def write(self, task: int, text: str) -> bool:
-        """Write the text of a task in place of the one before; False, and no text, where it is too long."""
+        """Replace the text of a task. Returns False, and leaves the task without a text, where it is too long."""
         data = text.encode()
-        self._lengths[task] = 0  # a death in the middle leaves no text
+        self._lengths[task] = 0  # a process that dies while it writes leaves no text
         if len(data) > _CAPACITY:
             return False
         start = task * _CAPACITY

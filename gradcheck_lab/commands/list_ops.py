@@ -1,4 +1,4 @@
-"""The hand-written ops by family as text: what each takes, and the formula of its backward."""
+"""The command `gradcheck-lab list`: the hand-written ops by family, what each takes and the formula of its backward."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gradcheck_lab.rules.op import Op
 Families = Mapping[str, Sequence[Op]]
 
 
-def listed(names: Sequence[str]) -> Families:
-    """The families named, and those of the ops named with these alone; every family for no names.
+def chosen_families(names: Sequence[str]) -> Families:
+    """The families in `names`, and the families of the ops in `names` with these ops only; all families for no names.
 
     Raises `InvalidArgument` for a name that is neither.
 
-    >>> {family: [op.name for op in members] for family, members in listed(["relu"]).items()}
+    >>> {family: [op.name for op in members] for family, members in chosen_families(["relu"]).items()}
     {'activations': ['relu']}
     """
     known = {*FAMILIES, *(op.name for members in FAMILIES.values() for op in members)}

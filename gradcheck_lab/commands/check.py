@@ -1,4 +1,4 @@
-"""What `gradcheck-lab check pkg.module:name` does: inputs drawn from specs, and one check."""
+"""The command `gradcheck-lab check pkg.module:name`: inputs drawn from specs, and one check."""
 
 from __future__ import annotations
 

@@ -1,44 +1,49 @@
-"""What `gradcheck-lab fuzz` does: one object or a whole module, in this process or several, with live counts."""
+"""The command `gradcheck-lab fuzz`, of one object or of a whole module.
+
+1. Here, the target becomes jobs: one for each object that can be fuzzed, each split among the processes (`fuzz_jobs`).
+2. The jobs run in this process or in worker processes, which show their counts while they run (`fuzz_processes`).
+3. A job whose call ends its process is reported with that call (`fuzz_crash`).
+4. `gradcheck_lab.model.several.Fuzzed` gathers the reports; `gradcheck_lab.render.fuzz` shows them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from gradcheck_lab.commands.fuzz_job import Counts, Job, divided, plan_of
-from gradcheck_lab.commands.fuzz_workers import fuzz_here, fuzz_in_workers
+from gradcheck_lab.commands.fuzz_jobs import Job, ShowCounts, fuzz_run_of, split
+from gradcheck_lab.commands.fuzz_processes import fuzz_here, fuzz_in_workers
 from gradcheck_lab.discovery.description import DESCRIPTION
 from gradcheck_lab.discovery.scan import names_of
 from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, import_module, listed, public
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.several import Fuzzed
 
-__all__ = ["Counts", "Job", "fuzz_targets", "plan_of"]
 
-
-def fuzz_targets(job: Job, jobs: int, counts: Counts) -> Fuzzed:
+def fuzz_targets(job: Job, processes: int, show: ShowCounts) -> Fuzzed:
     """Fuzz `pkg.module:name`, or everything in `pkg.module` whose inputs are described; Ctrl-C ends it with what is known.
 
-    With several `jobs`, the objects, or the examples of one, are divided among as many processes, and one that ends its
-    process fails as `crashed`. Raises `InvalidArgument` for what cannot be found or fuzzed.
+    `job` has the options of the command for all objects. With several `processes`, the objects, or the examples of one, are
+    divided among them, and an object that ends its process fails as `crashed`. Raises `InvalidArgument` for a target that
+    cannot be imported or fuzzed.
     """
-    if jobs < 1:
-        raise InvalidArgument(f"jobs is {jobs}; pass at least 1")
+    if processes < 1:
+        raise InvalidArgument(f"jobs is {processes}; pass at least 1")
     if job.examples < 1:
         raise InvalidArgument(f"examples is {job.examples}; pass at least 1")
     fuzzed = Fuzzed(job.target)
-    ready = _ready(job, fuzzed)
-    work = [part for each in ready for part in divided(each, -(-jobs // max(1, len(ready))))]
-    if jobs == 1:
-        fuzz_here(fuzzed, work, counts)
+    ready = _jobs_of_objects(job, fuzzed)
+    work = [part for each in ready for part in split(each, -(-processes // max(1, len(ready))))]
+    if processes == 1:
+        fuzz_here(fuzzed, work, show)
     else:
-        fuzz_in_workers(fuzzed, work, jobs, counts)
+        fuzz_in_workers(fuzzed, work, processes, show)
     return fuzzed
 
 
-def _ready(job: Job, fuzzed: Fuzzed) -> list[Job]:
-    """A job for each object that can be fuzzed; why the others cannot goes to `fuzzed.skipped`."""
+def _jobs_of_objects(job: Job, fuzzed: Fuzzed) -> list[Job]:
+    """A job for each object that can be fuzzed; `fuzzed.skipped` gets the reason for each other one."""
     if ":" in job.target:
-        plan_of(job)
+        fuzz_run_of(job)
         return [job]
     if job.specs or job.options or job.allow or job.order != 1:
         raise InvalidArgument(f"--spec, --option, --allow and --order are for one object; write it as {job.target}:name")
@@ -47,7 +52,7 @@ def _ready(job: Job, fuzzed: Fuzzed) -> list[Job]:
     for name in names_of(module):
         each = replace(job, target=f"{job.target}:{name}")
         try:
-            plan_of(each)
+            fuzz_run_of(each)
             ready.append(each)
         except NoSpecs:
             fuzzed.skipped[name] = (

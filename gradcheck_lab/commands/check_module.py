@@ -1,10 +1,10 @@
-"""What `gradcheck-lab check pkg.module` does: a check of everything in the module whose inputs are described."""
+"""The command `gradcheck-lab check pkg.module`: a check of everything in the module whose inputs are described."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from gradcheck_lab.commands.checking import check_target
+from gradcheck_lab.commands.check import check_target
 from gradcheck_lab.discovery.description import DESCRIPTION
 from gradcheck_lab.discovery.scan import names_of
 from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, import_module, listed, public

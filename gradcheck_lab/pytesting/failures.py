@@ -1,4 +1,4 @@
-"""What a failing test shows: the message of its mismatch, and nothing else."""
+"""A failing test shows the message of its mismatch instead of a traceback."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from gradcheck_lab.pytesting.session import Session
 
 
-def show(report: pytest.TestReport, error: BaseException, session: Session, full_trace: bool) -> None:
-    """Put the message of a mismatch, and the notes on it, in the place of the traceback; save its report where asked to."""
+def show_mismatch(report: pytest.TestReport, error: BaseException, session: Session, full_trace: bool) -> None:
+    """Replace the traceback of a mismatch by its message and notes; save its report where an option says so."""
     errors = sys.modules.get("gradcheck_lab.errors")
     mismatches = [] if errors is None else _mismatches(error, errors.GradientMismatch)
     if not mismatches:

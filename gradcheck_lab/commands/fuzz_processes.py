@@ -1,0 +1,141 @@
+"""Fuzz jobs run in this process one after the other, or in worker processes, and their reports gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.commands.fuzz_crash import CallLog, crash_report
+from gradcheck_lab.commands.fuzz_jobs import Job, ShowCounts, fuzz_run_of
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.several import Fuzzed
+from gradcheck_lab.report import Report
+from gradcheck_lab.workers.outcome import Died, Exited, Outcome, Returned
+from gradcheck_lab.workers.pool import Call, Workers
+from gradcheck_lab.workers.progress import SharedProgress
+
+_EVERY = 0.1  # seconds between two looks at the counts of the workers
+_progress: SharedProgress | None = None  # set in a worker process
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What a job returns across processes: its report as data, or why the object could not be fuzzed."""
+
+    report: dict[str, Any] | None
+    interrupted: bool = False
+    refused: str | None = None
+
+
+def fuzz_here(fuzzed: Fuzzed, work: Sequence[Job], show: ShowCounts) -> None:
+    """Run the jobs in this process and add their reports to `fuzzed`; Ctrl-C ends them."""
+    for job in work:
+        logged = [""]
+
+        def write(text: str, logged: list[str] = logged) -> bool:
+            logged[0] = text
+            return True
+
+        try:
+            result = _run(job, show, CallLog(write))
+        except KeyboardInterrupt:
+            result = JobResult(None, interrupted=True)
+        except SystemExit as error:
+            fuzzed.add(job.name, _named(crash_report(job, Exited(repr(error.code)), logged[0], 0), job))
+            continue
+        _add(fuzzed, job, result)
+        if fuzzed.interrupted:
+            break
+
+
+def fuzz_in_workers(fuzzed: Fuzzed, work: Sequence[Job], processes: int, show: ShowCounts) -> None:
+    """Run the jobs in worker processes and add their reports to `fuzzed`.
+
+    The first Ctrl-C ends each job with what it knows, the second ends the processes at once.
+    """
+    progress = SharedProgress(len(work), numbers=2)
+    shown: list[tuple[int, ...]] = [(0, 0)] * len(work)
+    with Workers(min(processes, len(work)), _prepare_worker, (progress,)) as workers:
+        for index, job in enumerate(work):
+            workers.submit(Call(index, _run_in_worker, (index, job)))
+        while workers.pending:
+            try:
+                ended = workers.finished(within=_EVERY)
+                for index, outcome in ended:
+                    _add_outcome(fuzzed, work[index], outcome, progress, index)
+                _show_changes(work, progress, shown, show)
+            except KeyboardInterrupt:
+                workers.withdraw()
+                if progress.stopped:
+                    break
+                progress.stop()
+                fuzzed.interrupted = True
+    fuzzed.reports = {name: fuzzed.reports[name] for name in dict.fromkeys(job.name for job in work) if name in fuzzed.reports}
+
+
+def _show_changes(work: Sequence[Job], progress: SharedProgress, shown: list[tuple[int, ...]], show: ShowCounts) -> None:
+    """Show the counts of each object, summed over its jobs, where they differ from those in `shown`."""
+    now = [progress.counts(index) for index in range(len(work))]
+    for name in dict.fromkeys(job.name for index, job in enumerate(work) if now[index] != shown[index]):
+        parts = [now[index] for index, job in enumerate(work) if job.name == name]
+        show(name, sum(examples for examples, _ in parts), max(wrong for _, wrong in parts))
+    shown[:] = now
+
+
+def _add_outcome(fuzzed: Fuzzed, job: Job, outcome: Outcome, progress: SharedProgress, index: int) -> None:
+    if isinstance(outcome, (Died, Exited)):
+        interrupted_at_start = progress.stopped and isinstance(outcome, Died) and not progress.text(index)
+        if not interrupted_at_start:
+            report = crash_report(job, outcome, progress.text(index), progress.counts(index)[0])
+            fuzzed.add(job.name, _named(report, job))
+    elif isinstance(outcome, Returned):
+        _add(fuzzed, job, outcome.value)
+    else:
+        raise RuntimeError(f"fuzzing {job.target} failed: {outcome}")
+
+
+def _add(fuzzed: Fuzzed, job: Job, result: JobResult) -> None:
+    fuzzed.interrupted |= result.interrupted
+    if result.refused is not None:
+        if ":" in fuzzed.target:
+            raise InvalidArgument(result.refused)
+        fuzzed.skipped[job.name] = result.refused
+    if result.report is not None:
+        fuzzed.add(job.name, _named(Report.from_dict(result.report), job))
+
+
+def _named(report: Report, job: Job) -> Report:
+    return replace(report, subject=job.name)
+
+
+def _run(job: Job, show: ShowCounts, log: CallLog) -> JobResult:
+    log.run = run = fuzz_run_of(job, show, log.before_call)
+    try:
+        report = run.run()
+    except InvalidArgument as error:
+        return JobResult(None, refused=str(error))
+    return JobResult(report.to_dict(), run.interrupted)
+
+
+def _prepare_worker(progress: SharedProgress) -> None:
+    """Let torch use one thread, and keep where the worker writes its counts."""
+    global _progress
+    torch.set_num_threads(1)
+    _progress = progress
+
+
+def _run_in_worker(index: int, job: Job) -> JobResult:
+    assert _progress is not None
+    progress = _progress
+
+    def count(name: str, examples: int, wrong: int) -> None:
+        progress.count(index, examples, wrong)
+        if progress.stopped:
+            raise KeyboardInterrupt
+
+    if progress.stopped:
+        return JobResult(None, interrupted=True)
+    return _run(job, count, CallLog(lambda text: progress.write(index, text)))

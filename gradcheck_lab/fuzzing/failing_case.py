@@ -1,0 +1,83 @@
+"""A failing call beside its report: as data, as Python, and as a file that `gradcheck-lab replay` reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gradcheck_lab.calls.recipe import CallRecipe
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.portable import NOT_IMPORTABLE, SavedCase, write
+from gradcheck_lab.fuzzing.script import call_lines
+from gradcheck_lab.fuzzing.storage import storage
+from gradcheck_lab.fuzzing.wording import call_text
+from gradcheck_lab.report import Report
+from gradcheck_lab.rules.op import Op
+from gradcheck_lab.subjects.subject import importable
+
+
+@dataclass(frozen=True, slots=True)
+class FailingCaseWriter:
+    """Adds failing calls of one op to their reports, and saves them.
+
+    `target` is where the op can be imported from, None where it cannot. Files go to `folder`; None stands for the folder of
+    Hypothesis's own examples, if the user's profile keeps any. `constructor_seed` is the seed by which a class was constructed.
+    """
+
+    op: Any
+    name: str
+    target: str | None
+    reference: Any
+    order: int
+    allow: Collection[str]
+    constructor_seed: int
+    folder: Path | None
+
+    def add_to(self, report: Report, call: CallRecipe) -> Report:
+        """The report with the call as its failing case, which is saved where possible."""
+        names = self.input_names(call, [gradient.name for gradient in report.gradients])
+        first = next((finding for finding in report.findings if finding.severity == "error"), None)
+        reference = None if self.reference is None else importable(self.reference) or NOT_IMPORTABLE
+        case = SavedCase(
+            call, self.name, self.target, reference, self.order, tuple(self.allow),
+            "" if first is None else first.message, call_text(call, names),
+            "\n".join(call_lines(self.op, call, names, self.target, None if first is None else first.gradient)),
+            self.constructor_seed,
+        )  # fmt: skip
+        try:
+            data = case.to_dict()
+        except InvalidArgument:  # its options cannot be written as JSON
+            return replace(report, reproduce=f"{report.reproduce}, options={dict(call.options)!r}")
+        path = self._save(case)
+        replayable = path is not None and self.target is not None and reference != NOT_IMPORTABLE
+        reproduce = f"gradcheck-lab replay {path}" if replayable else "run the Python below"
+        return replace(report, failing_case=data, reproduce=reproduce)
+
+    def input_names(self, call: CallRecipe, names: Sequence[str] = ()) -> list[str]:
+        """A Python name for each input of a call: those of the op, else `names` where they fit, else numbered ones."""
+        if isinstance(self.op, Op):
+            names = list(self.op.names(len(call.tensors)))
+        usable = len(names) == len(call.tensors) and all(name.isidentifier() for name in names)
+        return list(names) if usable else [f"input_{index}" for index in range(len(call.tensors))]
+
+    def _save(self, case: SavedCase) -> Path | None:
+        """Write the case to a file and return its path; None where the user keeps no examples or the folder is read-only."""
+        folder = self.folder
+        if folder is None:
+            from hypothesis import settings
+
+            if settings().database is None:
+                return None
+            folder = storage()
+        digest = hashlib.sha256(repr(case.to_dict()).encode()).hexdigest()[:8]
+        path = folder / f"{self.name}-{digest}.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write(case, path)
+        except OSError:  # the report has the case all the same
+            return None
+        here = Path.cwd()
+        return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path

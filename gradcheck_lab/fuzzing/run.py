@@ -1,0 +1,186 @@
+"""One fuzz run: what is drawn, how it is searched, and the report of what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradcheck_lab.calls.randomness import preserved_randomness
+from gradcheck_lab.calls.recipe import CallRecipe
+from gradcheck_lab.discovery.signatures import signatures_of
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.coding import Coding
+from gradcheck_lab.fuzzing.examiner import Examiner
+from gradcheck_lab.fuzzing.failing_case import FailingCaseWriter
+from gradcheck_lab.fuzzing.ordinary import BeforeCall, OrdinaryCalls, Signature
+from gradcheck_lab.fuzzing.signatures import known_options
+from gradcheck_lab.model.arguments import refuse_names
+from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.environment import environment
+from gradcheck_lab.model.findings import Finding, verdict_of
+from gradcheck_lab.report import Report
+from gradcheck_lab.rules.op import Op
+from gradcheck_lab.subjects.subject import importable
+
+if TYPE_CHECKING:
+    from gradcheck_lab.fuzzing.search import Search
+
+# small ones, odd ones, and those beside the multiples of a kernel's block (8, 16, 32)
+SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33)
+# one call in eight is in float32
+DTYPES = (*[torch.float64] * 7, torch.float32)
+
+OnExample = Callable[[int, int], None]
+
+
+@dataclass
+class FuzzRun:
+    """The arguments of one `fuzz`, and its run.
+
+    `dtypes` are those to draw; where none is named, all that the forward takes. `device` is where the tensors lie. `target`
+    says where the op can be imported from, `folder` where a failing case is saved, and `constructor_seed` by which seed an
+    object was constructed. `on_example(examples, found)` is told of each drawn call after it was made, `before_call` of every
+    call before. `interrupted` is set where the run ended before it was done.
+    """
+
+    op: Any
+    specs: Sequence[Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    reference: Any = None
+    max_examples: int = 100
+    order: int = 1
+    allow: Collection[str] = ()
+    seed: int = 0
+    target: str | None = None
+    folder: Path | None = None
+    on_example: OnExample = lambda examples, found: None
+    interrupted: bool = False
+    constructor_seed: int = 0
+    dtypes: tuple[torch.dtype, ...] = ()
+    device: str = "cpu"
+    before_call: BeforeCall = lambda call, probed: None
+
+    def __post_init__(self) -> None:
+        refuse_names("allow", self.allow, CAUSES)
+        if self.order not in (1, 2):
+            raise InvalidArgument(f"order is {self.order!r}; pass 1 or 2")
+        if not isinstance(self.max_examples, int) or self.max_examples < 1:
+            raise InvalidArgument(f"max_examples is {self.max_examples!r}; pass a whole number of at least 1")
+        self.name = str(getattr(self.op, "name", None) or getattr(self.op, "__name__", type(self.op).__name__))
+        self.target = self.target or importable(self.op)
+        self.signatures = signatures_of(self.op, self.name, self.specs)
+        self.examiner = Examiner(self.op, self.reference, self.order, self.allow, self.device)
+        self._ordinary = OrdinaryCalls(
+            self.op, self.signatures, self.options, self.reference, self.order, self.allow, self.seed, self.device,
+            self.before_call,
+        )  # fmt: skip
+        self._writer = FailingCaseWriter(
+            self.op, self.name, self.target, self.reference, self.order, self.allow, self.constructor_seed, self.folder
+        )
+
+    def run(self) -> Report:
+        """Search, and report; a KeyboardInterrupt of `on_example` or of the user ends the search with what is known."""
+        from gradcheck_lab.fuzzing import strategy
+        from gradcheck_lab.fuzzing.search import Search
+
+        started = time.perf_counter()
+        with preserved_randomness(self.seed):
+            dtypes = self.dtypes or ((torch.float32,) if self._ordinary.needs_float32() else DTYPES)
+            self.examiner.allowed_gradients = self._ordinary.allowed_gradients(dtypes[0])
+            coding = Coding(self.signatures, SIZES, dtypes, self._drawn_options())
+            drawn = strategy.coded_recipes(coding)
+            search = Search(
+                self.examiner, drawn, self.max_examples, self.seed, self._key(), coding.read, self.on_example,
+                lambda call: self.before_call(call, False),
+            )  # fmt: skip
+            try:
+                found = search.run()
+            except KeyboardInterrupt:
+                found, self.interrupted = search.smallest, True
+            report = self._probe_ordinary(dtypes[0]) if found is None else self._report_failure(found, search.first)
+        return self._concluded(report, search, time.perf_counter() - started)
+
+    def crash_report(self, finding: Finding, call: CallRecipe | None, kind: str, examples: int, reproduce: str) -> Report:
+        """The report of a run whose process ended, as `finding` says, in `call`, or in a call that is not known.
+
+        `reproduce` is the command that runs it again.
+        """
+        report = Report(
+            "fail", self.name, kind, (), (finding,), "none", seed=self.seed, reproduce=reproduce, environment=environment(),
+            examples=examples,
+        )  # fmt: skip
+        return report if call is None else self._writer.add_to(report, call)
+
+    def input_names(self, call: CallRecipe) -> list[str]:
+        """A name for each input of a call."""
+        return self._writer.input_names(call)
+
+    def _drawn_options(self) -> dict[str, list[Any]]:
+        known = known_options(self.op, self.signatures[0]) if isinstance(self.op, Op) else {}
+        return known | {name: [value] for name, value in self.options.items()}
+
+    def _probe_ordinary(self, dtype: torch.dtype) -> Report:
+        """The report of an ordinary call of each signature under all probes: the first that does not pass, else the first."""
+        reports = []
+        for signature in self.signatures:
+            call = self._accepted_call(signature, dtype)
+            self.before_call(call, not self.interrupted)
+            report = self._ordinary.check(call.build("as given", self.device), () if self.interrupted else None)
+            if report.verdict == "fail":
+                return self._writer.add_to(report, call)
+            reports.append(report)
+        return next((report for report in reports if report.verdict != "pass"), reports[0])
+
+    def _accepted_call(self, signature: Signature, dtype: torch.dtype) -> CallRecipe:
+        """The ordinary call; where the forward refuses it, the largest call on ordinary values that was drawn and accepted."""
+        case, accepted = self._ordinary.case(signature, dtype), self.examiner.accepted
+        if accepted is not None and self._ordinary.forward_raises(case):
+            return accepted
+        return self._ordinary.recipe(signature, case)
+
+    def _report_failure(self, call: CallRecipe, first: CallRecipe | None) -> Report:
+        """The report of the shrunk call; of the first wrong one where the full check does not fail the shrunk one."""
+        report = self.examiner.report(call)
+        if report.verdict != "fail" and first is not None:
+            call, report = first, self.examiner.report(first)
+        return self._writer.add_to(report, call)
+
+    def _key(self) -> str:
+        """What names this run in Hypothesis's database."""
+        specs = "; ".join(", ".join(map(str, signature)) for signature in self.signatures)
+        return f"gradcheck_lab.fuzz {self.target or self.name} {specs} {sorted(self.options)} {self.order}"
+
+    def _concluded(self, report: Report, search: Search, seconds: float) -> Report:
+        """The report with what is to be said of the run as a whole."""
+        examiner = self.examiner
+        findings = [*report.findings, *(() if report.failing_case else examiner.remarks.values())]
+        reasons = list(report.reasons)
+        refused = [refusal.words for refusal in examiner.refusals if refusal.exception is not None]
+        if not examiner.compared and not report.failing_case:
+            why = "; ".join(refusal.words for refusal in examiner.refusals) or "none was drawn"
+            reasons.append(f"none of {search.examples} drawn calls could be compared: {why}")
+        elif refused and not report.failing_case:
+            message = "the forward does not take some of the drawn calls"
+            findings.append(Finding("unsupported", "note", message, explanation="; ".join(refused), probe="fuzz"))
+        if search.flaky:
+            message = "the same call was wrong and right in turn"
+            findings.append(Finding("nondeterministic", "note", message, explanation="what is shown is the last wrong one"))
+        if self.interrupted:
+            reasons.append(f"interrupted after {search.examples} of {self.max_examples} examples")
+        counted = examiner.evaluations.to_dict()
+        evaluations = {name: n + counted.get(name, 0) for name, n in report.evaluations.items()}
+        return replace(
+            report,
+            verdict=verdict_of(report.gradients, findings, reasons),
+            findings=tuple(findings),
+            reasons=tuple(reasons),
+            evaluations=evaluations,
+            seconds=seconds,
+            seed=self.seed,
+            examples=search.examples,
+        )
