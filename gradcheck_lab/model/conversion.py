@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gradcheck_lab.errors import InvalidArgument
@@ -20,7 +21,7 @@ Data = TypeVar("Data")
 
 def as_dict(value: Any) -> dict[str, Any]:
     """The fields of a dataclass as JSON-safe data."""
-    data: dict[str, Any] = _converter().unstructure(value)
+    data: dict[str, Any] = _cattrs()[1].unstructure(value)
     return data
 
 
@@ -29,26 +30,28 @@ def from_dict(data: dict[str, Any], kind: type[Data], name: str) -> Data:
 
     Raises `InvalidArgument` with each entry of the `name` that does not fit.
     """
-    from cattrs import BaseValidationError, transform_error
-
+    cattrs, converter = _cattrs()
     try:
-        return _converter().structure(data, kind)
-    except BaseValidationError as error:
-        wrong = "; ".join(transform_error(error, path=name))
+        return converter.structure(data, kind)
+    except cattrs.BaseValidationError as error:
+        wrong = "; ".join(cattrs.transform_error(error, path=name))
         raise InvalidArgument(f"{name} cannot be read: {wrong}") from error
 
 
 @cache
-def _converter() -> Converter:
-    # Imported on use: it takes 0.1 s, and most checks write no JSON.
-    from cattrs import Converter
+def _cattrs() -> tuple[ModuleType, Converter]:
+    """The library and its converter, imported on use: that takes 0.1 s, and most checks write no JSON.
 
-    converter = Converter(unstruct_collection_overrides={tuple: list}, forbid_extra_keys=True)
+    They are kept together, so that the errors of the converter are those of the library even where it was imported again.
+    """
+    import cattrs
+
+    converter = cattrs.Converter(unstruct_collection_overrides={tuple: list}, forbid_extra_keys=True)
     converter.register_unstructure_hook(float, _tagged)
     converter.register_unstructure_hook(complex, lambda value: {"complex": [_tagged(value.real), _tagged(value.imag)]})
     converter.register_structure_hook(float, lambda data, _: _real(data))
     converter.register_structure_hook(float | complex | None, lambda data, _: _number(data))
-    return converter
+    return cattrs, converter
 
 
 def _tagged(value: float) -> float | dict[str, str]:
