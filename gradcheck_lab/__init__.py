@@ -7,6 +7,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from gradcheck_lab.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from gradcheck_lab.check import assert_gradients, check
     from gradcheck_lab.compare import compare
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from gradcheck_lab.report import Report
     from gradcheck_lab.rules.layer import Layer
     from gradcheck_lab.rules.op import Op, op
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "ALL": "probes",

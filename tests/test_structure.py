@@ -13,8 +13,9 @@ import pytest
 ROOT = Path(__file__).parent.parent / "gradcheck_lab"
 # the wings from the ground up: each may import from those before it, and from itself
 WINGS = (
-    "errors torch_internals model specs calls rules ops engine render report diagnosis subjects oracles comparison examination "
-    "probes check networks workers discovery fuzzing compare fuzz strategies commands pytesting pytest_plugin __init__ __main__"
+    "version errors torch_internals model specs calls rules ops engine render report diagnosis subjects oracles comparison "
+    "examination probes check networks workers discovery fuzzing compare fuzz strategies commands pytesting pytest_plugin "
+    "__init__ __main__"
 ).split()
 # these are loaded before anybody knows whether torch, NumPy, Hypothesis or a renderer will be needed
 IMPORT_LATE = {
@@ -53,7 +54,7 @@ def imports_of(path: Path, source: str) -> Iterator[Import]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module == "gradcheck_lab":
-            names = [f"gradcheck_lab.{alias.name}" for alias in node.names if not alias.name.startswith("__")]
+            names = [f"gradcheck_lab.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module]
         for name in names:

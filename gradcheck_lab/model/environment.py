@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from gradcheck_lab import __version__
+from gradcheck_lab.version import __version__
 
 
 def environment() -> dict[str, str]:

@@ -21,6 +21,7 @@ LIGHT = {
     "gradcheck_lab.pytesting",
     "gradcheck_lab.pytesting.lazy",
     "gradcheck_lab.pytesting.options",
+    "gradcheck_lab.version",
 }
 
 
