@@ -165,6 +165,11 @@ def living(group: int) -> list[str]:
     return found
 
 
+def hears_ctrl_c() -> None:
+    """Undo what a shell does to the processes that it starts in the background: these ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.usefixtures("here")
 def test_interrupt_from_a_terminal_ends_all_processes_in_silence() -> None:
@@ -173,7 +178,7 @@ def test_interrupt_from_a_terminal_ends_all_processes_in_silence() -> None:
     paths = os.pathsep.join([str(Path(gl.__file__).parents[1]), "."])
     process = subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": paths, "NO_COLOR": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
+        text=True, start_new_session=True, preexec_fn=hears_ctrl_c,
     )  # fmt: skip
     until = time.monotonic() + 60
     while not Path("begun").exists() and time.monotonic() < until:

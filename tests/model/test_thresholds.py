@@ -26,9 +26,9 @@ AMOUNTS = {name: row for name, row in vars(amounts).items() if isinstance(row, a
 PAIRED = {name: row for name, row in THRESHOLDS.items() if row.mistake is not None}
 # thresholds that no planted one fixes yet, and what was tried; a row that gets its pair has to leave
 UNPAIRED = {
-    "STEADY_AT_KINK": "its pair draws its calls itself, in tests/test_fresh_draws_of_two_layers.py",
-    "STEADY_APART": "its pair draws its calls itself, in tests/test_fresh_draws_of_two_layers.py",
-    "OWN_DTYPE_ROUNDINGS": "its pair draws its seeds itself, in tests/test_fresh_draws_of_seeds.py",
+    "STEADY_AT_KINK": "its pair draws its calls itself, in tests/oracles/autograd/test_subgradients_of_two_layers.py",
+    "STEADY_APART": "its pair draws its calls itself, in tests/oracles/autograd/test_subgradients_of_two_layers.py",
+    "OWN_DTYPE_ROUNDINGS": "its pair draws its seeds itself, in tests/mistakes/test_other_seeds.py",
     "CANCELLATION": "the planted ones and the once flagged calls are settled by cheaper references whatever it is",
     "CALM": "two rows of elements at their kinks, in float32, keep their outcome",
     "LESS_THAN_AGREEMENT": "it decides between an inconclusive verdict and a failure, which no row can state",
