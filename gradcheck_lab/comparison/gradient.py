@@ -112,7 +112,7 @@ def _numbers(
     if found.elements and found.unjudged == found.elements and found.passed:
         reason = f"the reference for {slot.label} is not finite in any element"
         return Comparison(replace(result_of(slot, found, actual, expected, "inconclusive"), reason=reason), tuple(findings))
-    result = replace(result_of(slot, found, actual, expected, "pass" if found.passed else "fail"), settled_by=level)
+    result = result_of(slot, found, actual, expected, "pass" if found.passed else "fail", level)
     if not found.passed:
         explanation = explain(evidence(actual, expected))
         findings += [wrong_finding(slot, result, found, each, actual) for each in (explanation, *explanation.also)]
@@ -155,7 +155,7 @@ def _forgiven(
 def _conventional(
     slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, admitted: torch.Tensor, findings: list[Finding]
 ) -> Comparison:
-    result = replace(result_of(slot, found, actual, expected, "pass"), settled_by="subgradient")
+    result = result_of(slot, found, actual, expected, "pass", "subgradient")
     return Comparison(result, (*findings, convention(slot, max(1, int(admitted.sum())))), found.sensitivity)
 
 
@@ -191,7 +191,14 @@ def _has_small_slices(shape: torch.Size) -> bool:
     return count <= AFFORDABLE_SAMPLES.value and smallest <= FEW_ELEMENTS.value
 
 
-def result_of(slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, verdict: Any) -> GradientResult:
+def result_of(
+    slot: Slot,
+    found: Judgement,
+    actual: torch.Tensor,
+    expected: torch.Tensor,
+    verdict: Any,
+    settled_by: str = "rounding",
+) -> GradientResult:
     at = found.worst_index
     return GradientResult(
         name=slot.name,
@@ -209,6 +216,7 @@ def result_of(slot: Slot, found: Judgement, actual: torch.Tensor, expected: torc
         wrong_elements=found.wrong_elements,
         elements=found.elements,
         rule=found.rule,
+        settled_by=settled_by,
         op=slot.op,
     )
 

@@ -126,7 +126,7 @@ class Op:
 
     def validate(self, inputs: Sequence[Any], options: dict[str, Any]) -> None:
         """Raise `InvalidArgument` for unknown options, and for inputs that fit none of the declared specs."""
-        known = option_names(self.forward, len(inputs))
+        known = option_names(self.forward, len(inputs)) if options else ()
         for option in options:
             if known is not None and option not in known:
                 accepted = f"it accepts {', '.join(known)}" if known else "it accepts none"

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differentiable
-from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.comparison.budget import passes
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, NumericTruth, Policy
@@ -180,7 +180,7 @@ class Context:
         zero = torch.zeros((), dtype=actual.dtype, device=actual.device)
         mine, theirs = torch.where(both, zero, actual), torch.where(both, zero, expected)
         roundings = (SAME_ROUNDINGS_16_BITS if is_narrow(actual.dtype) else SAME_ROUNDINGS).value
-        return judge(mine, theirs.to(wide), actual.dtype, roundings=roundings).passed
+        return passes(mine, theirs.to(wide), actual.dtype, roundings)
 
 
 def examine_if_valid(
