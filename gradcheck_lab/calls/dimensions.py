@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.similar_values import ValueStructure, similar_values, structure_of, with_mixed_rows
+from gradcheck_lab.calls.similar_values import Structures, similar_values, with_mixed_rows
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.specs import Spec, bind
 
@@ -33,7 +33,7 @@ class NamedDimensions:
     declared: bool
     classes: Mapping[int, str]
     declared_multiples: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    _structures: dict[int, tuple[torch.Tensor, ValueStructure]] = field(default_factory=dict, repr=False, compare=False)
+    _structures: Structures = field(default_factory=Structures, repr=False, compare=False)
 
     @property
     def batch(self) -> str | None:
@@ -129,7 +129,7 @@ class NamedDimensions:
         if value.dtype == torch.bool:
             return with_mixed_rows(value, similar_values(value, shape, generator))
         if is_differentiable(value) or not value.numel():
-            return similar_values(value, shape, generator, self._structure(index, value))
+            return similar_values(value, shape, generator, self._structures.of(value))
         low, high = int(value.min()), int(value.max())
         bound = sizes.get(self.classes.get(index, ""))
         if low >= 0:
@@ -138,13 +138,6 @@ class NamedDimensions:
             return drawn.to(value.device, value.dtype)
         picked = similar_values(value, shape, generator)
         return picked.clamp(max=bound - 1) if bound else picked
-
-    def _structure(self, index: int, value: torch.Tensor) -> ValueStructure:
-        """The structure of an input's values, computed once for all the shapes that it is drawn in."""
-        known = self._structures.get(index)
-        if known is None or known[0] is not value:
-            known = self._structures[index] = (value, structure_of(value))
-        return known[1]
 
 
 def dimensions_of(given: Sequence[Any], specs: Sequence[Spec]) -> NamedDimensions:

@@ -15,9 +15,10 @@ from gradcheck_lab.model.amounts import PICKED_JITTER
 
 @dataclass(frozen=True, slots=True)
 class ValueStructure:
-    """Properties of a real tensor's values that similar values have to share; none where `known` is False."""
+    """Properties of a tensor's values that similar values have to share; none but `whole` where `known` is False."""
 
     known: bool = False
+    whole: bool = False
     non_negative: bool = False
     at_most_one: bool = False
     rows_sum_to_one: bool = False
@@ -46,8 +47,11 @@ class ValueStructure:
 
 def structure_of(given: torch.Tensor) -> ValueStructure:
     """Find the structure of a tensor's values: range [0, 1], rows that sum to one, symmetry, a triangle, sorted rows."""
-    if not is_differentiable(given) or given.is_complex() or not given.numel():
+    if not is_differentiable(given) or not given.numel():
         return ValueStructure()
+    whole = bool((given == given.real.round() if given.is_complex() else given == given.round()).all())
+    if given.is_complex():
+        return ValueStructure(whole=whole)
     low, high = float(given.min()), float(given.max())
     unit = low >= 0 and high <= 1
     rows = unit and given.ndim > 0 and given.shape[-1] > 1 and bool(((given.double().sum(-1) - 1).abs() < 1e-3).all())
@@ -57,6 +61,7 @@ def structure_of(given: torch.Tensor) -> ValueStructure:
         triangle = "lower" if torch.equal(given, given.tril()) else "upper" if torch.equal(given, given.triu()) else ""
     return ValueStructure(
         known=True,
+        whole=whole,
         non_negative=low >= 0,
         at_most_one=unit,
         rows_sum_to_one=rows,
@@ -82,16 +87,29 @@ def similar_values(
         fresh = torch.randn(count, generator=generator, dtype=torch.float64)
         return fresh.to(given.device, given.dtype).reshape(tuple(shape))
     picked = flat[torch.randint(0, flat.numel(), (count,), generator=generator).to(flat.device)]
-    if is_differentiable(given):
-        whole = bool((flat == flat.real.round() if flat.is_complex() else flat == flat.round()).all())
-        if not whole:
-            picked = jittered(picked, PICKED_JITTER.value, generator)
-    return (structure or structure_of(given)).applied(picked.reshape(tuple(shape)))
+    structure = structure or structure_of(given)
+    if is_differentiable(given) and not structure.whole:
+        picked = jittered(picked, PICKED_JITTER.value, generator)
+    return structure.applied(picked.reshape(tuple(shape)))
 
 
 def with_structure_of(given: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Return `value` changed to have the structure of `given`, as far as its shape allows."""
     return structure_of(given).applied(value)
+
+
+class Structures:
+    """The structures of tensors' values, each found once."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[torch.Tensor, ValueStructure]] = {}
+
+    def of(self, given: torch.Tensor) -> ValueStructure:
+        """The structure of a tensor's values."""
+        known = self._found.get(id(given))
+        if known is None:  # the tensor is kept too, so that no other can have its id
+            known = self._found[id(given)] = (given, structure_of(given))
+        return known[1]
 
 
 def with_mixed_rows(given: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.kinds import ASIDE, TIED
-from gradcheck_lab.calls.similar_values import with_structure_of
+from gradcheck_lab.calls.similar_values import Structures
 
 Pattern = Callable[[torch.Tensor], torch.Tensor]
 
@@ -132,7 +132,9 @@ def about(scale: float) -> Stress:
     return Stress(f"values of about {scale}", times(scale))
 
 
-def stressed(given: Sequence[Any], group: Sequence[Stress], which: Sequence[int], mixed: bool = False) -> tuple[Any, ...]:
+def stressed(
+    given: Sequence[Any], group: Sequence[Stress], which: Sequence[int], structures: Structures, mixed: bool = False
+) -> tuple[Any, ...]:
     """The inputs with the group's patterns applied to their rows in turn.
 
     `which` are the inputs to change, by index. With `mixed`, further rows have a pattern in one input only.
@@ -150,7 +152,7 @@ def stressed(given: Sequence[Any], group: Sequence[Stress], which: Sequence[int]
             if start < rows.shape[0] and only in (None, i):
                 rows[start :: len(turns)] = stress.pattern(rows[start :: len(turns)].clone())
         shaped = rows.reshape(value.shape)
-        made[i] = shaped if all(stress.free for stress in group) else with_structure_of(value, shaped)
+        made[i] = shaped if all(stress.free for stress in group) else structures.of(value).applied(shaped)
     return tuple(made)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.comparison.budget import Judgement, judge
+from gradcheck_lab.comparison.budget import Judgement, certainly_passes, judge
 from gradcheck_lab.comparison.findings import convention, dtype_problem, number, outside_kinks, show, wrong_finding
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, Explanation, explain
@@ -78,6 +78,8 @@ def _numbers(
     intervals: Intervals,
     findings: list[Finding],
 ) -> Comparison:
+    if slot.margin > 1 and certainly_passes(actual, expected, slot.dtype, slot.truth_error, slot.margin):
+        return Comparison(_result(slot, "pass", elements=expected.numel()), tuple(findings))  # a derived call: no more is asked
     first = judge(actual, expected, slot.dtype, truth_error=slot.truth_error, all_blocks=False, margin=slot.margin)
     used: list[torch.Tensor] = []
 

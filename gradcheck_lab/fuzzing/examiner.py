@@ -111,12 +111,14 @@ class Examiner:
             return None
         case = replace(case, inputs=subject.inputs)
         trying = DerivedCallExaminer(Runner(subject, self.evaluations), case.inputs, self.reference is not None)
-        found = trying.examine(case, numeric=bool(self.numeric))
-        if self.numeric is None and found is None:
-            found = trying.examine(case, numeric=True)
-            self.numeric = True if found is not None else None
-        elif self.numeric is None:
-            self.numeric = False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = trying.examine(case, numeric=bool(self.numeric))
+            if self.numeric is None and found is None:
+                found = trying.examine(case, numeric=True)
+                self.numeric = True if found is not None else None
+            elif self.numeric is None:
+                self.numeric = False
         return found
 
     def _subject(self, case: Case) -> Subject:

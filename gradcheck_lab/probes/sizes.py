@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import cycle, islice
 from typing import Any, Literal
 
@@ -183,12 +184,15 @@ def _has_equal_sizes_by_chance(context: Context, dims: NamedDimensions, given: t
 
 def _long_axes(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
     """One dimension longer than any kernel's block, the others short; not for a dimension that the forward loops over."""
-    seed = context.case.seed
-    for letter in list(dims.sizes)[-2:]:
-        short = {name: min(size, 3) for name, size in dims.sizes.items()}
-        (few, small), (many, large) = (
-            operation_count(context, dims.inputs(given, {**short, letter: n}, seed), context.case) for n in (3, 9)
-        )
+    seed, short = context.case.seed, {name: min(size, 3) for name, size in dims.sizes.items()}
+
+    @cache
+    def operations(letter: str, size: int) -> tuple[int, int]:
+        return operation_count(context, dims.inputs(given, {**short, letter: size}, seed), context.case)
+
+    for letter in (last := list(dims.sizes)[-2:]):
+        few, small = operations(last[0] if short[letter] == 3 == short[last[0]] else letter, 3)
+        many, large = operations(letter, 9)
         if few != many:
             continue
         # the dimension may occur twice in an intermediate, as in a matrix of scores: then a shorter one has to do

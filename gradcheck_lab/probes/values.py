@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.similar_values import Structures
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, about, can_be_stressed, stressed, unseen_values
 from gradcheck_lab.comparison.findings import number, show
 from gradcheck_lab.model.amounts import STEADY_DISTANCE
@@ -144,7 +145,7 @@ def _narrower_conditions(group: Sequence[Stress], which: Sequence[int]) -> Itera
 def _examine_stressed(
     context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int], mixed: bool = False
 ) -> DerivedCall | None:
-    inputs = stressed(given, group, which, mixed)
+    inputs = stressed(given, group, which, context.once("structures", Structures), mixed)
     label = "; ".join(stress.words for stress in group)
     return examine_derived_call(context, derived_case(context, inputs=inputs, label=label))
 

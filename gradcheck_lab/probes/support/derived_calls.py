@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -77,19 +76,17 @@ class DerivedCallExaminer:
             return None
         if case.grad_outputs is not None:
             case = replace(case, grad_outputs=None)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if not is_valid(subject, case):
-                return None
-            try:
-                found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip)
-                fresh = self._new_errors(found, dtype_differs) if found is not None else ()
-            except Exception:  # the user did not make this call: where the oracle raises, it shows nothing
-                return None
-            if found is None or any(f.stage == "forward" for f in found.findings):
-                return None
-            if fresh and not (self._is_forward_finite(case) and _has_finite_intermediates(found)):
-                return None
+        if not is_valid(subject, case):
+            return None
+        try:
+            found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip)
+            fresh = self._new_errors(found, dtype_differs) if found is not None else ()
+        except Exception:  # the user did not make this call: where the oracle raises, it shows nothing
+            return None
+        if found is None or any(f.stage == "forward" for f in found.findings):
+            return None
+        if fresh and not (self._is_forward_finite(case) and _has_finite_intermediates(found)):
+            return None
         return DerivedCall(case, found, fresh) if found.comparisons or fresh else None
 
     def _new_errors(self, found: Examined, dtype_differs: bool) -> tuple[Finding, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
@@ -52,7 +53,9 @@ def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
     """Return what a probe finds; where the probe itself raises, a note says so and the other probes still run."""
     found: list[Yielded] = []
     try:
-        found.extend(probe(context))
+        with warnings.catch_warnings():  # those of the user's code were shown when the call itself ran
+            warnings.simplefilter("ignore")
+            found.extend(probe(context))
     except Exception as error:
         if STRICT:
             raise
