@@ -70,10 +70,11 @@ class NumericTruth:
 
 @dataclass(frozen=True, slots=True)
 class NoTruth:
-    """There is no oracle, or none yet; `why` says why autograd is not used."""
+    """There is no oracle, or none yet; `why` says why autograd is not used, `note` what a user should know of that."""
 
     why: str = ""
     name: str = ""
+    note: Finding | None = None
 
 
 Truth = AutogradTruth | NumericTruth | NoTruth

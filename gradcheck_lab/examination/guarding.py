@@ -59,8 +59,9 @@ def disconnected(examined: Examined) -> Finding | None:
 def guard_autograd(examined: Examined) -> Examined | NoTruth:
     """Compare the autograd pass with one numeric directional derivative.
 
-    Where manual, autograd and numeric contradict each other, the verdict becomes inconclusive and says which two agree. Where
-    the forward detaches a value or leaves torch, this returns `NoTruth`: the numeric oracle has to decide.
+    Where the two differ, the numeric oracle has to decide, and this returns `NoTruth`: the forward detaches a value or leaves
+    torch, or autograd follows its iterations instead of what they tend to. Only where the hand-written gradient agrees with
+    autograd does the verdict become inconclusive.
     """
     first, runner = examined.oracle.truth(), examined.oracle.runner
     gradients = {
@@ -83,7 +84,9 @@ def guard_autograd(examined: Examined) -> Examined | NoTruth:
     derivatives = _directional_derivatives(examined, found)
     if examined.passed and (_is_limit_at_a_kink(examined, derivatives) or _agree_nearby(examined)):
         return examined
-    return _with_contradiction(examined, derivatives)
+    if derivatives.agreeing == "manual and autograd":
+        return _inconclusive(examined, derivatives)
+    return NoTruth("numbers contradict it", note=_contradiction(derivatives, "numbers decide"))
 
 
 def _is_limit_at_a_kink(examined: Examined, derivatives: _DirectionalDerivatives) -> bool:
@@ -116,31 +119,24 @@ def _moved(value: Any, generator: torch.Generator) -> Any:
     return moved(wide, BESIDE_THE_CALL.value, random_normal(wide, generator), size_at_least(wide, BESIDE_ZERO.value))
 
 
-def _with_contradiction(examined: Examined, derivatives: _DirectionalDerivatives) -> Examined:
-    """Add that the oracles contradict each other; where manual and numeric agree, errors found by autograd are withdrawn."""
-    text = f"manual {show(derivatives.manual)}, autograd {show(derivatives.autograd)}, numeric {show(derivatives.numeric)}"
-    pair = f"{derivatives.agreeing} agree"
-    note = Finding(
+def _contradiction(derivatives: _DirectionalDerivatives, outcome: str) -> Finding:
+    return Finding(
         "oracle-disagrees",
         "note",
-        f"the oracles contradict each other along one random direction: {text}",
-        explanation=pair,
+        f"the oracles contradict each other along one random direction: {_side_by_side(derivatives)}",
+        explanation=f"{derivatives.agreeing} agree{outcome and f', so {outcome}'}",
         suggestion="pass reference=, the same function in torch",
     )
-    reason = f"the oracles contradict each other ({text}): {pair}; pass reference="
-    base = _without_autograd_failures(examined) if derivatives.agreeing == "manual and numeric" else examined
-    return base.with_findings(note).inconclusive_because(reason)
 
 
-def _without_autograd_failures(examined: Examined) -> Examined:
-    withdrawn = {id(f) for c in examined.comparisons for f in c.findings}
-    return replace(
-        examined,
-        comparisons=tuple(
-            replace(c, result=replace(c.result, verdict="inconclusive"), findings=()) for c in examined.comparisons
-        ),
-        findings=tuple(f for f in examined.findings if id(f) not in withdrawn),
-    )
+def _inconclusive(examined: Examined, derivatives: _DirectionalDerivatives) -> Examined:
+    reason = f"the oracles contradict each other ({_side_by_side(derivatives)}): {derivatives.agreeing} agree; pass reference="
+    return examined.with_findings(_contradiction(derivatives, "")).inconclusive_because(reason)
+
+
+def _side_by_side(derivatives: _DirectionalDerivatives) -> str:
+    sides = (("manual", derivatives.manual), ("autograd", derivatives.autograd), ("numeric", derivatives.numeric))
+    return ", ".join(f"{name} {show(value)}" for name, value in sides)
 
 
 def _directional_derivatives(examined: Examined, found: Guarded) -> _DirectionalDerivatives:

@@ -46,7 +46,8 @@ def examine(runner: Runner, case: Case, policy: Policy) -> Examined:
         result = guard_autograd(compared) if _wants_guard(compared) else compared
         if isinstance(result, Examined):
             return result
-        truth = result  # the forward leaves autograd: the numeric oracle decides
+        truth = result  # autograd is not to be trusted on this forward: the numeric oracle decides
+        examined = examined.with_findings(*([truth.note] if truth.note is not None else []))
     return _compare_with_numeric_oracle(replace(examined, truth=truth), truth)
 
 
