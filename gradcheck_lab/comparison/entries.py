@@ -11,6 +11,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient
 from gradcheck_lab.comparison.noise import pooled, without_jumps
+from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.precision import is_wide
@@ -32,10 +33,12 @@ def compare_returned(
     op: str | None = None,
     shares: int | None = None,
     margin: float = 1.0,
+    noise: OwnNoise | None = None,
 ) -> list[Comparison]:
     """Compare what one backward returned, entry by entry, with the truth of its inputs.
 
-    With `shares`, the inputs are those of that call within a program. Errors count from `margin` times their budget on.
+    With `shares`, the inputs are those of that call within a program. Errors count from `margin` times their budget on; `noise`
+    is the backward's own.
     """
     case, names = oracle.case, subject.names
     grads = [comparable(value) for value in as_tuple(returned)]
@@ -55,7 +58,7 @@ def compare_returned(
             names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, truth_error=off, margin=margin
         )
         evidence = partial(_evidence, subject, oracle, outputs, references, slot, i)
-        known, around = references_of(oracle, key, value.dtype), partial(subgradients.intervals, key)
+        known, around = references_of(oracle, key, value.dtype, noise), partial(subgradients.intervals, key)
         compared.append(compare_gradient(slot, grads[i], true, known, evidence, around))
     return compared
 
@@ -99,8 +102,13 @@ def _evidence(
     )
 
 
-def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Callable[[str], list[torch.Tensor]]:
-    """The reference gradients at `key` by level, from the oracle's passes; `native` adds nothing in float64."""
+def references_of(
+    oracle: AutogradOracle, key: Key, dtype: torch.dtype, noise: OwnNoise | None = None
+) -> Callable[[str], list[torch.Tensor]]:
+    """The reference gradients at `key` by level, from the oracle's passes; `native` adds nothing in float64.
+
+    Where equal values need not be rounded alike, the `noise` of the backward itself is one more, where it is given.
+    """
 
     def references(level: str) -> list[torch.Tensor]:
         if level == "native" and is_wide(dtype):
@@ -116,6 +124,10 @@ def references_of(oracle: AutogradOracle, key: Key, dtype: torch.dtype) -> Calla
             return [value.detach() for value in again if value is not None]
 
         tensors = without_jumps(tensors, truth.detach(), coarser)
-        return [pooled(t, truth.detach()) for t in tensors] if level == "independent" else tensors
+        if level != "independent":
+            return tensors
+        typical = None if noise is None else noise.of(key.first)
+        own = [] if typical is None or typical.shape != truth.shape else [truth.detach() + typical.to(truth.device)]
+        return [*(pooled(t, truth.detach()) for t in tensors), *own]
 
     return references

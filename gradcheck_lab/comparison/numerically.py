@@ -9,26 +9,37 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.comparison.budget import Judgement
-from gradcheck_lab.comparison.findings import number, show, worst_line
-from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, result_of
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.comparison.findings import number, show
+from gradcheck_lab.comparison.gradient import Comparison, compare_gradient
+from gradcheck_lab.comparison.located import located, passed_along_directions
+from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
-from gradcheck_lab.model.findings import Finding, GradientResult
+from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import ELEMENTS_ONE_BY_ONE, ELEMENTS_ONE_BY_ONE_WHERE_WRONG
-from gradcheck_lab.model.precision.budget import NOTHING_TO_MEASURE, ONE_SIDED_ERROR, TELLING_ERROR_BOUND
-from gradcheck_lab.oracles.numeric.oracle import NumericOracle
+from gradcheck_lab.model.precision import unit_roundoff, widened
+from gradcheck_lab.model.precision.budget import (
+    NOTHING_TO_MEASURE,
+    ONE_SIDED_ERROR,
+    REFERENCE_ERRORS,
+    SAME_ROUNDINGS,
+    TELLING_ERROR_BOUND,
+)
+from gradcheck_lab.oracles.numeric.oracle import Disagreement, NumericOracle
+from gradcheck_lab.oracles.numeric.scalar_problem import rms
+from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
 
 
-def compare_numerically(
-    subject: Subject, inputs: Sequence[Any], entries: Mapping[int, Any], oracle: NumericOracle
-) -> list[Comparison]:
+def compare_numerically(runner: Runner, case: Case, entries: Mapping[int, Any], oracle: NumericOracle) -> list[Comparison]:
     """Compare what a backward returned, by input index, with numeric derivatives of the forward.
 
-    An estimate whose error bound is too wide to tell right from wrong makes its gradient inconclusive.
+    An estimate whose error bound is too wide to tell right from wrong makes its gradient inconclusive. `runner` runs the
+    backward again where its own rounding has to be known.
     """
-    found = []
+    subject, inputs, found = runner.subject, case.inputs, []
+    noise = OwnNoise(runner, case, entries)
     for index, actual in entries.items():
         value = inputs[index]
         slot = Slot(
@@ -38,9 +49,9 @@ def compare_numerically(
         if structured is not None:
             found.append(structured)
         elif value.numel() <= ELEMENTS_ONE_BY_ONE.value:
-            found.append(_elementwise(slot, index, actual, oracle, subject, inputs))
+            found.append(_elementwise(slot, index, actual, oracle, subject, inputs, noise))
         else:
-            found.append(_along_directions(slot, index, actual, oracle, subject, inputs))
+            found.append(_along_directions(slot, index, actual, oracle, subject, inputs, noise))
     return found
 
 
@@ -56,7 +67,7 @@ def _structure(slot: Slot, actual: Any) -> Comparison | None:
 
 
 def _elementwise(
-    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any]
+    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: OwnNoise
 ) -> Comparison:
     estimate = oracle.gradient(index)
     assert estimate.value is not None
@@ -77,21 +88,37 @@ def _elementwise(
             options=given.options,
         )
 
-    compared = compare_gradient(slot, actual, expected, lambda level: [], evidence)
+    def references(level: str) -> list[torch.Tensor]:
+        typical = noise.of(index) if level == "independent" else None
+        return [] if typical is None else [expected + typical.to(expected.device)]
+
+    compared = compare_gradient(slot, actual, expected, references, evidence)
     if outside is not None:
         return Comparison(replace(compared.result, verdict="fail"), (*notes, outside))
-    if compared.result.verdict == "pass":
+    if compared.result.verdict == "pass" and not _is_zero_but_for_rounding(slot, index, expected, oracle):
         scale = float(torch.nan_to_num(expected).abs().max()) if expected.numel() else 0.0
         if estimate.error > TELLING_ERROR_BOUND.value * max(scale, NOTHING_TO_MEASURE.value) and scale > 0:
             reason = f"the error bound of the {oracle.method}, {estimate.error:.1e}, is too wide to judge {slot.label}"
             return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
-    return _sensitive(replace(compared, findings=(*notes, *compared.findings)), slot, oracle)
+    return _sensitive(replace(compared, findings=(*notes, *compared.findings)), slot, index, expected, oracle)
 
 
-def _sensitive(compared: Comparison, slot: Slot, oracle: NumericOracle) -> Comparison:
+def _is_zero_but_for_rounding(slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle) -> bool:
+    """Whether a gradient is nothing but rounding at the size of the outputs, as where all its terms cancel.
+
+    Its relative error then says nothing, and an error of an ordinary size would have been seen.
+    """
+    value, count = oracle.problem.inputs[index].detach(), max(1, gradient.numel())
+    reach = rms(gradient) * count * rms(value)
+    return reach <= SAME_ROUNDINGS.value * unit_roundoff(slot.dtype) * float(oracle.problem.magnitude().sum())
+
+
+def _sensitive(compared: Comparison, slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle) -> Comparison:
     """Inconclusive where a gradient passed that would have passed whatever it was."""
     if compared.result.verdict != "pass" or compared.sensitivity is None or compared.sensitivity < 1:
         return compared
+    if _is_zero_but_for_rounding(slot, index, gradient, oracle):
+        return replace(compared, sensitivity=None)
     reason = f"the {oracle.method} is too coarse to judge {slot.label}: an error as large as the gradient would pass"
     return replace(compared, result=replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
 
@@ -127,59 +154,28 @@ def _kinks(
 
 
 def _along_directions(
-    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any]
+    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: OwnNoise
 ) -> Comparison:
     gradient = torch.zeros(slot.shape, dtype=slot.dtype, device=slot.device) if actual is None else actual.detach()
     if not bool(torch.isfinite(gradient).all()):
         blank = torch.zeros(slot.shape, dtype=torch.float64, device=slot.device)
         return compare_gradient(slot, actual, blank, lambda level: [], lambda a, e: Evidence(slot.name, a, e, slot.dtype))
-    disagreements = oracle.check_directions({index: gradient})
+    disagreements = [d for d in oracle.check_directions({index: gradient}) if not _is_own_noise(d, noise.of(index))]
     if gradient.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value and (disagreements or index in oracle.unseen):
-        return _elementwise(slot, index, actual, oracle, subject, inputs)
+        return _elementwise(slot, index, actual, oracle, subject, inputs, noise)
     if not disagreements:
-        result = _passed(slot, gradient)
+        result = passed_along_directions(slot, gradient)
         if index in oracle.unseen:
             reason = f"{oracle.unseen[index]}, so {slot.label} was not judged there; pass reference="
             return Comparison(replace(result, verdict="inconclusive", reason=reason))
-        return _sensitive(Comparison(result, sensitivity=oracle.sensitivity.get(index)), slot, oracle)
-    return _located(slot, index, gradient, oracle)
+        return _sensitive(Comparison(result, sensitivity=oracle.sensitivity.get(index)), slot, index, gradient, oracle)
+    return located(slot, index, gradient, oracle)
 
 
-def _passed(slot: Slot, gradient: torch.Tensor) -> GradientResult:
-    judgement = Judgement(True, "element", 0.0, 0.0, None, 0.0, 0.0, 0, gradient.numel(), 0, None)
-    return replace(result_of(slot, judgement, gradient, gradient, "pass"), settled_by="directions")
-
-
-def _located(slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle) -> Comparison:
-    found = oracle.locate(index, gradient)
-    result = replace(_passed(slot, gradient), verdict="fail", rule="direction")
-    where, many = "", "in some elements"
-    if found:
-        position, mine, value, error = max(found, key=lambda each: abs(each[1] - each[2]))
-        place = tuple(int(k) for k in torch.unravel_index(torch.tensor(position), slot.shape))
-        size = abs(mine - value)
-        result = replace(
-            result,
-            worst_index=place,
-            actual=mine,
-            expected=value,
-            allowed=error,
-            max_abs_error=size,
-            max_rel_error=size / abs(value) if value else math.inf,
-            budget_used=size / error if error else math.inf,
-            wrong_elements=len(found),
-        )
-        where = worst_line(result, slot.reference)
-        many = f"in at least {len(found)} of {gradient.numel()} elements"
-    finding = Finding(
-        "wrong-value",
-        "error",
-        f"gradient of {slot.label} is wrong {many}",
-        gradient=slot.name,
-        explanation="a directional derivative of the forward contradicts it",
-        suggestion="derive the rule again for the worst element, or check a smaller input",
-        where=where,
-        measured=result.max_abs_error,
-        allowed=result.allowed,
-    )
-    return Comparison(result, (finding,))
+def _is_own_noise(disagreement: Disagreement, typical: torch.Tensor | None) -> bool:
+    """Whether the backward's own rounding explains what a direction shows: roundings of single elements add up at random."""
+    if typical is None:
+        return False
+    along = typical * widened(disagreement.direction).abs().to(typical.device)
+    size = abs(disagreement.manual - disagreement.numeric.value)
+    return size <= disagreement.allowed + REFERENCE_ERRORS.value * float(torch.linalg.vector_norm(along))

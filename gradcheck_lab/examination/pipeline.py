@@ -14,6 +14,7 @@ from gradcheck_lab.comparison.entries import compare_returned
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.isolated_rule import detached, run_rule
 from gradcheck_lab.comparison.numerically import compare_numerically
+from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.program import compare_program
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth, Policy
 from gradcheck_lab.examination.guarding import disconnected, guard_autograd
@@ -70,7 +71,7 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
     if not isinstance(chosen, NumericTruth):
         return examined.inconclusive_because(chosen)
     entries = {i: g for i, g in enumerate(examined.returned) if examined.is_compared(i)}
-    compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle)
+    compared = compare_numerically(examined.runner, examined.case, entries, chosen.oracle)
     return replace(examined, truth=chosen).with_comparisons(compared)
 
 
@@ -89,7 +90,8 @@ def _compare_with_autograd(examined: Examined, truth: AutogradTruth) -> Examined
 def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> Examined:
     subject, run, outputs, margin = examined.subject, examined.run, _outputs(truth), _margin(examined)
     assert run is not None
-    compared = compare_returned(subject, run.returned, oracle, truth, outputs, margin=margin)
+    noise = OwnNoise(examined.runner, examined.case, dict(enumerate(run.returned)))
+    compared = compare_returned(subject, run.returned, oracle, truth, outputs, margin=margin, noise=noise)
     if run.delivered is not None and deliverable(run.delivered):
         compared = with_engine(compared, compare_returned(subject, run.delivered, oracle, truth, outputs, margin=margin))
     found = examined.with_comparisons(compared)
@@ -130,7 +132,8 @@ def _in_float64(examined: Examined, truth: Pass) -> list[Comparison]:
         return []
     if len(as_tuple(returned)) != len(case.inputs):
         return []
-    return compare_returned(examined.subject, returned, oracle, truth, _outputs(truth), margin=_margin(examined))
+    noise = OwnNoise(examined.runner, case, dict(enumerate(as_tuple(returned))))
+    return compare_returned(examined.subject, returned, oracle, truth, _outputs(truth), margin=_margin(examined), noise=noise)
 
 
 def _margin(examined: Examined) -> float:

@@ -97,6 +97,14 @@ SECOND_ORDER_TINY_DISTANCE = Amount(
 STEADY_DISTANCE = Amount(1e-9, "How far stress values are moved to see that the derivative is the same beside them.")
 ROUNDING_SAMPLES = Amount((1, 2), "The salts of the two samples of simulated rounding that stand for sound implementations.")
 FURTHER_SAMPLES = Amount((3, 4, 5, 6, 7, 8), "The salts of further samples, for gradients of few elements.")
+OWN_NOISE_SAMPLES = Amount(
+    5,
+    "Runs of a backward beside its call that tell its rounding: the median of five is not moved by one that crosses a kink.",
+)
+LAST_DIGITS_MOVED = Amount(
+    2,
+    "By how many roundings inputs are moved to see another rounding of the same terms: a digit or two.",
+)
 ALL_TOGETHER = Amount(
     1e-9,
     "How far all values are moved together, times the largest, so that ties stay ties and only kinks of single values show.",

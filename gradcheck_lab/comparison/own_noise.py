@@ -1,0 +1,81 @@
+"""How much rounding a hand-written backward shows by itself: how its result changes with the last digits of what it is given.
+
+A mistake is a smooth function of the inputs and stays the same beside them; what rounding leaves, where terms cancel, is
+another number at every point (Moré and Wild, "Estimating computational noise", SIAM J. Sci. Comput. 33, 2011). No oracle knows
+the terms that a backward adds up, numbers least of all, and this tells their size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import Case, copy_tensor, is_differentiable
+from gradcheck_lab.calls.moves import moved, random_signs
+from gradcheck_lab.model.amounts import LAST_DIGITS_MOVED, OWN_NOISE_SAMPLES
+from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision.budget import CANCELLATION
+from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.runner import Runner
+
+
+class OwnNoise:
+    """The rounding of one backward on one case, by input; `returned` are its gradients there."""
+
+    def __init__(self, runner: Runner, case: Case, returned: Mapping[int, Any]) -> None:
+        self.runner, self.case, self.returned = runner, case, returned
+
+    def of(self, index: int) -> torch.Tensor | None:
+        """The typical change of each element of an input's gradient, in its shape and float64.
+
+        None where the backward does not run beside the call, or gives another result when it is repeated; zero for elements
+        that change by more than rounding of ordinary terms, as at a kink.
+        """
+        actual = self.returned.get(index)
+        if not isinstance(actual, torch.Tensor) or not is_differentiable(actual):
+            return None
+        changes = []
+        for sample in self._samples:
+            other = sample[index] if index < len(sample) else None
+            if not isinstance(other, torch.Tensor) or other.shape != actual.shape:
+                return None
+            changes.append((other.detach().to(torch.complex128) - actual.detach().to(torch.complex128)).abs())
+        if not changes:
+            return None
+        typical = torch.stack(changes).median(0).values
+        return torch.where(typical <= CANCELLATION.value, typical, 0.0)
+
+    @cached_property
+    def _samples(self) -> list[tuple[Any, ...]]:
+        try:
+            again = self._run(None)
+            if not all(_same(a, b) for a, b in zip(again, (self.returned.get(i) for i in range(len(again))), strict=True)):
+                return []
+            seeds = range(self.case.seed, self.case.seed + OWN_NOISE_SAMPLES.value)
+            return [self._run(torch.Generator().manual_seed(seed)) for seed in seeds]
+        except Exception:  # beside the call the user's code may refuse to run
+            return []
+
+    def _run(self, generator: torch.Generator | None) -> tuple[Any, ...]:
+        recording = self.runner.record(tuple(_beside(value, generator) for value in self.case.inputs), self.case)
+        upstream = recording.fixed_grad_outputs or tuple(_beside(g, generator) for g in self.case.grad_outputs or ())
+        return as_tuple(self.runner.backward(recording, upstream, self.case.seed).returned)
+
+
+def _same(again: Any, returned: Any) -> bool:
+    if not isinstance(again, torch.Tensor) or not isinstance(returned, torch.Tensor):
+        return True  # not compared, or not of an input that is
+    return again.shape == returned.shape and torch.equal(again.detach().nan_to_num(), returned.detach().nan_to_num())
+
+
+def _beside(value: Any, generator: torch.Generator | None) -> Any:
+    """A copy, with a generator one whose elements differ in their last digits."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if generator is None or not is_differentiable(value):
+        return copy_tensor(value)
+    width = LAST_DIGITS_MOVED.value * unit_roundoff(value.dtype)
+    return moved(value.detach(), width, random_signs(value, generator), value.detach())

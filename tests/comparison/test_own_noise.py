@@ -1,0 +1,69 @@
+"""A backward whose terms cancel is judged by the rounding that it shows beside its call, and a mistake as small is found."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd import Function
+
+import gradcheck_lab as gl
+
+DTYPES = [torch.float32, torch.float64]
+
+
+def share(mistake: float = 0.0) -> Any:
+    """x / x.sum(-1), whose gradient for a single column is zero but for rounding; the backward is off by `mistake`."""
+
+    class Share(Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(x)
+            a = x.detach().numpy()
+            return torch.from_numpy(a / a.sum(-1, keepdims=True))
+
+        @staticmethod
+        def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+            (x,) = ctx.saved_tensors
+            s = x.sum(-1, keepdim=True)
+            return g / s - (g * x).sum(-1, keepdim=True) / s**2 + mistake * g
+
+    return Share
+
+
+def column(rows: int, dtype: torch.dtype, seed: int) -> torch.Tensor:
+    return (torch.rand(rows, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.5).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, 4, 40, 300])
+def test_terms_that_cancel_are_no_mistake(rows: int, dtype: torch.dtype) -> None:
+    for seed in range(3):
+        report = gl.check(share(), column(rows, dtype, seed), probes=())
+        assert report.verdict == "pass", report
+
+
+@pytest.mark.parametrize(("dtype", "mistake"), [(torch.float32, 2e-6), (torch.float64, 3e-14)])
+@pytest.mark.parametrize("rows", [4, 40])
+def test_mistake_little_larger_than_rounding_is_found_where_terms_cancel(rows: int, dtype: torch.dtype, mistake: float) -> None:
+    for seed in range(3):
+        report = gl.check(share(mistake), column(rows, dtype, seed), probes=())
+        assert report.verdict == "fail", report
+
+
+def test_attention_of_equal_rows_in_numpy_passes() -> None:
+    class Attention:
+        def forward(self, q: Any, k: Any) -> Any:
+            e = np.exp((s := q @ k.T) - s.max(-1, keepdims=True))
+            self.p, self.saved = e / e.sum(-1, keepdims=True), (q, k)
+            return self.p
+
+        def backward(self, g: Any) -> Any:
+            q, k = self.saved
+            ds = self.p * (g - (g * self.p).sum(-1, keepdims=True))
+            return ds @ k, ds.T @ q
+
+    rng = np.random.default_rng(0)
+    q, k = rng.normal(size=(3, 4)), np.repeat(rng.normal(size=(1, 4)), 3, 0)
+    report = gl.check(Attention(), q, k)
+    assert report.verdict == "pass", report
