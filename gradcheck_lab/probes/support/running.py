@@ -39,7 +39,7 @@ def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Colle
             found += _run(name, probe, context)
     for function in (probe for probe in names if callable(probe)):
         found += _run_own(function, context)
-    if repetition(context).outcome == "raises" and "second_backward" not in names and len(names) > 0:
+    if len(names) > 0 and "second_backward" not in names and repetition(context).outcome == "raises":
         found.append(Inconclusive("no further call was compared: the call raises when it is made again"))
     if "state" in names:
         found += _run("state", overwritten, context)
