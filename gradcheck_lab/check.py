@@ -18,12 +18,15 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import coverage_of, is_compared, outputs_coverage
 from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
-from gradcheck_lab.model.arguments import name_of, options_of, refuse_names, refuse_order, seed_of
+from gradcheck_lab.model.arguments import name_of, options_of, reading, refuse_names, refuse_order, seed_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, GradientResult, verdict_of
+from gradcheck_lab.model.user_errors import class_and_line
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes import ALL, PROBES, Probe
+from gradcheck_lab.probes.support import running
 from gradcheck_lab.probes.support.running import run_probes
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import as_tuple
@@ -66,17 +69,18 @@ def check(
     """
     started = time.perf_counter()
     _refuse_arguments(op, inputs, order, probes, allow)
-    keywords, seed = {name: own_copies(value) for name, value in options_of(options).items()}, seed_of(seed)
+    seed = seed_of(seed)
     with preserved_state(seed):
-        subject = adapt(op, inputs, keywords)
-        _refuse_inputs(subject)
-        if reference is not None:
-            subject = with_reference(subject, reference)
+        with reading("the arguments"):
+            keywords = {name: own_copies(value) for name, value in options_of(options).items()}
+            subject = adapt(op, inputs, keywords)
+            _refuse_inputs(subject)
+            if reference is not None:
+                subject = with_reference(subject, reference)
+            case = Case(subject.inputs, keywords, None if grad_output is None else tuple(as_tuple(grad_output)), seed)
         seed_all(seed)
-        case = Case(subject.inputs, keywords, None if grad_output is None else tuple(as_tuple(grad_output)), seed)
-        thorough = bool(probes) or probes is ALL
-        examined = examine(Runner(subject), case, Policy(thorough=thorough, has_reference=reference is not None))
-        examined = run_probes(PROBES, examined, probes, order)
+        policy = Policy(thorough=len(probes) > 0, has_reference=reference is not None)
+        examined = _examined(Runner(subject), case, policy, probes, order)
         return _report(examined, order, allow, seed, started)
 
 
@@ -91,6 +95,20 @@ def assert_gradients(op: Any, *inputs: Any, **arguments: Any) -> Report:
     report = check(op, *inputs, **arguments)
     report.raise_if_failed()
     return report
+
+
+def _examined(runner: Runner, case: Case, policy: Policy, probes: Collection[str | Probe], order: int) -> Examined:
+    """Examine the call and run the probes; where this package itself raises, the verdict of what is known is inconclusive."""
+    examined = Examined(runner, case, policy, AutogradOracle(runner, case))
+    try:
+        examined = examine(runner, case, policy)
+        return run_probes(PROBES, examined, probes, order)
+    except InvalidArgument:
+        raise
+    except Exception as error:
+        if running.STRICT:
+            raise
+        return examined.inconclusive_because(f"gradcheck_lab itself raised {class_and_line(error)}; please report it")
 
 
 def _refuse_arguments(

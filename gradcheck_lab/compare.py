@@ -19,14 +19,13 @@ from gradcheck_lab.diagnosis import Evidence, PartialGradient, explain
 from gradcheck_lab.diagnosis.fan_out import missing_uses
 from gradcheck_lab.diagnosis.retained_graph import RetainedGraph, incomplete_gradients
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.arguments import reading
 from gradcheck_lab.model.coverage import COMPARED, Coverage
 from gradcheck_lab.model.environment import environment
-from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import verdict_of
 from gradcheck_lab.model.limits import FEW_SIZES
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype
 from gradcheck_lab.model.precision.budget import AGREE, AGREE_16_BITS, DIFFER, DIFFER_16_BITS
-from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.model.wording import readable
 from gradcheck_lab.report import Report
 
@@ -56,16 +55,8 @@ def compare(manual: Any, reference: Any = None) -> Report:
     'pass'
     """
     started = time.perf_counter()
-    with preserved_state():
-        try:
-            with Contained():
-                return _compared(manual, reference, started)
-        except InvalidArgument:
-            raise
-        except Exception as error:
-            raise InvalidArgument(
-                f"looking at the gradients raised {class_and_line(error)}; pass tensors, arrays or numbers"
-            ) from error
+    with preserved_state(), reading("the gradients"):
+        return _compared(manual, reference, started)
 
 
 def _compared(manual: Any, reference: Any, started: float) -> Report:

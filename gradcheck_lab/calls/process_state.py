@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.randomness import preserved_randomness
+from gradcheck_lab.torch_internals import without_modes
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +137,9 @@ def _set_streams(out: Any, err: Any) -> None:
 def preserved_state(seed: int | None = None) -> Iterator[None]:
     """Run a block that calls the user's code, and put back what that changes: generators, dtype, modes, folder, signals.
 
-    The generators are seeded by `seed` (None: as they are). Within the block gradients are on, and inference mode, autocast
-    and a default device without values are off, so that a result does not depend on what surrounds a call. One thread at a
-    time runs such a block.
+    The generators are seeded by `seed` (None: as they are). Within the block gradients are on, and inference mode, autocast, a
+    default device without values and modes that see every call are off, so that a result does not depend on what surrounds a
+    call. One thread at a time runs such a block.
     """
     with preserved_randomness(seed):
         before = [setting.read() for setting in _SETTINGS]
@@ -155,6 +156,7 @@ def preserved_state(seed: int | None = None) -> Iterator[None]:
 @contextmanager
 def _neutral_modes() -> Iterator[None]:
     with ExitStack() as modes:
+        modes.enter_context(without_modes())
         if torch.is_inference_mode_enabled():
             modes.enter_context(torch.inference_mode(False))
         for kind in _device_types():

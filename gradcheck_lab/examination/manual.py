@@ -136,7 +136,7 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
     carrying = [grad for grad, output in zip(given, outputs, strict=True) if is_differentiable(output)]
     if not policy.derived and not any(bool(grad.any()) for grad in carrying):
         raise InvalidArgument(
-            f"grad_output is zero in every element, where every gradient of {subject.name} is zero; leave it out, or pass another"
+            f"grad_output is zero in every element, and so is every gradient of {subject.name} then; leave it out"
         )
     if not policy.derived and not all(bool(torch.isfinite(grad).all()) for grad in carrying):
         raise InvalidArgument("grad_output holds NaN or inf; pass finite numbers")

@@ -21,6 +21,7 @@ from gradcheck_lab.fuzzing.ordinary import BeforeCall, OrdinaryCalls, Signature
 from gradcheck_lab.fuzzing.signatures import known_options
 from gradcheck_lab.model.arguments import name_of, options_of, refuse_names, refuse_order, seed_of, shown
 from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.report import Report
@@ -183,4 +184,5 @@ class FuzzRun:
             seconds=seconds,
             seed=self.seed,
             examples=search.examples,
+            coverage=(*report.coverage, Coverage("drawn call", examiner.compared, dict(examiner.uncompared))),
         )

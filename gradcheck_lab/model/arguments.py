@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.exceptions import Contained
+from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.model.wording import readable, short
 
 _LOWEST_SEED, _SEEDS_END = -(2**63), 2**64  # what torch's generators take
@@ -52,6 +54,20 @@ def options_of(options: Any) -> dict[str, Any]:
         if not isinstance(key, str):
             raise InvalidArgument(f"options has the key {shown(key)}; pass a dict of keyword arguments: options={{'dim': 1}}")
     return dict(options)
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """A block that looks at the user's objects; what these raise then becomes an `InvalidArgument`."""
+    try:
+        with Contained():
+            yield
+    except InvalidArgument:
+        raise
+    except Exception as error:
+        raise InvalidArgument(
+            f"looking at {what} raised {class_and_line(error)}; pass objects whose attributes can be read"
+        ) from error
 
 
 def shown(value: Any) -> str:

@@ -14,8 +14,8 @@ COMPARED = ""  # instead of a reason for leaving something out
 class Coverage:
     """How many things of one kind were compared; `skipped` has how many were not, by reason.
 
-    Kinds are inputs, parameters, intermediates of a program, outputs (those that carry an upstream gradient), derived calls, and
-    drawn calls of fuzzing.
+    Kinds are inputs, parameters, intermediates of a program, outputs (those that carry an upstream gradient), derived calls,
+    and drawn calls of fuzzing.
     """
 
     kind: str

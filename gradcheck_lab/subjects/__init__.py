@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.exceptions import Contained
-from gradcheck_lab.model.user_errors import class_and_line
+from gradcheck_lab.model.arguments import reading
 from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
 from gradcheck_lab.subjects.contained import contained
 from gradcheck_lab.subjects.custom_op import adapt_custom_op
@@ -38,18 +37,10 @@ def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subje
     that it cannot take.
     """
     for adapter in ADAPTERS:
-        try:
-            with Contained():
-                subject = adapter(value, inputs, options)
-        except InvalidArgument:
-            raise
-        except Exception as error:
-            raise InvalidArgument(
-                f"looking at the {type(value).__name__} and its inputs raised {class_and_line(error)}; "
-                "pass an object and inputs whose attributes can be read"
-            ) from error
-        if subject is not None:
-            return contained(subject)
+        with reading(f"the {type(value).__name__} and its inputs"):
+            subject = adapter(value, inputs, options)
+            if subject is not None:
+                return contained(subject)
     raise InvalidArgument(
         f"cannot check an object of type {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops"
     )
