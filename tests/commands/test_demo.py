@@ -181,8 +181,7 @@ def test_demo_names_each_problem_exits_1_and_repeats_with_its_seed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     tasks_with(monkeypatch, rate=-0.3)
-    mistake, caught, _ = demo.MISTAKES
-    monkeypatch.setattr(demo, "MISTAKES", (replace(mistake, op="linear (Z1)"), caught))
+    monkeypatch.setattr(demo, "MISTAKES", (replace(demo.MISTAKES[0], op="linear (Z1)"),))
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     with pytest.raises(SystemExit) as stopped:
         main(["demo", "--epochs", "2", "--seed", "5", "--json", str(tmp_path / "demo.json")])

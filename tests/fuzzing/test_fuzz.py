@@ -295,7 +295,9 @@ def test_other_objects_are_fuzzed_too(subject: Any, specs: tuple[Spec, ...], ver
     assert report.examples <= 30
 
 
-@pytest.mark.parametrize("name", ["rank-3", "tie", "repeated-index"])
+@pytest.mark.parametrize(
+    "name", ["rank-3", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("tie", "repeated-index"))]
+)
 def test_same_seed_gives_the_same_report(name: str) -> None:
     op, specs, _ = NEEDING[name]
     first, second = (gl.fuzz(op, *specs, seed=11) for _ in range(2))

@@ -38,10 +38,6 @@ def test_only_one_place_asks_how_many_bits_a_dtype_has():
         return choice == {"torch.complex128", "torch.float64"} or (isinstance(node, ast.Attribute) and node.attr == "bits")
 
     found = {
-        f"{place}:{node.lineno}"
-        for place, tree in trees().items()
-        if place != HOME
-        for node in ast.walk(tree)
-        if asks(node)
+        f"{place}:{node.lineno}" for place, tree in trees().items() if place != HOME for node in ast.walk(tree) if asks(node)
     }
     assert not found, f"use model.precision: {sorted(found)}"

@@ -56,10 +56,5 @@ def test_only_one_place_takes_the_first_line_of_an_exception():
         calls = (call for call in ast.walk(node.value) if isinstance(call, ast.Call))
         return any(getattr(c.func, "id", "") == "str" and isinstance(c.args[0], ast.Name | ast.Attribute) for c in calls)
 
-    found = {
-        f"{place}:{node.lineno}"
-        for place, tree in trees().items()
-        for node in ast.walk(tree)
-        if own(node)
-    }
+    found = {f"{place}:{node.lineno}" for place, tree in trees().items() for node in ast.walk(tree) if own(node)}
     assert not found, f"use model.user_errors.first_line: {sorted(found)}"

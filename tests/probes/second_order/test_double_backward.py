@@ -86,7 +86,7 @@ def power(exponent: int, *, saved: bool) -> type[Function]:
     return Power
 
 
-@examples(60)
+@examples(30, 1200)
 @given(
     shape=shapes,
     dtype=st.sampled_from(FLOATING),
