@@ -1,15 +1,6 @@
 """Settings that every test shares."""
 
 import gc
-import os
-import sys
-from pathlib import Path
-
-# A run starts some twenty processes. Where Python may not write bytecode beside the modules, each would compile them again.
-if sys.dont_write_bytecode:
-    sys.dont_write_bytecode = False
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).with_name(".pytest_cache") / "bytecode")
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
 import torch
