@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.kinds import KINDS, PROFILES
 from gradcheck_lab.calls.layouts import LAYOUTS
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
@@ -42,10 +42,11 @@ def calls(
     """Draw calls of `op`: a `Case` with its inputs, options and seed.
 
     Any of the op's signatures is drawn. A dimension has 0 to `max_size` elements, `*name` stands for up to three of them,
-    `#name` may be 1 and `*#name` lacks leading dimensions too, so that a rank-1 operand meets a column. Each tensor is
-    contiguous, transposed, a slice with steps, at an offset, or expanded; its numbers are ordinary, partly zero, full of ties,
-    large or tiny. All floating inputs of a call share one of `dtypes`. `elements` draws the numbers of small real tensors one
-    by one. Options are those of the op's `choices`, or `OPTIONS`. Calls shrink to contiguous ordinary ones of size 1.
+    `#name` may be 1 and `*#name` lacks leading dimensions too, so that a rank-1 operand meets a column. No floating tensor is
+    without elements, since nothing could be compared then. Each tensor is contiguous, transposed, a slice with steps, at an
+    offset, or expanded; its numbers are ordinary, partly zero, full of ties, large or tiny. All floating inputs of a call share
+    one of `dtypes`. `elements` draws the numbers of small real tensors one by one. Options are those of the op's `choices`, or
+    `OPTIONS`. Calls shrink to contiguous ordinary ones of size 1.
 
     Raises `InvalidArgument` for an op without specs, dtypes that are not floating, or a `max_size` below 1.
     Source of the method: MacIver and Donaldson, "Test-case reduction via test-case generation", ECOOP 2020.
@@ -65,9 +66,10 @@ def calls(
     cases = _with_elements(drawn, elements).map(CallRecipe.build)
 
     def taken(case: Case) -> bool:
-        return op.takes(case.inputs, dict(case.options))
+        filled = all(value.numel() for value in case.inputs if is_differentiable(value))
+        return filled and (not op.refuses or op.takes(case.inputs, dict(case.options)))
 
-    return cases.filter(taken) if op.refuses else cases
+    return cases.filter(taken)
 
 
 def tensors(

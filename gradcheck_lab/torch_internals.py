@@ -198,3 +198,8 @@ def _pad(array: Any, pad_width: Any, mode: str = "constant", **keywords: Any) ->
 
 
 _pad.__module__ = "torch._numpy"  # the compiler traces what lies there
+
+
+def is_wrapped_by_a_transform(value: torch.Tensor) -> bool:
+    """Whether vmap, grad or jvp of torch.func made it. In its place: whether comparing it with itself raises."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(value))

@@ -231,7 +231,8 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "program-that-ignores-its-inputs": (
         lambda: gl.check(of_nothing, X),
-        "nothing was compared for of_nothing; give it an input that its output depends on",
+        "nothing was compared for of_nothing: 0 of 1 input (1 no oracle), 1 output; "
+        "pass inputs with elements that a floating output depends on",
     ),
     "torch-function-in-a-program": (
         lambda: gl.check(applies_torch, X),
@@ -336,7 +337,7 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "report-of-another-schema": (
         lambda: gl.Report.from_dict({"schema": 99}),
-        "the report has schema 99 and this version reads schema 2; make it again with this version",
+        "the report has schema 99 and this version reads schema 3; make it again with this version",
     ),
     "calls-of-a-function": (
         lambda: calls(torch.relu),  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.questions import Reruns
 from gradcheck_lab.oracles.autograd.subgradients import Subgradients
 from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.contained import comparable
 from gradcheck_lab.subjects.subject import Key, Subject
 
 
@@ -40,7 +41,7 @@ def compare_returned(
     is the backward's own.
     """
     case, names = oracle.case, subject.names
-    grads = as_tuple(returned)
+    grads = [comparable(value) for value in as_tuple(returned)]
     role, first = ("input", 0) if shares is None else ("share", shares)
     expected = {
         i: truth.gradients.get(Key("input", i) if shares is None else Key(role, first, i))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.comparison.budget import Judgement, certainly_passes, judge
-from gradcheck_lab.comparison.findings import convention, dtype_problem, number, outside_kinks, show, wrong_finding
+from gradcheck_lab.comparison.findings import convention, dtype_problem, number, outside_kinks, short_dtype, show, wrong_finding
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, Explanation, explain
 from gradcheck_lab.model.findings import Finding, GradientResult
@@ -17,6 +17,7 @@ from gradcheck_lab.model.limits import AFFORDABLE_SAMPLES, FEW_ELEMENTS
 from gradcheck_lab.model.precision import wide_dtype
 from gradcheck_lab.model.precision.budget import CANCELLATION, NOT_ROUNDING
 from gradcheck_lab.oracles.autograd.subgradients import Interval
+from gradcheck_lab.subjects.contained import NotComparable
 
 References = Callable[[str], list[torch.Tensor]]
 Intervals = Callable[[Callable[[Interval], torch.Tensor]], Iterable[Interval]]
@@ -50,6 +51,9 @@ def compare_gradient(
         if not bool(expected.any()):
             return Comparison(_result(slot, "pass", elements=expected.numel()))
         return _missing(slot, expected)
+    if isinstance(actual, NotComparable):
+        found = Explanation("wrong-dtype", f"{actual.what} came back", f"return {actual.instead}, of {short_dtype(slot.dtype)}")
+        return _broken(slot, f"is {actual.what}, expected a dense tensor of {short_dtype(slot.dtype)}", found)
     if not isinstance(actual, torch.Tensor):
         kind = type(actual).__name__
         explanation = Explanation("wrong-shape", f"a {kind} came back", f"return a tensor of shape {slot.shape}")
@@ -206,7 +210,7 @@ def result_of(
         name=slot.name,
         label=slot.label,
         shape=slot.shape,
-        dtype=str(slot.dtype).removeprefix("torch."),
+        dtype=short_dtype(slot.dtype),
         verdict=verdict,
         max_abs_error=found.max_abs_error,
         max_rel_error=found.max_rel_error,
@@ -228,7 +232,7 @@ def _result(slot: Slot, verdict: Any, elements: int = 0) -> GradientResult:
         slot.name,
         slot.label,
         slot.shape,
-        str(slot.dtype).removeprefix("torch."),
+        short_dtype(slot.dtype),
         verdict,
         elements=elements,
         op=slot.op,

@@ -11,6 +11,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differentiable
 from gradcheck_lab.calls.randomness import has_torch_drawn_since, torch_states
+from gradcheck_lab.calls.tensor_kinds import what_else
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.errors import InvalidArgument
@@ -86,12 +87,23 @@ def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str)
 
 
 def _refuse_outputs(subject: Subject, recording: Recording) -> None:
-    for index, output in enumerate(recording.outputs):
+    outputs = recording.outputs
+    for index, output in enumerate(outputs):
         if not isinstance(output, torch.Tensor):
             raise InvalidArgument(
                 f"the forward of {subject.name} returned a {type(output).__name__} as output {index}; "
                 "return a tensor or a tuple of tensors"
             )
+        if (other := what_else(output)) is not None:
+            raise InvalidArgument(
+                f"the forward of {subject.name} returned {other[0]} as output {index}; return {other[1]} for the check"
+            )
+    if not any(is_differentiable(output) for output in outputs):
+        dtypes = ", ".join(sorted({str(output.dtype).removeprefix("torch.") for output in outputs}))
+        raise InvalidArgument(
+            f"nothing to compare: no output of {subject.name} is a floating tensor ({dtypes or 'there is none'}); "
+            "return one that a gradient is wanted of"
+        )
 
 
 def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Policy) -> tuple[torch.Tensor, ...]:
@@ -114,11 +126,20 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
     for index, (grad, output) in enumerate(zip(given, outputs, strict=True)):
         if not isinstance(grad, torch.Tensor):
             raise InvalidArgument(f"grad_output {index} is a {type(grad).__name__}; pass a tensor of the output's shape")
+        if (other := what_else(grad)) is not None:
+            raise InvalidArgument(f"grad_output {index} is {other[0]}; pass {other[1]}")
         if tuple(grad.shape) != tuple(output.shape):
             raise InvalidArgument(
                 f"grad_output {index} has shape {tuple(grad.shape)} and output {index} of {subject.name} has "
                 f"{tuple(output.shape)}; pass one of the output's shape"
             )
+    carrying = [grad for grad, output in zip(given, outputs, strict=True) if is_differentiable(output)]
+    if not policy.derived and not any(bool(grad.any()) for grad in carrying):
+        raise InvalidArgument(
+            f"grad_output is zero in every element, and so is every gradient of {subject.name} then; leave it out"
+        )
+    if not policy.derived and not all(bool(torch.isfinite(grad).all()) for grad in carrying):
+        raise InvalidArgument("grad_output holds NaN or inf; pass finite numbers")
     return tuple(copy_tensor(grad).to(output) for grad, output in zip(given, outputs, strict=True))
 
 

@@ -8,8 +8,9 @@ from typing import Any, Literal, Self
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.conversion import as_dict, from_dict
+from gradcheck_lab.model.coverage import Coverage
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -88,8 +89,9 @@ class ReportData:
 
     `sensitivity` maps each gradient to the smallest error in a single element that this check would have caught, relative
     to the element or to the gradient's root mean square, whichever is larger; None where nothing could be said.
-    `evaluations` counts calls of the user's code. `examples` is the number of drawn calls that were examined, and
-    `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`. `Report` adds the views.
+    `evaluations` counts calls of the user's code, `coverage` what was compared and what was not. `examples` is the number of
+    drawn calls that were examined, and `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`.
+    `Report` adds the views.
     """
 
     verdict: Verdict
@@ -105,6 +107,7 @@ class ReportData:
     reproduce: str = ""
     reasons: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    coverage: tuple[Coverage, ...] = ()
     examples: int = 0
     failing_case: dict[str, Any] | None = None
     schema: int = SCHEMA

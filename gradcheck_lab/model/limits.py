@@ -13,6 +13,10 @@ class Limit:
     why: str
 
 
+SHOWN_NAME = Limit(
+    100,
+    "Characters of a subject's name that reports show: most of a line.",
+)
 BLOCK_ELEMENTS = Limit(
     1 << 14,
     "Elements of a block of a comparison: half a MiB of float64 with its temporaries, which stays in the cache.",
@@ -25,6 +29,11 @@ FEW_ELEMENTS = Limit(
     16,
     "Elements up to which a gradient is given further samples of simulated rounding: in one element, two samples see nothing "
     "of two terms that cancel once in four times.",
+)
+FEW_SIZES = Limit(
+    3,
+    "Sizes of elements from which on two finished gradients that are multiples of one another count as related: rounding that "
+    "cancellation leaves has few bits, and two such numbers are multiples of two others by chance.",
 )
 AFFORDABLE_SAMPLES = Limit(
     1 << 12,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
 
 _ENGINE = tuple(
@@ -35,7 +36,8 @@ def user_traceback(error: BaseException) -> str:
 def text_of(error: BaseException) -> str:
     """The message of an exception, stripped; empty where it has none, or where its own `__str__` raises."""
     try:
-        return str(error).strip()
+        with Contained():
+            return str(error).strip()
     except Exception:
         return ""
 

@@ -18,6 +18,7 @@ from gradcheck_lab.probes.support.repeats import (
     equal_within_noise,
     first_differing_input,
     is_repeatable,
+    raises_again,
     repetition,
     run_copied,
     snapshot,
@@ -128,7 +129,10 @@ def overwritten(context: Context) -> Iterator[Finding]:
         return
     grads = tuple(3 * g if is_differentiable(g) else g for g in context.case.grad_outputs or ())
     for _ in range(REUSED_BUFFERS.value):  # several buffers may be used in turn
-        run_copied(context, context.case_with(grad_outputs=grads))
+        run = run_copied(context, context.case_with(grad_outputs=grads))
+        if run.error is not None:
+            yield raises_again(run.error, "backward", "state", "the same call after others")
+            return
     yield from _reused_buffers(context, context.gradients, repetition(context).first)
 
 

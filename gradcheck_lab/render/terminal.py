@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 from gradcheck_lab.model.findings import Finding, GradientResult, ReportData
 from gradcheck_lab.render.tables import table_lines
-from gradcheck_lab.render.wording import HEADINGS, assurance, cells, contaminated, headline, remark, smallest_call, what, why
+from gradcheck_lab.render.wording import (
+    HEADINGS,
+    assurance,
+    cells,
+    compared,
+    contaminated,
+    headline,
+    remark,
+    smallest_call,
+    what,
+    why,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,6 +56,7 @@ def print_lines(lines: Sequence[Line], console: Console | None = None) -> None:
 def report_lines(report: ReportData) -> list[Line]:
     """Return every line of the report, each with its rich style (empty for none)."""
     lines = [*finding_lines(report), *_table(report.gradients)]
+    lines += [(f"  {text}", "dim") for text in compared(report)]
     lines += [(f"  {text}", "") for text in smallest_call(report)]
     if report.verdict == "pass":
         lines.append((f"  {assurance(report)}", "dim"))

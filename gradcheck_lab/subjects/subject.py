@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec
@@ -36,12 +37,13 @@ class Call:
 
     def backward(self, grad_outputs: Sequence[torch.Tensor], inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
         """Run the op's hand-written rule on these tensors, and return its result unchanged."""
-        return self.op.backward(
-            tuple(grad_outputs) if self.several else grad_outputs[0],
-            tuple(outputs) if self.several else outputs[0],
-            *inputs,
-            **self.options,
-        )
+        with Contained():
+            return self.op.backward(
+                tuple(grad_outputs) if self.several else grad_outputs[0],
+                tuple(outputs) if self.several else outputs[0],
+                *inputs,
+                **self.options,
+            )
 
 
 @dataclass(frozen=True, slots=True)

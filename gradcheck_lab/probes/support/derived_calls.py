@@ -18,7 +18,7 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits, is_wide
 from gradcheck_lab.model.precision.derived_calls import INFINITY_IN_WORDS, WRONG_ELEMENT
 from gradcheck_lab.probes.support.acceptable_errors import is_acceptable, may_be_rounding, true_gradient
-from gradcheck_lab.probes.support.context import Context, examine_if_valid
+from gradcheck_lab.probes.support.context import REFUSED, Context, examine_if_valid
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
 
@@ -78,6 +78,7 @@ class DerivedCallExaminer:
         if case.grad_outputs is not None:
             case = replace(case, grad_outputs=None)
         if not is_valid(subject, case):
+            self.runner.evaluations.derived[REFUSED] += 1
             return None
         try:
             found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip)

@@ -9,10 +9,14 @@ from typing import Any, Literal
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_tensor, is_differentiable
+from gradcheck_lab.calls.tensor_kinds import as_numbers
 from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.model.exceptions import class_name
+from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.precision import unit_roundoff, wide_dtype, widened
 from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS
 from gradcheck_lab.model.precision.derived_calls import GROSS_CHANGE, GROSS_CHANGE_ROUNDINGS
+from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.rules.op import as_tuple
@@ -34,11 +38,28 @@ class Repetition:
     second_copies: tuple[Any, ...]
     outcome: Outcome
     takes_no_upstream: bool
+    forward_ran: bool = True
 
 
 def repetition(context: Context) -> Repetition:
     """Run the base call a second time, once for all probes of a case."""
     return context.once("repeated", lambda: _run_again(context))
+
+
+def raises_again(error: Exception, stage: Stage, probe: str, case: str) -> Finding:
+    """The finding that a call raises that did not raise when it was made first."""
+    return Finding(
+        "raises",
+        "error",
+        f"{stage} raised {type(error).__name__}, and did not in the first call",
+        explanation=first_line(error),
+        suggestion="let nothing that the first call used up, closed or changed be needed by the next",
+        probe=probe,
+        case=case,
+        traceback=user_traceback(error),
+        stage=stage,
+        exception=class_name(error),
+    )
 
 
 def is_repeatable(context: Context) -> bool:
@@ -66,7 +87,8 @@ def backward_and_engine(
     """
     upstream: Any = tuple(None if grad is None else copy_tensor(grad) for grad in grad_outputs)
     try:
-        run = Run(recording.outputs, as_tuple(context.runner.backward(recording, upstream, seed).returned))
+        returned = as_tuple(context.runner.backward(recording, upstream, seed).returned)
+        run = Run(recording.outputs, tuple(map(as_numbers, returned)))
     except Exception as error:
         return Run(recording.outputs, (), error), None
     if recording.engine is None:
@@ -211,7 +233,7 @@ def _run_again(context: Context) -> Repetition:
     first = snapshot(context.gradients)
     recording = context.record(context.case)
     if isinstance(recording, Exception):
-        return Repetition(first, Run(error=recording), (), "raises", False)
+        return Repetition(first, Run(error=recording), (), "raises", False, forward_ran=False)
     no_upstream = recording.fixed_grad_outputs is not None
     outputs = snapshot(recording.outputs)
     second = context.backward(recording, context.case.grad_outputs or (), context.case.seed)

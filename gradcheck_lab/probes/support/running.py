@@ -9,11 +9,13 @@ from dataclasses import replace
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.examination.one_finding_a_mistake import merge_findings
+from gradcheck_lab.model.arguments import name_of, shown
+from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import text_of
+from gradcheck_lab.model.user_errors import class_and_line, text_of
 from gradcheck_lab.probes.state import overwritten
 from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
-from gradcheck_lab.probes.support.repeats import is_repeatable
+from gradcheck_lab.probes.support.repeats import is_repeatable, repetition
 
 # run even where the call cannot be repeated, which is what they report; other derived calls mean nothing then
 FOR_ANY_CALL = ("state", "second_backward", "poison", "registration")
@@ -36,7 +38,9 @@ def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Colle
         if name in chosen and (name in FOR_ANY_CALL or is_repeatable(context)):
             found += _run(name, probe, context)
     for function in (probe for probe in names if callable(probe)):
-        found += function(context)
+        found += _run_own(function, context)
+    if len(names) > 0 and "second_backward" not in names and repetition(context).outcome == "raises":
+        found.append(Inconclusive("no further call was compared: the call raises when it is made again"))
     if "state" in names:
         found += _run("state", overwritten, context)
     if order == 2 and not is_repeatable(context):
@@ -47,6 +51,20 @@ def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Colle
         findings=tuple(merge_findings(examined.findings, [each for each in found if isinstance(each, Finding)])),
         reasons=(*examined.reasons, *(each.reason for each in found if isinstance(each, Inconclusive))),
     )
+
+
+def _run_own(function: Probe, context: Context) -> list[Yielded]:
+    """Return what a probe of the user's finds; where it raises or yields something else, the verdict is inconclusive."""
+    found: list[Yielded] = []
+    try:
+        with Contained():
+            found.extend(function(context))
+    except Exception as error:
+        found.append(Inconclusive(f"the probe {name_of(function)} raised {class_and_line(error)}"))
+    other = next((each for each in found if not isinstance(each, (Finding, Comparison, Inconclusive))), None)
+    if other is not None:
+        found.append(Inconclusive(f"the probe {name_of(function)} yielded {shown(other)}; yield findings"))
+    return found
 
 
 def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
