@@ -143,3 +143,17 @@ RELATED_PARTS = Limit(
     "Times that an output's axis may be as long as an input's and still be a multiple of it: pieces and pairs, no chance "
     "ratio.",
 )
+FILE_BYTES = Limit(
+    1 << 22,
+    "Bytes of a file of others that are read: a saved case has some thousand, and 4 MiB are read and checked in a second.",
+)
+NESTED_ENTRIES = Limit(
+    32,
+    "Levels of lists and tables in a file of others: what is written has six, and a recursion has room for these.",
+)
+SAVED_ELEMENTS = Limit(
+    1 << 24,
+    "Elements, with the gaps of their layouts, that the tensors of a saved call may have: 128 MiB of float64.",
+)
+SAVED_AXES = Limit(32, "Axes of a tensor of a saved call: half of what torch takes everywhere.")
+SAVED_INPUTS = Limit(1000, "Tensors of a saved call: a program of a hundred layers has fewer.")
