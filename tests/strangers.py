@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,6 +84,13 @@ def damaged(data: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
         return found
 
     return draw()
+
+
+def assert_shown(text: str) -> None:
+    """Nothing in a text would be taken for anything but letters: no control but line breaks, no bidi control, no surrogate."""
+    sent = {character for character in text if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    assert sent <= {"\n", "\t"}
+    text.encode()
 
 
 def damaged_text(text: bytes) -> st.SearchStrategy[bytes]:

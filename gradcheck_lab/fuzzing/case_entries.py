@@ -31,9 +31,9 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an entry may hold: `holds` tells, `words` say it."""
+    """What an entry may hold: `holds` tells, `words` say it; they are a function where they name a limit."""
 
-    words: str
+    words: str | Callable[[], str]
     holds: Callable[[Any], bool]
 
 
@@ -62,6 +62,25 @@ def is_target(value: Any) -> bool:
     return isinstance(value, str) and _TARGET.fullmatch(value) is not None
 
 
+def is_shape(value: Any) -> bool:
+    """Whether a value is a list of sizes, not too many and none too large."""
+    sizes = range(SAVED_ELEMENTS.value + 1)
+    return isinstance(value, list) and len(value) <= SAVED_AXES.value and all(is_whole(size, sizes) for size in value)
+
+
+def are_tables(value: Any) -> bool:
+    """Whether a value is a list of tables, not too many."""
+    return isinstance(value, list) and len(value) <= SAVED_INPUTS.value and all(isinstance(each, dict) for each in value)
+
+
+def _inputs_words() -> str:
+    return f"a list of at most {SAVED_INPUTS.value} tables"
+
+
+def _shape_words() -> str:
+    return f"a list of at most {SAVED_AXES.value} whole numbers from 0 to {SAVED_ELEMENTS.value}"
+
+
 TEXT = Entry("a text", lambda value: isinstance(value, str))
 SEED = Entry("a whole number from -2**63 to 2**64 - 1", lambda value: is_whole(value, _SEEDS))
 BOUND = Entry("a whole number of 64 bits", lambda value: is_whole(value, _INT64))
@@ -85,12 +104,7 @@ CASE: Mapping[str, Entry] = {
         "a table of plain values by the names of options",
         lambda value: isinstance(value, dict) and all(key.isidentifier() and is_plain(each) for key, each in value.items()),
     ),
-    "inputs": Entry(
-        f"a list of at most {SAVED_INPUTS.value} tables",
-        lambda value: (
-            isinstance(value, list) and len(value) <= SAVED_INPUTS.value and all(isinstance(each, dict) for each in value)
-        ),
-    ),
+    "inputs": Entry(_inputs_words, are_tables),
     "finding": TEXT,
     "words": TEXT,
     "python": TEXT,
@@ -99,14 +113,7 @@ CASE: Mapping[str, Entry] = {
 
 TENSOR: Mapping[str, Entry] = {
     "kind": one_of(list(KINDS)),
-    "shape": Entry(
-        f"a list of at most {SAVED_AXES.value} whole numbers from 0 to {SAVED_ELEMENTS.value}",
-        lambda value: (
-            isinstance(value, list)
-            and len(value) <= SAVED_AXES.value
-            and all(is_whole(size, range(SAVED_ELEMENTS.value + 1)) for size in value)
-        ),
-    ),
+    "shape": Entry(_shape_words, is_shape),
     "dtype": one_of(list(DTYPES)),
     "layout": one_of(LAYOUT_NAMES),
     "profile": one_of([*PROFILES, WRITTEN]),
@@ -121,7 +128,8 @@ def refuse_misfits(data: Mapping[str, Any], entries: Mapping[str, Entry], place:
         if key not in data:
             raise InvalidArgument(f"the entry {place + key!r} is missing")
         if not entry.holds(data[key]):
-            raise InvalidArgument(f"the entry {place + key!r} is {quoted(data[key])} and has to be {entry.words}")
+            words = entry.words if isinstance(entry.words, str) else entry.words()
+            raise InvalidArgument(f"the entry {place + key!r} is {quoted(data[key])} and has to be {words}")
     for key in data:
         if key not in entries:
             raise InvalidArgument(f"the entry {quoted(place + str(key))} is unknown")

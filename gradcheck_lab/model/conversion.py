@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.files import refuse_deep
-from gradcheck_lab.model.shown import one_line, quoted
+from gradcheck_lab.model.limits import REFUSED_ENTRIES
+from gradcheck_lab.model.shown import cut, quoted
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -34,19 +35,20 @@ def as_dict(value: Any) -> dict[str, Any]:
 def from_dict(data: dict[str, Any], kind: type[Data], name: str) -> Data:
     """The dataclass of this `kind` that `as_dict` made the data of.
 
-    Raises `InvalidArgument` with each entry of the `name` that does not fit. Nothing is converted: a text is no number, and
-    a number no text.
+    Raises `InvalidArgument` with the first few entries of the `name` that do not fit. Nothing is converted: a text is no
+    number, and a number no text.
     """
     cattrs, converter = _cattrs()
     try:
         refuse_deep(data)
         _refuse_other_containers(data, kind, name)
+    except ValueError as error:
+        raise InvalidArgument(f"{name} cannot be read: {error}") from None
+    try:
         return converter.structure(data, kind)
     except cattrs.BaseValidationError as error:
-        wrong = "; ".join(map(one_line, cattrs.transform_error(error, path=name)))
+        wrong = "; ".join(map(cut, cattrs.transform_error(error, path=name)[: REFUSED_ENTRIES.value]))
         raise InvalidArgument(f"{name} cannot be read: {wrong}") from error
-    except ValueError as error:
-        raise InvalidArgument(f"{name} {error}") from None
 
 
 @cache
@@ -94,18 +96,18 @@ def _number(data: Any) -> float | complex | None:
 
 
 def _refuse_other_containers(data: Any, kind: Any, place: str) -> None:
-    """Raise `InvalidArgument` where a list or table stands for the other, or a text for a list of its letters."""
+    """Raise `ValueError` where a list or table stands for the other, or a text for a list of its letters."""
     if isinstance(kind, UnionType):
         kind = next((each for each in get_args(kind) if each is not NoneType and data is not None), None)
     origin = get_origin(kind)
     if is_dataclass(kind) or origin is dict:
         if not isinstance(data, dict):
-            raise InvalidArgument(f"{place} is {quoted(data)} and has to be a table")
+            raise ValueError(f"{place} is {quoted(data)} and has to be a table")
         for field, each in (get_type_hints(kind) if is_dataclass(kind) else {}).items():
             if field in data:
                 _refuse_other_containers(data[field], each, f"{place}.{field}")
     elif origin is tuple:
         if not isinstance(data, (list, tuple)):
-            raise InvalidArgument(f"{place} is {quoted(data)} and has to be a list")
+            raise ValueError(f"{place} is {quoted(data)} and has to be a list")
         for index, value in enumerate(data):
             _refuse_other_containers(value, get_args(kind)[0], f"{place}[{index}]")

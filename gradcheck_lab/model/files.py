@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.limits import FILE_BYTES, NESTED_ENTRIES
+from gradcheck_lab.model.limits import FILE_BYTES, NESTED_ENTRIES, WHOLE_DIGITS
 from gradcheck_lab.model.shown import quoted
-
-_DIGITS = 20  # of the largest seed, 2**64
 
 
 class _Refused(ValueError):
@@ -119,7 +117,7 @@ def _finite(digits: str) -> float:
 
 
 def _whole(digits: str) -> int:
-    if len(digits.lstrip("-")) > _DIGITS:
+    if len(digits.lstrip("-")) > WHOLE_DIGITS.value:
         raise _Refused(f"holds a whole number of {len(digits.lstrip('-'))} digits")
     return int(digits)
 

@@ -10,9 +10,8 @@ import re
 import unicodedata
 from typing import Any
 
-LONGEST = 80  # characters of a value that a message quotes
-_BITS = 80  # of a whole number that is quoted
-_LONGEST_NAME = 100  # characters of a file's name that come from a name of the user
+from gradcheck_lab.model.limits import NAMED_CHARACTERS, QUOTED_CHARACTERS
+
 _SENT = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # categories: controls, formats (bidi among them), surrogates, separators
 
 
@@ -32,20 +31,26 @@ def one_line(text: str) -> str:
     return shown(text, keep="")
 
 
+def cut(text: str) -> str:
+    """The text on one line, its end left out where it is long."""
+    longest = QUOTED_CHARACTERS.value
+    text = one_line(text[: longest + 1])
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 def quoted(value: Any) -> str:
     """A value of a file as a message quotes it: on one line, printable, and cut where it is long.
 
     >>> quoted("a\\nb"), len(quoted("a" * 1000))
-    ("'a\\\\nb'", 80)
+    ("'a\\\\nb'", 160)
     """
     if isinstance(value, (dict, list, tuple)):
         return f"a {'table' if isinstance(value, dict) else 'list'} of {len(value)}"
     if type(value) not in (str, int, float, bool, type(None)):
         return f"a {type(value).__name__}"
-    if isinstance(value, int) and value.bit_length() > _BITS:
+    if isinstance(value, int) and value.bit_length() > QUOTED_CHARACTERS.value:
         return f"a whole number of {value.bit_length()} bits"
-    text = one_line(repr(value[: LONGEST + 1] if isinstance(value, str) else value))
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return cut(repr(value[: QUOTED_CHARACTERS.value] if isinstance(value, str) else value))
 
 
 def file_stem(name: str) -> str:
@@ -54,7 +59,7 @@ def file_stem(name: str) -> str:
     >>> file_stem("../../x"), file_stem("test_it.py::test_wrong[1]"), file_stem("\\0")
     ('x', 'test_it.py-test_wrong-1', 'unnamed')
     """
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:_LONGEST_NAME].strip("-.") or "unnamed"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[: NAMED_CHARACTERS.value].strip("-.") or "unnamed"
 
 
 def _escaped(character: str) -> str:

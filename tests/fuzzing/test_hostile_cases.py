@@ -310,7 +310,7 @@ PLACES: dict[str, tuple[Callable[[], str], str]] = {
         "cannot read 'loop': Too many levels of symbolic links",
     ),
     "no-file": (lambda: "absent\x1b[2J", r"cannot read 'absent\x1b[2J': No such file or directory"),
-    "long-name": (lambda: "x" * 300, f"cannot read '{'x' * 76}...: File name too long"),
+    "long-name": (lambda: "x" * 300, f"cannot read '{'x' * 156}...: File name too long"),
     "nul": (lambda: "case\0.json", r"'case\x00.json' names no file"),
 }
 
