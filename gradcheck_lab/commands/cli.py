@@ -15,6 +15,7 @@ import typer
 
 # Everything that needs torch is imported inside the commands, so that --help is quick.
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.shown import shown
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
 MISUSE = 2
@@ -130,15 +131,22 @@ def fuzz(
 @app.command()
 def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A failing case that fuzz saved.")],
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODULE:NAME]", help="What to check, as pkg.module:name; an op of this library needs none."),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="What to compare with, where the case had a reference.")
+    ] = None,
     json: Json = None,
 ) -> None:
-    """Check the call in a saved file again, on what the code is now."""
+    """Check the call in a saved file again, on what the code is now. Nothing that only the file names is imported."""
     with _misuse_exits():
         _refuse_unwritable_files(json)
         from gradcheck_lab.commands.replay import replay_case
         from gradcheck_lab.render.terminal import print_report
 
-        report = replay_case(file)
+        report = replay_case(file, target, reference)
         print_report(report)
         _write_json(json, report.to_dict())
     raise typer.Exit(EXIT_CODES[report.verdict])
@@ -188,7 +196,7 @@ def _misuse_exits() -> Iterator[None]:
     try:
         yield
     except InvalidArgument as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {shown(str(error))}", err=True)
         raise typer.Exit(MISUSE) from None
 
 

@@ -37,7 +37,7 @@ def specs_of(found: Any, module_name: str, name: str) -> tuple[Spec, ...]:
     own = getattr(found, "specs", ())
     if isinstance(own, (tuple, list)) and own and all(isinstance(spec, Spec) for spec in own):
         return tuple(own)
-    forward = _forward(found)
+    forward = forward_of(found)
     return () if forward is None else _annotated(forward, has_context(found))
 
 
@@ -100,7 +100,8 @@ def _required(found: type) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
 
 
-def _forward(found: Any) -> Callable[..., Any] | None:
+def forward_of(found: Any) -> Callable[..., Any] | None:
+    """The forward of an op, a Function, a custom op, a pair, a layer or a module, or a function itself; None for the rest."""
     if isinstance(found, CustomOpDef):
         body: Callable[..., Any] = body_of(found)
         return body

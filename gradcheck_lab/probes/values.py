@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.similar_values import Structures
+from gradcheck_lab.calls.similar_values import Structures, similar_values
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, about, can_be_stressed, stressed, unseen_values
 from gradcheck_lab.comparison.findings import number, show
 from gradcheck_lab.model.amounts import STEADY_DISTANCE
@@ -157,9 +157,17 @@ def _narrower_conditions(group: Sequence[Stress], which: Sequence[int]) -> Itera
 def _examine_stressed(
     context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int], mixed: bool = False
 ) -> DerivedCall | None:
-    inputs = stressed(given, group, which, context.once("structures", Structures), mixed)
-    label = "; ".join(stress.words for stress in group)
-    return examine_derived_call(context, derived_case(context, inputs=inputs, label=label))
+    structures = context.once("structures", Structures)
+
+    def draw(seed: int) -> tuple[Any, ...]:
+        generator = torch.Generator().manual_seed(seed)
+        others = [
+            similar_values(v, v.shape, generator, structures.of(v)) if is_differentiable(v) and v.numel() else v for v in given
+        ]
+        return stressed(others, group, which, Structures(), mixed)
+
+    case = derived_case(context, inputs=stressed(given, group, which, structures, mixed))
+    return examine_derived_call(context, replace(case, label="; ".join(stress.words for stress in group)), draw=draw)
 
 
 def tie_mass(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradcheck_lab.model.files import write_text
+from gradcheck_lab.model.shown import file_stem
 from gradcheck_lab.pytesting.session import Session
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ def save_failure(folder: Path, nodeid: str, report: Report) -> Path:
     That is the case of a fuzzed failure, which `gradcheck-lab replay` reads; else the report.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", nodeid.rpartition("/")[2])[:100].strip("-")
-    path = folder / f"{readable}-{zlib.crc32(nodeid.encode()):08x}.json"
+    digest = zlib.crc32(nodeid.encode(errors="surrogatepass"))
+    path = folder / f"{file_stem(nodeid.rpartition('/')[2])}-{digest:08x}.json"
     data: dict[str, Any] = {"schema": SCHEMA, "nodeid": nodeid, "report": report.to_dict()}
-    path.write_text(json.dumps(report.failing_case or data, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(report.failing_case or data, indent=2) + "\n")
     return path
 
 

@@ -29,7 +29,7 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dty
 @pytest.mark.drawn
 @every_op
 def test_any_call_of_an_op_fits_runs_as_torchs_and_has_the_right_gradients(op: Op) -> None:
-    @examples(200 if op in MAIN else 24)
+    @examples(*((100, 4000) if op in MAIN else (12, 480)))
     @given(calls(op, dtypes=DTYPES))
     def holds(case: Case) -> None:
         assert_fits(op, case)

@@ -16,7 +16,7 @@ from gradcheck_lab.calls.drawing import ordinary_call
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.op import Op
 from tests.lanes import examples
-from tests.ops.held import assert_agrees, drawn, mistaken, passes
+from tests.ops.held import assert_agrees, drawn, fuzzed_until_wrong, mistaken, passes
 from tests.ops.torch_ops import TORCH
 from tests.sound import DTYPES
 
@@ -158,7 +158,7 @@ def as_in_eval(g: Any, y: Any, *inputs: Any, training: bool = False, momentum: f
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_mistake_in_a_normalisation_is_found(op: Op, rule: Callable[..., Any]) -> None:
-    assert gl.fuzz(mistaken(op, rule), max_examples=300).verdict == "fail"
+    assert fuzzed_until_wrong(mistaken(op, rule), 300).verdict == "fail"
 
 
 X, ONE = drawn(2, 4), drawn(1)
