@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.kinds import KINDS, PROFILES
 from gradcheck_lab.calls.layouts import LAYOUTS
+from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.discovery.signatures import read_signature
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.portable import read
 from gradcheck_lab.fuzzing.signatures import OPTIONS, known_options
 from gradcheck_lab.fuzzing.strategy import _refuse_dtypes, recipes
-from gradcheck_lab.rules.op import Op
+from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.specs import Spec
 
 __all__ = ["LAYOUTS", "OPTIONS", "PROFILES", "calls", "load", "rank1_trap", "recipes", "tensors"]
@@ -42,8 +43,8 @@ def calls(
     """Draw calls of `op`: a `Case` with its inputs, options and seed.
 
     Any of the op's signatures is drawn. A dimension has 0 to `max_size` elements, `*name` stands for up to three of them,
-    `#name` may be 1 and `*#name` lacks leading dimensions too, so that a rank-1 operand meets a column. No floating tensor is
-    without elements, since nothing could be compared then. Each tensor is contiguous, transposed, a slice with steps, at an
+    `#name` may be 1 and `*#name` lacks leading dimensions too, so that a rank-1 operand meets a column. Some input and
+    some output has elements, since nothing could be compared otherwise. Each tensor is contiguous, transposed, a slice with steps, at an
     offset, or expanded; its numbers are ordinary, partly zero, full of ties, large or tiny. All floating inputs of a call share
     one of `dtypes`. `elements` draws the numbers of small real tensors one by one. Options are those of the op's `choices`, or
     `OPTIONS`. Calls shrink to contiguous ordinary ones of size 1.
@@ -66,10 +67,21 @@ def calls(
     cases = _with_elements(drawn, elements).map(CallRecipe.build)
 
     def taken(case: Case) -> bool:
-        filled = all(value.numel() for value in case.inputs if is_differentiable(value))
-        return filled and (not op.refuses or op.takes(case.inputs, dict(case.options)))
+        if op.refuses and not op.takes(case.inputs, dict(case.options)):
+            return False
+        return any(value.numel() for value in case.inputs if is_differentiable(value)) and _has_output(op, case)
 
     return cases.filter(taken)
+
+
+def _has_output(op: Op, case: Case) -> bool:
+    """Whether an output has elements; True where the forward does not take the case, which its check then says."""
+    with preserved_randomness(case.seed), torch.no_grad():
+        try:
+            outputs = as_tuple(op.forward(*case.inputs, **case.options))
+        except Exception:
+            return True
+    return any(value.numel() for value in outputs if isinstance(value, torch.Tensor))
 
 
 def tensors(

@@ -11,7 +11,7 @@ from gradcheck_lab.comparison.isolated_rule import call_label
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.torch_messages import writes_to_saved
-from gradcheck_lab.model.user_errors import first_line
+from gradcheck_lab.model.user_errors import first_line, raises_again
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import (
     Repetition,
@@ -19,7 +19,6 @@ from gradcheck_lab.probes.support.repeats import (
     equal_within_noise,
     is_repeatable,
     is_zero,
-    raises_again,
     repetition,
     snapshot,
 )

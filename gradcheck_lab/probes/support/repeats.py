@@ -11,12 +11,9 @@ import torch
 from gradcheck_lab.calls.case import Case, copy_tensor, is_differentiable
 from gradcheck_lab.calls.tensor_kinds import as_numbers
 from gradcheck_lab.comparison.budget import judge
-from gradcheck_lab.model.exceptions import class_name
-from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.precision import unit_roundoff, wide_dtype, widened
 from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS
 from gradcheck_lab.model.precision.derived_calls import GROSS_CHANGE, GROSS_CHANGE_ROUNDINGS
-from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.rules.op import as_tuple
@@ -44,22 +41,6 @@ class Repetition:
 def repetition(context: Context) -> Repetition:
     """Run the base call a second time, once for all probes of a case."""
     return context.once("repeated", lambda: _run_again(context))
-
-
-def raises_again(error: Exception, stage: Stage, probe: str, case: str) -> Finding:
-    """The finding that a call raises that did not raise when it was made first."""
-    return Finding(
-        "raises",
-        "error",
-        f"{stage} raised {type(error).__name__}, and did not in the first call",
-        explanation=first_line(error),
-        suggestion="let nothing that the first call used up, closed or changed be needed by the next",
-        probe=probe,
-        case=case,
-        traceback=user_traceback(error),
-        stage=stage,
-        exception=class_name(error),
-    )
 
 
 def is_repeatable(context: Context) -> bool:
