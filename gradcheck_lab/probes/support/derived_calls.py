@@ -64,11 +64,14 @@ class DerivedCallExaminer:
     skip: frozenset[int] = frozenset()
     known_wrong: frozenset[tuple[str | None, str | None]] = frozenset()
 
-    def examine(self, case: Case, dtype_differs: bool = False, numeric: bool = False) -> DerivedCall | None:
+    def examine(
+        self, case: Case, dtype_differs: bool = False, numeric: bool = False, forward: bool = False
+    ) -> DerivedCall | None:
         """Examine a derived case; None where the forward does not take it, or gives values that are not finite.
 
         Set `dtype_differs` where the dtype is what the case changes: only then do errors of dtype count. With `numeric` a
-        numeric oracle decides where autograd cannot, which is slow.
+        numeric oracle decides where autograd cannot, which is slow. With `forward` it is an error, too, where the forward is not
+        that of the user's reference.
         """
         subject = self.runner.subject
         not_compared = subject.constants | self.skip
@@ -80,7 +83,7 @@ class DerivedCallExaminer:
             return None
         try:
             found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip)
-            fresh = self._new_errors(found, dtype_differs) if found is not None else ()
+            fresh = self._new_errors(found, dtype_differs, forward) if found is not None else ()
         except Exception:  # the user did not make this call: where the oracle raises, it shows nothing
             return None
         if found is None or any(f.stage == "forward" for f in found.findings):
@@ -89,9 +92,10 @@ class DerivedCallExaminer:
             return None
         return DerivedCall(case, found, fresh) if found.comparisons or fresh else None
 
-    def _new_errors(self, found: Examined, dtype_differs: bool) -> tuple[Finding, ...]:
+    def _new_errors(self, found: Examined, dtype_differs: bool, forward: bool) -> tuple[Finding, ...]:
         """The errors that the user's own call did not have and that are evidence of a mistake in the gradient."""
-        errors = [f for f in found.findings if f.severity == "error" and f.cause not in having("whole_call")]
+        of_whole_calls = having("whole_call") - (having("forward") if forward else frozenset())
+        errors = [f for f in found.findings if f.severity == "error" and f.cause not in of_whole_calls]
         if not errors:
             return ()
         narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in found.case.inputs)
@@ -128,10 +132,10 @@ class DerivedCallExaminer:
 
 
 def examine_derived_call(
-    context: Context, case: Case, dtype_differs: bool = False, numeric: bool = False
+    context: Context, case: Case, dtype_differs: bool = False, numeric: bool = False, forward: bool = False
 ) -> DerivedCall | None:
     """Examine a case derived from the base case; see `DerivedCallExaminer.examine`."""
-    return derived_call_examiner(context).examine(case, dtype_differs, numeric)
+    return derived_call_examiner(context).examine(case, dtype_differs, numeric, forward)
 
 
 def derived_call_examiner(context: Context) -> DerivedCallExaminer:
