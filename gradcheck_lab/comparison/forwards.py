@@ -16,9 +16,7 @@ from gradcheck_lab.model.precision.fits import SOUND_ROUNDINGS, SOUND_ROUNDINGS_
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 
 
-def forward_mismatch(
-    outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle, margin: float = 1.0
-) -> Finding | None:
+def forward_mismatch(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle, margin: float = 1.0) -> Finding | None:
     """The finding for a forward that is not the reference's; None where they agree within `margin` times the rounding."""
     if len(outputs) != len(truth.outputs):
         return _mismatch(f"forward has {len(outputs)} outputs and the reference {len(truth.outputs)}", "")

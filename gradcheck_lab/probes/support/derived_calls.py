@@ -70,7 +70,7 @@ class DerivedCallExaminer:
         """Examine a derived case; None where the forward does not take it, or gives values that are not finite.
 
         Set `dtype_differs` where the dtype is what the case changes: only then do errors of dtype count. With `numeric` a
-        numeric oracle decides where autograd cannot, which is slow. With `forward` it is an error, too, where the forward is not
+        numeric oracle decides where autograd cannot, which is slow. With `forward` it is an error too where the forward is not
         that of the user's reference.
         """
         subject = self.runner.subject
