@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
-MORE = 20  # times as many examples as in README's command
+MORE = 20  # times as many examples as in README's command, where a test does not say how many
 
 # nothing depends on how fast the machine is, nor on what an earlier run has found
 _BOTH = settings(deadline=None, database=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])

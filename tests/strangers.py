@@ -21,7 +21,7 @@ CALL = CallRecipe(
         TensorRecipe("labels", (100,), torch.int64, "ordinary", "contiguous", 4, 0, 3),
         TensorRecipe("mask", (2,), torch.bool, WRITTEN, values=(True, False)),
     ),
-    {"reduction": "sum", "weights": [0.5, None, {"a": True}]},
+    {"reduction": "sum", "weights": [0.5, None, {"a": True}], "dim": (0, (1, -1)), "p": float("inf")},
     7,
 )
 CASE = json.loads(

@@ -16,8 +16,8 @@ from gradcheck_lab.model.precision.fits import SOUND_ROUNDINGS, SOUND_ROUNDINGS_
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 
 
-def forward_mismatch(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle) -> Finding | None:
-    """The finding for a forward that is not the reference's; None where they agree within rounding."""
+def forward_mismatch(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle, margin: float = 1.0) -> Finding | None:
+    """The finding for a forward that is not the reference's; None where they agree within `margin` times the rounding."""
     if len(outputs) != len(truth.outputs):
         return _mismatch(f"forward has {len(outputs)} outputs and the reference {len(truth.outputs)}", "")
     for k, (mine, wide) in enumerate(zip(outputs, truth.outputs, strict=True)):
@@ -27,10 +27,10 @@ def forward_mismatch(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle
         if mine.shape != wide.shape:
             return _mismatch(f"{what} has shape {tuple(mine.shape)}, that of the reference {tuple(wide.shape)}", "")
         roundings = (SOUND_ROUNDINGS_16_BITS if is_narrow(mine.dtype) else SOUND_ROUNDINGS).value
-        found = judge(mine, wide.detach(), mine.dtype, roundings=roundings)
+        found = judge(mine, wide.detach(), mine.dtype, roundings=roundings, margin=margin)
         if not found.passed:
             simulated = [each.outputs[k].detach() for each in oracle.references("simulated", mine.dtype)]
-            found = judge(mine, wide.detach(), mine.dtype, simulated, roundings=roundings)
+            found = judge(mine, wide.detach(), mine.dtype, simulated, roundings=roundings, margin=margin)
         if not found.passed and found.worst_index is not None:
             at = found.worst_index
             values = f"forward {number(mine[at])!r}, reference {number(wide[at])!r}"

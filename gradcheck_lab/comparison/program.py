@@ -108,7 +108,7 @@ def _slots(
                 slot = Slot(named[key], f"intermediate {named[key]!r}", tuple(output.shape), output.dtype, output.device)
                 yield key, slot, intermediates.get(key)
     for i, value in enumerate(inputs):
-        if is_differentiable(value):
+        if is_differentiable(value) and i not in subject.constants:
             slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device)
             yield Key("input", i), slot, returned[i]
 

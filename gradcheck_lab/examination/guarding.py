@@ -12,6 +12,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.moves import moved, random_normal, size_at_least
 from gradcheck_lab.comparison.findings import show
 from gradcheck_lab.examination.examined import Examined, NoTruth
+from gradcheck_lab.examination.leaving_torch import leaves_torch
 from gradcheck_lab.model.amounts import BESIDE_THE_CALL, BESIDE_ZERO
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision.budget import CLEARLY_MOVES, LESS_THAN_AGREEMENT
@@ -76,6 +77,11 @@ def guard_autograd(examined: Examined) -> Examined | NoTruth:
         return examined
     departure = leaves_autograd(runner, examined.case)
     if departure == "around" and examined.passed:
+        if not first.cut and leaves_torch(runner, examined.case):
+            return examined.inconclusive_because(
+                f"{examined.subject.name} computes a part outside torch, where its gradient cannot be followed, and the output "
+                "moves with that part; write it in torch, or pass reference=, the same function in torch"
+            )
         return examined.with_findings(
             _never_run_finding(first.cut) if first.cut else _stopped_gradients_note(examined.subject.name)
         )

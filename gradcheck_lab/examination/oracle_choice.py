@@ -7,6 +7,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth
 from gradcheck_lab.examination.manual import result_or_finding
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision.derived_calls import GROSS_ON_DERIVED_CALLS
 from gradcheck_lab.model.user_errors import class_and_line, first_line
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.subjects.untraceable import Untraceable
@@ -45,7 +46,8 @@ def _reference(examined: Examined) -> AutogradTruth | Finding:
             f"the reference of {subject.name} does not depend on any input through torch functions; "
             "pass the same function written in torch"
         )
-    problem = forward_mismatch(run.outputs, first, oracle)
+    margin = GROSS_ON_DERIVED_CALLS.value if examined.policy.derived else 1.0
+    problem = forward_mismatch(run.outputs, first, oracle, margin)
     return problem or AutogradTruth(oracle, first, f"{subject.oracle} in float64")
 
 

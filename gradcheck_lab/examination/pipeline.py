@@ -93,13 +93,42 @@ def _raises_again(examined: Examined) -> Finding | None:
 def _compare_with_autograd(examined: Examined, truth: AutogradTruth) -> Examined:
     run = examined.run
     assert run is not None
+    if examined.subject.is_program and examined.policy.has_reference:
+        return _compare_program_with_reference(examined, truth)
     if examined.subject.is_program:
-        compared = compare_program(
-            examined.runner, examined.case, run.calls, run.returned, run.intermediates, truth.oracle, _margin(examined)
-        )
-        found = replace(examined, comparisons=compared.comparisons).with_findings(*compared.findings)
-        return replace(found, reasons=(*found.reasons, *compared.reasons))
+        return _compare_program(examined, truth.oracle)
     return _compare_inputs(examined, truth.oracle, truth.float64_pass)
+
+
+def _compare_program(examined: Examined, oracle: AutogradOracle) -> Examined:
+    run = examined.run
+    assert run is not None
+    compared = compare_program(
+        examined.runner, examined.case, run.calls, run.returned, run.intermediates, oracle, _margin(examined)
+    )
+    found = replace(examined, comparisons=compared.comparisons).with_findings(*compared.findings)
+    return replace(found, reasons=(*found.reasons, *compared.reasons))
+
+
+def _compare_program_with_reference(examined: Examined, truth: AutogradTruth) -> Examined:
+    """Compare a program's inputs with the reference, which decides, and its ops by themselves, to say which one is wrong."""
+    by_reference = _compare_inputs(examined, truth.oracle, truth.float64_pass)
+    if by_reference.passed and examined.policy.derived:
+        return by_reference
+    runner = examined.oracle.runner
+    own = AutogradOracle(replace(runner, subject=replace(runner.subject, trace=runner.subject.own_trace)), examined.case)
+    try:
+        own.truth()
+    except Exception:  # its forward runs on Variables only
+        return by_reference
+    by_ops = _compare_program(examined, own)
+    if by_reference.passed == by_ops.passed and not (by_reference.passed and by_ops.findings):
+        failed = {c.result.name for c in by_ops.comparisons if c.result.verdict == "fail"}
+        others = [c for c in by_reference.comparisons if c.result.verdict == "fail" and c.result.name not in failed]
+        names = {c.result.name for c in others}
+        kept = tuple(c for c in by_ops.comparisons if c.result.name not in names)
+        return replace(by_ops, comparisons=kept).with_comparisons(others)
+    return by_reference
 
 
 def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> Examined:

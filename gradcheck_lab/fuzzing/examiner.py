@@ -135,9 +135,13 @@ class Examiner:
         if self.op.refuses:
             self.op.validate(case.inputs, dict(case.options))
         key = (len(case.inputs), *case.options.items())
-        if key not in self._subjects:
-            self._subjects[key] = self._adapted(case)
-        return replace(self._subjects[key], inputs=case.inputs)
+        try:
+            known = self._subjects.get(key)
+        except TypeError:  # an option such as a list cannot be looked up
+            return self._adapted(case)
+        if known is None:
+            known = self._subjects[key] = self._adapted(case)
+        return replace(known, inputs=case.inputs)
 
     def _adapted(self, case: Case) -> Subject:
         subject = adapt(self.op, case.inputs, dict(case.options))

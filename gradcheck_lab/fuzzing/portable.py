@@ -51,7 +51,7 @@ class SavedCase:
         Raises `InvalidArgument` for options that cannot be written as JSON.
         """
         try:
-            options = json.loads(json.dumps(dict(self.call.options), allow_nan=False))
+            options = json.loads(json.dumps(_tagged(dict(self.call.options)), allow_nan=False))
         except (TypeError, ValueError) as error:
             raise InvalidArgument(f"the options {dict(self.call.options)!r} cannot be written as JSON: {error}") from error
         return {
@@ -82,7 +82,7 @@ class SavedCase:
         refuse_misfit_call(data)
         tensors = tuple(_tensor(entry) for entry in data["inputs"])
         return cls(
-            CallRecipe(tensors, dict(data["options"]), data["seed"]),
+            CallRecipe(tensors, _untagged(data["options"]), data["seed"]),
             data["subject"],
             data["target"],
             data["reference"],
@@ -115,6 +115,30 @@ def replay_command(path: str | Path, target: str | None, reference: str | None) 
 def write(saved: SavedCase, path: str | Path) -> None:
     """Write a case as JSON."""
     write_text(Path(path), json.dumps(saved.to_dict(), indent=1, allow_nan=False) + "\n")
+
+
+def _tagged(value: Any) -> Any:
+    """An option with what JSON has no word for as a table of one entry: tuples, and numbers that are not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if isinstance(value, tuple):
+        return {"tuple": [_tagged(each) for each in value]}
+    if isinstance(value, list):
+        return [_tagged(each) for each in value]
+    return {key: _tagged(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def _untagged(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_untagged(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"float": "nan" | "inf" | "-inf" as number, **rest} if not rest:
+            return float(number)
+        case {"tuple": list(values), **rest} if not rest:
+            return tuple(map(_untagged, values))
+    return {key: _untagged(each) for key, each in value.items()}
 
 
 def _tensor_data(tensor: TensorRecipe) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def tensor_lines(name: str, tensor: TensorRecipe) -> list[str]:
 def call_lines(op: Any, call: CallRecipe, names: Sequence[str], target: str | None, wrong: str | None) -> list[str]:
     """Lines that run forward and backward of the call and print a gradient beside autograd's, that of the input `wrong`."""
     name = target.partition(":")[2] if target else getattr(op, "name", None) or getattr(op, "__name__", "op")
+    name = name if str(name).isidentifier() else "op"  # what is printed is run by hand: a name is no place for code
     module = [f"from {target.partition(':')[0]} import {name}"] if target else []
     lines = ["import torch", *module]
     for each, tensor in zip(names, call.tensors, strict=True):

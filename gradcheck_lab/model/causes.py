@@ -20,7 +20,7 @@ def _row(
 # fmt: off
 _ROWS = (
     _row("forward-mismatch", "the forward is another function than the reference", "make the two forwards agree first",
-         "whole_call"),
+         "whole_call forward keeps_name never_rounding sure_at_kinks"),
     _row("raises", "the user's code raised", "look at the traceback of the finding",
          "no_result fix_by_call never_rounding sure_at_kinks"),
     _row("crashed", "the user's code ended its process", "run the call by itself to see where it stops",

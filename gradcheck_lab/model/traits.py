@@ -11,7 +11,7 @@ from gradcheck_lab.model.findings import Severity
 Trait = Literal[
     "unexplained", "explains", "overrules", "pattern", "consequence", "says_only_where", "no_result", "arity", "shape",
     "keeps_name", "dtype", "size", "ties", "at_values", "fix_by_call", "never_rounding", "sure_at_kinks", "admitted",
-    "whole_call", "changes_the_call", "ends_process",
+    "whole_call", "forward", "changes_the_call", "ends_process",
 ]  # fmt: skip
 
 TRAITS: Mapping[Trait, str] = {
@@ -34,6 +34,7 @@ TRAITS: Mapping[Trait, str] = {
     "sure_at_kinks": "wrong whatever the derivative does beside the values, at a kink, a jump or the edge of the domain",
     "admitted": "right, and another choice than autograd's, so that what is computed from it differs from autograd too",
     "whole_call": "about the call and no gradient of it; judged once, on the user's own call",
+    "forward": "about the outputs and no gradient: the forward is not that of the user's reference",
     "changes_the_call": "the call is another one once it has run, so that repeating it shows nothing",
     "ends_process": "the process of the call ended with it, by itself or by force; nothing was compared or shrunk",
 }

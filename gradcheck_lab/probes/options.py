@@ -43,7 +43,7 @@ def options(context: Context) -> Iterator[Finding]:
             None
             if changed_context is None
             else examine_derived_call(
-                changed_context, _case_with_options(changed_context, changed_context.case.inputs, changes)
+                changed_context, _case_with_options(changed_context, changed_context.case.inputs, changes), forward=True
             )
         )
         for new_error in () if derived is None else derived.new_errors:

@@ -39,6 +39,7 @@ from gradcheck_lab.probes.support.derived_calls import (
 )
 from gradcheck_lab.probes.support.implied_contract import is_implied, operation_count
 from gradcheck_lab.probes.support.unwritten_tail import unwritten_tail_text
+from gradcheck_lab.specs import Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def sizes(context: Context) -> Iterator[Finding]:
     max_variants = 4 if state is not None and state.numpy else None
     for variant in islice(_variants(context, dims, given), max_variants):
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
-        derived = examine_derived_call(context, case, draw=variant.draw)
+        derived = examine_derived_call(context, case, forward=True, draw=variant.draw)
         if derived is not None and derived.new_errors and not dims.declared and not variant.broadcast:
             outputs = derived.examined.case.grad_outputs or ()
             derived = derived if is_implied(context, derived.case, outputs) else None
@@ -109,7 +110,8 @@ def _is_from_values(
     context: Context, dims: NamedDimensions, given: tuple[Any, ...], key: tuple[str | None, str | None]
 ) -> bool:
     """Whether other values at the user's sizes have the same error, so that values cause it and not sizes."""
-    derived = examine_derived_call(context, derived_case(context, inputs=dims.inputs(given, dims.sizes, context.case.seed + 1)))
+    case = derived_case(context, inputs=dims.inputs(given, dims.sizes, context.case.seed + 1))
+    derived = examine_derived_call(context, case, forward=True)
     return derived is not None and any((f.op, f.gradient) == key for f in derived.new_errors)
 
 
@@ -159,6 +161,7 @@ def _variants(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -
         if _has_rows(context, dims, given):
             guessed = _has_equal_sizes_by_chance(context, dims, given)
             yield variant("one more leading dimension", small, 2, beyond_call=not dims.declared, batch_guessed=guessed)
+    yield from _without_leading_dimensions(context, dims, given)
     for sizes in SIZE_CYCLES.value if len(names) > 1 else SIZES_OF_ONE_DIMENSION.value:
         chosen = dict(zip(names, cycle(sizes), strict=False))
         if names and chosen != dims.sizes:
@@ -168,6 +171,25 @@ def _variants(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -
     yield from _broadcasts(context, dims, given)
     yield from _long_axes(context, dims, given)
     yield from _unequal_sizes(context, dims, given)
+
+
+def _without_leading_dimensions(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
+    """No leading dimension at all, where specs declare that any number of them may be: `*b` stands for none too."""
+    specs = context.subject.specs
+    if not dims.declared or all(v.ndim == sum(not dim.variadic for dim in s.dims) for s, v in zip(specs, given, strict=True)):
+        return
+    single = tuple(_first_of_leading(spec, value) for spec, value in zip(specs, given, strict=True))
+    without = dimensions_of(single, specs)
+    if without.declared:
+        draw = partial(without.inputs, single, without.sizes)
+        yield Variant("no leading dimension", draw(context.case.seed), draw)
+
+
+def _first_of_leading(spec: Spec, value: torch.Tensor) -> torch.Tensor:
+    before = next((k for k, dim in enumerate(spec.dims) if dim.variadic), None)
+    while before is not None and value.ndim > len(spec.dims) - 1:
+        value = value.select(before, 0)
+    return value
 
 
 def _has_rows(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> bool:

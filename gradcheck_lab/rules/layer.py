@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.rules.methods import BACKWARDS, DERIVATIVES, FORWARDS, methods_of
 
 
 class Layer:
-    """Name a layer's parameters and gradients, for layers that do not use the usual names.
+    """Name a layer's methods, parameters and gradients, for layers that do not use the usual names.
 
-    `obj` has methods `forward` (or `__call__`) and `backward`, in torch or NumPy. `grads` maps each parameter to the
-    attribute that holds its gradient after the backward, of the parameter's shape: `{"W": "dW"}`, `{"params[0]": "grads[0]"}`,
-    `{"W": "cache['dW']"}`, `{"W": "W.grad_"}`. `parameters` names those that are trained; left out, they are the keys of
-    `grads`. `backward` holds further arguments of the backward by name, such as a learning rate. `name` is what reports
-    call it.
+    `obj` has a forward (or `__call__`) and a backward, in torch or NumPy; `forward` and `backward` name the methods where they
+    are called something else. `grads`, or `parameters` as a dict, maps each parameter to the attribute that holds its gradient
+    after the backward, of the parameter's shape: `{"W": "dW"}`, `{"params[0]": "grads[0]"}`, `{"W": "cache['dW']"}`,
+    `{"W": "W.grad_"}`. `parameters` as a list names those that are trained; left out, they are the keys of `grads`.
+    `arguments` (or `backward` as a dict) holds further arguments of the backward by name, such as a learning rate. `name` is
+    what reports call it.
 
     Raises `InvalidArgument` for an object without the two methods, and for arguments of another form.
 
@@ -39,32 +41,41 @@ class Layer:
         self,
         obj: Any,
         grads: Mapping[str, str] | None = None,
-        parameters: Sequence[str] | None = None,
+        parameters: Sequence[str] | Mapping[str, str] | None = None,
         *,
-        backward: Mapping[str, Any] | None = None,
+        forward: str | None = None,
+        backward: str | Mapping[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         name: str | None = None,
     ) -> None:
         kind = obj.__name__ if isinstance(obj, type) else type(obj).__name__
-        missing = [method for method in ("forward", "backward") if not _has(obj, method)]
-        if missing:
-            raise InvalidArgument(
-                f"{kind} has no {' and no '.join(missing)}; gl.Layer takes an object with the methods forward and backward"
-            )
+        self.forward_name = forward
+        self.backward_name = backward if isinstance(backward, str) else None
+        _require_methods(obj, kind, forward, self.backward_name)
         if grads is not None and not isinstance(grads, Mapping):
             raise InvalidArgument(f"grads is a {type(grads).__name__}; pass a dict: gl.Layer(obj, grads={{'W': 'dW'}})")
         if isinstance(parameters, str):
             raise InvalidArgument(f"parameters is a string; pass a list: parameters=[{parameters!r}]")
+        if isinstance(parameters, Mapping):
+            grads, parameters = {**(grads or {}), **parameters}, None
         self.obj = obj
         self.grads = dict(grads) if grads is not None else None
         self.parameters = tuple(parameters) if parameters is not None else None
-        self.backward_arguments = dict(backward or {})
+        self.backward_arguments = {**(backward if isinstance(backward, Mapping) else {}), **(arguments or {})}
         self.name = name or kind
 
     def __repr__(self) -> str:
         return f"<layer {self.name}>"
 
 
-def _has(obj: Any, method: str) -> bool:
-    if callable(getattr(obj, method, None)):
-        return True
-    return method == "forward" and not isinstance(obj, type) and callable(obj)
+def _require_methods(obj: Any, kind: str, forward: str | None, backward: str | None) -> None:
+    for method in (forward, backward):
+        if method is not None and not callable(getattr(obj, method, None)):
+            raise InvalidArgument(f"{kind} has no method {method!r}; name one that it has")
+    if methods_of(obj, forward, backward) is None:
+        lacking = [role for role, known in (("forward", (*FORWARDS, "__call__")), ("backward", (*BACKWARDS, *DERIVATIVES)))
+                   if not any(callable(getattr(obj, name, None)) for name in known)]  # fmt: skip
+        raise InvalidArgument(
+            f"{kind} has no {' and no '.join(lacking or ['backward'])}; "
+            "gl.Layer takes an object with the methods forward and backward"
+        )

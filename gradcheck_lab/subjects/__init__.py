@@ -7,10 +7,12 @@ from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.arguments import reading
+from gradcheck_lab.subjects.array_options import with_array_options
 from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
 from gradcheck_lab.subjects.contained import contained
 from gradcheck_lab.subjects.custom_op import adapt_custom_op
 from gradcheck_lab.subjects.layers.adapter import adapt_layer
+from gradcheck_lab.subjects.marked_inputs import with_marks
 from gradcheck_lab.subjects.module import adapt_module
 from gradcheck_lab.subjects.op import adapt_op
 from gradcheck_lab.subjects.pair import adapt_pair
@@ -40,7 +42,7 @@ def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subje
         with reading(f"the {type(value).__name__} and its inputs"):
             subject = adapter(value, inputs, options)
             if subject is not None:
-                return contained(subject)
+                return contained(with_marks(with_array_options(subject, options)))
     raise InvalidArgument(
         f"cannot check an object of type {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops"
     )

@@ -6,6 +6,7 @@ are not affected.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -109,11 +110,12 @@ def _uncheckpointed(checkpointed: Callable[..., Iterator[None]]) -> Callable[...
     return run
 
 
-def _apply(cls: Any, *args: Any) -> Any:
+def _apply(cls: Any, *args: Any, **keywords: Any) -> Any:
     bodies = _active.get()
     body = None if bodies is None else _body_of(cls)
     if bodies is None or body is None:
-        return super(FunctionBase, cls).apply(*args)
+        return super(FunctionBase, cls).apply(*args, **keywords)
+    args, keywords = _placed(cls, args, keywords)
     bodies.replaced += 1
     if torch.is_grad_enabled():
         tracked = any(isinstance(value, torch.Tensor) and value.requires_grad for value in args)
@@ -121,12 +123,21 @@ def _apply(cls: Any, *args: Any) -> Any:
         bodies.reached[name] = bodies.reached.get(name, False) or tracked
     token = _running.set("body")
     try:
-        output = body(*args)
+        output = body(*args, **keywords)
     finally:
         _running.reset(token)
     if torch.is_grad_enabled() and _loses_track(args, output):
         raise Untraceable(f"the forward of {cls.__name__} leaves autograd: it detaches its inputs, or leaves torch")
     return output
+
+
+def _placed(cls: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of `apply`, those given by keyword in their places, as torch places them in versions that take any."""
+    if not keywords:
+        return args, keywords
+    with_context = cls.setup_context is FunctionBase.setup_context
+    bound = inspect.signature(cls.forward).bind(*((None, *args) if with_context else args), **keywords)
+    return bound.args[with_context:], bound.kwargs
 
 
 def _body_of(cls: Any) -> Callable[..., Any] | None:
@@ -139,12 +150,12 @@ def _body_of(cls: Any) -> Callable[..., Any] | None:
     return partial(_run_body, cls)
 
 
-def _run_body(cls: Any, *args: Any) -> Any:
+def _run_body(cls: Any, *args: Any, **keywords: Any) -> Any:
     ctx = ForwardContext(tuple(isinstance(value, torch.Tensor) and value.requires_grad for value in args))
     if cls.setup_context is FunctionBase.setup_context:
-        output = cls.forward(ctx, *args)
+        output = cls.forward(ctx, *args, **keywords)
     else:
-        output = cls.forward(*args)
+        output = cls.forward(*args, **keywords)
         token = _running.set("context")
         try:
             with torch.no_grad():

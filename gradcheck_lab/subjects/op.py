@@ -9,6 +9,7 @@ import torch
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.op import Op, as_tuple, missing_backward
+from gradcheck_lab.subjects.array_options import with_array_inputs
 from gradcheck_lab.subjects.backward_signature import require_signature
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject, Trace, importable, input_labels
 
@@ -17,12 +18,14 @@ def adapt_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Su
     """Translate an `Op`; anything else is declined."""
     if not isinstance(value, Op):
         return None
-    op = value
-    if op.rule is None:
-        raise InvalidArgument(missing_backward(op.name))
-    require_tensors(op.name, inputs)
-    op.validate(inputs, options)
-    require_signature(op, inputs, options)
+    if value.rule is None:
+        raise InvalidArgument(missing_backward(value.name))
+    require_tensors(value.name, inputs)
+    value.validate(inputs, options)
+    require_signature(value, inputs, options)
+    op, further = with_array_inputs(value, len(inputs), options)
+    labels = input_labels(op.names(len(inputs)))
+    inputs, constants = (*inputs, *further), frozenset(range(len(inputs), len(inputs) + len(further)))
 
     def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         with torch.no_grad():
@@ -55,12 +58,13 @@ def adapt_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Su
         kind="op",
         inputs=inputs,
         names=names,
-        labels=input_labels(names),
+        labels=(*labels, *(f"option {name!r}" for name in names[len(labels) :])),
         record=record,
         trace=trace,
         forward=forward,
-        target=importable(op),
+        target=importable(value),
         specs=op.specs,
+        constants=constants,
         op=op,
     )
 

@@ -117,7 +117,9 @@ class Subject:
     `substitute` keep their hand-written backward. It is None where there is no such forward. `forward(inputs, options)` is the
     plain function from inputs to outputs, which numeric oracles evaluate. None of the three writes to its arguments,
     unless the user's code does. `op` is set where the subject is a single op.
-    `constants` are the floating inputs, by index, that the backward returns no gradient for: the targets of a loss.
+    `own_trace` is that of its own forward, where `trace` runs the user's `reference=`.
+    `constants` are the floating inputs, by index, that are not compared: the targets of a loss, the data of a network whose
+    backward returns nothing, and inputs that do not require grad where others do.
     `call_reference(reference, inputs, options)` runs the user's `reference=`, where it does not take the flat inputs.
     `user` is the Function's class or the operator, from which probes read other registered rules.
     `connected(inputs, options)` runs the forward as users do, so that the graph of the outputs has the hand-written
@@ -138,6 +140,7 @@ class Subject:
     op: Op | None = None
     oracle: str = "autograd"
     constants: frozenset[int] = frozenset()
+    own_trace: Callable[[tuple[Any, ...], Mapping[str, Any], frozenset[int]], Trace] | None = None
     call_reference: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     user: Any = None
     connected: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None

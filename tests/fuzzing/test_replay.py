@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.calls.recipe import CallRecipe
+from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.commands.cli import main
 from gradcheck_lab.commands.fuzz import fuzz_targets
 from gradcheck_lab.commands.fuzz_jobs import Job, fuzz_run_of
+from gradcheck_lab.commands.replay import replay_case
 from gradcheck_lab.fuzzing.coding import Coding
 from gradcheck_lab.fuzzing.portable import SavedCase, write
 from gradcheck_lab.fuzzing.run import FuzzRun
@@ -281,3 +282,23 @@ def test_misuse_exits_2_with_its_whole_message(library: Path, name: str, capsys:
     arguments, message = MISUSES[name]
     assert exit_code(*arguments) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_options_keep_their_values_and_types_in_a_file(tmp_path: Path) -> None:
+    options = {
+        "dim": (0, (1, -1)),
+        "sizes": [2, (3,)],
+        "p": float("inf"),
+        "low": -float("inf"),
+        "fill": float("nan"),
+        "a": {"b": ()},
+    }
+    write(SavedCase(CallRecipe((), options), "op"), tmp_path / "case.json")
+    assert repr(load(tmp_path / "case.json").options) == repr(options)
+
+
+@pytest.mark.parametrize("dim", [(0, 1), [0, 1]], ids=["tuple", "list"])
+def test_option_of_several_values_is_replayed(dim: Any, tmp_path: Path) -> None:
+    tensor = TensorRecipe("real", (2, 3))
+    write(SavedCase(CallRecipe((tensor,), {"dim": dim}), "sum", "gradcheck_lab.ops:sum"), tmp_path / "case.json")
+    assert replay_case(tmp_path / "case.json").verdict == "pass"

@@ -65,11 +65,14 @@ class DerivedCallExaminer:
     skip: frozenset[int] = frozenset()
     known_wrong: frozenset[tuple[str | None, str | None]] = frozenset()
 
-    def examine(self, case: Case, dtype_differs: bool = False, numeric: bool = False) -> DerivedCall | None:
+    def examine(
+        self, case: Case, dtype_differs: bool = False, numeric: bool = False, forward: bool = False
+    ) -> DerivedCall | None:
         """Examine a derived case; None where the forward does not take it, or gives values that are not finite.
 
         Set `dtype_differs` where the dtype is what the case changes: only then do errors of dtype count. With `numeric` a
-        numeric oracle decides where autograd cannot, which is slow.
+        numeric oracle decides where autograd cannot, which is slow. With `forward` it is an error too where the forward is not
+        that of the user's reference.
         """
         subject = self.runner.subject
         not_compared = subject.constants | self.skip
@@ -82,7 +85,7 @@ class DerivedCallExaminer:
             return None
         try:
             found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip)
-            fresh = self._new_errors(found, dtype_differs) if found is not None else ()
+            fresh = self._new_errors(found, dtype_differs, forward) if found is not None else ()
         except Exception:  # the user did not make this call: where the oracle raises, it shows nothing
             return None
         if found is None or any(f.stage == "forward" for f in found.findings):
@@ -91,9 +94,10 @@ class DerivedCallExaminer:
             return None
         return DerivedCall(case, found, fresh) if found.comparisons or fresh else None
 
-    def _new_errors(self, found: Examined, dtype_differs: bool) -> tuple[Finding, ...]:
+    def _new_errors(self, found: Examined, dtype_differs: bool, forward: bool) -> tuple[Finding, ...]:
         """The errors that the user's own call did not have and that are evidence of a mistake in the gradient."""
-        errors = [f for f in found.findings if f.severity == "error" and f.cause not in having("whole_call")]
+        of_whole_calls = having("whole_call") - (having("forward") if forward else frozenset())
+        errors = [f for f in found.findings if f.severity == "error" and f.cause not in of_whole_calls]
         if not errors:
             return ()
         narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in found.case.inputs)
@@ -133,7 +137,12 @@ Draw = Callable[[int], tuple[Any, ...]]
 
 
 def examine_derived_call(
-    context: Context, case: Case, dtype_differs: bool = False, numeric: bool = False, draw: Draw | None = None
+    context: Context,
+    case: Case,
+    dtype_differs: bool = False,
+    numeric: bool = False,
+    forward: bool = False,
+    draw: Draw | None = None,
 ) -> DerivedCall | None:
     """Examine a case derived from the base case; see `DerivedCallExaminer.examine`.
 
@@ -141,12 +150,16 @@ def examine_derived_call(
     numbers, and with the inputs that `draw` makes from another seed.
     """
     examiner = derived_call_examiner(context)
-    derived = examiner.examine(case, dtype_differs, numeric)
+
+    def examined(case: Case) -> DerivedCall | None:
+        return examiner.examine(case, dtype_differs, numeric, forward)
+
+    derived = examined(case)
     if derived is None or all(error.cause in having("no_result") for error in derived.new_errors):
         return derived
     seen: list[set[tuple[str | None, str | None]]] = []
     for seed in range(case.seed + 1, case.seed + 1 + FURTHER_DRAWS.value):
-        again = examiner.examine(replace(case, seed=seed, inputs=draw(seed) if draw else case.inputs), dtype_differs, numeric)
+        again = examined(replace(case, seed=seed, inputs=draw(seed) if draw else case.inputs))
         if again is not None:
             seen.append({(error.op, error.gradient) for error in again.new_errors})
     if not seen:  # no other such call can be made

@@ -205,7 +205,7 @@ def dtypes_of_sound() -> Iterator[Any]:
             yield pytest.param(name, dtype, marks=marks, id=f"{name}-{dtype}".replace("torch.", ""))
 
 
-@pytest.mark.parametrize(("name", "dtype"), dtypes_of_sound())
+@pytest.mark.parametrize(("name", "dtype"), list(dtypes_of_sound()))
 def test_sound_second_derivative_is_not_flagged(name: str, dtype: torch.dtype) -> None:
     function, x = SOUND[name]
     x = x if x.is_complex() else x.to(dtype)

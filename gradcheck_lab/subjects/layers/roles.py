@@ -1,0 +1,91 @@
+"""Which inputs of a layer the entries that its backward returns belong to, and which inputs get no gradient by design."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.subjects.layers.gradient_names import partners
+from gradcheck_lab.subjects.layers.parameters import Parameter
+
+_TARGETS = frozenset(
+    "t target targets label labels y_true ytrue true truth ground_truth onehot one_hot gt expected teacher y_trues".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """`slots` are the inputs, by index, that returned entries belong to, in order, where there are fewer of them than inputs.
+
+    `constants` are the floating inputs that the backward has no gradient for: targets, and the data of a network whose backward
+    returns nothing and stores the gradients of its parameters.
+    """
+
+    slots: tuple[int, ...]
+    constants: frozenset[int]
+
+
+def floating_inputs(tensors: Sequence[Any]) -> list[int]:
+    """The inputs, by index, that a gradient exists for."""
+    return [i for i, value in enumerate(tensors) if is_differentiable(value)]
+
+
+def roles_of(
+    names: Sequence[str],
+    tensors: Sequence[Any],
+    parameters: Sequence[Parameter],
+    returned: Sequence[str] | None,
+    entries: Sequence[Any] | None,
+    loss: bool,
+    kept: frozenset[str],
+) -> Roles:
+    """Decide by what the backward returned in a trial, `entries`, else by the names in its code, `returned`.
+
+    `loss` is set for a backward that needs no upstream gradient; `kept` are names under which the backward keeps gradients.
+    """
+    floating = floating_inputs(tensors)
+    among = {p.returned for p in parameters if p.returned is not None}
+    if entries is not None:
+        own = [value for k, value in enumerate(entries) if k not in among]
+    else:
+        own = [None] * (1 if returned is None else len(returned) - len(among))
+    if not own or (entries is not None and all(value is None for value in own)):
+        return Roles(tuple(floating), _given_no_gradient(names, floating, parameters, returned, kept))
+    if len(own) >= len(names):
+        without = {i for i in floating if entries is not None and own[i] is None and (_is_target(names[i], tensors[i]) or loss)}
+        return Roles(tuple(range(len(names))), frozenset(without))
+    slots = _claimed(names, tensors, floating, own)
+    left = [i for i in floating if i not in slots]
+    return Roles(slots, frozenset(i for i in left if _is_target(names[i], tensors[i]) or loss))
+
+
+def _claimed(names: Sequence[str], tensors: Sequence[Any], floating: Sequence[int], own: Sequence[Any]) -> tuple[int, ...]:
+    """The inputs that the returned entries belong to: those of their shape before others, and targets last."""
+    shapes = [tuple(v.shape) if isinstance(v, torch.Tensor) else None for v in own]
+    fits = {i: tuple(tensors[i].shape) in shapes for i in floating}
+    known = any(shape is not None for shape in shapes)
+    ordered = sorted(floating, key=lambda i: (_is_named_target(names[i]), known and not fits[i], i))
+    return tuple(sorted(ordered[: len(own)]))
+
+
+def _given_no_gradient(
+    names: Sequence[str], floating: Sequence[int], parameters: Sequence[Parameter], returned: Sequence[str] | None,
+    kept: frozenset[str],
+) -> frozenset[int]:  # fmt: skip
+    """The inputs of a network whose backward returns nothing: no gradient of them is stored, or computed and then forgotten."""
+    if not parameters or (returned is not None and returned):
+        return frozenset()
+    return frozenset(i for i in floating if not partners(names[i], kept))
+
+
+def _is_named_target(name: str) -> bool:
+    return name.lower().strip("_") in _TARGETS
+
+
+def _is_target(name: str, value: torch.Tensor) -> bool:
+    zeros_and_ones = bool(((value == 0) | (value == 1)).all())
+    return _is_named_target(name) or (value.ndim > 0 and value.numel() > 0 and zeros_and_ones)
