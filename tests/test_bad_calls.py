@@ -192,7 +192,10 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: gl.check(double, X, grad_output=X * torch.nan),
         "grad_output holds NaN or inf; pass finite numbers",
     ),
-    "sparse-input": (lambda: gl.check(double, X.to_sparse()), "input 0 'x' of double is a sparse tensor; pass value.to_dense()"),
+    "sparse-input": (
+        lambda: gl.check(double, X.to_sparse()),
+        "input 0 'x' of double is a sparse tensor; pass value.to_dense()",
+    ),
     "meta-input": (
         lambda: gl.check(double, X.to("meta")),
         "input 0 'x' of double is a tensor on meta, which has no values; pass a tensor on a device",
