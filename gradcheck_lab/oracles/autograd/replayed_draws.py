@@ -80,12 +80,10 @@ class _Mode(DispatchMode):
         super().__init__()
         self.draw = draw
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if torch.Tag.nondeterministic_seeded not in func.tags:
-            return func(*args, **(kwargs or {}))
-        return self.draw(func, args, kwargs or {})
+            return func(*args, **kwargs)
+        return self.draw(func, args, kwargs)
 
 
 def _handed(kept: torch.Tensor | None, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

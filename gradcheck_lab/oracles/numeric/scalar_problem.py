@@ -208,10 +208,8 @@ class _Watch(DispatchMode):
 
     roundoff = 0.0
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
         for value in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(value, torch.Tensor) and is_narrow(value.dtype) and value.numel() > 1:
                 self.roundoff = max(self.roundoff, unit_roundoff(value.dtype))
