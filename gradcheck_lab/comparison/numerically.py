@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from gradcheck_lab.comparison.budget import Judgement
 from gradcheck_lab.comparison.findings import number, show, worst_line
-from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, result_of
+from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references, result_of
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.model.limits import ELEMENTS_ONE_BY_ONE, ELEMENTS_ONE_BY_ONE_WHERE_WRONG
-from gradcheck_lab.model.precision.budget import NOTHING_TO_MEASURE, ONE_SIDED_ERROR, TELLING_ERROR_BOUND
+from gradcheck_lab.model.precision.budget import AS_EXACT, NOTHING_TO_MEASURE, ONE_SIDED_ERROR, TELLING_ERROR_BOUND
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
+from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.subjects.subject import Subject
+
+Noise = Callable[[str], list[torch.Tensor]]
 
 
 def compare_numerically(
-    subject: Subject, inputs: Sequence[Any], entries: Mapping[int, Any], oracle: NumericOracle
+    subject: Subject,
+    inputs: Sequence[Any],
+    entries: Mapping[int, Any],
+    oracle: NumericOracle,
+    noise: Callable[[int, str], list[torch.Tensor]] = lambda index, level: [],
 ) -> list[Comparison]:
     """Compare what a backward returned, by input index, with numeric derivatives of the forward.
 
-    An estimate whose error bound is too wide to tell right from wrong makes its gradient inconclusive.
+    An estimate whose error bound is too wide to tell right from wrong makes its gradient inconclusive. `noise(index, level)` is
+    what rounding does to the gradient of an input, where that is known: samples by level, as references have.
     """
     found = []
     for index, actual in entries.items():
@@ -38,9 +47,9 @@ def compare_numerically(
         if structured is not None:
             found.append(structured)
         elif value.numel() <= ELEMENTS_ONE_BY_ONE.value:
-            found.append(_elementwise(slot, index, actual, oracle, subject, inputs))
+            found.append(_elementwise(slot, index, actual, oracle, subject, inputs, partial(noise, index)))
         else:
-            found.append(_along_directions(slot, index, actual, oracle, subject, inputs))
+            found.append(_along_directions(slot, index, actual, oracle, subject, inputs, partial(noise, index)))
     return found
 
 
@@ -56,7 +65,7 @@ def _structure(slot: Slot, actual: Any) -> Comparison | None:
 
 
 def _elementwise(
-    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any]
+    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: Noise
 ) -> Comparison:
     estimate = oracle.gradient(index)
     assert estimate.value is not None
@@ -77,20 +86,37 @@ def _elementwise(
             options=given.options,
         )
 
-    compared = compare_gradient(slot, actual, expected, lambda level: [], evidence)
+    compared = compare_gradient(slot, actual, expected, lambda level: [expected + e for e in noise(level)], evidence)
     if outside is not None:
         return Comparison(replace(compared.result, verdict="fail"), (*notes, outside))
     if compared.result.verdict == "pass":
         scale = float(torch.nan_to_num(expected).abs().max()) if expected.numel() else 0.0
-        if estimate.error > TELLING_ERROR_BOUND.value * max(scale, NOTHING_TO_MEASURE.value) and scale > 0:
+        telling = max(TELLING_ERROR_BOUND.value * max(scale, NOTHING_TO_MEASURE.value), _own_error(noise))
+        if estimate.error > telling and scale > 0 and not _agree_to_rounding(slot, actual, expected, noise):
             reason = f"the error bound of the {oracle.method}, {estimate.error:.1e}, is too wide to judge {slot.label}"
             return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
-    return _sensitive(replace(compared, findings=(*notes, *compared.findings)), slot, oracle)
+    return _sensitive(replace(compared, findings=(*notes, *compared.findings)), slot, oracle, estimate.error, noise)
 
 
-def _sensitive(compared: Comparison, slot: Slot, oracle: NumericOracle) -> Comparison:
-    """Inconclusive where a gradient passed that would have passed whatever it was."""
+def _agree_to_rounding(slot: Slot, actual: Any, expected: torch.Tensor, noise: Noise) -> bool:
+    """Whether the gradient is the estimate up to its own rounding: then a wide bound of the estimate takes nothing away."""
+    if actual is None:
+        return False
+    return judge_by_references(
+        replace(slot, truth_error=0.0), actual.detach(), expected, lambda level: [expected + e for e in noise(level)]
+    )[0].passed
+
+
+def _own_error(noise: Noise) -> float:
+    """The error that a gradient may have by its own rounding: numbers that are as exact can tell all there is to tell."""
+    return max([AS_EXACT.value * float(e.abs().max()) for e in noise("simulated") if e.numel()], default=0.0)
+
+
+def _sensitive(compared: Comparison, slot: Slot, oracle: NumericOracle, error: float, noise: Noise) -> Comparison:
+    """Inconclusive where a gradient passed that would have passed whatever it was, unless it is nothing but rounding."""
     if compared.result.verdict != "pass" or compared.sensitivity is None or compared.sensitivity < 1:
+        return compared
+    if error <= _own_error(noise):
         return compared
     reason = f"the {oracle.method} is too coarse to judge {slot.label}: an error as large as the gradient would pass"
     return replace(compared, result=replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
@@ -127,21 +153,23 @@ def _kinks(
 
 
 def _along_directions(
-    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any]
+    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: Noise
 ) -> Comparison:
     gradient = torch.zeros(slot.shape, dtype=slot.dtype, device=slot.device) if actual is None else actual.detach()
     if not bool(torch.isfinite(gradient).all()):
         blank = torch.zeros(slot.shape, dtype=torch.float64, device=slot.device)
         return compare_gradient(slot, actual, blank, lambda level: [], lambda a, e: Evidence(slot.name, a, e, slot.dtype))
-    disagreements = oracle.check_directions({index: gradient})
+    disagreements = oracle.check_directions({index: gradient}, noise=lambda: [*noise("simulated"), *noise("independent")])
     if gradient.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value and (disagreements or index in oracle.unseen):
-        return _elementwise(slot, index, actual, oracle, subject, inputs)
+        return _elementwise(slot, index, actual, oracle, subject, inputs, noise)
     if not disagreements:
         result = _passed(slot, gradient)
         if index in oracle.unseen:
             reason = f"{oracle.unseen[index]}, so {slot.label} was not judged there; pass reference="
             return Comparison(replace(result, verdict="inconclusive", reason=reason))
-        return _sensitive(Comparison(result, sensitivity=oracle.sensitivity.get(index)), slot, oracle)
+        sensitivity = oracle.sensitivity.get(index)
+        error = 0.0 if sensitivity is None else sensitivity * rms(gradient)
+        return _sensitive(Comparison(result, sensitivity=sensitivity), slot, oracle, error, noise)
     return _located(slot, index, gradient, oracle)
 
 

@@ -70,10 +70,11 @@ class NumericTruth:
 
 @dataclass(frozen=True, slots=True)
 class NoTruth:
-    """There is no oracle, or none yet; `why` says why autograd is not used."""
+    """There is no oracle, or none yet; `why` says why autograd is not used. `plain` subjects have nothing hand-written."""
 
     why: str = ""
     name: str = ""
+    plain: bool = False
 
 
 Truth = AutogradTruth | NumericTruth | NoTruth

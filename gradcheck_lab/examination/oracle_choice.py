@@ -9,7 +9,7 @@ from gradcheck_lab.examination.manual import result_or_finding
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import class_and_line, first_line
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
-from gradcheck_lab.subjects.untraceable import Untraceable
+from gradcheck_lab.subjects.untraceable import NothingHandWritten, Untraceable
 
 
 def autograd_truth(examined: Examined) -> AutogradTruth | NoTruth | Finding:
@@ -28,7 +28,8 @@ def autograd_truth(examined: Examined) -> AutogradTruth | NoTruth | Finding:
     except InvalidArgument:
         raise
     except Exception as error:
-        return NoTruth(first_line(error) if isinstance(error, Untraceable) else class_and_line(error))
+        why = first_line(error) if isinstance(error, Untraceable) else class_and_line(error)
+        return NoTruth(why, plain=isinstance(error, NothingHandWritten))
     if not first.tracked:
         return NoTruth(f"no output of {subject.name} depends on an input through torch functions")
     return AutogradTruth(oracle, first, f"{subject.oracle} in float64")

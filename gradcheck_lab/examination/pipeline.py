@@ -13,6 +13,7 @@ from gradcheck_lab.comparison.engine import deliverable, with_engine
 from gradcheck_lab.comparison.entries import compare_returned
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.isolated_rule import detached, run_rule
+from gradcheck_lab.comparison.native import compare_native
 from gradcheck_lab.comparison.numerically import compare_numerically
 from gradcheck_lab.comparison.program import compare_program
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth, Policy
@@ -69,7 +70,10 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
     if not isinstance(chosen, NumericTruth):
         return examined.inconclusive_because(chosen)
     entries = {i: g for i, g in enumerate(examined.returned) if examined.is_compared(i)}
-    compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle)
+    if truth.plain:
+        compared = compare_native(examined.oracle.runner, examined.case, examined.returned, entries, chosen.oracle)
+    else:
+        compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle)
     return replace(examined, truth=chosen).with_comparisons(compared)
 
 

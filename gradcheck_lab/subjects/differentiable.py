@@ -16,7 +16,7 @@ from gradcheck_lab.subjects.engine_backward import EngineBackward, as_leaves
 from gradcheck_lab.subjects.flat_arguments import tensors_of
 from gradcheck_lab.subjects.forward_bodies import forward_bodies
 from gradcheck_lab.subjects.subject import Recording, Trace
-from gradcheck_lab.subjects.untraceable import Untraceable
+from gradcheck_lab.subjects.untraceable import NothingHandWritten
 
 Run = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
 
@@ -51,13 +51,13 @@ class Differentiable:
             return self._tensors(self._run(inputs, options))
 
     def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
-        """Run it with the forward bodies of the Functions inside; raises `Untraceable` where there are none."""
+        """Run it with the forward bodies of the Functions inside; raises `NothingHandWritten` where there are none."""
         if not self.plain:
             with forward_bodies() as bodies, self._widened(inputs):
                 output = self._run(inputs, options)
             self.plain = not bodies.replaced
         if self.plain:
-            raise Untraceable(f"nothing inside {self.name} has a hand-written backward, so autograd would check itself")
+            raise NothingHandWritten(f"nothing inside {self.name} has a hand-written backward, so autograd would check itself")
         return Trace(self._tensors(output), cut=bodies.cut)
 
     def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:

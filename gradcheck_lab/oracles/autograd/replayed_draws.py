@@ -72,7 +72,20 @@ def replayed(runner: Runner, case: Case) -> Runner:
         with draws.replay():
             return subject.trace(inputs, options, substitute)
 
-    return replace(runner, subject=replace(subject, forward=forward, trace=trace if subject.trace is not None else None))
+    def connected(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        assert subject.connected is not None
+        with draws.replay():
+            return subject.connected(inputs, options)
+
+    return replace(
+        runner,
+        subject=replace(
+            subject,
+            forward=forward,
+            trace=None if subject.trace is None else trace,
+            connected=None if subject.connected is None else connected,
+        ),
+    )
 
 
 class _Mode(DispatchMode):
