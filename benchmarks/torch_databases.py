@@ -85,7 +85,6 @@ def table(rows: Iterable[Row]) -> str:
 def child() -> None:
     """Take tasks from the standard input, a line each, and write a line before and after each sample."""
     import torch
-
     from torch_samples import Task, calls
 
     out, sys.stdout = sys.stdout, sys.stderr

@@ -46,6 +46,10 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     drew_random = has_torch_drawn_since(states)
     if recording.kind is not None:
         runner = replace(runner, subject=replace(runner.subject, kind=recording.kind))
+    if recording.constants:
+        runner = replace(
+            runner, subject=replace(runner.subject, constants=runner.subject.constants | recording.constants)
+        )
     _refuse_outputs(runner.subject, recording)
     case = replace(case, inputs=inputs, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
     oracle_runner = replayed(runner, case) if drew_random else runner
@@ -54,10 +58,11 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     upstream = tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
     # free what the forward saved, which may be large, as soon as the backward has run
     backward = _run_backward(runner, recording, upstream, case.seed)
+    buffers = recording.constants
     del recording
     if isinstance(backward, Finding):
         return Examined(runner, case, policy, AutogradOracle(oracle_runner, case)).with_findings(*findings, backward)
-    written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough)
+    written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough, buffers)
     oracle = AutogradOracle(oracle_runner, case, copies=bool(written))
     examined = Examined(runner, case, policy, oracle, replace(backward, outputs=outputs) if outputs else backward)
     examined = examined.with_findings(*findings, *written)
@@ -104,7 +109,10 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
         return recording.fixed_grad_outputs
     if given is None:
         generator = torch.Generator().manual_seed(case.seed)
-        carries = [is_differentiable(o) and (recording.engine is None or o.requires_grad) for o in outputs]
+        known = recording.engine is None
+        carries = [
+            is_differentiable(o) and (known or o.requires_grad) and i not in recording.unused for i, o in enumerate(outputs)
+        ]
         return tuple(random_like(o, generator) if c else torch.zeros_like(o) for o, c in zip(outputs, carries, strict=True))
     if len(given) != len(outputs):
         raise InvalidArgument(
@@ -147,12 +155,19 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
 
 
 def _write_findings(
-    subject: Subject, case: Case, handed_out: Sequence[Any], upstream: Sequence[torch.Tensor], thorough: bool
+    subject: Subject,
+    case: Case,
+    handed_out: Sequence[Any],
+    upstream: Sequence[torch.Tensor],
+    thorough: bool,
+    buffers: frozenset[int],
 ) -> list[Finding]:
-    """A finding for each input and grad_output that the user's code wrote to."""
+    """A finding for each input and grad_output that the user's code wrote to, but for `buffers`, which torch itself writes."""
+    names = [name for i, name in enumerate(subject.labels) if i not in buffers]
+    handed_out, given = ([v for i, v in enumerate(values) if i not in buffers] for values in (handed_out, case.inputs))
     grads = ["grad_output" if len(upstream) == 1 else f"grad_output {i}" for i in range(len(upstream))]
     pairs = [
-        *(("mutates-input", n, a, b) for n, a, b in zip(subject.labels, handed_out, case.inputs, strict=True)),
+        *(("mutates-input", n, a, b) for n, a, b in zip(names, handed_out, given, strict=True)),
         *(("mutates-grad-output", n, a, b) for n, a, b in zip(grads, upstream, case.grad_outputs or (), strict=True)),
     ]
     return [
