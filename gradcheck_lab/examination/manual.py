@@ -51,6 +51,8 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
             runner, subject=replace(runner.subject, constants=runner.subject.constants | recording.constants)
         )
     _refuse_outputs(runner.subject, recording)
+    if not policy.derived:
+        _refuse_non_finite(runner.subject, inputs, recording)
     case = replace(case, inputs=inputs, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
     oracle_runner = replayed(runner, case) if drew_random else runner
     findings = recording.findings
@@ -97,6 +99,22 @@ def _refuse_outputs(subject: Subject, recording: Recording) -> None:
                 f"the forward of {subject.name} returned a {type(output).__name__} as output {index}; "
                 "return a tensor or a tuple of tensors"
             )
+
+
+def _refuse_non_finite(subject: Subject, inputs: Sequence[Any], recording: Recording) -> None:
+    """Refuse NaN and inf that reach the outputs; those that do not, as the -inf of a mask, are values like any other."""
+    for label, value in zip(subject.labels, inputs, strict=True):
+        if is_differentiable(value) and not _all_finite(value) and not all(map(_all_finite, recording.outputs)):
+            raise InvalidArgument(
+                f"{label} of {subject.name} holds NaN or inf, where no gradient is defined; pass finite numbers"
+            )
+
+
+def _all_finite(value: torch.Tensor) -> bool:
+    if not is_differentiable(value):
+        return True
+    # a finite sum proves that all are finite, in one pass without a temporary; it may overflow, so else look at each
+    return bool(torch.isfinite(value.detach().sum())) or bool(torch.isfinite(value.detach()).all())
 
 
 def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Policy) -> tuple[torch.Tensor, ...]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -81,6 +82,13 @@ class NumericOracle:
                     self._chosen = name, method
                     break
         return self._chosen
+
+    def holding(self, index: int, still: torch.Tensor) -> NumericOracle:
+        """The same oracle along directions in which these elements of an input do not move."""
+        held = copy(self)
+        held.problem = replace(self.problem, still={**self.problem.still, index: still}, memory={})
+        held.sensitivity, held.unseen, held._chosen = self.sensitivity, self.unseen, None
+        return held
 
     def derivative(self, directions: Directions) -> Derivative:
         """The derivative of Σ Re⟨grad_output, output⟩ along `directions`, a tensor of the input's shape by input index."""

@@ -48,7 +48,8 @@ class Problem:
 
     `forward(inputs, options)` returns a tuple of outputs; `inputs` are in the precision that it is evaluated in, float64 where
     it takes that. Every call of it is counted by `runner` and sees the random numbers of `seed`. `memory`
-    keeps what the oracles found out about the point, so that the next direction does not pay for it again.
+    keeps what the oracles found out about the point, so that the next direction does not pay for it again. Random directions
+    leave the elements that are `still` where they are.
     """
 
     forward: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]]
@@ -58,6 +59,7 @@ class Problem:
     seed: int
     runner: Runner
     memory: dict[str, Any] = field(default_factory=dict)
+    still: Mapping[int, torch.Tensor] = field(default_factory=dict)
 
     @property
     def differentiable(self) -> tuple[int, ...]:
@@ -149,6 +151,8 @@ class Problem:
         for index in self.differentiable if indices is None else indices:
             value = widened(self.inputs[index].detach())
             drawn = random_like(value, generator)
+            if index in self.still:
+                drawn = drawn.masked_fill(self.still[index], 0.0)
             found[index] = drawn * value.abs() if relative else drawn * power_of_two(rms(value) or 1.0)
         return found
 
