@@ -105,6 +105,10 @@ def _refuse_arguments(
 def _refuse_inputs(subject: Subject) -> None:
     name = subject.name
     tensors = [value for value in subject.inputs if isinstance(value, torch.Tensor)]
+    for label, value in zip(subject.labels, subject.inputs, strict=True):
+        if isinstance(value, torch.Tensor) and value.layout not in (torch.strided, torch.sparse_coo):
+            layout = str(value.layout).removeprefix("torch.")
+            raise InvalidArgument(f"{label} of {name} has the layout {layout}; pass it dense, or sparse in COO layout")
     devices = sorted({str(value.device) for value in tensors if value.ndim})
     if len(devices) > 1:
         raise InvalidArgument(f"the inputs of {name} are on {' and '.join(devices)}; move them to one device")

@@ -17,7 +17,13 @@ from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.model.limits import ELEMENTS_ONE_BY_ONE, ELEMENTS_ONE_BY_ONE_WHERE_WRONG, LOCATED_ELEMENTS
-from gradcheck_lab.model.precision.budget import AS_EXACT, NOTHING_TO_MEASURE, ONE_SIDED_ERROR, TELLING_ERROR_BOUND
+from gradcheck_lab.model.precision.budget import (
+    AS_EXACT,
+    COARSE_ORACLE,
+    NOTHING_TO_MEASURE,
+    ONE_SIDED_ERROR,
+    TELLING_ERROR_BOUND,
+)
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.subjects.subject import Subject
@@ -70,7 +76,9 @@ def _elementwise(
     estimate = oracle.gradient(index)
     assert estimate.value is not None
     expected, notes, outside = _kinks(slot, index, actual, estimate.value, oracle)
-    slot = replace(slot, truth_error=estimate.error)
+    # a forward that casts to 16 bits on its way has their precision, whatever its inputs have
+    own = COARSE_ORACLE.value * oracle.problem.own_roundoff * rms(estimate.value)
+    slot = replace(slot, truth_error=estimate.error + own)
     tensors = {name: v for name, v in zip(subject.names, inputs, strict=True) if isinstance(v, torch.Tensor)}
 
     def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:

@@ -99,6 +99,10 @@ def _refuse_outputs(subject: Subject, recording: Recording) -> None:
                 f"the forward of {subject.name} returned a {type(output).__name__} as output {index}; "
                 "return a tensor or a tuple of tensors"
             )
+        if output.dtype == torch.complex32:
+            raise InvalidArgument(
+                f"output {index} of {subject.name} is complex32, in which torch hardly computes; return complex64"
+            )
 
 
 def _refuse_non_finite(subject: Subject, inputs: Sequence[Any], recording: Recording) -> None:

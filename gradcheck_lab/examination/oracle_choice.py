@@ -8,6 +8,7 @@ from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth,
 from gradcheck_lab.examination.manual import result_or_finding
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.user_errors import class_and_line, first_line
+from gradcheck_lab.oracles.autograd.replayed_draws import replayed
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.subjects.untraceable import NothingHandWritten, Untraceable
 
@@ -56,6 +57,8 @@ def numeric_truth(examined: Examined, why: str) -> NumericTruth | str:
     runner.begin(examined.case.seed)
     try:
         oracle = NumericOracle(runner, examined.case)
+        if oracle.problem.draws:  # also where the forward puts the generators back: a number that was drawn is a constant
+            oracle = NumericOracle(replayed(runner, examined.case), examined.case)
         method = oracle.method
     except Exception as error:
         return (

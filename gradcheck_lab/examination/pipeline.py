@@ -71,7 +71,7 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
         return examined.inconclusive_because(chosen)
     entries = {i: g for i, g in enumerate(examined.returned) if examined.is_compared(i)}
     if truth.plain:
-        compared = compare_native(examined.oracle.runner, examined.case, examined.returned, entries, chosen.oracle)
+        compared = compare_native(examined.case, examined.returned, entries, chosen.oracle)
     else:
         compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle)
     return replace(examined, truth=chosen).with_comparisons(compared)

@@ -63,7 +63,7 @@ class NumericOracle:
     """
 
     def __init__(self, runner: Runner, case: Case) -> None:
-        self.problem = problem_of(runner, case)
+        self.problem = problem_of(runner, case, lifts=True)
         self.sensitivity: dict[int, float] = {}
         self.unseen: dict[int, str] = {}
         self._chosen: tuple[str, Method] | None = None
@@ -160,7 +160,8 @@ class NumericOracle:
             if stop - start == 1:
                 value, error = self._element(index, start)
                 mine = _number(manual.reshape(-1)[start])
-                allowed = error + LOCATED_ROUNDINGS.value * unit_roundoff(manual.dtype) * abs(mine)
+                u = max(unit_roundoff(manual.dtype), self.problem.own_roundoff)
+                allowed = error + LOCATED_ROUNDINGS.value * u * abs(mine)
                 if not math.isfinite(error) or not abs(mine - value) <= allowed:
                     found.append((start, mine, value, error))
                 continue
@@ -182,7 +183,7 @@ class NumericOracle:
     ) -> tuple[Disagreement | None, Derivative, float]:
         numeric, measured = self.derivative({index: direction}), inner(manual, direction)
         weight = float(torch.linalg.vector_norm(widened(manual) * widened(direction.to(manual.device))))
-        rounding = LOCATED_ROUNDINGS.value * unit_roundoff(manual.dtype) * weight
+        rounding = LOCATED_ROUNDINGS.value * max(unit_roundoff(manual.dtype), self.problem.own_roundoff) * weight
         allowed = rounding + (0.0 if numeric.flag else numeric.error)
         if numeric.flag in ("jump", "non-finite"):
             return None, numeric, allowed
