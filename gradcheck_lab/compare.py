@@ -26,7 +26,7 @@ from gradcheck_lab.model.findings import verdict_of
 from gradcheck_lab.model.limits import FEW_SIZES
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype
 from gradcheck_lab.model.precision.budget import AGREE, AGREE_16_BITS, DIFFER, DIFFER_16_BITS
-from gradcheck_lab.model.wording import readable
+from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.report import Report
 
 
@@ -64,7 +64,8 @@ def _compared(manual: Any, reference: Any, started: float) -> Report:
     empty = [p.name for p in pairs if _is_empty(p)]
     pairs = [p for p in pairs if p.name not in empty]
     if not pairs:
-        raise InvalidArgument(f"nothing to compare: {', '.join(empty)} have no elements; pass gradients that have some")
+        which = f"{empty[0]!r} has" if len(empty) == 1 else f"{', '.join(map(repr, empty))} have"
+        raise InvalidArgument(f"nothing to compare: {which} no elements; pass gradients that have some")
     references = {p.name: p.reference for p in pairs if p.reference is not None}
     scale = max((_rms(value) for value in references.values()), default=0.0)
     tensors = {n: v for n, v in manual.items() if isinstance(v, torch.Tensor)} if reference is None else {}
@@ -107,7 +108,7 @@ def _notebook(values: Any) -> list[_Pair]:
         if not isinstance(value, torch.Tensor) or getattr(value, "grad_", None) is None or id(value) in seen:
             continue
         seen.add(id(value))
-        pairs.append(_Pair(readable(name), vars(value)["grad_"], *_autograd(readable(name), value)))
+        pairs.append(_Pair(one_line(str(name)), vars(value)["grad_"], *_autograd(one_line(str(name)), value)))
     if not pairs:
         raise InvalidArgument(
             "nothing to compare: no tensor in the mapping carries a hand-made .grad_; set x.grad_ = ... beside "
@@ -152,7 +153,7 @@ def _pairs(manual: Any, reference: Any) -> list[_Pair]:
 
 def _named(values: Any) -> dict[str, Any]:
     if isinstance(values, Mapping):
-        return {readable(key): value for key, value in values.items()}
+        return {one_line(str(key)): value for key, value in values.items()}
     if isinstance(values, Sequence) and not isinstance(values, (str, bytes)):
         return {f"gradient {k}": value for k, value in enumerate(values)}
     return {"gradient": values}

@@ -27,6 +27,7 @@ from gradcheck_lab.fuzzing.signatures import OPTIONS, known_options
 from gradcheck_lab.fuzzing.strategy import _refuse_dtypes, recipes
 from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.specs import Spec
+from gradcheck_lab.subjects.contained import UsersCode
 
 __all__ = ["LAYOUTS", "OPTIONS", "PROFILES", "calls", "load", "rank1_trap", "recipes", "tensors"]
 
@@ -43,11 +44,11 @@ def calls(
     """Draw calls of `op`: a `Case` with its inputs, options and seed.
 
     Any of the op's signatures is drawn. A dimension has 0 to `max_size` elements, `*name` stands for up to three of them,
-    `#name` may be 1 and `*#name` lacks leading dimensions too, so that a rank-1 operand meets a column. Some input and
-    some output has elements, since nothing could be compared otherwise. Each tensor is contiguous, transposed, a slice with steps, at an
-    offset, or expanded; its numbers are ordinary, partly zero, full of ties, large or tiny. All floating inputs of a call share
-    one of `dtypes`. `elements` draws the numbers of small real tensors one by one. Options are those of the op's `choices`, or
-    `OPTIONS`. Calls shrink to contiguous ordinary ones of size 1.
+    `#name` may be 1 and `*#name` lacks leading dimensions too, so that a rank-1 operand meets a column. Some input and some
+    output has elements, since nothing could be compared otherwise. Each tensor is contiguous, transposed, a slice with steps,
+    at an offset, or expanded; its numbers are ordinary, partly zero, full of ties, large or tiny. All floating inputs of a call
+    share one of `dtypes`. `elements` draws the numbers of small real tensors one by one. Options are those of the op's
+    `choices`, or `OPTIONS`. Calls shrink to contiguous ordinary ones of size 1.
 
     Raises `InvalidArgument` for an op without specs, dtypes that are not floating, or a `max_size` below 1.
     Source of the method: MacIver and Donaldson, "Test-case reduction via test-case generation", ECOOP 2020.
@@ -78,7 +79,8 @@ def _has_output(op: Op, case: Case) -> bool:
     """Whether an output has elements; True where the forward does not take the case, which its check then says."""
     with preserved_randomness(case.seed), torch.no_grad():
         try:
-            outputs = as_tuple(op.forward(*case.inputs, **case.options))
+            with UsersCode():
+                outputs = as_tuple(op.forward(*case.inputs, **case.options))
         except Exception:
             return True
     return any(value.numel() for value in outputs if isinstance(value, torch.Tensor))

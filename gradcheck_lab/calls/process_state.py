@@ -55,7 +55,8 @@ def _anomaly() -> tuple[bool, bool]:
     return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
 
 
-def _set_default_device(device: torch.device) -> None:
+def set_default_device(device: torch.device) -> None:
+    """Make new tensors on a device; on the CPU without the mode by which torch does it for others."""
     torch.set_default_device(None if device.type == "cpu" else device)
 
 
@@ -114,7 +115,7 @@ def _set_working_folder(path: str | None) -> None:
 _SETTINGS = (
     _Setting(torch.get_default_dtype, torch.set_default_dtype),
     _Setting(torch.is_grad_enabled, torch.set_grad_enabled),
-    _Setting(torch.get_default_device, _set_default_device),
+    _Setting(torch.get_default_device, set_default_device),
     _Setting(torch.get_num_threads, torch.set_num_threads),
     _Setting(_autocast, _set_autocast),
     _Setting(_anomaly, lambda state: torch.autograd.set_detect_anomaly(*state)),

@@ -19,11 +19,12 @@ from gradcheck_lab.fuzzing.examiner import Examiner
 from gradcheck_lab.fuzzing.failing_case import FailingCaseWriter
 from gradcheck_lab.fuzzing.ordinary import BeforeCall, OrdinaryCalls, Signature
 from gradcheck_lab.fuzzing.signatures import known_options
-from gradcheck_lab.model.arguments import name_of, options_of, refuse_names, refuse_order, seed_of, shown
+from gradcheck_lab.model.arguments import name_of, options_of, refuse_names, refuse_order, seed_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
+from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects.subject import importable
@@ -70,7 +71,7 @@ class FuzzRun:
         refuse_names("allow", self.allow, CAUSES)
         refuse_order(self.order)
         if type(self.max_examples) is not int or self.max_examples < 1:
-            raise InvalidArgument(f"max_examples is {shown(self.max_examples)}; pass a whole number of at least 1")
+            raise InvalidArgument(f"max_examples is {quoted(self.max_examples)}; pass a whole number of at least 1")
         self.options, self.seed = options_of(self.options), seed_of(self.seed)
         self.name = name_of(self.op)
         self.target = self.target or importable(self.op)
@@ -103,7 +104,10 @@ class FuzzRun:
                 found = search.run()
             except KeyboardInterrupt:
                 found, self.interrupted = search.smallest, True
-            report = self._probe_ordinary(dtypes[0]) if found is None else self._report_failure(found, search.first)
+            try:
+                report = self._probe_ordinary(dtypes[0]) if found is None else self._report_failure(found, search.first)
+            except KeyboardInterrupt:
+                report, self.interrupted = self._nothing_more(), True
         return self._concluded(report, search, time.perf_counter() - started)
 
     def crash_report(self, finding: Finding, call: CallRecipe | None, kind: str, examples: int, reproduce: str) -> Report:
@@ -116,6 +120,10 @@ class FuzzRun:
             examples=examples,
         )  # fmt: skip
         return report if call is None else self._writer.add_to(report, call)
+
+    def _nothing_more(self) -> Report:
+        """The report of a run that was interrupted before it had one."""
+        return Report("inconclusive", self.name, "op", (), (), "none", seed=self.seed, environment=environment())
 
     def input_names(self, call: CallRecipe) -> list[str]:
         """A name for each input of a call."""

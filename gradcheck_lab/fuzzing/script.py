@@ -14,6 +14,7 @@ from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.fuzzing.source import assigned, returned
 from gradcheck_lab.rules.op import Op
+from gradcheck_lab.subjects.contained import UsersCode
 
 _LITERAL = 64
 
@@ -103,7 +104,7 @@ def _upstream_line(op: Op, call: CallRecipe) -> str | None:
     """The upstream gradient that the check drew, written out; None where the forward raises or has several outputs."""
     case = call.build()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), UsersCode():
             output = op.forward(*case.inputs, **case.options)
     except Exception:  # the call is shown as it is
         return None

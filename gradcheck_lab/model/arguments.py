@@ -8,8 +8,8 @@ from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.exceptions import Contained
+from gradcheck_lab.model.shown import cut, one_line, quoted
 from gradcheck_lab.model.user_errors import class_and_line
-from gradcheck_lab.model.wording import readable, short
 
 _LOWEST_SEED, _SEEDS_END = -(2**63), 2**64  # what torch's generators take
 
@@ -17,31 +17,31 @@ _LOWEST_SEED, _SEEDS_END = -(2**63), 2**64  # what torch's generators take
 def refuse_names(argument: str, names: Any, known: Collection[str]) -> None:
     """Raise `InvalidArgument` for anything but a set, list or tuple of names that are in `known`."""
     if isinstance(names, str):
-        raise InvalidArgument(f"{argument} is a string; pass a set: {argument}={{{readable(repr(names))}}}")
+        raise InvalidArgument(f"{argument} is a string; pass a set: {argument}={{{one_line(repr(names))}}}")
     if not isinstance(names, Collection):
-        raise InvalidArgument(f"{argument} is {shown(names)}; pass a set of names, or () for none")
+        raise InvalidArgument(f"{argument} is {quoted(names)}; pass a set of names, or () for none")
     for item in names:
         if not isinstance(item, str) or item not in known:
-            raise InvalidArgument(f"{argument} names {shown(item)}, which is unknown; known: {', '.join(sorted(known))}")
+            raise InvalidArgument(f"{argument} names {quoted(item)}, which is unknown; known: {', '.join(sorted(known))}")
 
 
 def seed_of(value: Any) -> int:
     """The seed as an int of Python. Raises `InvalidArgument` for anything but a whole number that torch takes."""
     if isinstance(value, bool) or not hasattr(type(value), "__index__") or getattr(value, "shape", ()) != ():
-        raise InvalidArgument(f"seed is {shown(value)}; pass a whole number")
+        raise InvalidArgument(f"seed is {quoted(value)}; pass a whole number")
     try:
         seed = value.__index__()
     except Exception:
-        raise InvalidArgument(f"seed is {shown(value)}; pass a whole number") from None
+        raise InvalidArgument(f"seed is {quoted(value)}; pass a whole number") from None
     if not _LOWEST_SEED <= seed < _SEEDS_END:
-        raise InvalidArgument(f"seed is {shown(value)}; pass a whole number of at most 64 bits")
+        raise InvalidArgument(f"seed is {quoted(value)}; pass a whole number of at most 64 bits")
     return int(seed)
 
 
 def refuse_order(order: Any) -> None:
     """Raise `InvalidArgument` for anything but 1 and 2."""
     if type(order) is not int or order not in (1, 2):
-        raise InvalidArgument(f"order is {shown(order)}; pass 1 or 2")
+        raise InvalidArgument(f"order is {quoted(order)}; pass 1 or 2")
 
 
 def options_of(options: Any) -> dict[str, Any]:
@@ -49,10 +49,10 @@ def options_of(options: Any) -> dict[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
-        raise InvalidArgument(f"options is {shown(options)}; pass a dict of keyword arguments: options={{'dim': 1}}")
+        raise InvalidArgument(f"options is {quoted(options)}; pass a dict of keyword arguments: options={{'dim': 1}}")
     for key in options:
         if not isinstance(key, str):
-            raise InvalidArgument(f"options has the key {shown(key)}; pass a dict of keyword arguments: options={{'dim': 1}}")
+            raise InvalidArgument(f"options has the key {quoted(key)}; pass a dict of keyword arguments: options={{'dim': 1}}")
     return dict(options)
 
 
@@ -66,15 +66,8 @@ def reading(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise InvalidArgument(
-            f"looking at {what} raised {class_and_line(error)}; pass objects whose attributes can be read"
+            f"looking at {what} raised {class_and_line(error)}; pass inputs and options of the kinds that it takes"
         ) from error
-
-
-def shown(value: Any) -> str:
-    """What a value is, for a message: numbers, strings and None as they are written, else what kind of object it is."""
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
-        return short(repr(value))
-    return f"a {type(value).__name__}"
 
 
 def name_of(value: Any) -> str:
@@ -84,7 +77,7 @@ def name_of(value: Any) -> str:
             with Contained():
                 found = getattr(value, attribute, None)
                 if isinstance(found, str) and found:
-                    return short(found)
+                    return cut(found)
         except Exception:
             continue
     return type(value).__name__

@@ -13,10 +13,6 @@ class Limit:
     why: str
 
 
-SHOWN_NAME = Limit(
-    100,
-    "Characters of a subject's name that reports show: most of a line.",
-)
 BLOCK_ELEMENTS = Limit(
     1 << 14,
     "Elements of a block of a comparison: half a MiB of float64 with its temporaries, which stays in the cache.",

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from gradcheck_lab.calls.case import copy_tensor
+from gradcheck_lab.calls.process_state import set_default_device
 from gradcheck_lab.calls.tensor_kinds import is_sparse, what_else
 from gradcheck_lab.model.exceptions import Contained
-from gradcheck_lab.model.wording import readable, short
+from gradcheck_lab.model.shown import cut, one_line
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject
 
 Value = TypeVar("Value")
@@ -27,6 +29,22 @@ class NotComparable:
     instead: str
 
 
+class UsersCode(Contained):
+    """A run of the user's code, after which the defaults that this package's own tensors are made by are as before."""
+
+    __slots__ = ("device", "dtype")
+
+    def __enter__(self) -> None:
+        self.dtype, self.device = torch.get_default_dtype(), torch.get_default_device()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if torch.get_default_dtype() != self.dtype:
+            torch.set_default_dtype(self.dtype)
+        if torch.get_default_device() != self.device:
+            set_default_device(self.device)
+        super().__exit__(kind, error, trace)
+
+
 def contained(subject: Subject) -> Subject:
     """The subject, with copies of the user's tensors as its inputs, and its code run where it cannot do harm.
 
@@ -35,9 +53,9 @@ def contained(subject: Subject) -> Subject:
     """
     return replace(
         subject,
-        name=short(subject.name),
-        names=tuple(map(readable, subject.names)),
-        labels=tuple(map(readable, subject.labels)),
+        name=cut(subject.name),
+        names=tuple(map(one_line, subject.names)),
+        labels=tuple(map(one_line, subject.labels)),
         inputs=tuple(own_copy(value) for value in subject.inputs),
         record=lambda inputs, options: _contained_recording(_guarded(subject.record)(inputs, options)),
         trace=None if subject.trace is None else _guarded(subject.trace),
@@ -68,7 +86,7 @@ def own_copies(value: Any) -> Any:
 
 def _contained_recording(recording: Recording) -> Recording:
     def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
-        with Contained():
+        with UsersCode():
             manual = recording.backward(grad_outputs)
         returned = manual.returned
         if isinstance(returned, (tuple, list)):
@@ -89,7 +107,7 @@ def comparable(value: Any) -> Any:
 def _guarded(function: Callable[..., Value]) -> Callable[..., Value]:
     @wraps(function)
     def guarded(*arguments: Any) -> Value:
-        with Contained():
+        with UsersCode():
             return function(*arguments)
 
     return guarded

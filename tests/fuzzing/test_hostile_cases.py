@@ -123,8 +123,8 @@ UNFIT: dict[str, tuple[str, dict[str, Any], str]] = {
     "option-of-another-type": (
         "norm",
         {"p": {"a": [1]}},
-        "gradcheck_lab.ops:norm cannot be examined on the call in 'case.json': "
-        "TypeError: '>=' not supported between instances of 'dict' and 'int'",
+        "looking at the Op and its inputs raised TypeError: '>=' not supported between instances of 'dict' and 'int'; "
+        "pass inputs and options of the kinds that it takes",
     ),
 }
 

@@ -13,6 +13,7 @@ from gradcheck_lab.calls.tensor_kinds import as_numbers
 from gradcheck_lab.comparison.budget import passes
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.examination.coverage import NO_ELEMENTS, is_compared
 from gradcheck_lab.examination.examined import Examined, NumericTruth, Policy
 from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.model.coverage import COMPARED
@@ -152,9 +153,10 @@ class Context:
         except Exception as error:
             self.runner.evaluations.derived[RAISED] += 1
             return Run(recording.outputs, (), error)
-        self.runner.evaluations.derived[COMPARED] += 1
-        returned = as_tuple(manual.returned)
-        return Run(recording.outputs, tuple(map(as_numbers, returned)))
+        returned = tuple(map(as_numbers, as_tuple(manual.returned)))
+        filled = any(value.numel() for value in returned if isinstance(value, torch.Tensor))
+        self.runner.evaluations.derived[COMPARED if filled else NO_ELEMENTS] += 1
+        return Run(recording.outputs, returned)
 
     def run(self, case: Case) -> Run:
         """Run forward and backward of the hand-written side on a derived case."""
@@ -205,7 +207,10 @@ def examine_if_valid(
     except InvalidArgument:
         counts[REFUSED] += 1
         return None
-    counts[COMPARED if found.comparisons else RAISED if found.run is None else NO_ORACLE] += 1
+    if any(is_compared(comparison) for comparison in found.comparisons):
+        counts[COMPARED] += 1
+    else:
+        counts[NO_ELEMENTS if found.comparisons else RAISED if found.run is None else NO_ORACLE] += 1
     return found
 
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.examination.one_finding_a_mistake import merge_findings
-from gradcheck_lab.model.arguments import name_of, shown
+from gradcheck_lab.model.arguments import name_of
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.user_errors import class_and_line, text_of
 from gradcheck_lab.probes.state import overwritten
 from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
@@ -63,7 +64,7 @@ def _run_own(function: Probe, context: Context) -> list[Yielded]:
         found.append(Inconclusive(f"the probe {name_of(function)} raised {class_and_line(error)}"))
     other = next((each for each in found if not isinstance(each, (Finding, Comparison, Inconclusive))), None)
     if other is not None:
-        found.append(Inconclusive(f"the probe {name_of(function)} yielded {shown(other)}; yield findings"))
+        found.append(Inconclusive(f"the probe {name_of(function)} yielded {quoted(other)}; yield findings"))
     return found
 
 
