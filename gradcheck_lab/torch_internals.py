@@ -31,14 +31,33 @@ MODULE_TABLES = ("_parameters", "_buffers", "_modules")
 
 
 class DispatchMode(TorchDispatchMode):
-    """A mode that sees every call below autograd. In its place: `TorchFunctionMode`, which sees those above it."""
+    """A mode that sees every call below autograd, as `call`. In its place: `TorchFunctionMode`, which sees those above it.
+
+    Zeros without memory, which forward mode makes, become ordinary zeros: many a kernel that a mode hands them to reads them
+    all the same, and the process dies (`addmm` with beta, `addcmul`, `ldexp`, ...).
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return self.call(func, tuple(map(_in_memory, args)), {key: _in_memory(value) for key, value in (kwargs or {}).items()})
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One call of an operator."""
+        raise NotImplementedError
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
+
+
+def _in_memory(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return torch.zeros(value.shape, dtype=value.dtype, device=value.device) if value._is_zerotensor() else value
+    return [_in_memory(each) for each in value] if isinstance(value, list) else value
 
 
 def without_modes() -> AbstractContextManager[Any]:

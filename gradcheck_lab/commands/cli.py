@@ -141,7 +141,7 @@ def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A failing case that fuzz saved.")],
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[MODULE:NAME]", help="What to check, as pkg.module:name; an op of this library needs none."),
+        typer.Argument(metavar="MODULE:NAME", help="What to check, as pkg.module:name; an op of this library needs none."),
     ] = None,
     reference: Annotated[
         str | None, typer.Option(metavar="MODULE:NAME", help="What to compare with, where the case had a reference.")

@@ -47,7 +47,13 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     drew_random = has_torch_drawn_since(states)
     if recording.kind is not None:
         runner = replace(runner, subject=replace(runner.subject, kind=recording.kind))
+    if recording.constants:
+        runner = replace(
+            runner, subject=replace(runner.subject, constants=runner.subject.constants | recording.constants)
+        )
     _refuse_outputs(runner.subject, recording)
+    if not policy.derived:
+        _refuse_non_finite(runner.subject, inputs, recording)
     case = replace(case, inputs=inputs, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
     oracle_runner = replayed(runner, case) if drew_random else runner
     findings = recording.findings
@@ -55,10 +61,11 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     upstream = tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
     # free what the forward saved, which may be large, as soon as the backward has run
     backward = _run_backward(runner, recording, upstream, case.seed)
+    buffers = recording.constants
     del recording
     if isinstance(backward, Finding):
         return Examined(runner, case, policy, AutogradOracle(oracle_runner, case)).with_findings(*findings, backward)
-    written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough)
+    written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough, buffers)
     oracle = AutogradOracle(oracle_runner, case, copies=bool(written))
     examined = Examined(runner, case, policy, oracle, replace(backward, outputs=outputs) if outputs else backward)
     examined = examined.with_findings(*findings, *written)
@@ -98,12 +105,32 @@ def _refuse_outputs(subject: Subject, recording: Recording) -> None:
             raise InvalidArgument(
                 f"the forward of {subject.name} returned {other[0]} as output {index}; return {other[1]} for the check"
             )
+        if output.dtype == torch.complex32:
+            raise InvalidArgument(
+                f"output {index} of {subject.name} is complex32, in which torch hardly computes; return complex64"
+            )
     if not any(is_differentiable(output) for output in outputs):
         dtypes = ", ".join(sorted({str(output.dtype).removeprefix("torch.") for output in outputs}))
         raise InvalidArgument(
             f"nothing to compare: no output of {subject.name} is a floating tensor ({dtypes or 'there is none'}); "
             "return one that a gradient is wanted of"
         )
+
+
+def _refuse_non_finite(subject: Subject, inputs: Sequence[Any], recording: Recording) -> None:
+    """Refuse NaN and inf that reach the outputs; those that do not, as the -inf of a mask, are values like any other."""
+    for label, value in zip(subject.labels, inputs, strict=True):
+        if is_differentiable(value) and not _all_finite(value) and not all(map(_all_finite, recording.outputs)):
+            raise InvalidArgument(
+                f"{label} of {subject.name} holds NaN or inf, where no gradient is defined; pass finite numbers"
+            )
+
+
+def _all_finite(value: torch.Tensor) -> bool:
+    if not is_differentiable(value):
+        return True
+    # a finite sum proves that all are finite, in one pass without a temporary; it may overflow, so else look at each
+    return bool(torch.isfinite(value.detach().sum())) or bool(torch.isfinite(value.detach()).all())
 
 
 def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Policy) -> tuple[torch.Tensor, ...]:
@@ -116,7 +143,10 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
         return recording.fixed_grad_outputs
     if given is None:
         generator = torch.Generator().manual_seed(case.seed)
-        carries = [is_differentiable(o) and (recording.engine is None or o.requires_grad) for o in outputs]
+        known = recording.engine is None
+        carries = [
+            is_differentiable(o) and (known or o.requires_grad) and i not in recording.unused for i, o in enumerate(outputs)
+        ]
         return tuple(random_like(o, generator) if c else torch.zeros_like(o) for o, c in zip(outputs, carries, strict=True))
     if len(given) != len(outputs):
         raise InvalidArgument(
@@ -168,12 +198,19 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
 
 
 def _write_findings(
-    subject: Subject, case: Case, handed_out: Sequence[Any], upstream: Sequence[torch.Tensor], thorough: bool
+    subject: Subject,
+    case: Case,
+    handed_out: Sequence[Any],
+    upstream: Sequence[torch.Tensor],
+    thorough: bool,
+    buffers: frozenset[int],
 ) -> list[Finding]:
-    """A finding for each input and grad_output that the user's code wrote to."""
+    """A finding for each input and grad_output that the user's code wrote to, but for `buffers`, which torch itself writes."""
+    names = [name for i, name in enumerate(subject.labels) if i not in buffers]
+    handed_out, given = ([v for i, v in enumerate(values) if i not in buffers] for values in (handed_out, case.inputs))
     grads = ["grad_output" if len(upstream) == 1 else f"grad_output {i}" for i in range(len(upstream))]
     pairs = [
-        *(("mutates-input", n, a, b) for n, a, b in zip(subject.labels, handed_out, case.inputs, strict=True)),
+        *(("mutates-input", n, a, b) for n, a, b in zip(names, handed_out, given, strict=True)),
         *(("mutates-grad-output", n, a, b) for n, a, b in zip(grads, upstream, case.grad_outputs or (), strict=True)),
     ]
     return [

@@ -13,6 +13,7 @@ from gradcheck_lab.comparison.engine import deliverable, with_engine
 from gradcheck_lab.comparison.entries import compare_returned
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.isolated_rule import detached, run_rule
+from gradcheck_lab.comparison.native import compare_native
 from gradcheck_lab.comparison.numerically import compare_numerically
 from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.program import compare_program
@@ -74,7 +75,11 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
         again = _raises_again(examined)
         return examined.inconclusive_because(chosen) if again is None else examined.with_findings(again)
     entries = {i: g for i, g in enumerate(examined.returned) if examined.is_compared(i)}
-    compared = compare_numerically(examined.runner, examined.case, entries, chosen.oracle)
+    if truth.plain:
+        compared = compare_native(examined.case, examined.returned, entries, chosen.oracle)
+    else:
+        noise = OwnNoise(examined.runner, examined.case, entries).samples
+        compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle, noise)
     return replace(examined, truth=chosen).with_comparisons(compared)
 
 

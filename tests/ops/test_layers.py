@@ -33,7 +33,7 @@ dtypes = st.sampled_from(DTYPES)
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
     dilation=st.tuples(few, few),
     size=st.tuples(st.integers(1, 7), st.integers(1, 7)),
-    batch=st.integers(0, 3),
+    batch=st.integers(1, 3),
     bias=st.booleans(),
 )
 def test_convolution_takes_any_groups_and_numbers_by_axis(

@@ -99,7 +99,6 @@ def test_empty_tensor_is_refused_and_an_expected_mismatch_passes(pytester: pytes
 def test_empty():
     with pytest.raises(gl.InvalidArgument, match="nothing was compared for relu"):
         gl.assert_gradients(ops.relu, torch.ones(0, 3))
-    gl.assert_gradients(ops.relu, torch.ones(2, 3))
 
 def test_expected(gradcheck):
     with pytest.raises(gl.GradientMismatch):

@@ -72,7 +72,20 @@ def replayed(runner: Runner, case: Case) -> Runner:
         with draws.replay():
             return subject.trace(inputs, options, substitute)
 
-    return replace(runner, subject=replace(subject, forward=forward, trace=trace if subject.trace is not None else None))
+    def connected(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        assert subject.connected is not None
+        with draws.replay():
+            return subject.connected(inputs, options)
+
+    return replace(
+        runner,
+        subject=replace(
+            subject,
+            forward=forward,
+            trace=None if subject.trace is None else trace,
+            connected=None if subject.connected is None else connected,
+        ),
+    )
 
 
 class _Mode(DispatchMode):
@@ -80,12 +93,10 @@ class _Mode(DispatchMode):
         super().__init__()
         self.draw = draw
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if torch.Tag.nondeterministic_seeded not in func.tags:
-            return func(*args, **(kwargs or {}))
-        return self.draw(func, args, kwargs or {})
+            return func(*args, **kwargs)
+        return self.draw(func, args, kwargs)
 
 
 def _handed(kept: torch.Tensor | None, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -131,7 +131,8 @@ class Context:
 
     def for_case(self, runner: Runner, case: Case) -> Context:
         """The context of another case, which shares nothing that `once` stored."""
-        return Context(replace(self.examined, runner=runner, case=case), self.order)
+        oracle = AutogradOracle(self.oracle.runner, case, self.oracle.copies)
+        return Context(replace(self.examined, runner=runner, case=case, oracle=oracle), self.order)
 
     def record(self, case: Case) -> Recording | Exception:
         """Run the forward of the hand-written side on copies of a case's inputs, with its seed."""
