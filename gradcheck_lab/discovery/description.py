@@ -15,6 +15,7 @@ import torch
 from gradcheck_lab import specs
 from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.user_errors import text_of
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec
@@ -85,7 +86,7 @@ def _instance(found: type, name: str, seed: int) -> Any:
             f"its constructor needs {', '.join(needed)}; make one in the module, such as {name.lower()} = {name}(...)"
         )
     try:
-        with preserved_randomness(seed):
+        with preserved_randomness(seed), Contained():
             return found()
     except Exception as error:
         raise InvalidArgument(f"constructing it raised {type(error).__name__}: {text_of(error)}") from error

@@ -178,6 +178,8 @@ def _without_leading_dimensions(context: Context, dims: NamedDimensions, given: 
     specs = context.subject.specs
     if not dims.declared or all(v.ndim == sum(not dim.variadic for dim in s.dims) for s, v in zip(specs, given, strict=True)):
         return
+    if any(not value.numel() for value in given):
+        return
     single = tuple(_first_of_leading(spec, value) for spec, value in zip(specs, given, strict=True))
     without = dimensions_of(single, specs)
     if without.declared:

@@ -24,6 +24,7 @@ def summary_lines(session: Session) -> list[Line]:
         *_allowed_causes(session),
         *((f"not run: {_count(count, 'test')}, {reason}", {"yellow": True}) for reason, count in session.not_run.items()),
     ]
+    lines += [(session.unwritten, {"red": True})] if session.unwritten else []
     return [(one_line(text), markup) for text, markup in lines]
 
 

@@ -210,7 +210,7 @@ def test_interrupted_command_prints_what_is_known(capsys: pytest.CaptureFixture[
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gradcheck_lab.fuzzing.search.Search._is_wrong", interrupt)
-    assert exit_code("fuzz", "mylib:triple") == 3
+    assert exit_code("fuzz", "mylib:triple") == 130
     out = capsys.readouterr().out
     assert out.startswith("triple: inconclusive - ")
     assert out.splitlines()[-1] == "mylib:triple: 0 examples: 1 inconclusive; interrupted"

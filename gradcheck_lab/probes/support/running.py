@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from gradcheck_lab.comparison.gradient import Comparison
@@ -22,6 +22,8 @@ from gradcheck_lab.probes.support.repeats import is_repeatable, repetition
 FOR_ANY_CALL = ("state", "second_backward", "poison", "registration")
 # raise what a probe itself raises, as this project's own tests want it, instead of reporting a note
 STRICT = False
+# called with the name of each probe before it runs: a worker process writes down there what it is doing
+starting: list[Callable[[str], object]] = []
 
 
 def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Collection[str | Probe], order: int = 1) -> Examined:
@@ -71,6 +73,8 @@ def _run_own(function: Probe, context: Context) -> list[Yielded]:
 def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
     """Return what a probe finds; where the probe itself raises, a note says so and the other probes still run."""
     found: list[Yielded] = []
+    for note in starting:
+        note(name)
     try:
         with warnings.catch_warnings():  # those of the user's code were shown when the call itself ran
             warnings.simplefilter("ignore")
