@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.methods import Methods, methods_of
 from gradcheck_lab.rules.naming import input_names, option_names
@@ -98,7 +99,7 @@ def layer_subject(
         call=call,
         code=code,
         numpy=numpy,
-        notes=found.notes,
+        notes=(*found.notes, *(_without_gradient(title, labels[i]) for i in sorted(roles.data))),
     )
     return Subject(
         name=title,
@@ -113,6 +114,16 @@ def layer_subject(
         constants=roles.constants,
         state=Stateful(layer, numpy=numpy, adds_up=Resets(layer, methods, len(names), parameters).adds_up),
         parameters=frozenset(range(len(labels), len(titles))),
+    )
+
+
+def _without_gradient(title: str, label: str) -> Finding:
+    return Finding(
+        "not-compared",
+        "note",
+        f"the backward of {title} returns nothing and keeps no gradient of {label}, so that none was compared",
+        explanation="it was taken for data",
+        suggestion="return its gradient where another layer comes before",
     )
 
 

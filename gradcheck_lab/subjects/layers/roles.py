@@ -24,12 +24,13 @@ _PREDICTIONS = frozenset(
 class Roles:
     """`slots` are the inputs, by index, that returned entries belong to, in order, where there are fewer of them than inputs.
 
-    `constants` are the floating inputs that the backward has no gradient for: targets, and the data of a network whose backward
+    `constants` are the floating inputs that the backward has no gradient for: targets, and `data` of a network whose backward
     returns nothing and stores the gradients of its parameters.
     """
 
     slots: tuple[int, ...]
     constants: frozenset[int]
+    data: frozenset[int] = frozenset()
 
 
 def floating_inputs(tensors: Sequence[Any]) -> list[int]:
@@ -60,7 +61,8 @@ def roles_of(
     if not own or (entries is not None and all(value is None for value in own)):
         first = _claimed(names, tensors, floating, [None])
         targets = frozenset(i for i in floating if i not in first and (_is_target(names[i], tensors[i]) or loss))
-        return Roles(tuple(floating), targets | _given_no_gradient(names, floating, parameters, returned, kept))
+        data = _given_no_gradient(names, floating, parameters, returned, kept) - targets
+        return Roles(tuple(floating), targets | data, data)
     if len(own) >= len(names):
         without = {i for i in floating if entries is not None and own[i] is None and (_is_target(names[i], tensors[i]) or loss)}
         return Roles(tuple(range(len(names))), frozenset(without))
