@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,15 +55,17 @@ def layer_subject(
     options: dict[str, Any],
     explicit: Layer | None = None,
     target: str | None = None,
+    written: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
 ) -> Subject:
-    """Translate a layer whose methods are known."""
-    method, backward = getattr(layer, methods.forward), getattr(layer, methods.backward)
+    """Translate a layer whose methods are known; `written` are the user's functions where the methods only call those."""
+    method, backward = written or (getattr(layer, methods.forward), getattr(layer, methods.backward))
     _refuse_options(title, method, len(inputs), options)
     given_names = input_names(method, len(inputs))
     given = arguments_of(inputs, given_names)
     names, labels = given.names, input_labels(given.names)
     numpy = _wants_numpy(layer, methods, given.leaves)
-    call = backward_call(title, backward, given_names, explicit.backward_arguments if explicit else {}, methods.elementwise)
+    further = explicit.backward_arguments if explicit else {}
+    call = backward_call(title, getattr(layer, methods.backward), given_names, further, methods.elementwise)
     tensors = tuple(to_tensor(v, f"{label} of {title}") for v, label in zip(given.leaves, labels, strict=True))
     trials = Trials(methods, tensors, tuple(kind_of(v, numpy) for v in given.leaves), options, given.rebuild, call)
     returned = returned_names(backward)
