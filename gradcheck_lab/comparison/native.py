@@ -20,10 +20,10 @@ from gradcheck_lab.comparison.entries import compare_returned, references_of
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.comparison.numerically import compare_numerically
-from gradcheck_lab.model.amounts import BESIDE_THE_CALL, BESIDE_ZERO
+from gradcheck_lab.model.amounts import BESIDE_THE_CALL, BESIDE_ZERO, COARSER_ROUNDING
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_wide, wide_dtype
-from gradcheck_lab.model.precision.budget import NOT_ROUNDING
+from gradcheck_lab.model.precision.budget import NOISE_GROWTH, NOT_ROUNDING
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.subgradients import Interval, Subgradients
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
@@ -69,13 +69,25 @@ def _autograd(runner: Runner, case: Case) -> tuple[AutogradOracle, Pass] | None:
 
 
 def _noise(native: AutogradOracle, index: int, level: str) -> list[torch.Tensor]:
-    """By how much rounding moves autograd's float64 gradient of an input, once for each simulation of a level."""
+    """By how much rounding moves autograd's float64 gradient of an input, once for each simulation of a level.
+
+    A change that is no rounding by its size, and does not grow where rounding is coarser, is another choice: a label that is no
+    longer equal to one, a tie that is none. It says nothing of rounding.
+    """
     key = Key("input", index)
     here = native.truth().gradients.get(key)
-    if here is None or level == "native":
+    if here is None or level == "native" or not here.numel():
         return []
-    known = references_of(native, key, wide_dtype(here.dtype))(level)
-    return [each - here for each in known if each.shape == here.shape]
+    dtype, gross = wide_dtype(here.dtype), NOT_ROUNDING.value * float(torch.nan_to_num(here.abs(), 0.0, 0.0, 0.0).max())
+    found = [each - here for each in references_of(native, key, dtype)(level) if each.shape == here.shape]
+    if not any(bool((e.abs() > gross).any()) for e in found):
+        return found
+    again = [each.gradients.get(key) for each in native.references(level, dtype, COARSER_ROUNDING.value)]
+    coarser = [c - here for c in again if c is not None and c.shape == here.shape]
+    if len(coarser) != len(found):
+        return []
+    jumps = [(e.abs() > gross) & (c.abs() < NOISE_GROWTH.value * e.abs()) for e, c in zip(found, coarser, strict=True)]
+    return [e.masked_fill(jumped, 0.0) for e, jumped in zip(found, jumps, strict=True)]
 
 
 def _beside(native: AutogradOracle, index: int, compared: Comparison, oracle: NumericOracle) -> Comparison:

@@ -76,17 +76,19 @@ def _elementwise(
     estimate = oracle.gradient(index)
     assert estimate.value is not None
     expected, notes, outside = _kinks(slot, index, actual, estimate.value, oracle)
+    if isinstance(actual, torch.Tensor) and oracle.gives_nan:
+        expected = torch.where(torch.isnan(actual), torch.nan, expected)
     # a forward that casts to 16 bits on its way has their precision, whatever its inputs have
     own = COARSE_ORACLE.value * oracle.problem.own_roundoff * rms(estimate.value)
     slot = replace(slot, truth_error=estimate.error + own)
     tensors = {name: v for name, v in zip(subject.names, inputs, strict=True) if isinstance(v, torch.Tensor)}
 
     def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:
-        given = oracle.problem
+        given, unknown = oracle.problem, torch.isnan(wanted)
         return Evidence(
             slot.name,
-            found.detach(),
-            wanted,
+            found.detach().masked_fill(unknown, 0.0),
+            wanted.masked_fill(unknown, 0.0),
             slot.dtype,
             tensors,
             upstream=given.grad_outputs,
@@ -103,6 +105,9 @@ def _elementwise(
         if estimate.error > telling and scale > 0 and not _agree_to_rounding(slot, actual, expected, noise):
             reason = f"the error bound of the {oracle.method}, {estimate.error:.1e}, is too wide to judge {slot.label}"
             return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
+        if isinstance(actual, torch.Tensor) and oracle.gives_nan and bool(torch.isnan(actual).any()):
+            reason = f"the forward gives NaN, and where {slot.label} goes into that it has no derivative"
+            return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass other values"))
     return _sensitive(replace(compared, findings=(*notes, *compared.findings)), slot, oracle, estimate.error, noise)
 
 
@@ -192,7 +197,7 @@ def _ends_at(oracle: NumericOracle, index: int, broken: torch.Tensor) -> bool:
     """Whether the forward has no finite derivative in these elements either, as at the ends of a domain; a few are tried."""
     places = torch.nonzero(broken.reshape(-1)).reshape(-1)
     tried = places[:: -(-places.numel() // LOCATED_ELEMENTS.value)].tolist()
-    return all(any(map(math.isnan, oracle.one_sided(index, element))) for element in tried)
+    return oracle.gives_nan or all(any(map(math.isnan, oracle.one_sided(index, element))) for element in tried)
 
 
 def _passed(slot: Slot, gradient: torch.Tensor) -> GradientResult:
