@@ -60,7 +60,7 @@ def _autograd(runner: Runner, case: Case) -> tuple[AutogradOracle, Pass] | None:
     def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         return Trace(connected(inputs, options))
 
-    native = AutogradOracle(replace(runner, subject=replace(subject, trace=trace)), case)
+    native = AutogradOracle(replace(runner, subject=replace(subject, trace=trace)), case, native_is_sound=False)
     try:
         truth = native.truth()
     except Exception:  # as a kernel that refuses to save what it needs
@@ -101,7 +101,11 @@ def _beside(native: AutogradOracle, index: int, compared: Comparison, oracle: Nu
     here = native.truth().gradients.get(key)
     if here is None:
         here = torch.zeros_like(native.case.inputs[index], dtype=torch.float64)
-    if here.is_complex() or not all(_is_right_beside(native, index, sign) for sign in (1, -1)):
+    sides = [] if here.is_complex() else [_compared_beside(native, index, sign) for sign in (1, -1)]
+    verdicts = {None if side is None else side.result.verdict for side in sides}
+    if verdicts == {"fail"} and sides[0] is not None:
+        return replace(sides[0], findings=tuple(replace(f, case="beside the kinks") for f in sides[0].findings))
+    if verdicts != {"pass"}:
         return compared
     for kinks in Subgradients(native).intervals(key, lambda each: _outside(each, here)):
         if not bool(_outside(kinks, here).any()):
@@ -117,8 +121,8 @@ def _outside(kinks: Interval, here: torch.Tensor) -> torch.Tensor:
     return ~((here >= kinks.low - slack) & (here <= kinks.high + slack))
 
 
-def _is_right_beside(native: AutogradOracle, index: int, sign: int) -> bool:
-    """Whether numbers confirm autograd where this input is moved a little, off what it ties with."""
+def _compared_beside(native: AutogradOracle, index: int, sign: int) -> Comparison | None:
+    """Autograd against numbers where this input is moved a little, off what it ties with; None outside the domain."""
     case, key = native.case, Key("input", index)
     value = case.inputs[index].detach().double()
     lengths = random_lengths(value, torch.Generator().manual_seed(case.seed))
@@ -130,8 +134,8 @@ def _is_right_beside(native: AutogradOracle, index: int, sign: int) -> bool:
         runner = native.runner
         compared = compare_numerically(runner.subject, near.inputs, {index: found}, NumericOracle(runner, near))
     except Exception:  # the point is outside the forward's domain
-        return False
-    return compared[0].result.verdict == "pass"
+        return None
+    return compared[0]
 
 
 def _joined(numbers: Comparison, own: Comparison) -> Comparison:

@@ -92,7 +92,7 @@ def _elementwise(
             slot.dtype,
             tensors,
             upstream=given.grad_outputs,
-            precision=estimate.error,
+            precision=slot.truth_error,
             options=given.options,
         )
 
