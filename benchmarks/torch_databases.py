@@ -27,11 +27,6 @@ Row = dict[str, Any]
 HERE = Path(__file__).resolve()
 OUTCOMES = ("pass", "fail", "inconclusive", "refused", "crashed", "died", "timed-out")
 
-# rows that are not as they are by a defect of the check: the operator or its sample is, and why
-EXCEPTIONS: dict[str, str] = {
-    "as_strided": "reads the storage of its input, which any copy changes",
-}
-
 
 def main() -> None:
     """Run the tasks that are asked for, and print the table of the whole file of results."""
@@ -66,19 +61,25 @@ def drawn(name: str, seed: int) -> bool:
 
 def table(rows: Iterable[Row]) -> str:
     """The counts by database and dtype, the seconds, and a line for each row that did not pass."""
-    rows, lines = list(rows), []
-    lines.append(f"{'database':10} {'dtype':11} {'samples':>7} " + " ".join(f"{o:>12}" for o in OUTCOMES) + "   seconds  gradcheck")
+    from torch_exceptions import EXCEPTIONS
+
+    rows, names = list(rows), " ".join(f"{outcome:>12}" for outcome in OUTCOMES)
+    lines = [f"{'database':10} {'dtype':11} {'samples':>7} {names}   seconds  gradcheck"]
     for database, dtype in sorted({(r["database"], r["dtype"]) for r in rows}, reverse=True):
         mine = [r for r in rows if (r["database"], r["dtype"]) == (database, dtype)]
         counts = " ".join(f"{sum(r['outcome'] == o for r in mine):12}" for o in OUTCOMES)
         spent, theirs = (sum(r.get(key, 0.0) for r in mine) for key in ("seconds", "gradcheck_seconds"))
         lines.append(f"{database:10} {dtype:11} {len(mine):7} {counts} {spent:9.0f} {theirs:10.0f}")
+    open_: list[str] = []
+    explained: list[str] = []
     for row in sorted(rows, key=lambda r: (OUTCOMES.index(r["outcome"]), r["name"], r["dtype"])):
         if row["outcome"] == "pass":
             continue
         reason = EXCEPTIONS.get(row["name"], "") or ("gradcheck fails it too" if row.get("gradcheck") == "fails" else "")
         what = " | ".join(row["findings"]) or row.get("text", "")
-        lines.append(f"{row['outcome']:12} {row['name']} {row['dtype']} {row['sample']}: {f'[{reason}] ' if reason else ''}{what}")
+        text = f"{row['outcome']:12} {row['name']} {row['dtype']} {row['sample']}: "
+        (explained if reason else open_).append(text + (reason or what))
+    lines += ["", f"{len(open_)} open:", *open_, "", f"{len(explained)} exceptions, with their reasons:", *explained]
     return "\n".join(lines)
 
 

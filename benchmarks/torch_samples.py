@@ -113,6 +113,8 @@ def _module_calls(task: Task) -> Iterator[Call]:
             module = info.module_cls(*made.args, **made.kwargs).to(dtype).train(training)
             bound = inspect.signature(module.forward).bind(*given.forward_input.args, **given.forward_input.kwargs)
             arguments, options = bound.args, bound.kwargs
+            if any(torch.nn.parameter.is_lazy(value) for value in module.parameters()):
+                module(*arguments, **options)  # which gives its parameters a shape
             parameters = dict(module.named_parameters())
 
             def function(tensors: dict[str, Any], *inputs: Any, module: Any = module, **options: Any) -> Any:

@@ -20,10 +20,10 @@ from gradcheck_lab.comparison.entries import compare_returned, references_of
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.comparison.numerically import compare_numerically
-from gradcheck_lab.model.amounts import BESIDE_THE_CALL, BESIDE_ZERO
+from gradcheck_lab.model.amounts import BESIDE_THE_CALL, BESIDE_ZERO, COARSER_ROUNDING
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_wide, wide_dtype
-from gradcheck_lab.model.precision.budget import NOT_ROUNDING
+from gradcheck_lab.model.precision.budget import NOISE_GROWTH, NOT_ROUNDING
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.subgradients import Interval, Subgradients
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
@@ -60,7 +60,7 @@ def _autograd(runner: Runner, case: Case) -> tuple[AutogradOracle, Pass] | None:
     def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         return Trace(connected(inputs, options))
 
-    native = AutogradOracle(replace(runner, subject=replace(subject, trace=trace)), case)
+    native = AutogradOracle(replace(runner, subject=replace(subject, trace=trace)), case, native_is_sound=False)
     try:
         truth = native.truth()
     except Exception:  # as a kernel that refuses to save what it needs
@@ -69,13 +69,25 @@ def _autograd(runner: Runner, case: Case) -> tuple[AutogradOracle, Pass] | None:
 
 
 def _noise(native: AutogradOracle, index: int, level: str) -> list[torch.Tensor]:
-    """By how much rounding moves autograd's float64 gradient of an input, once for each simulation of a level."""
+    """By how much rounding moves autograd's float64 gradient of an input, once for each simulation of a level.
+
+    A change that is no rounding by its size, and does not grow where rounding is coarser, is another choice: a label that is no
+    longer equal to one, a tie that is none. It says nothing of rounding.
+    """
     key = Key("input", index)
     here = native.truth().gradients.get(key)
-    if here is None or level == "native":
+    if here is None or level == "native" or not here.numel():
         return []
-    known = references_of(native, key, wide_dtype(here.dtype))(level)
-    return [each - here for each in known if each.shape == here.shape]
+    dtype, gross = wide_dtype(here.dtype), NOT_ROUNDING.value * float(torch.nan_to_num(here.abs(), 0.0, 0.0, 0.0).max())
+    found = [each - here for each in references_of(native, key, dtype)(level) if each.shape == here.shape]
+    if not any(bool((e.abs() > gross).any()) for e in found):
+        return found
+    again = [each.gradients.get(key) for each in native.references(level, dtype, COARSER_ROUNDING.value)]
+    coarser = [c - here for c in again if c is not None and c.shape == here.shape]
+    if len(coarser) != len(found):
+        return []
+    jumps = [(e.abs() > gross) & (c.abs() < NOISE_GROWTH.value * e.abs()) for e, c in zip(found, coarser, strict=True)]
+    return [e.masked_fill(jumped, 0.0) for e, jumped in zip(found, jumps, strict=True)]
 
 
 def _beside(native: AutogradOracle, index: int, compared: Comparison, oracle: NumericOracle) -> Comparison:
@@ -89,7 +101,11 @@ def _beside(native: AutogradOracle, index: int, compared: Comparison, oracle: Nu
     here = native.truth().gradients.get(key)
     if here is None:
         here = torch.zeros_like(native.case.inputs[index], dtype=torch.float64)
-    if here.is_complex() or not all(_is_right_beside(native, index, sign) for sign in (1, -1)):
+    sides = [] if here.is_complex() else [_compared_beside(native, index, sign) for sign in (1, -1)]
+    verdicts = {None if side is None else side.result.verdict for side in sides}
+    if verdicts == {"fail"} and sides[0] is not None:
+        return replace(sides[0], findings=tuple(replace(f, case="beside the kinks") for f in sides[0].findings))
+    if verdicts != {"pass"}:
         return compared
     for kinks in Subgradients(native).intervals(key, lambda each: _outside(each, here)):
         if not bool(_outside(kinks, here).any()):
@@ -105,8 +121,8 @@ def _outside(kinks: Interval, here: torch.Tensor) -> torch.Tensor:
     return ~((here >= kinks.low - slack) & (here <= kinks.high + slack))
 
 
-def _is_right_beside(native: AutogradOracle, index: int, sign: int) -> bool:
-    """Whether numbers confirm autograd where this input is moved a little, off what it ties with."""
+def _compared_beside(native: AutogradOracle, index: int, sign: int) -> Comparison | None:
+    """Autograd against numbers where this input is moved a little, off what it ties with; None outside the domain."""
     case, key = native.case, Key("input", index)
     value = case.inputs[index].detach().double()
     lengths = random_lengths(value, torch.Generator().manual_seed(case.seed))
@@ -118,8 +134,8 @@ def _is_right_beside(native: AutogradOracle, index: int, sign: int) -> bool:
         runner = native.runner
         compared = compare_numerically(runner.subject, near.inputs, {index: found}, NumericOracle(runner, near))
     except Exception:  # the point is outside the forward's domain
-        return False
-    return compared[0].result.verdict == "pass"
+        return None
+    return compared[0]
 
 
 def _joined(numbers: Comparison, own: Comparison) -> Comparison:

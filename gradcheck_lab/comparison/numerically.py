@@ -78,21 +78,23 @@ def _elementwise(
     estimate = oracle.gradient(index)
     assert estimate.value is not None
     expected, notes, outside = _kinks(slot, index, actual, estimate.value, oracle)
+    if isinstance(actual, torch.Tensor) and oracle.gives_nan:
+        expected = torch.where(torch.isnan(actual), torch.nan, expected)
     # a forward that casts to 16 bits on its way has their precision, whatever its inputs have
     own = COARSE_ORACLE.value * oracle.problem.own_roundoff * rms(estimate.value)
     slot = replace(slot, truth_error=estimate.error + own)
     tensors = {name: v for name, v in zip(subject.names, inputs, strict=True) if isinstance(v, torch.Tensor)}
 
     def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:
-        given = oracle.problem
+        given, unknown = oracle.problem, torch.isnan(wanted)
         return Evidence(
             slot.name,
-            found.detach(),
-            wanted,
+            found.detach().masked_fill(unknown, 0.0),
+            wanted.masked_fill(unknown, 0.0),
             slot.dtype,
             tensors,
             upstream=given.grad_outputs,
-            precision=estimate.error,
+            precision=slot.truth_error,
             options=given.options,
         )
 
@@ -105,6 +107,9 @@ def _elementwise(
         if estimate.error > telling and scale > 0 and not _agree_to_rounding(slot, actual, expected, noise):
             reason = f"the error bound of the {oracle.method}, {estimate.error:.1e}, is too wide to judge {slot.label}"
             return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
+        if isinstance(actual, torch.Tensor) and oracle.gives_nan and bool(torch.isnan(actual).any()):
+            reason = f"the forward gives NaN, and where {slot.label} goes into that it has no derivative"
+            return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass other values"))
     compared = replace(compared, findings=(*notes, *compared.findings))
     if _is_zero_but_for_rounding(slot, index, expected, oracle):
         return replace(compared, sensitivity=None)
@@ -153,9 +158,13 @@ def _kinks(
     expected, outside, near = value.clone(), None, ONE_SIDED_ERROR.value
     missing = torch.nonzero(torch.isnan(value.reshape(-1))).reshape(-1).tolist() if not value.is_complex() else []
     for element in missing:
-        low, high = sorted(oracle.one_sided(index, element))
+        low, high = sorted(oracle.one_sided(index, element), key=lambda side: (math.isnan(side), side))
         mine = 0.0 if actual is None else float(number(actual.reshape(-1)[element]).real)
-        if math.isnan(low) or math.isnan(high):
+        ends = [side for side in (low, high) if not math.isnan(side)]
+        if len(ends) == 1 and abs(mine - ends[0]) <= near * abs(ends[0]):
+            expected.reshape(-1)[element] = mine
+            cause, text = "convention", "ends or jumps at"
+        elif len(ends) < 2:
             cause, text = "discontinuous", "jumps or is not finite beside"
             if actual is None:  # it has no derivative there, and nothing was claimed
                 expected.reshape(-1)[element] = 0.0
@@ -209,4 +218,4 @@ def _ends_at(oracle: NumericOracle, index: int, broken: torch.Tensor) -> bool:
     """Whether the forward has no finite derivative in these elements either, as at the ends of a domain; a few are tried."""
     places = torch.nonzero(broken.reshape(-1)).reshape(-1)
     tried = places[:: -(-places.numel() // LOCATED_ELEMENTS.value)].tolist()
-    return all(any(map(math.isnan, oracle.one_sided(index, element))) for element in tried)
+    return oracle.gives_nan or all(any(map(math.isnan, oracle.one_sided(index, element))) for element in tried)

@@ -145,6 +145,8 @@ _ROWS = (
     _row("oracle-disagrees", "the oracles contradict each other", "pass reference=, the same function in torch",
          severity="note"),
     _row("stochastic", "the call draws random numbers", "nothing to do where they were replayed", severity="note"),
+    _row("not-compared", "no gradient was compared of something that the call reads", "name the gradient if it has one",
+         severity="note"),
     _row("unsupported", "the code says itself that it does not take the call", "nothing to do unless it should",
          severity="note"),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.exceptions import OF_ARGUMENTS, SINGULAR
@@ -19,7 +19,13 @@ from gradcheck_lab.model.precision.derived_calls import DTYPE_MARGIN, LAST_DIGIT
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
-from gradcheck_lab.probes.support.derived_calls import DerivedCall, derived_call_examiner, derived_case, examine_derived_call
+from gradcheck_lab.probes.support.derived_calls import (
+    DerivedCall,
+    derived_call_examiner,
+    derived_case,
+    examine_derived_call,
+    narrows,
+)
 
 _REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -46,10 +52,19 @@ def _findings_in(
     context: Context, small_inputs: tuple[Any, ...], own_dtype: torch.dtype, dtype: torch.dtype
 ) -> Iterator[Finding]:
     inputs = tuple(v.to(dtype) if is_differentiable(v) else v for v in small_inputs)
-    derived = examine_derived_call(context, derived_case(context, inputs=inputs, label=_name(dtype)), dtype_differs=True)
+    case = derived_case(context, inputs=inputs, label=_name(dtype))
+    derived = examine_derived_call(context, case, dtype_differs=True)
+    if derived is not None and derived.new_errors and _has_own_dtype(context, case, dtype):
+        return
     for new_error in () if derived is None else derived.new_errors:
         if derived is not None and _shows_mistake(context, derived, new_error, own_dtype, dtype):
             yield _finding(context, derived, new_error, own_dtype, dtype)
+
+
+def _has_own_dtype(context: Context, case: Case, dtype: torch.dtype) -> bool:
+    """Whether the forward computes in a narrower dtype whatever it is given, so that its gradients may too."""
+    recording = context.record(case)
+    return not isinstance(recording, Exception) and narrows(recording.outputs, dtype)
 
 
 def _shows_mistake(

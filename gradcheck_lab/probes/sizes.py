@@ -72,7 +72,8 @@ def sizes(context: Context) -> Iterator[Finding]:
     max_variants = 4 if state is not None and state.numpy else None
     for variant in islice(_variants(context, dims, given), max_variants):
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
-        derived = examine_derived_call(context, case, forward=True, draw=variant.draw)
+        # a reference may be written for the ranks and equal sizes of the call
+        derived = examine_derived_call(context, case, forward=not variant.beyond_call, draw=variant.draw)
         if derived is not None and derived.new_errors and not dims.declared and not variant.broadcast:
             outputs = derived.examined.case.grad_outputs or ()
             derived = derived if is_implied(context, derived.case, outputs) else None

@@ -13,7 +13,8 @@ import torch
 
 from gradcheck_lab.errors import InvalidArgument
 
-FORWARDS = ("forward", "forward_pass", "forward_prop", "forward_propagation", "forwardpass", "fprop", "feed_forward", "feedforward")
+FORWARDS = ("forward", "forward_pass", "forward_prop", "forward_propagation", "forwardpass", "fprop", "feed_forward",
+            "feedforward")  # fmt: skip
 BACKWARDS = ("backward", "backward_pass", "backward_prop", "backward_propagation", "backwardpass", "bprop", "backprop",
              "back_prop", "backpropagate", "back_propagate", "backpropagation", "back_propagation")  # fmt: skip
 # the derivative of a function rather than of a layer: it is called with what the function takes
@@ -25,12 +26,13 @@ _HAND_WRITTEN = re.compile(
     r"(backward|back_?prop|bprop|back_?propagate|vjp|pullback|grads?|gradients?|derivatives?|prime)_*"
     r"(pass|prop|manual|custom|input|x|fn|func|function)?_*"
 )
-_AUTOMATIC = frozenset("autograd vjp jacrev jacfwd grad_fn jacobian functional_call GradientTape backward requires_grad_ tape".split())
+# by these names a method asks torch for a gradient, so that it is none written by hand
+_AUTOMATIC = frozenset("autograd vjp jvp jacrev jacfwd grad_fn jacobian functional_call backward requires_grad_".split())
 
 
 @dataclass(frozen=True, slots=True)
 class Methods:
-    """The names of the two methods; `elementwise` is set for a derivative, which takes inputs again and no upstream gradient."""
+    """The names of the two methods; an `elementwise` derivative takes the inputs again and no upstream gradient."""
 
     forward: str
     backward: str
@@ -87,7 +89,8 @@ def _own_functions(obj: Any) -> dict[str, FunctionType]:
         if kind is object or kind.__module__.partition(".")[0] in ("torch", "builtins", "numpy", "functools"):
             continue
         for name, value in vars(kind).items():
-            function = inspect.unwrap(getattr(value, "__func__", value)) if callable(getattr(value, "__func__", value)) else None
+            function = getattr(value, "__func__", value)
+            function = inspect.unwrap(function) if callable(function) else function
             if isinstance(function, FunctionType):
                 found.setdefault(name, function)
     return found

@@ -11,6 +11,7 @@ from gradcheck_lab.subjects.array_options import with_array_options
 from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
 from gradcheck_lab.subjects.contained import contained
 from gradcheck_lab.subjects.custom_op import adapt_custom_op
+from gradcheck_lab.subjects.forms.adapters import adapt_context_class, adapt_loss_with_gradient
 from gradcheck_lab.subjects.layers.adapter import adapt_layer
 from gradcheck_lab.subjects.marked_inputs import with_marks
 from gradcheck_lab.subjects.module import adapt_module
@@ -26,8 +27,10 @@ ADAPTERS: tuple[Adapter, ...] = (
     adapt_pair,
     adapt_autograd_function,
     adapt_custom_op,
+    adapt_context_class,
     adapt_layer,
     adapt_module,
+    adapt_loss_with_gradient,
     adapt_plain_function,
 )
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.rules.methods import methods_of, refuse_unreached
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.subjects.buffers import BufferWrites, Writes
 from gradcheck_lab.subjects.differentiable import Differentiable, dtype_changes
@@ -23,11 +24,12 @@ State = dict[torch.nn.Module, dict[str, Any]]
 
 
 def adapt_module(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
-    """Translate an `nn.Module`; one with a `backward` of its own is a layer, and declined."""
-    if not isinstance(value, torch.nn.Module) or callable(getattr(value, "backward", None)):
+    """Translate an `nn.Module`; one with a backward of its own is a layer, and declined."""
+    if not isinstance(value, torch.nn.Module) or methods_of(value) is not None:
         return None
     name = type(value).__name__
     _refuse(value, name)
+    refuse_unreached(value, name)
     laid = flatten_arguments(inputs, input_names(value.forward, len(inputs)))
     parameters = {key: p for key, p in value.named_parameters() if p.requires_grad}
     module = _Module(value, laid, parameters)

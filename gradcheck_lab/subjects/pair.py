@@ -1,16 +1,80 @@
-"""The adapter of a tuple `(forward, backward)`, which means the same as `gl.Op(forward, backward)`."""
+"""The adapter of a tuple `(forward, backward)`: a `gl.Op`, or, in NumPy or with a cache between the two, a layer of both."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import torch
+
+from gradcheck_lab.calls.randomness import preserved_randomness
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.rules.methods import Methods
+from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.rules.op import Op
+from gradcheck_lab.subjects.forms.as_layers import Derivative, FunctionPair, named
+from gradcheck_lab.subjects.forms.backward_plan import Plan, is_cache_name, parameter_names, plan_of
+from gradcheck_lab.subjects.layers.adapter import layer_subject
+from gradcheck_lab.subjects.layers.paths import is_array, is_number
 from gradcheck_lab.subjects.op import adapt_op
 from gradcheck_lab.subjects.subject import Subject
 
+PAIR = Methods("forward", "backward")
+
 
 def adapt_pair(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
-    """Translate a tuple of two callables; anything else is declined."""
+    """Translate a tuple of two callables; anything else is declined.
+
+    The backward takes what its parameters are called: the upstream gradient, the output, inputs, or what the forward returned
+    after its outputs. Raises `InvalidArgument` where the names do not tell.
+    """
     if not isinstance(value, tuple) or len(value) != 2 or not all(callable(function) for function in value):
         return None
-    return adapt_op(Op(*value), inputs, options)
+    forward, backward = value
+    names = input_names(forward, len(inputs))
+    in_torch = all(v is None or isinstance(v, torch.Tensor) for v in inputs)
+    plan = plan_of(backward, names, options, has_cache=False)
+    if in_torch and (plan is None or plan.is_standard(len(inputs))) and not _takes_cache(backward):
+        return adapt_op(Op(forward, backward), inputs, options)
+    if _returns_cache(forward, backward, inputs, options):
+        plan = plan_of(backward, names, options, has_cache=True)
+    if plan is None:
+        raise InvalidArgument(
+            f"cannot tell what the backward of {named(forward, 'the pair')} takes: its parameters are "
+            f"{', '.join(parameter_names(backward)) or 'none'}; name them as the forward's inputs, grad_output, output or cache"
+        )
+    if in_torch and plan.takes_upstream and not plan.cached:
+        return adapt_op(Op(forward, _reordered(backward, plan)), inputs, options)
+    pair = FunctionPair(forward, backward, plan) if plan.takes_upstream else Derivative(forward, backward, plan)
+    return layer_subject(pair, named(forward, "pair"), PAIR, inputs, options, written=(forward, backward))
+
+
+def result_of(function: Callable[..., Any], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """What a function returns for copies of these inputs; None where it raises, which the check itself reports."""
+    with preserved_randomness(), np.errstate(all="ignore"), torch.no_grad():
+        try:
+            return function(*copy.deepcopy(inputs), **copy.deepcopy(options))
+        except Exception:
+            return None
+
+
+def _takes_cache(backward: Callable[..., Any]) -> bool:
+    return any(is_cache_name(name) for name in parameter_names(backward))
+
+
+def _returns_cache(forward: Callable[..., Any], backward: Callable[..., Any], inputs: Any, options: dict[str, Any]) -> bool:
+    result = result_of(forward, inputs, options)
+    if not isinstance(result, (tuple, list)) or len(result) < 2:
+        return False
+    return _takes_cache(backward) or not (
+        is_array(result[-1]) or is_number(result[-1]) or isinstance(result[-1], (int, np.generic))
+    )
+
+
+def _reordered(backward: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
+    def rule(grad_output: Any, output: Any, *inputs: Any, **options: Any) -> Any:
+        return backward(*plan.arguments(grad_output, output, inputs, None, options))
+
+    return rule

@@ -14,6 +14,7 @@ from typing import Any
 
 from gradcheck_lab.calls.randomness import random_states
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.rules.methods import methods_of, refuse_unreached
 from gradcheck_lab.rules.naming import input_names, option_names
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.differentiable import Differentiable
@@ -33,9 +34,10 @@ def adapt_plain_function(value: Any, inputs: tuple[Any, ...], options: dict[str,
 
     Raises `InvalidArgument` for unknown options, and for arrays instead of tensors.
     """
-    if not callable(value) or isinstance(value, type) or callable(getattr(value, "backward", None)):
+    if not callable(value) or isinstance(value, type) or methods_of(value) is not None:
         return None
     name = _name(value)
+    refuse_unreached(value, name)
     _refuse_options(value, name, len(inputs), options)
     laid = flatten_arguments(inputs, input_names(value, len(inputs)))
     require_tensors(name, tuple(leaf if hasattr(leaf, "__array__") else None for leaf in laid.leaves))

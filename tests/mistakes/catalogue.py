@@ -8,11 +8,13 @@ from tests.mistakes import (
     catalogue_calls,
     catalogue_conditions,
     catalogue_finite,
+    catalogue_forms,
     catalogue_layouts,
     catalogue_modes,
     catalogue_near_numbers,
     catalogue_near_patterns,
     catalogue_near_rounding,
+    catalogue_plain,
     catalogue_shapes,
     catalogue_state,
     catalogue_structure,
@@ -27,6 +29,7 @@ _FAMILIES = (
     catalogue_structure,
     catalogue_shapes,
     catalogue_finite,
+    catalogue_forms,
     catalogue_upstream,
     catalogue_layouts,
     catalogue_state,
@@ -39,6 +42,7 @@ _FAMILIES = (
     catalogue_near_rounding,
     catalogue_near_patterns,
     catalogue_near_numbers,
+    catalogue_plain,
 )
 
 

@@ -97,7 +97,7 @@ def test_skipped_test_may_compare_nothing(pytester: pytest.Pytester, body: str) 
 def test_empty_tensor_is_refused_and_an_expected_mismatch_passes(pytester: pytest.Pytester) -> None:
     body = """
 def test_empty():
-    with pytest.raises(gl.InvalidArgument, match="nothing was compared for relu"):
+    with pytest.raises(gl.InvalidArgument, match="nothing"):
         gl.assert_gradients(ops.relu, torch.ones(0, 3))
 
 def test_expected(gradcheck):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.limits import LOCATED_ELEMENTS
 from gradcheck_lab.model.precision import unit_roundoff, widened
@@ -82,6 +82,11 @@ class NumericOracle:
                     self._chosen = name, method
                     break
         return self._chosen
+
+    @property
+    def gives_nan(self) -> bool:
+        """Whether the forward itself gives NaN at these inputs: what goes into that has no derivative."""
+        return any(is_differentiable(o) and bool(torch.isnan(o).any()) for o in self.problem.base())
 
     def holding(self, index: int, still: torch.Tensor) -> NumericOracle:
         """The same oracle along directions in which these elements of an input do not move."""

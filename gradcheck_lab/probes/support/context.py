@@ -101,6 +101,12 @@ class Context:
         return not isinstance(self.examined.truth, NumericTruth)
 
     @property
+    def has_casts(self) -> bool:
+        """Whether the forward of plain torch code casts to 16 bits on its way."""
+        truth = self.examined.truth
+        return isinstance(truth, NumericTruth) and bool(truth.oracle.problem.own_roundoff)
+
+    @property
     def wrong_inputs(self) -> frozenset[int]:
         """The inputs whose gradient is wrong on the base case."""
         return self.once("wrong inputs", self._find_wrong_inputs)

@@ -193,9 +193,16 @@ def wide_inputs(context: Context, widest: bool = False) -> tuple[Any, ...]:
     goals += [torch.float32] if min(widths, default=64) < 32 else []
     for goal in goals:
         wide = tuple(_widened(v, goal) for v in given)
-        if not isinstance(context.record(replace(context.case, inputs=wide)), Exception):
+        recording = context.record(replace(context.case, inputs=wide))
+        if not isinstance(recording, Exception) and not narrows(recording.outputs, goal):
             return wide
     return given
+
+
+def narrows(outputs: Sequence[Any], dtype: torch.dtype) -> bool:
+    """Whether a forward on inputs of a dtype gave narrower outputs only, as one that is built for a dtype of its own does."""
+    found = [bits(o.dtype) for o in outputs if is_differentiable(o) and o.is_complex() == dtype.is_complex]
+    return bool(found) and max(found) < bits(dtype)
 
 
 def _widened(value: Any, goal: torch.dtype) -> Any:

@@ -32,7 +32,8 @@ def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Colle
     None is run where the examination ended early, or where the oracles contradict each other. With `order=2` second
     derivatives are compared whatever the names are.
     """
-    if not examined.comparisons or not examined.returned or examined.reasons:
+    decided = any(each.result.verdict != "inconclusive" for each in examined.comparisons)
+    if not decided or not examined.returned or examined.reasons:
         return examined
     context = Context(examined, order)
     found: list[Yielded] = []

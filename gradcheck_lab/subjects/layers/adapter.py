@@ -1,69 +1,107 @@
-"""The adapter of layers: objects with `forward(...)` and `backward(...)`, in torch or NumPy, that hold their parameters."""
+"""The adapter of layers: objects with a forward and a hand-written backward, in torch or NumPy, that hold their parameters."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.layer import Layer
+from gradcheck_lab.rules.methods import Methods, methods_of
 from gradcheck_lab.rules.naming import input_names, option_names
 from gradcheck_lab.rules.op import Op
+from gradcheck_lab.subjects.layers.arguments import arguments_of
 from gradcheck_lab.subjects.layers.backward_call import backward_call
-from gradcheck_lab.subjects.layers.code import layer_code, returned_names, uses_numpy
+from gradcheck_lab.subjects.layers.code import layer_code, local_names, returned_names, uses_numpy
+from gradcheck_lab.subjects.layers.found import find, wants_trial
 from gradcheck_lab.subjects.layers.numpy_boundary import kind_of, to_tensor
-from gradcheck_lab.subjects.layers.parameters import Parameter, find_parameters, named_parameters
-from gradcheck_lab.subjects.layers.paths import arrays
+from gradcheck_lab.subjects.layers.paths import arrays, attributes
+from gradcheck_lab.subjects.layers.resets import Resets
+from gradcheck_lab.subjects.layers.roles import floating_inputs, roles_of
 from gradcheck_lab.subjects.layers.run import LayerRun
+from gradcheck_lab.subjects.layers.trial import Trials
 from gradcheck_lab.subjects.subject import Stateful, Subject, importable, input_labels
-
-_TARGETS = frozenset(
-    "t target targets label labels y_true ytrue true truth ground_truth onehot one_hot gt expected teacher".split()
-)
 
 
 def adapt_layer(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
-    """Translate an object with `forward` (or `__call__`) and `backward`, a class of such, or a `gl.Layer`; others are declined.
+    """Translate an object with a forward and a backward, a class of such, or a `gl.Layer`; others are declined.
 
     The flat inputs are the user's, as tensors, then the parameters. Raises `InvalidArgument` for a class that cannot be
     constructed without arguments, and for parameters whose gradients are not found.
     """
     explicit = value if isinstance(value, Layer) else None
     layer = explicit.obj if explicit is not None else value
-    if explicit is None and not _is_layer(layer):
+    if explicit is None and not _may_be_layer(layer):
+        return None
+    named = (explicit.forward_name, explicit.backward_name) if explicit is not None else (None, None)
+    methods = methods_of(layer, *named)
+    if methods is None:
         return None
     layer = _constructed(layer)
     title = explicit.name if explicit is not None else type(layer).__name__
-    forward = "forward" if callable(getattr(layer, "forward", None)) else "__call__"
-    method = getattr(layer, forward)
+    return layer_subject(layer, title, methods, inputs, options, explicit, importable(value))
+
+
+def layer_subject(
+    layer: Any,
+    title: str,
+    methods: Methods,
+    inputs: tuple[Any, ...],
+    options: dict[str, Any],
+    explicit: Layer | None = None,
+    target: str | None = None,
+    written: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
+) -> Subject:
+    """Translate a layer whose methods are known; `written` are the user's functions where the methods only call those."""
+    method, backward = written or (getattr(layer, methods.forward), getattr(layer, methods.backward))
     _refuse_options(title, method, len(inputs), options)
-    names = input_names(method, len(inputs))
-    returned = returned_names(layer.backward)
-    parameters = _parameters(layer, title, forward, returned, explicit)
-    labels = input_labels(names)
-    numpy = _wants_numpy(layer, forward, [p.value for p in parameters], inputs)
-    flat = (*inputs, *(p.value for p in parameters))
+    given_names = input_names(method, len(inputs))
+    given = arguments_of(inputs, given_names)
+    names, labels = given.names, input_labels(given.names)
+    numpy = _wants_numpy(layer, methods, given.leaves)
+    further = explicit.backward_arguments if explicit else {}
+    call = backward_call(title, getattr(layer, methods.backward), given_names, further, methods.elementwise)
+    tensors = tuple(to_tensor(v, f"{label} of {title}") for v, label in zip(given.leaves, labels, strict=True))
+    trials = Trials(methods, tensors, tuple(kind_of(v, numpy) for v in given.leaves), options, given.rebuild, call)
+    returned = returned_names(backward)
+    several = len(floating_inputs(tensors)) > max(1, len(returned or ()))
+    trial = trials.run(layer) if several or wants_trial(layer, methods) else None
+    found = find(layer, title, methods, returned, explicit, trials, trial)
+    layer, parameters = found.layer, found.parameters
+    numpy = _wants_numpy(layer, methods, given.leaves, [p.value for p in parameters])
+    flat = (*given.leaves, *(p.value for p in parameters))
     titles = (*labels, *(f"parameter {p.name!r}" for p in parameters))
     tensors = tuple(to_tensor(v, f"{label} of {title}") for v, label in zip(flat, titles, strict=True))
-    further = explicit.backward_arguments if explicit is not None else {}
-    call = backward_call(title, layer.backward, names, further)
-    code = layer_code(layer, forward)
+    code = layer_code(layer, methods)
+    kept = {*attributes(layer), *code.names, *local_names(backward)}
+    roles = roles_of(
+        names,
+        tensors[: len(names)],
+        parameters,
+        returned,
+        trial.returned if trial is not None else None,
+        loss=not call.required and not call.variadic,
+        kept=frozenset(kept) if not code.stores_on_tensors([p.path.last.key for p in parameters]) else None,
+    )
     run = LayerRun(
         layer=layer,
         title=title,
-        forward_name=forward,
+        methods=methods,
         names=names,
+        given=given,
+        slots=roles.slots,
         parameters=parameters,
         kinds=tuple(kind_of(v, numpy) for v in flat),
         dtypes=tuple(t.dtype if isinstance(t, torch.Tensor) else None for t in tensors),
         call=call,
         code=code,
         numpy=numpy,
+        notes=(*found.notes, *(_without_gradient(title, labels[i]) for i in sorted(roles.data))),
     )
     return Subject(
         name=title,
@@ -74,21 +112,27 @@ def adapt_layer(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) ->
         record=run.record,
         trace=run.trace,
         forward=run.forward,
-        target=importable(value),
-        constants=_constants(names, tensors, returned, parameters, loss=not call.required and not call.variadic),
-        state=Stateful(layer, numpy=numpy, adds_up=run.adds_up),
+        target=target,
+        constants=roles.constants,
+        state=Stateful(layer, numpy=numpy, adds_up=Resets(layer, methods, len(names), parameters).adds_up),
         parameters=frozenset(range(len(labels), len(titles))),
     )
 
 
-def _is_layer(value: Any) -> bool:
-    if isinstance(value, (Op, torch.Tensor)) or inspect.ismodule(value):
+def _without_gradient(title: str, label: str) -> Finding:
+    return Finding(
+        "not-compared",
+        "note",
+        f"the backward of {title} returns nothing and keeps no gradient of {label}, so that none was compared",
+        explanation="it was taken for data",
+        suggestion="return its gradient where another layer comes before",
+    )
+
+
+def _may_be_layer(value: Any) -> bool:
+    if isinstance(value, (Op, torch.Tensor)) or inspect.ismodule(value) or inspect.isroutine(value):
         return False
-    if isinstance(value, type) and issubclass(value, torch.autograd.Function):
-        return False
-    if not callable(getattr(value, "backward", None)):
-        return False
-    return callable(getattr(value, "forward", None)) or (callable(value) and not isinstance(value, type))
+    return not (isinstance(value, type) and issubclass(value, torch.autograd.Function))
 
 
 def _constructed(layer: Any) -> Any:
@@ -108,18 +152,7 @@ def _constructed(layer: Any) -> Any:
     return layer()
 
 
-def _parameters(
-    layer: Any, title: str, forward: str, returned: Sequence[str] | None, explicit: Layer | None
-) -> tuple[Parameter, ...]:
-    grads, wanted = (explicit.grads, explicit.parameters) if explicit is not None else (None, None)
-    if grads is None and wanted is None:
-        return find_parameters(layer, title, forward, returned)
-    usual = [name for name in wanted or () if name not in (grads or {})]
-    automatic = find_parameters(layer, title, forward, returned, usual) if usual else ()
-    return named_parameters(layer, title, grads or {}, automatic)
-
-
-def _wants_numpy(layer: Any, forward: str, parameters: Sequence[Any], inputs: Sequence[Any]) -> bool:
+def _wants_numpy(layer: Any, methods: Methods, inputs: Sequence[Any], parameters: Sequence[Any] = ()) -> bool:
     """Whether the layer computes in NumPy: decided by its arrays, else by the inputs, else by the names in its code."""
     held = [*parameters, *(value for _, value in arrays(layer))]
     if held:
@@ -127,23 +160,8 @@ def _wants_numpy(layer: Any, forward: str, parameters: Sequence[Any], inputs: Se
     if any(isinstance(value, np.ndarray | np.generic) for value in inputs):
         return True
     if any(isinstance(value, torch.Tensor) for value in inputs):
-        return uses_numpy(layer, forward)
+        return uses_numpy(layer, methods)
     return True
-
-
-def _constants(
-    names: Sequence[str], inputs: Sequence[Any], returned: Sequence[str] | None, parameters: Sequence[Parameter], loss: bool
-) -> frozenset[int]:
-    """The floating inputs that are targets: by name or values, and not among those that the backward returns gradients for."""
-    floating = [i for i in range(len(names)) if is_differentiable(inputs[i])]
-    among = sum(p.returned is not None for p in parameters)
-    claimed = 1 if returned is None else max(1, len(returned) - among)
-    return frozenset(i for i in floating[claimed:] if claimed < len(names) and (_is_target(names[i], inputs[i]) or loss))
-
-
-def _is_target(name: str, value: torch.Tensor) -> bool:
-    zeros_and_ones = bool(((value == 0) | (value == 1)).all())
-    return name.lower().strip("_") in _TARGETS or (value.ndim > 0 and value.numel() > 0 and zeros_and_ones)
 
 
 def _refuse_options(title: str, method: Any, inputs: int, options: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The arguments of a layer's call as flat inputs: lists, tuples and dicts of arrays are taken apart, and built again for a call."""
+"""The arguments of a layer's call as flat inputs: lists, tuples and dicts of arrays are taken apart, and built again."""
 
 from __future__ import annotations
 

@@ -58,10 +58,11 @@ class BackwardCall:
 
 
 def backward_call(
-    title: str, backward: Callable[..., Any], input_names: Sequence[str], given: Mapping[str, Any]
+    title: str, backward: Callable[..., Any], input_names: Sequence[str], given: Mapping[str, Any], elementwise: bool = False
 ) -> BackwardCall:
     """Read the signature of `backward`; `given` are arguments that the user set by name.
 
+    That of an `elementwise` derivative takes the forward's inputs, whatever it calls them, unless it takes more than these.
     Raises `InvalidArgument` for a name in `given` that it does not have.
     """
     parameters = list(inspect.signature(backward).parameters.values())
@@ -72,6 +73,9 @@ def backward_call(
             raise InvalidArgument(f"backward of {title} has no argument {name!r}; it has {', '.join(known) or 'none'}")
     free = [name for name in names if name not in given]
     needed = {p.name for p in parameters if p.default is p.empty}
+    if elementwise and len(free) == len(input_names):
+        inputs = {name: k for k, name in enumerate(free)}
+        return BackwardCall(title, (), 0, inputs, False, tuple(names), given)
     again = {name: list(input_names).index(name) for name in free if name in input_names and name in needed}
     if len(again) == 1 and needed & set(free) == set(again) and len(input_names) == 1:
         again = {}  # backward(self, x) of forward(self, x): a single parameter is the upstream gradient, whatever its name

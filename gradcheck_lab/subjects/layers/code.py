@@ -9,7 +9,7 @@ import ast
 import dis
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS
 
 SELF = "self"
@@ -51,22 +52,27 @@ class LayerCode:
         return frozenset(each.name for each in self.stored
                          if each.parent == SELF or not (each.parent or each.name in ON_TENSORS))  # fmt: skip
 
+    def stores_on_tensors(self, parameters: Iterable[Any]) -> bool:
+        """Whether the class stores gradients as attributes of other values than the parameters of these names: `self.inp.g`."""
+        names = set(parameters)
+        return any(each.name in ON_TENSORS and each.parent != SELF and each.parent not in names for each in self.stored)
 
-def layer_code(layer: Any, forward: str) -> LayerCode:
+
+def layer_code(layer: Any, pair: Methods) -> LayerCode:
     """Read the methods of the layer's class and its bases, and functions stored on the layer itself."""
     methods = _methods(layer)
     stored = tuple(each for code in methods.values() for each in _stores(code))
     properties = tuple(Access(SELF, name) for kind in type(layer).__mro__ for name, v in vars(kind).items()
                        if isinstance(v, property))  # fmt: skip
-    saved = {each.name for name in _reached(methods, forward) for each in _stores(methods[name])}
-    read = {each for name in _reached(methods, "backward") for each in _attributes(methods[name], "LOAD_ATTR")}
+    saved = {each.name for name in _reached(methods, pair.forward, pair) for each in _stores(methods[name])}
+    read = {each for name in _reached(methods, pair.backward, pair) for each in _attributes(methods[name], "LOAD_ATTR")}
     return LayerCode(stored + properties, frozenset(saved), frozenset(each.name for each in read - set(stored)))
 
 
-def uses_numpy(layer: Any, forward: str) -> bool:
+def uses_numpy(layer: Any, pair: Methods) -> bool:
     """Whether forward and backward compute in NumPy: by the modules and attributes in their code, else by imports."""
     methods = _methods(layer)
-    functions = [f for start in (forward, "backward") for name in _reached(methods, start) for f in methods[name]]
+    functions = [f for at in (pair.forward, pair.backward) for name in _reached(methods, at, pair) for f in methods[name]]
     named, imported, loaded = set[str](), set[str](), set[str]()
     for function in functions:
         words = _names([function])
@@ -93,7 +99,7 @@ def returned_names(function: Callable[..., Any]) -> tuple[str, ...] | None:
     except (OSError, TypeError, SyntaxError):
         return None
     body = tree.body[0]
-    nodes = [node for node in ast.walk(body) if isinstance(node, ast.Return)]
+    nodes = [node for node in ast.walk(body) if isinstance(node, ast.Return) and not _is_none(node.value)]
     literal = {
         node.targets[0].id: node.value
         for node in ast.walk(body)
@@ -108,6 +114,69 @@ def returned_names(function: Callable[..., Any]) -> tuple[str, ...] | None:
         names = tuple(_word(part) for part in parts if part is not None)
         found = max(found, names, key=len)
     return found
+
+
+def _is_none(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def local_names(function: Callable[..., Any]) -> frozenset[str]:
+    """The names of the local variables of a function; none where its code cannot be read."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return frozenset(code.co_varnames[code.co_argcount :]) if code is not None else frozenset()
+
+
+def decides_by_attributes(layer: Any, pair: Methods) -> bool:
+    """Whether the forward, or what it calls on the layer, tests an attribute, as `if self.W is None` does."""
+    methods = _methods(layer)
+    functions = [f for name in _reached(methods, pair.forward, pair) for f in methods[name]]
+    if "hasattr" in _names(functions):
+        return True
+    for code in _all_codes(functions):
+        before = ""
+        for instruction in dis.get_instructions(code):
+            tested = instruction.opname.startswith(("POP_JUMP", "TO_BOOL", "UNARY_NOT"))
+            if before == "LOAD_ATTR" and (tested or (instruction.opname == "LOAD_CONST" and instruction.argval is None)):
+                return True
+            if instruction.opname not in ("CACHE", "NOP"):
+                before = instruction.opname
+    return False
+
+
+def writes_of(owner: Any, apart: Sequence[str]) -> dict[str, frozenset[str]]:
+    """For each method that writes to something, the attributes that it and the methods that it calls name.
+
+    Methods in `apart`, those that call them and those with double underscores are left out.
+    """
+    methods, found = _methods(owner), dict[str, frozenset[str]]()
+    for name in methods:
+        if name.startswith("__") or name in apart:
+            continue
+        reached = _closure(methods, name)
+        functions = [f for each in reached for f in methods[each]]
+        if not reached & set(apart) and any(_writes(code) for code in _all_codes(functions)):
+            found[name] = frozenset(_names(functions))
+    return found
+
+
+def own_methods(owner: Any) -> list[str]:
+    """The names of the methods of an object's own classes, without torch's."""
+    return list(_methods(owner))
+
+
+def _closure(methods: dict[str, list[FunctionType]], start: str) -> set[str]:
+    reached, todo = set[str](), [start]
+    while todo:
+        name = todo.pop()
+        if name not in reached:
+            reached.add(name)
+            todo += _names(methods[name]) & methods.keys()
+    return reached
+
+
+def _writes(code: CodeType) -> bool:
+    stores = any(i.opname in ("STORE_ATTR", "STORE_SUBSCR", "STORE_SLICE", "DELETE_ATTR") for i in dis.get_instructions(code))
+    return stores or bool({"fill", "fill_", "zero_", "clear", "setattr", "pop", "copyto", "mul_"} & set(code.co_names))
 
 
 def _word(node: ast.expr) -> str:
@@ -129,13 +198,14 @@ def _methods(layer: Any) -> dict[str, list[FunctionType]]:
     return found
 
 
-def _reached(methods: dict[str, list[FunctionType]], start: str) -> list[str]:
+def _reached(methods: dict[str, list[FunctionType]], start: str, pair: Methods) -> list[str]:
+    apart = {"__init__", "forward", "backward", pair.forward, pair.backward}
     reached, todo = [], [start]
     while todo:
         name = todo.pop()
         if name in methods and name not in reached:
             reached.append(name)
-            todo += _names(methods[name]) & methods.keys() - {"__init__", "forward", "backward"}
+            todo += _names(methods[name]) & methods.keys() - apart
     return reached
 
 

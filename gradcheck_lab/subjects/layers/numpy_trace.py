@@ -20,6 +20,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.model.precision import widened
 from gradcheck_lab.model.user_errors import class_and_line
+from gradcheck_lab.subjects.layers.arguments import built
 from gradcheck_lab.subjects.untraceable import Untraceable
 from gradcheck_lab.torch_internals import numpy_pad_traceable, without_modes, without_torch_function
 
@@ -30,11 +31,15 @@ _announced = False
 
 @dataclass
 class TracedLayer:
-    """A copy of a layer, the method to run, and for each parameter the owners that hold it, with an attribute name or key."""
+    """A copy of a layer, the method to run, and for each parameter the owners that hold it, with an attribute name or key.
+
+    `layout` says where in the flat inputs the leaves of each argument are, where an argument is a list or dict of arrays.
+    """
 
     layer: Any
     method: str
     parameter_slots: Sequence[Sequence[tuple[Any, Any]]]
+    layout: tuple[Any, ...] | None = None
 
 
 def call(layer: Any, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
@@ -121,7 +126,8 @@ def _forward(target: TracedLayer, parameters: list[Any], inputs: list[Any], opti
                 owner[key] = value
             else:
                 setattr(owner, key, value)
-    return call(target.layer, target.method, inputs, options)
+    arguments = inputs if target.layout is None else [built(place, inputs) for place in target.layout]
+    return call(target.layer, target.method, arguments, options)
 
 
 def _outer(target: Any, parameters: Any, inputs: Any, options: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.rules.methods import Methods, methods_of
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.subjects.layers.code import LayerCode, layer_code
 from gradcheck_lab.subjects.layers.gradient_names import (
@@ -78,16 +79,20 @@ class Parameter:
 
 
 @dataclass
-class _Search:
+class Search:
     """Parameters found so far, by the identity of the array.
 
-    `lost` are arrays that look like parameters and have no gradient; `doubtful` are messages about ambiguous gradients.
+    `lost` are arrays that look like parameters and have no gradient, `others` arrays of other names without one; `doubtful`
+    are messages about ambiguous gradients. `kept` are the paths of attributes that calls of the forward leave as they are, as
+    far as a trial has shown it.
     """
 
     title: str
     code: LayerCode
+    kept: frozenset[str] = frozenset()
     found: dict[Any, Parameter] = field(default_factory=dict)
     lost: dict[Any, ObjectPath] = field(default_factory=dict)
+    others: dict[Any, ObjectPath] = field(default_factory=dict)
     doubtful: list[str] = field(default_factory=list)
 
     def add(self, path: ObjectPath, value: Any, gradients: Sequence[ObjectPath], returned: int | None = None) -> None:
@@ -101,29 +106,23 @@ class _Search:
         self.found[key] = replace(known, name=str(better), path=better, held=held)
 
 
-def find_parameters(
-    layer: Any, title: str, forward: str, returned: Sequence[str] | None, taken: Sequence[str] | None = None
-) -> tuple[Parameter, ...]:
+def search_parameters(
+    layer: Any, title: str, methods: Methods, returned: Sequence[str] | None, kept: frozenset[str] = frozenset()
+) -> Search:
     """Pair the arrays on `layer`, and on layers within it, with their gradients by the usual names.
 
-    `returned` are the names that its backward returns. With `taken`, only those are looked for. Raises
-    `InvalidArgument` where an array looks like a parameter and its gradient is not found, or is ambiguous.
+    `returned` are the names that its backward returns, `kept` the paths of attributes that calls of the forward leave alone.
     """
-    search = _Search(title, layer_code(layer, forward))
+    search = Search(title, layer_code(layer, methods), kept)
     for path, owner in owners(layer):
-        _pair_attributes(search, path, owner, forward if not path.steps else "forward", returned)
+        pair = methods if not path.steps else methods_of(owner) or Methods("forward", "backward")
+        _pair_attributes(search, path, owner, pair, returned)
     for path, value in arrays(layer):  # the same array may have a better name: W instead of params[0]
         if id(value) in search.found:
             search.add(path, value, ())
     for key in search.found:
         search.lost.pop(key, None)
-    if taken is not None:
-        return _taken(search, taken)
-    if search.doubtful:
-        raise InvalidArgument(search.doubtful[0])
-    if search.lost:
-        raise InvalidArgument(_cannot_tell(search))
-    return tuple(search.found.values())
+    return search
 
 
 def named_parameters(layer: Any, title: str, grads: Mapping[str, str], automatic: Sequence[Parameter]) -> tuple[Parameter, ...]:
@@ -139,11 +138,12 @@ def named_parameters(layer: Any, title: str, grads: Mapping[str, str], automatic
     return tuple(found.values())
 
 
-def _pair_attributes(search: _Search, path: ObjectPath, owner: Any, forward: str, returned: Sequence[str] | None) -> None:
-    code, held = layer_code(owner, forward), attributes(owner)
+def _pair_attributes(search: Search, path: ObjectPath, owner: Any, pair: Methods, returned: Sequence[str] | None) -> None:
+    code, held = layer_code(owner, pair), attributes(owner)
     buffers = buffer_names(owner) if isinstance(owner, torch.nn.Module) else set()
-    method = getattr(owner, forward, None)
-    skipped = code.saved | buffers | set(input_names(method, 9) if method is not None else ())
+    method = getattr(owner, pair.forward, None)
+    saved = {name for name in code.saved if str(path.attribute(name)) not in search.kept}
+    skipped = saved | buffers | set(input_names(method, 9) if method is not None else ())
     available = set(held) | code.names
     candidates = {name: value for name, value in held.items() if name not in skipped and _trainable(value)}
     partner = {name: partners(name, available) for name in candidates}
@@ -153,7 +153,7 @@ def _pair_attributes(search: _Search, path: ObjectPath, owner: Any, forward: str
         if name in gradients:
             continue
         found = partner[name]
-        if not found and path.steps and not callable(getattr(owner, "backward", None)):
+        if not found and path.steps and not callable(getattr(owner, pair.backward, None)):
             found = [gradient for gradient in ON_OBJECTS if gradient in available][:1]
         if len(found) > 1:
             search.doubtful.append(_two_gradients(search.title, path.attribute(name), found))
@@ -170,7 +170,7 @@ def _pair_attributes(search: _Search, path: ObjectPath, owner: Any, forward: str
 
 
 def _pair_leftovers(
-    search: _Search, path: ObjectPath, left: dict[str, Any], available: set[str], returned: Sequence[str] | None
+    search: Search, path: ObjectPath, left: dict[str, Any], available: set[str], returned: Sequence[str] | None
 ) -> None:
     likely = [n for n, v in left.items() if is_array(v) and (looks_like_parameter(n) or isinstance(v, torch.nn.Parameter))]
     short = abbreviated(likely, available)
@@ -183,12 +183,14 @@ def _pair_leftovers(
             search.add(at, value, (), returned=list(returned).index(named[0]))
         elif name in likely:
             search.lost[id(value)] = at
-        elif name in CONTAINERS:
-            search.lost.update({id(inner): at.item(key) for key, inner in _items(value) if is_array(inner)})
+        else:
+            inside = {id(inner): at.item(key) for key, inner in _items(value) if is_array(inner)}
+            kind = search.lost if name in CONTAINERS else search.others
+            kind.update({id(value): at} if is_array(value) else inside)
 
 
 def _pair(
-    search: _Search, path: ObjectPath, value: Any, gradient: ObjectPath, filled: Any, others: Sequence[ObjectPath]
+    search: Search, path: ObjectPath, value: Any, gradient: ObjectPath, filled: Any, others: Sequence[ObjectPath]
 ) -> None:
     if is_array(value) or is_number(value):
         search.add(path, value, [gradient, *others])
@@ -216,7 +218,7 @@ def _in_dictionary(path: ObjectPath, name: str, held: Mapping[str, Any]) -> list
     return []
 
 
-def _pair_on_tensors(search: _Search, path: ObjectPath, name: str, value: Any, code: LayerCode) -> bool:
+def _pair_on_tensors(search: Search, path: ObjectPath, name: str, value: Any, code: LayerCode) -> bool:
     """Pair tensors with gradients that are their own attributes: `W.grad_`, `W.g`, `W.grad`."""
     found = False
     inside = [(path, value)] if is_array(value) else [(path.item(key), v) for key, v in _items(value)]
@@ -243,15 +245,16 @@ def _items(value: Any) -> list[tuple[Any, Any]]:
     return entries(value) if isinstance(value, (list, tuple, dict)) else []
 
 
-def _taken(search: _Search, taken: Sequence[str]) -> tuple[Parameter, ...]:
+def taken(search: Search, names: Sequence[str]) -> tuple[Parameter, ...]:
+    """The parameters of these names; raises `InvalidArgument` for one whose gradient was not found."""
     known = {str(path): parameter for parameter in search.found.values() for path in _names_of(parameter)}
-    for name in taken:
+    for name in names:
         if name not in known:
             raise InvalidArgument(
                 f"cannot tell where {search.title} keeps the gradient of {name!r}; "
                 f"name it with gl.Layer(obj, grads={{{name!r}: {_guess(name)!r}}})"
             )
-    return tuple(replace(known[name], name=name) for name in taken)
+    return tuple(replace(known[name], name=name) for name in names)
 
 
 def _names_of(parameter: Parameter) -> Iterator[str]:
@@ -265,9 +268,10 @@ def _read(title: str, text: str) -> ObjectPath:
     return path
 
 
-def _cannot_tell(search: _Search) -> str:
-    names = [str(path) for path in search.lost.values()]
-    pairs = ", ".join(f"{name!r}: {_guess(name)!r}" for name in names)
+def cannot_tell(search: Search, lost: Sequence[ObjectPath], hints: Mapping[str, str]) -> str:
+    """The message for arrays whose gradients are not found; `hints` are arrays of their shape that the backward stored."""
+    names = [str(path) for path in lost]
+    pairs = ", ".join(f"{name!r}: {hints.get(name, _guess(name))!r}" for name in names)
     known = [parameter.name for parameter in search.found.values()]
     return (
         f"cannot tell where {search.title} keeps the gradient of {' and '.join(map(repr, names))}; "
@@ -283,7 +287,8 @@ def _two_gradients(title: str, path: ObjectPath, found: Sequence[str]) -> str:
 
 
 def _guess(name: str) -> str:
-    return f"d{name}" if name.isidentifier() else name.replace("params", "grads")
+    owner, dot, last = name.rpartition(".")
+    return f"{owner}{dot}d{last}" if last.isidentifier() else name.replace("params", "grads")
 
 
 def _holds(layer: Any) -> str:

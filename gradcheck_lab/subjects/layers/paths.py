@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FunctionType, MethodType, ModuleType
@@ -16,7 +17,7 @@ from gradcheck_lab.torch_internals import registered
 _STEP = re.compile(r"\.?([A-Za-z_]\w*)|\[(-?\d+)\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 _DEEPEST = 6
 _LONGEST = 4096
-_FIELDS = frozenset({"grad", "gradient", "g"})
+_LIBRARIES = (sys.stdlib_module_names | {"numpy", "torch", "scipy", "pandas", "matplotlib"}) - {"__main__"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +164,9 @@ def _arrays_in(path: ObjectPath, value: Any) -> Iterator[tuple[ObjectPath, Any]]
 
 
 def _may_hold(value: Any) -> bool:
+    """Whether a value is an object of the user's, or a module: not one of Python's own, NumPy's or torch's."""
     if isinstance(value, (type, FunctionType, MethodType, ModuleType, torch.Tensor, np.ndarray, str, bytes, int, float)):
         return False
-    if isinstance(value, torch.nn.Module) or callable(getattr(type(value), "backward", None)):
+    if isinstance(value, torch.nn.Module):
         return True
-    return bool(_FIELDS & attributes(value).keys())
+    return type(value).__module__.partition(".")[0] not in _LIBRARIES and bool(attributes(value))

@@ -15,18 +15,22 @@ from gradcheck_lab.subjects.layers.parameters import Parameter
 _TARGETS = frozenset(
     "t target targets label labels y_true ytrue true truth ground_truth onehot one_hot gt expected teacher y_trues".split()
 )
+_PREDICTIONS = frozenset(
+    "p pred preds prediction predictions predicted y_pred ypred y_hat yhat logits scores probs out output outputs".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
     """`slots` are the inputs, by index, that returned entries belong to, in order, where there are fewer of them than inputs.
 
-    `constants` are the floating inputs that the backward has no gradient for: targets, and the data of a network whose backward
+    `constants` are the floating inputs that the backward has no gradient for: targets, and `data` of a network whose backward
     returns nothing and stores the gradients of its parameters.
     """
 
     slots: tuple[int, ...]
     constants: frozenset[int]
+    data: frozenset[int] = frozenset()
 
 
 def floating_inputs(tensors: Sequence[Any]) -> list[int]:
@@ -41,11 +45,12 @@ def roles_of(
     returned: Sequence[str] | None,
     entries: Sequence[Any] | None,
     loss: bool,
-    kept: frozenset[str],
+    kept: frozenset[str] | None,
 ) -> Roles:
     """Decide by what the backward returned in a trial, `entries`, else by the names in its code, `returned`.
 
-    `loss` is set for a backward that needs no upstream gradient; `kept` are names under which the backward keeps gradients.
+    `loss` is set for a backward that needs no upstream gradient; `kept` are names under which the backward may keep gradients,
+    None where it may keep them on the inputs themselves.
     """
     floating = floating_inputs(tensors)
     among = {p.returned for p in parameters if p.returned is not None}
@@ -54,7 +59,10 @@ def roles_of(
     else:
         own = [None] * (1 if returned is None else len(returned) - len(among))
     if not own or (entries is not None and all(value is None for value in own)):
-        return Roles(tuple(floating), _given_no_gradient(names, floating, parameters, returned, kept))
+        first = _claimed(names, tensors, floating, [None])
+        targets = frozenset(i for i in floating if i not in first and (_is_target(names[i], tensors[i]) or loss))
+        data = _given_no_gradient(names, floating, parameters, returned, kept) - targets
+        return Roles(tuple(floating), targets | data, data)
     if len(own) >= len(names):
         without = {i for i in floating if entries is not None and own[i] is None and (_is_target(names[i], tensors[i]) or loss)}
         return Roles(tuple(range(len(names))), frozenset(without))
@@ -64,20 +72,26 @@ def roles_of(
 
 
 def _claimed(names: Sequence[str], tensors: Sequence[Any], floating: Sequence[int], own: Sequence[Any]) -> tuple[int, ...]:
-    """The inputs that the returned entries belong to: those of their shape before others, and targets last."""
+    """The inputs that the returned entries belong to: predictions first, then those of an entry's shape, targets last."""
     shapes = [tuple(v.shape) if isinstance(v, torch.Tensor) else None for v in own]
     fits = {i: tuple(tensors[i].shape) in shapes for i in floating}
     known = any(shape is not None for shape in shapes)
-    ordered = sorted(floating, key=lambda i: (_is_named_target(names[i]), known and not fits[i], i))
+
+    # zeros and ones are taken for a target only beside a prediction, by name or by other values
+    def order(i: int) -> tuple[bool, bool, bool, bool, int]:
+        plain = names[i].lower().strip("_")
+        return plain in _TARGETS, plain not in _PREDICTIONS, known and not fits[i], _is_target(names[i], tensors[i]), i
+
+    ordered = sorted(floating, key=order)
     return tuple(sorted(ordered[: len(own)]))
 
 
 def _given_no_gradient(
     names: Sequence[str], floating: Sequence[int], parameters: Sequence[Parameter], returned: Sequence[str] | None,
-    kept: frozenset[str],
+    kept: frozenset[str] | None,
 ) -> frozenset[int]:  # fmt: skip
     """The inputs of a network whose backward returns nothing: no gradient of them is stored, or computed and then forgotten."""
-    if not parameters or (returned is not None and returned):
+    if kept is None or not parameters or (returned is not None and returned):
         return frozenset()
     return frozenset(i for i in floating if not partners(names[i], kept))
 

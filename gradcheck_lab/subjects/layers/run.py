@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,10 @@ import numpy as np
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.layers.arguments import Arguments
 from gradcheck_lab.subjects.layers.backward_call import BackwardCall
 from gradcheck_lab.subjects.layers.code import LayerCode
 from gradcheck_lab.subjects.layers.copies import copy_with, slots
@@ -19,27 +21,32 @@ from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS, partners
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
 from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint
 from gradcheck_lab.subjects.layers.parameters import Parameter
-from gradcheck_lab.subjects.layers.paths import attributes, is_array, owners
+from gradcheck_lab.subjects.layers.paths import attributes
 from gradcheck_lab.subjects.subject import Manual, Recording, Trace
 from gradcheck_lab.subjects.untraceable import Untraceable
-
-_RESETS = re.compile(r"(zero|clear|reset|clean|init)\w*grad|grad\w*(zero|clear|reset)|^(reset|zero|clear)$", re.IGNORECASE)
 
 
 @dataclass
 class LayerRun:
-    """Runs copies of `layer` with given parameters; `kinds` are the forms in which it takes its flat inputs."""
+    """Runs copies of `layer` with given parameters; `kinds` are the forms in which it takes its flat inputs.
+
+    `given` makes arguments of flat inputs, `slots` are the inputs that returned entries belong to where there are fewer
+    entries, and `notes` are said once of every check.
+    """
 
     layer: Any
     title: str
-    forward_name: str
+    methods: Methods
     names: tuple[str, ...]
+    given: Arguments
+    slots: tuple[int, ...]
     parameters: tuple[Parameter, ...]
     kinds: tuple[str, ...]
     dtypes: tuple[torch.dtype | None, ...]
     call: BackwardCall
     code: LayerCode
     numpy: bool
+    notes: tuple[Finding, ...] = ()
     _recorded: tuple[Any, tuple[Any, ...]] | None = None
     _verified: set[Any] = field(default_factory=set)
     _refused: Untraceable | None = None
@@ -54,7 +61,7 @@ class LayerRun:
         layer = self._layer_copy(inputs, native, zero_gradients=True)
         given = native[: len(self.names)]
         with torch.no_grad(), np.errstate(all="ignore"):
-            output = call(layer, self.forward_name, given, options)
+            output = call(layer, self.methods.forward, self.given.rebuild(given), options)
         raw = as_tuple(output)
         outputs = tuple(from_native(value) for value in raw)
         if self.numpy:
@@ -69,14 +76,15 @@ class LayerRun:
         fixed = None
         if not self.call.takes_upstream and not self._upstream_attribute():
             fixed = tuple(torch.ones_like(o) if isinstance(o, torch.Tensor) else o for o in outputs)
-        return Recording(outputs, isinstance(output, (tuple, list)), backward, fixed_grad_outputs=fixed)
+        several = isinstance(output, (tuple, list))
+        return Recording(outputs, several, backward, fixed_grad_outputs=fixed, findings=self.notes)
 
     def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         """The outputs as a function of the flat inputs."""
         native = self._native_inputs(inputs)
         layer = self._layer_copy(inputs, native)
         with np.errstate(all="ignore"):
-            output = call(layer, self.forward_name, native[: len(self.names)], options)
+            output = call(layer, self.methods.forward, self.given.rebuild(native), options)
         return tuple(from_native(value) for value in as_tuple(output))
 
     def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int] = frozenset()) -> Trace:
@@ -93,19 +101,11 @@ class LayerRun:
             raise
         return Trace(outputs)
 
-    def adds_up(self, index: int) -> bool:
-        """Whether a parameter's gradient accumulates by design: it is stored on its tensor, or the layer has a reset method."""
-        if index < len(self.names):
-            return False
-        paths = self.parameters[index - len(self.names)].gradients
-        if any(is_array(path.owner(self.layer)) for path in paths if path.find(self.layer) is not None):
-            return True
-        return any(_RESETS.search(name) for _, owner in owners(self.layer) for name in dir(owner))
-
     def _traced(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         count = len(self.names)
         layer = self._layer_copy(inputs, inputs)
-        target = TracedLayer(layer, self.forward_name, slots(self.layer, layer, self.parameters))
+        places = slots(self.layer, layer, self.parameters)
+        target = TracedLayer(layer, self.methods.forward, places, self.given.layout if self.given.nested else None)
         return as_tuple(self._tracer.run(target, inputs[count:], inputs[:count], options))
 
     def _verify(self, inputs: tuple[Any, ...], options: Mapping[str, Any], traced: tuple[Any, ...]) -> None:
@@ -140,8 +140,8 @@ class LayerRun:
             for output, grad in zip(raw, grads, strict=True):
                 setattr(output, attribute, grad)
             grads = []
-        positional, keywords = self.call.arguments(grads if self.call.takes_upstream else (), given)
-        return layer.backward(*positional, **keywords)
+        positional, keywords = self.call.arguments(grads if self.call.takes_upstream else (), self.given.rebuild(given))
+        return getattr(layer, self.methods.backward)(*positional, **keywords)
 
     def _upstream_attribute(self) -> str | None:
         """The attribute, such as `out.g`, from which a backward without arguments reads its upstream gradient."""
@@ -151,13 +151,14 @@ class LayerRun:
 
     def _collected(self, layer: Any, returned: Any, inputs: tuple[Any, ...], given: Sequence[Any]) -> Any:
         """One gradient per flat input: those returned, or else stored on the layer, then those of the parameters."""
-        entries = list(as_tuple(returned)) if returned is not None else []
+        entries = _flat(returned) if returned is not None else []
         taken = {p.returned for p in self.parameters if p.returned is not None}
         of_inputs = [value for index, value in enumerate(entries) if index not in taken]
         if not of_inputs or all(value is None for value in of_inputs):
             of_inputs = [self._stored_gradient(layer, index, given[index]) for index in range(len(self.names))]
         floating = [i for i in range(len(self.names)) if is_differentiable(inputs[i])]
-        slots = list(range(len(self.names))) if len(of_inputs) >= len(self.names) else floating
+        slots = self.slots if len(self.slots) == len(of_inputs) else floating
+        slots = list(range(len(self.names))) if len(of_inputs) >= len(self.names) else slots
         if len(of_inputs) <= len(slots):
             spread = dict(zip(slots, of_inputs, strict=False))
             of_inputs = [spread.get(i) for i in range(len(self.names))]
@@ -176,3 +177,11 @@ class LayerRun:
         if isinstance(value, torch.Tensor):
             return next((vars(value)[name] for name in ON_TENSORS if name in vars(value)), None)
         return None
+
+
+def _flat(returned: Any) -> list[Any]:
+    """The entries that a backward returned, with lists of them taken apart."""
+    found: list[Any] = []
+    for entry in as_tuple(returned):
+        found += list(entry) if type(entry) in (list, tuple) else [entry]
+    return found

@@ -1,4 +1,4 @@
-"""A trial of a layer on a copy: what its first forward creates, what later ones keep, and what its backward returns and changes."""
+"""A trial of a layer on a copy: what its first forward creates, later ones keep, and its backward returns and changes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from gradcheck_lab.calls.randomness import preserved_randomness
+from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.layers.backward_call import BackwardCall
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
@@ -38,10 +39,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """How to call a layer for a trial: its method, the tensors of the call, the form in which it takes them, and its options."""
+    """How to call a layer for a trial: its methods, the tensors of the call, the forms in which it takes them, its options."""
 
-    forward: str
-    backward: str
+    methods: Methods
     tensors: Sequence[Any]
     kinds: Sequence[str]
     options: Mapping[str, Any]
@@ -82,15 +82,16 @@ class Trials:
     def _forward(self, layer: Any) -> tuple[list[Any], Any]:
         copies = [v.detach().clone() if isinstance(v, torch.Tensor) else v for v in self.tensors]
         given = [to_native(v, kind) for v, kind in zip(copies, self.kinds, strict=False)]
-        return given, call(layer, self.forward, self.rebuild(given), self.options)
+        return given, call(layer, self.methods.forward, self.rebuild(given), self.options)
 
     def _with_backward(self, trial: Trial, layer: Any, given: Sequence[Any], output: Any) -> Trial:
         before = {path: _copied(value) for path, value in _arrays(layer).items()}
         try:
             raw = as_tuple(output)
             grads = [like_output(torch.ones_like(from_native(o)), o) for o in raw]
-            positional, keywords = self.signature.arguments(grads if self.signature.takes_upstream else (), given)
-            returned = getattr(layer, self.backward)(*positional, **keywords)
+            again = self.rebuild(given)
+            positional, keywords = self.signature.arguments(grads if self.signature.takes_upstream else (), again)
+            returned = getattr(layer, self.methods.backward)(*positional, **keywords)
         except Exception:
             return trial
         trial.returned = tuple(from_native(v) for v in as_tuple(returned)) if returned is not None else ()

@@ -270,7 +270,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "gradient-not-told": (
         lambda: gl.check(layers.Scale(array(3)), array(4, 3)),
-        "cannot tell where Scale keeps the gradient of 'weight'; name it with gl.Layer(obj, grads={'weight': 'dweight'}), "
+        "cannot tell where Scale keeps the gradient of 'weight'; name it with gl.Layer(obj, grads={'weight': 'sensitivity'}), "
         "or leave it out with gl.Layer(obj, parameters=[])",
     ),
     "two-gradients": (

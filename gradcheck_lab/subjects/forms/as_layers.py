@@ -1,0 +1,88 @@
+"""Functions and static classes as layers: an object that keeps what the forward gave, for the backward that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gradcheck_lab.subjects.forms.backward_plan import Plan
+
+
+class FunctionPair:
+    """`forward(*inputs)` and `backward`, which takes what `plan` says; with a cache, that is the last result of the forward."""
+
+    def __init__(self, forward: Callable[..., Any], backward: Callable[..., Any], plan: Plan) -> None:
+        self._forward, self._backward, self._plan = forward, backward, plan
+        self._given: Any = None
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        result = self._forward(*[dict(v) if type(v) is dict else v for v in inputs], **options)
+        cache = None
+        if self._plan.cached:
+            result, cache = list(result[:-1]), result[-1]
+            result = result[0] if len(result) == 1 else tuple(result)
+        self._given = (inputs, result, cache, options)
+        return result
+
+    def backward(self, *grad_outputs: Any) -> Any:
+        inputs, output, cache, options = self._given
+        upstream = grad_outputs[0] if len(grad_outputs) == 1 else grad_outputs
+        return self._backward(*self._plan.arguments(upstream, output, inputs, cache, options))
+
+
+class Derivative(FunctionPair):
+    """A pair whose backward takes no upstream gradient: it is the derivative of an elementwise function, or of a loss."""
+
+    def backward(self) -> Any:
+        return super().backward()
+
+
+class LossWithGradient:
+    """A function that returns its value and then its gradients, of some of its inputs."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._gradients: Any = None
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        loss, *gradients = self._function(*inputs, **options)
+        self._gradients = gradients
+        return loss
+
+    def backward(self) -> Any:
+        return self._gradients[0] if len(self._gradients) == 1 else tuple(self._gradients)
+
+
+class Context:
+    """What a forward saves on, by any attribute or by `save_for_backward`; read as `saved_values` or `saved_tensors`."""
+
+    def __init__(self, count: int) -> None:
+        self.needs_input_grad = (True,) * count
+        self.saved_values: tuple[Any, ...] = ()
+
+    def save_for_backward(self, *values: Any) -> None:
+        self.saved_values = values
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        return self.saved_values
+
+
+class WithContext:
+    """A class with static `forward(ctx, *inputs)` and `backward(ctx, *grad_outputs)` that is no torch Function."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+        self._context: Any = None
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        self._context = Context(len(inputs))
+        return self._kind.forward(self._context, *inputs, **options)
+
+    def backward(self, *grad_outputs: Any) -> Any:
+        return self._kind.backward(self._context, *grad_outputs)
+
+
+def named(function: Callable[..., Any], otherwise: str) -> str:
+    """What a form is called: by its function's name."""
+    return str(getattr(function, "__name__", None) or otherwise)

@@ -1,0 +1,110 @@
+"""What a layer holds: its parameters, also those that its first forward creates, and arrays without a gradient to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import ARRAYS_TRIED
+from gradcheck_lab.rules.layer import Layer
+from gradcheck_lab.rules.methods import Methods, methods_of
+from gradcheck_lab.subjects.layers.code import decides_by_attributes, layer_code
+from gradcheck_lab.subjects.layers.gradient_names import looks_like_parameter, partners
+from gradcheck_lab.subjects.layers.parameters import Parameter, Search, cannot_tell, named_parameters, search_parameters, taken
+from gradcheck_lab.subjects.layers.paths import ObjectPath, attributes, owners
+from gradcheck_lab.subjects.layers.trial import Trial, Trials
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The layer to check, which is a copy where its first forward creates parameters, and what it holds."""
+
+    layer: Any
+    parameters: tuple[Parameter, ...]
+    notes: tuple[Finding, ...] = ()
+
+
+def wants_trial(layer: Any, methods: Methods) -> bool:
+    """Whether only a call shows what the layer holds: a forward that tests attributes, or stores what may be a parameter."""
+    if decides_by_attributes(layer, methods):
+        return True
+    for path, owner in owners(layer):
+        pair = methods if not path.steps else methods_of(owner) or Methods("forward", "backward")
+        code = layer_code(owner, pair)
+        available = {*attributes(owner), *code.names}
+        if any(looks_like_parameter(name) or (name in attributes(owner) and partners(name, available)) for name in code.saved):
+            return True
+    return False
+
+
+def find(
+    layer: Any,
+    title: str,
+    methods: Methods,
+    returned: Sequence[str] | None,
+    explicit: Layer | None,
+    trials: Trials,
+    trial: Trial | None,
+) -> Found:
+    """Find the parameters by the usual names, or as the user named them in `explicit`.
+
+    Raises `InvalidArgument` where an array that the forward reads has a gradient that cannot be told, or an ambiguous one.
+    """
+    kept = trial.kept if trial is not None else frozenset[str]()
+    searched, search = layer, search_parameters(layer, title, methods, returned, kept)
+    shown, among = layer, search
+    if trial is not None and trial.created:
+        shown, among = trial.layer, search_parameters(trial.layer, title, methods, returned, kept)
+        # a copy after its first forward is checked only where that creates parameters: it may hold a mask of the call's size
+        if {str(p.path) for p in among.found.values()} & trial.created:
+            searched, search = shown, among
+    grads, wanted = (explicit.grads, explicit.parameters) if explicit is not None else (None, None)
+    if grads is not None or wanted is not None:
+        usual = [name for name in wanted or () if name not in (grads or {})]
+        automatic = taken(search, usual) if usual else ()
+        return Found(searched, named_parameters(searched, title, grads or {}, automatic))
+    return Found(searched, tuple(search.found.values()), _judged(among, shown, trials, trial))
+
+
+def _judged(search: Search, layer: Any, trials: Trials, trial: Trial | None) -> tuple[Finding, ...]:
+    """Notes on arrays without a gradient; raises `InvalidArgument` for parameters, by their names or by what is stored."""
+    if search.doubtful:
+        raise InvalidArgument(search.doubtful[0])
+    others = {key: path for key, path in search.others.items() if key not in search.found and key not in search.lost}
+    if len(search.lost) + len(others) <= ARRAYS_TRIED.value:
+        search = replace(search, lost={key: path for key, path in search.lost.items() if trials.reads(layer, path)})
+        others = {key: path for key, path in others.items() if trials.reads(layer, path)}
+    if (others or search.lost) and trial is None:
+        trial = trials.run(layer)
+    stored, alone = _unclaimed(search, trial), (*search.lost.values(), *others.values())
+    hints = {str(path): at for path in alone if (at := _of_shape(path.get(layer), stored)) is not None}
+    lost = [*search.lost.values(), *(path for path in others.values() if str(path) in hints)]
+    if lost:
+        raise InvalidArgument(cannot_tell(search, lost, hints))
+    return tuple(_not_compared(search.title, path) for path in others.values())
+
+
+def _unclaimed(search: Search, trial: Trial | None) -> dict[str, Any]:
+    """The arrays that the backward stored on the layer and that are no parameter and no parameter's gradient."""
+    if trial is None:
+        return {}
+    known = {str(path) for parameter in search.found.values() for path in (parameter.path, *parameter.gradients)}
+    known |= {str(path) for path in (*search.others.values(), *search.lost.values())}
+    return {path: value for path, value in trial.stored.items() if path not in known}
+
+
+def _of_shape(value: Any, stored: dict[str, Any]) -> str | None:
+    return next((path for path, other in stored.items() if tuple(other.shape) == tuple(value.shape)), None)
+
+
+def _not_compared(title: str, path: ObjectPath) -> Finding:
+    return Finding(
+        "not-compared",
+        "note",
+        f"{title} reads {str(path)!r} in its forward and keeps no gradient of it, so that none was compared",
+        explanation="it was taken for a constant",
+        suggestion=f"name its gradient with gl.Layer(obj, grads={{{str(path)!r}: ...}}) if it is trained",
+    )
