@@ -197,6 +197,11 @@ def _compare(
     if not isinstance(manual, torch.Tensor) or not alike or manual.is_complex() != expected.is_complex():
         return compare_gradient(slot, manual, expected, lambda level: [], _evidence(slot, references, tensors))
     found = judge(manual.detach(), expected, slot.dtype, roundings=agree.value)
+    unlike = bool((torch.isfinite(manual.detach()) & ~torch.isfinite(expected)).any())
+    if found.passed and (unlike or found.unjudged == found.elements):
+        where = "where manual is finite" if unlike else "in any element"
+        result = result_of(slot, found, manual, expected, "inconclusive")
+        return Comparison(replace(result, reason=f"{pair.name!r} of the reference is not finite {where}"))
     if found.passed:
         return Comparison(result_of(slot, found, manual, expected, "pass"), (), found.sensitivity)
     noise = AGREE.value * unit_roundoff(slot.dtype) * scale

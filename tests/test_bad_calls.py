@@ -141,7 +141,7 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     "seed-that-is-a-tensor": (lambda: gl.check(double, X, seed=torch.tensor([1])), "seed is a Tensor; pass a whole number"),
     "seed-that-is-too-large": (
         lambda: gl.check(double, X, seed=2**64),
-        "seed is 18446744073709551616; pass a whole number of at most 64 bits",
+        "seed is 18446744073709551616; pass a whole number of at most 62 bits",
     ),
     "allow-none": (lambda: gl.check(double, X, allow=None), "allow is None; pass a set of names, or () for none"),
     "allow-a-number": (lambda: gl.check(double, X, allow=5), "allow is 5; pass a set of names, or () for none"),

@@ -36,6 +36,13 @@ def what_else(value: Any) -> tuple[str, str] | None:
     """
     if not isinstance(value, torch.Tensor):
         return None
+    try:
+        return _what_else(value)
+    except Exception:  # raised by a subclass
+        return f"a {type(value).__name__}, whose attributes cannot be read", "a plain tensor"
+
+
+def _what_else(value: torch.Tensor) -> tuple[str, str] | None:
     if is_wrapped_by_a_transform(value):
         return "a tensor within a transform of torch.func", "one outside it, where its values are known"
     if is_lazy(value):

@@ -17,7 +17,7 @@ class Passing(BaseException):
 
 
 class WouldEndProcess(Exception):
-    """An exception of the user's code that is no `Exception`, such as `SystemExit`; its class here has the same name."""
+    """An exception of the user's code that is no `Exception`, such as `SystemExit`, or that hides its class's name."""
 
 
 class Contained:
@@ -37,9 +37,19 @@ class Contained:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is not None and not isinstance(error, (Exception, KeyboardInterrupt, Passing)):
-            same = type(type(error).__name__, (WouldEndProcess,), {"__module__": __name__})
+        if error is None or isinstance(error, (KeyboardInterrupt, Passing)):
+            return
+        name = str(type.__dict__["__name__"].__get__(type(error)))  # which a metaclass may hide
+        if not isinstance(error, Exception) or not _is_called(error, name):
+            same = type(name, (WouldEndProcess,), {"__module__": __name__})
             raise same(*error.args).with_traceback(trace) from None
+
+
+def _is_called(error: Exception, name: str) -> bool:
+    try:
+        return type(error).__name__ == name
+    except Exception:
+        return False
 
 
 def class_name(error: BaseException | None) -> str | None:

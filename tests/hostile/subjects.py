@@ -36,6 +36,31 @@ class TextIsNone(Exception):
         return None  # type: ignore[return-value]
 
 
+def nameless() -> Exception:
+    """An exception whose class cannot be asked for its name."""
+
+    class Anonymous(type):
+        @property
+        def __name__(cls) -> str:  # type: ignore[override]
+            raise RuntimeError("no name")
+
+    class Nameless(Exception, metaclass=Anonymous):
+        pass
+
+    return Nameless()
+
+
+class Untouchable(Tensor):
+    """A tensor that raises whatever is done with it."""
+
+    @classmethod
+    def __torch_function__(cls, *arguments: Any, **keywords: Any) -> Any:
+        raise RuntimeError("no torch function")
+
+
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
+
 EXCEPTIONS: dict[str, BaseException] = {
     "SystemExit": SystemExit(0),
     "GeneratorExit": GeneratorExit(),

@@ -13,7 +13,21 @@ import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab.specs import real
-from tests.hostile.subjects import EXCEPTIONS, FORMS, INPUTS, RETURNED, SOUND, X, op, raiser, square, twice
+from tests.hostile.subjects import (
+    ENDLESS,
+    EXCEPTIONS,
+    FORMS,
+    INPUTS,
+    RETURNED,
+    SOUND,
+    Untouchable,
+    X,
+    nameless,
+    op,
+    raiser,
+    square,
+    twice,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, that nested and masked tensors are new
 QUICK: dict[str, Any] = {"probes": ("second_backward", "state")}
@@ -28,7 +42,7 @@ def outcome(call: Callable[[], gl.Report]) -> str:
     assert not any("itself raised" in reason for reason in report.reasons), report.reasons
     assert str(report)
     assert report._repr_html_()
-    assert gl.Report.from_dict(report.to_dict()) == report
+    assert gl.Report.from_dict(report.to_dict()).to_dict() == report.to_dict()
     errors = [finding.cause for finding in report.findings if finding.severity == "error"]
     return " ".join([report.verdict, *errors[:1]])
 
@@ -81,6 +95,23 @@ ROWS: dict[str, Row] = {
     **raising(),
     **returning(),
     **given(),
+    "exception-without-a-name": (lambda: gl.check(op(raiser(nameless())), X), "fail raises"),
+    "output-of-a-class-that-raises": (lambda: gl.check(op(forward=lambda x: (x * x).as_subclass(Untouchable)), X), "refused"),
+    "gradient-of-a-class-that-raises": (
+        lambda: gl.check(op(lambda g, x: (2 * g * x).as_subclass(Untouchable)), X, **QUICK), "fail raises",
+    ),
+    "list-that-holds-itself": (lambda: gl.check(lambda x, k: torch.sin(x), X, ENDLESS), "refused"),
+    "option-that-holds-itself": (lambda: gl.check(lambda x, k: torch.sin(x), X, options={"k": ENDLESS}), "refused"),
+    "endless-recursion": (lambda: gl.check(op(lambda g, x: endless(x)), X), "fail raises"),
+    "too-much-memory": (lambda: gl.check(op(lambda g, x: torch.empty(2**60)), X), "fail raises"),
+    "forward-empties-its-input": (lambda: gl.check(op(forward=lambda x: x.resize_(0)), X), "fail mutates-input"),
+    "forward-enters-inference-mode": (lambda: gl.check(op(forward=enters_inference_mode), X, **QUICK), "pass"),
+    "largest-seed": (lambda: gl.check(op(), X, seed=2**62 - 1), "pass"),
+    "compare-nan-with-nan": (lambda: gl.compare({"w": X * torch.nan}, {"w": X * torch.nan}), "inconclusive"),
+    "compare-with-infinity": (lambda: gl.compare({"w": X}, {"w": X / 0}), "inconclusive"),
+    "compare-nan-with-numbers": (lambda: gl.compare({"w": X * torch.nan}, {"w": X}), "fail non-finite"),
+    "compare-sparse": (lambda: gl.compare({"w": X.to_sparse()}, {"w": X}), "pass"),
+    "compare-complex": (lambda: gl.compare({"w": X}, {"w": X.to(torch.complex128)}), "fail wrong-dtype"),
     "nothing-in-the-tensor": (lambda: gl.check(op(lambda g, x: 3 * g * x), torch.randn(0, 3)), "refused"),
     "nothing-in-the-output": (lambda: gl.check(op(lambda g, x: 0 * x, lambda x: x[:0]), X), "refused"),
     "upstream-of-zeros": (lambda: gl.check(op(lambda g, x: 3 * g * x), X, grad_output=0 * X, probes=()), "refused"),
@@ -94,6 +125,15 @@ ROWS: dict[str, Row] = {
     "probe-yields-something-else": (lambda: gl.check(op(), X, probes=[lambda context: ["text"]]), "inconclusive"),
     "probe-returns-nothing": (lambda: gl.check(op(), X, probes=[lambda context: None]), "inconclusive"),
 }
+
+
+def endless(x: torch.Tensor) -> torch.Tensor:
+    return endless(x)
+
+
+def enters_inference_mode(x: torch.Tensor) -> torch.Tensor:
+    torch.inference_mode().__enter__()
+    return x * x
 
 
 def lasts(calls: int) -> Callable[..., Any]:
