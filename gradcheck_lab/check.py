@@ -56,7 +56,8 @@ def check(
     at random when left out. `probes=()` compares only; besides names it takes functions of a
     `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are downgraded to notes.
     With `order=2` the backward's own derivatives have to be right as well; with `order=1` a second derivative that is silently
-    wrong is a warning. The inputs, their `.grad` and the global generators are left as they were.
+    wrong is a warning. The inputs, their `.grad`, the global generators and the other state of
+    the process are left as they were, whatever `op` does; modes around the call, such as autocast, do not reach it.
 
     Returns a `Report`. Raises `InvalidArgument` for arguments that do not fit, and where there is no gradient to compare.
     Source of the error budget: `gradcheck_lab.comparison.budget`.

@@ -16,7 +16,14 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.randomness import preserved_randomness
-from gradcheck_lab.torch_internals import without_modes
+from gradcheck_lab.torch_internals import within_a_mode, without_modes
+
+# the signals that programs handle, where the system has them; to look at all 64 would take longer than a small check
+_HANDLED = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGCHLD", "SIGBREAK")
+    if hasattr(signal, name)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,14 @@ def _set_filters(filters: list[Any]) -> None:
     list.extend(warnings.filters, filters)  # type: ignore[arg-type]  # typeshed has a Sequence
 
 
-def _set_environment(variables: dict[str, str]) -> None:
+def _environment() -> dict[Any, Any]:
+    """The variables as the system writes them: decoding all of them would take longer than a small check."""
+    raw = getattr(os.environ, "_data", None)
+    return dict(os.environ if raw is None else raw)
+
+
+def _set_environment(raw: dict[Any, Any]) -> None:
+    variables = {os.fsdecode(name): os.fsdecode(value) for name, value in raw.items()}
     for name in os.environ.keys() - variables.keys():
         del os.environ[name]
     for name, value in variables.items():
@@ -76,7 +90,7 @@ def _set_environment(variables: dict[str, str]) -> None:
 def _signals() -> dict[int, Any]:
     if threading.current_thread() is not threading.main_thread():
         return {}  # only the main thread can set handlers
-    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+    return {number: signal.getsignal(number) for number in _HANDLED}
 
 
 def _set_signals(handlers: dict[int, Any]) -> None:
@@ -123,7 +137,7 @@ _SETTINGS = (
     _Setting(lambda: list(warnings.filters), _set_filters),
     _Setting(_numpy_errors, _set_numpy_errors),
     _Setting(_working_folder, _set_working_folder),
-    _Setting(lambda: dict(os.environ), _set_environment),
+    _Setting(_environment, _set_environment),
     _Setting(_signals, _set_signals),
     _Setting(lambda: (sys.stdout, sys.stderr), lambda streams: _set_streams(*streams)),
     _Setting(sys.getrecursionlimit, sys.setrecursionlimit),
@@ -157,7 +171,8 @@ def preserved_state(seed: int | None = None) -> Iterator[None]:
 @contextmanager
 def _neutral_modes() -> Iterator[None]:
     with ExitStack() as modes:
-        modes.enter_context(without_modes())
+        if within_a_mode():
+            modes.enter_context(without_modes())
         if torch.is_inference_mode_enabled():
             modes.enter_context(torch.inference_mode(False))
         for kind in _device_types():

@@ -10,6 +10,7 @@ import torch
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
 from gradcheck_lab.calls.layouts import SLICED, TRANSPOSED, expanded, has_same_layout
 from gradcheck_lab.calls.randomness import draws_random
+from gradcheck_lab.calls.tensor_kinds import what_else
 from gradcheck_lab.model.exceptions import SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.oracles.autograd.replayed_draws import RecordedDraws
@@ -67,7 +68,7 @@ def _is_torch_parameter(context: Context, index: int) -> bool:
 
 
 def _can_be_strided(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.layout == torch.strided and value.ndim > 0 and value.numel() > 1
+    return isinstance(value, torch.Tensor) and what_else(value) is None and value.ndim > 0 and value.numel() > 1
 
 
 def _finding_for(

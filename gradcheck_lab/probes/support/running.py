@@ -13,7 +13,7 @@ from gradcheck_lab.model.arguments import name_of
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.shown import quoted
-from gradcheck_lab.model.user_errors import class_and_line, text_of
+from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.probes.state import overwritten
 from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
 from gradcheck_lab.probes.support.repeats import is_repeatable, repetition
@@ -83,7 +83,7 @@ def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
     except Exception as error:
         if STRICT:
             raise
-        text = f"the probe {name} failed: {type(error).__name__}: {text_of(error)}"
+        text = f"the probe {name} failed: {class_and_line(error)}"
         found.append(
             Finding("unsupported", "note", text, explanation="a defect of gradcheck_lab; please report it", probe=name)
         )
