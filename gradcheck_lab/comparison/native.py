@@ -27,6 +27,7 @@ from gradcheck_lab.model.precision.budget import NOISE_GROWTH, NOT_ROUNDING
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.subgradients import Interval, Subgradients
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
+from gradcheck_lab.oracles.numeric.scalar_problem import widened_options
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Key, Trace
 
@@ -58,6 +59,8 @@ def _autograd(runner: Runner, case: Case) -> tuple[AutogradOracle, Pass] | None:
         return None
 
     def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
+        if any(is_differentiable(a) and a.dtype != b.dtype for a, b in zip(inputs, case.inputs, strict=True)):
+            options = widened_options(options, torch.float64)
         return Trace(connected(inputs, options))
 
     native = AutogradOracle(replace(runner, subject=replace(subject, trace=trace)), case, native_is_sound=False)

@@ -31,6 +31,10 @@ FEW_SIZES = Limit(
     "Sizes of elements from which on two finished gradients that are multiples of one another count as related: rounding that "
     "cancellation leaves has few bits, and two such numbers are multiples of two others by chance.",
 )
+SAMPLED_WHOLE = Limit(
+    1 << 16,
+    "Elements of a gradient that is sampled beside kinks whole: twenty samples of it are 10 MiB.",
+)
 AFFORDABLE_SAMPLES = Limit(
     1 << 12,
     "Elements of a gradient with small slices that further samples of simulated rounding are still made for.",

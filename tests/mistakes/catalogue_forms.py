@@ -306,6 +306,25 @@ def one_dtype(wrong: bool) -> Any:
     return Double()
 
 
+@table("constant-factor", "layer-that-steps-inside-its-backward", array(4, 3))
+def stepping(wrong: bool) -> Any:
+    class Dense:
+        def __init__(self) -> None:
+            self.weights, self.bias = array(2, 4), array(2, 1)
+
+        def forward(self, x: Any) -> Any:
+            self.x = x
+            return self.weights @ x + self.bias
+
+        def backward(self, output_gradient: Any, learning_rate: float) -> Any:
+            weights_gradient, input_gradient = output_gradient @ self.x.T, self.weights.T @ output_gradient
+            self.weights -= learning_rate * weights_gradient
+            self.bias -= learning_rate * (2 if wrong else 1) * output_gradient.sum(1, keepdims=True)
+            return input_gradient
+
+    return Dense()
+
+
 @table("constant-factor", "numpy-pair", array(4, 3), array(3, 2))
 def pair(wrong: bool) -> Any:
     return lambda x, w: x @ w, lambda g, out, x, w: (g @ w.T, (2 if wrong else 1) * x.T @ g)

@@ -1,4 +1,4 @@
-"""Nothing passes that was never called or compared: refusals name the method or gradient, and notes say what was left out."""
+"""Nothing passes that was never called or compared: refusals name the method or the gradient, notes what was left out."""
 
 from typing import Any
 

@@ -18,6 +18,8 @@ from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Trace
 from gradcheck_lab.torch_internals import DispatchMode
 
+_RRELU = torch.ops.aten.rrelu_with_noise
+
 
 class RecordedDraws:
     """What a forward drew, in order; `record` while it runs first, `replay` around every later run.
@@ -52,8 +54,9 @@ class RecordedDraws:
 
     def _keep(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = function(*args, **kwargs)
-        # of a fused dropout, the mask; of everything else, the one result
-        self.drawn.append((result[-1] if isinstance(result, (tuple, list)) else result).detach().clone())
+        # of a fused dropout, the mask, and of a randomised relu, its slopes; of everything else, the one result
+        drawn = args[1] if function.overloadpacket is _RRELU else result[-1] if isinstance(result, (tuple, list)) else result
+        self.drawn.append(drawn.detach().clone())
         return result
 
 
@@ -101,6 +104,10 @@ class _Mode(DispatchMode):
 
 def _handed(kept: torch.Tensor | None, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     result = function(*args, **kwargs)
+    if function.overloadpacket is _RRELU:
+        if kept is None or kept.shape != args[1].shape:
+            return result
+        return args[0] * args[1].copy_(kept)
     drawn = result[-1] if isinstance(result, (tuple, list)) else result
     if kept is None or kept.shape != drawn.shape:
         return result

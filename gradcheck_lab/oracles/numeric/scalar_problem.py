@@ -198,7 +198,7 @@ def problem_of(runner: Runner, case: Case, lifts: bool = False) -> Problem:
         if all(unit_roundoff(given[i].dtype) <= unit_roundoff(wide) for i in native.differentiable):
             break
         inputs = tuple(v.to(wide.to_complex() if v.is_complex() else wide) if is_differentiable(v) else v for v in given)
-        problem = replace(native, inputs=inputs, memory={})
+        problem = replace(native, inputs=inputs, options=widened_options(case.options, wide), memory={})
         try:
             problem.base()
             return problem
@@ -206,6 +206,13 @@ def problem_of(runner: Runner, case: Case, lifts: bool = False) -> Problem:
             continue
     native.base()
     return native
+
+
+def widened_options(options: Mapping[str, Any], wide: torch.dtype) -> dict[str, Any]:
+    """The options with their tensors in a wider dtype, as the running mean of a normalisation has to be where its input is."""
+    return {
+        name: v.to(wide.to_complex() if v.is_complex() else wide) if is_differentiable(v) else v for name, v in options.items()
+    }
 
 
 def inner(gradient: torch.Tensor, direction: torch.Tensor) -> float:

@@ -21,7 +21,7 @@ _PAIR = Methods("forward", "backward")
 
 
 def adapt_context_class(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
-    """Translate a class with static `forward(ctx, ...)` and `backward(ctx, ...)`; torch Functions and all else are declined."""
+    """Translate a class with static `forward(ctx, ...)` and `backward(ctx, ...)`; torch Functions and others are declined."""
     if not isinstance(value, type) or issubclass(value, torch.autograd.Function):
         return None
     functions = [inspect.getattr_static(value, name, None) for name in ("forward", "backward")]

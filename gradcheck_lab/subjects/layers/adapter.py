@@ -101,6 +101,7 @@ def layer_subject(
         call=call,
         code=code,
         numpy=numpy,
+        rates=found.rates,
         notes=(*found.notes, *(_without_gradient(title, labels[i]) for i in sorted(roles.data))),
     )
     return Subject(

@@ -9,12 +9,17 @@ from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
 
+RATES = frozenset("learning_rate lr alpha eta step_size learn_rate lrate learningrate rate l_rate".split())
+# so large that a parameter is no more than a rounding of its own step, and a power of two, which divides exactly
+STEP = 2.0**20
+
 
 @dataclass(frozen=True, slots=True)
 class BackwardCall:
     """The signature of a backward: its upstream parameters, `required` of them without a default.
 
-    `inputs` maps positions to the forward's inputs, for those that take them again, as `backward(y_pred, y_true)`.
+    `inputs` maps positions to the forward's inputs, for those that take them again, as `backward(y_pred, y_true)`. `rate` is
+    the learning rate that a backward which steps its parameters is given.
     """
 
     title: str
@@ -24,6 +29,7 @@ class BackwardCall:
     variadic: bool
     order: tuple[str, ...]
     given: Mapping[str, Any]
+    rate: float | None = None
 
     @property
     def takes_upstream(self) -> bool:
@@ -71,6 +77,9 @@ def backward_call(
     for name in given:
         if name not in known:
             raise InvalidArgument(f"backward of {title} has no argument {name!r}; it has {', '.join(known) or 'none'}")
+    rates = [n for n in known if n.lower() in RATES and n not in input_names and set(names) - {n}]
+    given = {**dict.fromkeys(rates, STEP), **given}
+    rate = next((float(given[name]) for name in rates), None)
     free = [name for name in names if name not in given]
     needed = {p.name for p in parameters if p.default is p.empty}
     if elementwise and len(free) == len(input_names):
@@ -82,4 +91,4 @@ def backward_call(
     upstream = tuple(name for name in free if name not in again)
     required = sum(name in needed for name in upstream)
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    return BackwardCall(title, upstream, required, again, variadic, tuple(names), given)
+    return BackwardCall(title, upstream, required, again, variadic, tuple(names), given, rate)

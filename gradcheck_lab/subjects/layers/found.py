@@ -11,20 +11,25 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import ARRAYS_TRIED
 from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.methods import Methods, methods_of
+from gradcheck_lab.subjects.layers.backward_call import RATES
 from gradcheck_lab.subjects.layers.code import decides_by_attributes, layer_code
 from gradcheck_lab.subjects.layers.gradient_names import looks_like_parameter, partners
 from gradcheck_lab.subjects.layers.parameters import Parameter, Search, cannot_tell, named_parameters, search_parameters, taken
-from gradcheck_lab.subjects.layers.paths import ObjectPath, attributes, owners
+from gradcheck_lab.subjects.layers.paths import ObjectPath, attributes, is_number, owners
 from gradcheck_lab.subjects.layers.trial import Trial, Trials
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The layer to check, which is a copy where its first forward creates parameters, and what it holds."""
+    """The layer to check, which is a copy where its first forward creates parameters, and what it holds.
+
+    `rates` are the learning rates that it holds and steps its parameters with.
+    """
 
     layer: Any
     parameters: tuple[Parameter, ...]
     notes: tuple[Finding, ...] = ()
+    rates: tuple[ObjectPath, ...] = ()
 
 
 def wants_trial(layer: Any, methods: Methods) -> bool:
@@ -66,19 +71,45 @@ def find(
         usual = [name for name in wanted or () if name not in (grads or {})]
         automatic = taken(search, usual) if usual else ()
         return Found(searched, named_parameters(searched, title, grads or {}, automatic))
-    return Found(searched, tuple(search.found.values()), _judged(among, shown, trials, trial))
+    if among.doubtful:
+        raise InvalidArgument(among.doubtful[0])
+    if trial is None and (among.lost or among.others):
+        trial = trials.run(layer)
+    stepped, rates = _stepped(among, shown, trials, trial)
+    if shown is not searched and stepped:
+        searched, search = shown, among
+    notes = _judged(among, shown, trials, trial)
+    return Found(searched, (*search.found.values(), *stepped), notes, rates)
+
+
+def _stepped(
+    search: Search, layer: Any, trials: Trials, trial: Trial | None
+) -> tuple[tuple[Parameter, ...], tuple[ObjectPath, ...]]:
+    """Take those arrays without a gradient that the backward itself steps, and the learning rates on the layer for that."""
+    alone = {**search.lost, **search.others}
+    changed = {key: path for key, path in alone.items() if trial is not None and str(path) in trial.stored}
+    places = {ObjectPath(): layer, **{ObjectPath(path.steps[:-1]): path.owner(layer) for path in changed.values()}}
+    rates = tuple(
+        place.attribute(name)
+        for place, owner in places.items()
+        for name, value in attributes(owner).items()
+        if name.lower() in RATES and is_number(value)
+    )
+    if not changed or (trials.signature.rate is None and not rates):
+        return (), ()
+    for key in changed:
+        search.lost.pop(key, None)
+        search.others.pop(key, None)
+    found = tuple(Parameter(str(path), path, path.get(layer), stepped=True) for path in changed.values())
+    return found, () if trials.signature.rate is not None else rates
 
 
 def _judged(search: Search, layer: Any, trials: Trials, trial: Trial | None) -> tuple[Finding, ...]:
     """Notes on arrays without a gradient; raises `InvalidArgument` for parameters, by their names or by what is stored."""
-    if search.doubtful:
-        raise InvalidArgument(search.doubtful[0])
     others = {key: path for key, path in search.others.items() if key not in search.found and key not in search.lost}
     if len(search.lost) + len(others) <= ARRAYS_TRIED.value:
         search = replace(search, lost={key: path for key, path in search.lost.items() if trials.reads(layer, path)})
         others = {key: path for key, path in others.items() if trials.reads(layer, path)}
-    if (others or search.lost) and trial is None:
-        trial = trials.run(layer)
     stored, alone = _unclaimed(search, trial), (*search.lost.values(), *others.values())
     hints = {str(path): at for path in alone if (at := _of_shape(path.get(layer), stored)) is not None}
     lost = [*search.lost.values(), *(path for path in others.values() if str(path) in hints)]

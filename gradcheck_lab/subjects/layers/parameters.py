@@ -45,13 +45,17 @@ class Occurrence:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A trained array. Its gradient is at a path in `held`, or is entry `returned` of the backward's result."""
+    """A trained array. Its gradient is at a path in `held`, or is entry `returned` of the backward's result.
+
+    That of one that is `stepped` is what the backward's own step of it was made of.
+    """
 
     name: str
     path: ObjectPath
     value: Any
     held: tuple[Occurrence, ...] = ()
     returned: int | None = None
+    stepped: bool = False
 
     @property
     def gradients(self) -> tuple[ObjectPath, ...]:

@@ -10,18 +10,20 @@ import numpy as np
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.layers.arguments import Arguments
-from gradcheck_lab.subjects.layers.backward_call import BackwardCall
+from gradcheck_lab.subjects.layers.backward_call import STEP, BackwardCall
 from gradcheck_lab.subjects.layers.code import LayerCode
 from gradcheck_lab.subjects.layers.copies import copy_with, slots
 from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS, partners
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
 from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint
 from gradcheck_lab.subjects.layers.parameters import Parameter
-from gradcheck_lab.subjects.layers.paths import attributes
+from gradcheck_lab.subjects.layers.paths import ObjectPath, attributes
 from gradcheck_lab.subjects.subject import Manual, Recording, Trace
 from gradcheck_lab.subjects.untraceable import Untraceable
 
@@ -31,7 +33,7 @@ class LayerRun:
     """Runs copies of `layer` with given parameters; `kinds` are the forms in which it takes its flat inputs.
 
     `given` makes arguments of flat inputs, `slots` are the inputs that returned entries belong to where there are fewer
-    entries, and `notes` are said once of every check.
+    entries, and `notes` are said once of every check. `rates` are learning rates on the layer, which steps its parameters.
     """
 
     layer: Any
@@ -47,6 +49,7 @@ class LayerRun:
     code: LayerCode
     numpy: bool
     notes: tuple[Finding, ...] = ()
+    rates: tuple[ObjectPath, ...] = ()
     _recorded: tuple[Any, tuple[Any, ...]] | None = None
     _verified: set[Any] = field(default_factory=set)
     _refused: Untraceable | None = None
@@ -58,7 +61,12 @@ class LayerRun:
         """Run the forward as its users do."""
         inputs = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in inputs)
         native = self._native_inputs(inputs)
+        if self._steps:  # in place, as a rule, which is no write to what the user handed in
+            self._refuse_16_bits(inputs)
+            native = [_copied(v) if k >= len(self.names) else v for k, v in enumerate(native)]
         layer = self._layer_copy(inputs, native, zero_gradients=True)
+        for path in self.rates:
+            path.set(layer, STEP)
         given = native[: len(self.names)]
         with torch.no_grad(), np.errstate(all="ignore"):
             output = call(layer, self.methods.forward, self.given.rebuild(given), options)
@@ -69,9 +77,14 @@ class LayerRun:
 
         def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
             upstream = fixed if fixed is not None else grad_outputs
+            before = [_copied(p.path.find(layer)) if self._steps else None for p in self.parameters]
             with torch.no_grad(), np.errstate(all="ignore"):
                 returned = self._run_backward(layer, raw, upstream, given)
-            return Manual(self._collected(layer, returned, inputs, given))
+                collected = self._collected(layer, returned, inputs, given, before)
+            for parameter, value in zip(self.parameters, before, strict=True):
+                if self._steps:
+                    parameter.path.set(layer, value)
+            return Manual(collected)
 
         fixed = None
         if not self.call.takes_upstream and not self._upstream_attribute():
@@ -149,7 +162,23 @@ class LayerRun:
             return None
         return next((name for name in ON_TENSORS if name in self.code.read), None)
 
-    def _collected(self, layer: Any, returned: Any, inputs: tuple[Any, ...], given: Sequence[Any]) -> Any:
+    @property
+    def _steps(self) -> bool:
+        """Whether its backward steps parameters itself."""
+        return self.call.rate is not None or bool(self.rates)
+
+    def _refuse_16_bits(self, inputs: Sequence[Any]) -> None:
+        if any(p.stepped and is_narrow(v.dtype) for p, v in zip(self.parameters, inputs[len(self.names) :], strict=True)):
+            raise InvalidArgument(f"{self.title} steps its parameters itself, which 16 bits do not show; pass it in float32")
+
+    def _step_of(self, layer: Any, parameter: Parameter, before: Any) -> Any:
+        """The gradient that a parameter was stepped with."""
+        rate = self.call.rate if self.call.rate is not None else STEP
+        return (before - parameter.path.get(layer)) / rate
+
+    def _collected(
+        self, layer: Any, returned: Any, inputs: tuple[Any, ...], given: Sequence[Any], before: Sequence[Any]
+    ) -> Any:
         """One gradient per flat input: those returned, or else stored on the layer, then those of the parameters."""
         entries = _flat(returned) if returned is not None else []
         taken = {p.returned for p in self.parameters if p.returned is not None}
@@ -163,9 +192,11 @@ class LayerRun:
             spread = dict(zip(slots, of_inputs, strict=False))
             of_inputs = [spread.get(i) for i in range(len(self.names))]
         of_parameters = [
-            entries[p.returned] if p.returned is not None and p.returned < len(entries) else p.gradient(layer)
-            for p in self.parameters
-        ]
+            self._step_of(layer, p, old) if p.stepped
+            else entries[p.returned] if p.returned is not None and p.returned < len(entries)
+            else p.gradient(layer)
+            for p, old in zip(self.parameters, before, strict=True)
+        ]  # fmt: skip
         likes = [*inputs[: len(self.names)], *[None] * (len(of_inputs) - len(self.names)), *inputs[len(self.names) :]]
         return tuple(from_native(v, like) for v, like in zip([*of_inputs, *of_parameters], likes, strict=True))
 
@@ -177,6 +208,12 @@ class LayerRun:
         if isinstance(value, torch.Tensor):
             return next((vars(value)[name] for name in ON_TENSORS if name in vars(value)), None)
         return None
+
+
+def _copied(value: Any) -> Any:
+    return (
+        value.detach().clone() if isinstance(value, torch.Tensor) else value.copy() if isinstance(value, np.ndarray) else value
+    )
 
 
 def _flat(returned: Any) -> list[Any]:

@@ -252,6 +252,11 @@ def test_place_refuses_what_is_none(text: str) -> None:
     assert read_path(text) is None
 
 
+class Decayed(layers.Dense):
+    def backward(self, output_gradient: Any, decay: float) -> Any:
+        return super().backward(output_gradient, decay)
+
+
 class Sloped:
     def __init__(self) -> None:
         self.params, self.grads = [array(3), array(3)], [array(3)]
@@ -283,10 +288,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "Sloped holds 2 arrays in 'params' and 1 gradients in 'grads'; name them with "
         "gl.Layer(obj, grads={'params[0]': 'grads[0]', ...})",
     ),
-    "learning-rate": (
-        lambda: gl.check(layers.Dense(array(3, 5)), array(4, 3)),
-        "backward of Dense needs output_gradient and learning_rate and its forward has 1 output; give what is no upstream "
-        "gradient with gl.Layer(obj, backward={'learning_rate': ...})",
+    "further-argument": (
+        lambda: gl.check(Decayed(array(3, 5)), array(4, 3)),
+        "backward of Decayed needs output_gradient and decay and its forward has 1 output; give what is no upstream "
+        "gradient with gl.Layer(obj, backward={'decay': ...})",
     ),
     "option": (
         lambda: gl.check(layers.Relu(), array(4, 3), options={"slope": 0.1}),
