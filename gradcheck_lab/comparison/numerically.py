@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.comparison.findings import number, show
+from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, drawn_again
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient
 from gradcheck_lab.comparison.located import located, passed_along_directions
 from gradcheck_lab.comparison.own_noise import OwnNoise
@@ -29,7 +30,7 @@ from gradcheck_lab.model.precision.budget import (
 from gradcheck_lab.oracles.numeric.oracle import Disagreement, NumericOracle
 from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.subjects.runner import Runner
-from gradcheck_lab.subjects.subject import Subject
+from gradcheck_lab.subjects.subject import Key, Subject
 
 
 def compare_numerically(runner: Runner, case: Case, entries: Mapping[int, Any], oracle: NumericOracle) -> list[Comparison]:
@@ -39,7 +40,7 @@ def compare_numerically(runner: Runner, case: Case, entries: Mapping[int, Any], 
     backward again where its own rounding has to be known.
     """
     subject, inputs, found = runner.subject, case.inputs, []
-    noise = OwnNoise(runner, case, entries)
+    noise, draws = OwnNoise(runner, case, entries), FurtherDraws(runner, case)
     for index, actual in entries.items():
         value = inputs[index]
         slot = Slot(
@@ -49,9 +50,9 @@ def compare_numerically(runner: Runner, case: Case, entries: Mapping[int, Any], 
         if structured is not None:
             found.append(structured)
         elif value.numel() <= ELEMENTS_ONE_BY_ONE.value:
-            found.append(_elementwise(slot, index, actual, oracle, subject, inputs, noise))
+            found.append(_elementwise(slot, index, actual, oracle, subject, noise, draws))
         else:
-            found.append(_along_directions(slot, index, actual, oracle, subject, inputs, noise))
+            found.append(_along_directions(slot, index, actual, oracle, subject, noise, draws))
     return found
 
 
@@ -67,26 +68,22 @@ def _structure(slot: Slot, actual: Any) -> Comparison | None:
 
 
 def _elementwise(
-    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: OwnNoise
+    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, noise: OwnNoise, draws: FurtherDraws
 ) -> Comparison:
     estimate = oracle.gradient(index)
     assert estimate.value is not None
     expected, notes, outside = _kinks(slot, index, actual, estimate.value, oracle)
     slot = replace(slot, truth_error=estimate.error)
-    tensors = {name: v for name, v in zip(subject.names, inputs, strict=True) if isinstance(v, torch.Tensor)}
+
+    def again(draw: Draw) -> Evidence | None:
+        found, other = draw.gradient(Key("input", index)), NumericOracle(draws.runner, draw.case)
+        known = None if found is None else other.gradient(index)
+        if found is None or known is None or known.value is None or bool(torch.isnan(known.value).any()):
+            return None
+        return _evidence(replace(slot, truth_error=known.error), found, known.value, other, subject)
 
     def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:
-        given = oracle.problem
-        return Evidence(
-            slot.name,
-            found.detach(),
-            wanted,
-            slot.dtype,
-            tensors,
-            upstream=given.grad_outputs,
-            precision=estimate.error,
-            options=given.options,
-        )
+        return replace(_evidence(slot, found, wanted, oracle, subject), again=drawn_again(draws, again))
 
     def references(level: str) -> list[torch.Tensor]:
         typical = noise.of(index) if level == "independent" else None
@@ -101,6 +98,20 @@ def _elementwise(
             reason = f"the error bound of the {oracle.method}, {estimate.error:.1e}, is too wide to judge {slot.label}"
             return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
     return _sensitive(replace(compared, findings=(*notes, *compared.findings)), slot, index, expected, oracle)
+
+
+def _evidence(slot: Slot, actual: torch.Tensor, expected: torch.Tensor, oracle: NumericOracle, subject: Subject) -> Evidence:
+    given = oracle.problem
+    return Evidence(
+        slot.name,
+        actual.detach(),
+        expected,
+        slot.dtype,
+        {name: v for name, v in zip(subject.names, given.inputs, strict=True) if isinstance(v, torch.Tensor)},
+        upstream=given.grad_outputs,
+        precision=slot.truth_error,
+        options=given.options,
+    )
 
 
 def _is_zero_but_for_rounding(slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle) -> bool:
@@ -154,7 +165,7 @@ def _kinks(
 
 
 def _along_directions(
-    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: OwnNoise
+    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, noise: OwnNoise, draws: FurtherDraws
 ) -> Comparison:
     gradient = torch.zeros(slot.shape, dtype=slot.dtype, device=slot.device) if actual is None else actual.detach()
     if not bool(torch.isfinite(gradient).all()):
@@ -162,7 +173,7 @@ def _along_directions(
         return compare_gradient(slot, actual, blank, lambda level: [], lambda a, e: Evidence(slot.name, a, e, slot.dtype))
     disagreements = [d for d in oracle.check_directions({index: gradient}) if not _is_own_noise(d, noise.of(index))]
     if gradient.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value and (disagreements or index in oracle.unseen):
-        return _elementwise(slot, index, actual, oracle, subject, inputs, noise)
+        return _elementwise(slot, index, actual, oracle, subject, noise, draws)
     if not disagreements:
         result = passed_along_directions(slot, gradient)
         if index in oracle.unseen:
