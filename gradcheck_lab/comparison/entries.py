@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, drawn_again
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient
 from gradcheck_lab.comparison.noise import pooled, without_jumps
 from gradcheck_lab.comparison.own_noise import OwnNoise
@@ -34,11 +35,14 @@ def compare_returned(
     shares: int | None = None,
     margin: float = 1.0,
     noise: OwnNoise | None = None,
+    draws: FurtherDraws | None = None,
+    delivered: bool = False,
 ) -> list[Comparison]:
     """Compare what one backward returned, entry by entry, with the truth of its inputs.
 
     With `shares`, the inputs are those of that call within a program. Errors count from `margin` times their budget on; `noise`
-    is the backward's own.
+    is the backward's own. An explanation of a wrong gradient has to hold on one of `draws` too, where these are given; with
+    `delivered`, what torch's engine made of the backward is compared.
     """
     case, names = oracle.case, subject.names
     grads = [comparable(value) for value in as_tuple(returned)]
@@ -57,7 +61,8 @@ def compare_returned(
         slot = Slot(
             names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, truth_error=off, margin=margin
         )
-        evidence = partial(_evidence, subject, oracle, outputs, references, slot, i)
+        again = drawn_again(draws, partial(_evidence_of_draw, subject, slot, i, delivered))
+        evidence = partial(_evidence, subject, oracle, outputs, references, slot, i, again)
         known, around = references_of(oracle, key, value.dtype, noise), partial(subgradients.intervals, key)
         compared.append(compare_gradient(slot, grads[i], true, known, evidence, around))
     return compared
@@ -77,6 +82,7 @@ def _evidence(
     references: Mapping[str, torch.Tensor],
     slot: Slot,
     index: int,
+    again: Callable[[], Iterable[Evidence]] | None,
     actual: torch.Tensor,
     expected: torch.Tensor,
 ) -> Evidence:
@@ -99,7 +105,24 @@ def _evidence(
         unreduced=reruns.unreduced,
         conjugated=reruns.conjugated,
         reversed=reruns.reversed,
+        again=again,
     )
+
+
+def _evidence_of_draw(subject: Subject, slot: Slot, index: int, delivered: bool, draw: Draw) -> Evidence | None:
+    """The same of a further draw of the call; None where that gives no such gradient."""
+    found = draw.pair(Key("input", index), delivered)
+    if found is None:
+        return None
+    truth = draw.oracle.truth()
+    others = {subject.names[key.first]: g for key, g in truth.gradients.items() if key.role == "input" and g is not None}
+    return _evidence(subject, draw.oracle, outputs_by_name(truth), others, slot, index, None, *found)
+
+
+def outputs_by_name(truth: Pass) -> Mapping[str, torch.Tensor]:
+    """The outputs of a forward: `output`, or `output 0` and so on."""
+    found: list[Any] = [o for o in truth.outputs if isinstance(o, torch.Tensor)]
+    return {"output" if len(found) == 1 else f"output {i}": o.detach() for i, o in enumerate(found)}
 
 
 def references_of(

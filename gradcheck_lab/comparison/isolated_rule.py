@@ -10,6 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs
 from gradcheck_lab.comparison.entries import compare_returned
+from gradcheck_lab.comparison.further_draws import FurtherDraws
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
@@ -52,7 +53,8 @@ def compare_isolated_rule(
     if count != len(inputs):
         return [], [wrong_count(count, len(inputs), label)]
     named = {"output": outputs[0]} if len(outputs) == 1 else {f"output {j}": o for j, o in enumerate(outputs)}
-    return compare_returned(subject, returned, oracle, truth, named, label, shares=number, margin=margin), []
+    draws = None if margin > 1 else FurtherDraws(oracle.runner, local)
+    return compare_returned(subject, returned, oracle, truth, named, label, shares=number, margin=margin, draws=draws), []
 
 
 def run_rule(call: Call, upstream: Sequence[torch.Tensor]) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.comparison.findings import number, show
+from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, drawn_again
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
 from gradcheck_lab.comparison.located import located, passed_along_directions
 from gradcheck_lab.comparison.slot import Slot
@@ -28,7 +29,7 @@ from gradcheck_lab.model.precision.budget import (
 )
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.oracles.numeric.scalar_problem import rms
-from gradcheck_lab.subjects.subject import Subject
+from gradcheck_lab.subjects.subject import Key, Subject
 
 Noise = Callable[[str], list[torch.Tensor]]
 
@@ -39,11 +40,13 @@ def compare_numerically(
     entries: Mapping[int, Any],
     oracle: NumericOracle,
     noise: Callable[[int, str], list[torch.Tensor]] = lambda index, level: [],
+    draws: FurtherDraws | None = None,
 ) -> list[Comparison]:
     """Compare what a backward returned, by input index, with numeric derivatives of the forward.
 
     An estimate whose error bound is too wide to tell right from wrong makes its gradient inconclusive. `noise(index, level)` is
-    what rounding does to the gradient of an input, where that is known: samples by level, as references have.
+    what rounding does to the gradient of an input, where that is known: samples by level, as references have. An explanation
+    of a wrong gradient has to hold on one of `draws` too, where these are given.
     """
     found = []
     for index, actual in entries.items():
@@ -55,9 +58,9 @@ def compare_numerically(
         if structured is not None:
             found.append(structured)
         elif value.numel() <= ELEMENTS_ONE_BY_ONE.value:
-            found.append(_elementwise(slot, index, actual, oracle, subject, inputs, partial(noise, index)))
+            found.append(_elementwise(slot, index, actual, oracle, subject, partial(noise, index), draws))
         else:
-            found.append(_along_directions(slot, index, actual, oracle, subject, inputs, partial(noise, index)))
+            found.append(_along_directions(slot, index, actual, oracle, subject, partial(noise, index), draws))
     return found
 
 
@@ -73,7 +76,13 @@ def _structure(slot: Slot, actual: Any) -> Comparison | None:
 
 
 def _elementwise(
-    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: Noise
+    slot: Slot,
+    index: int,
+    actual: Any,
+    oracle: NumericOracle,
+    subject: Subject,
+    noise: Noise,
+    draws: FurtherDraws | None,
 ) -> Comparison:
     estimate = oracle.gradient(index)
     assert estimate.value is not None
@@ -83,20 +92,17 @@ def _elementwise(
     # a forward that casts to 16 bits on its way has their precision, whatever its inputs have
     own = COARSE_ORACLE.value * oracle.problem.own_roundoff * rms(estimate.value)
     slot = replace(slot, truth_error=estimate.error + own)
-    tensors = {name: v for name, v in zip(subject.names, inputs, strict=True) if isinstance(v, torch.Tensor)}
+
+    def again(draw: Draw) -> Evidence | None:
+        assert draws is not None
+        found, other = draw.gradient(Key("input", index)), NumericOracle(draws.runner, draw.case)
+        known = None if found is None else other.gradient(index)
+        if found is None or known is None or known.value is None or bool(torch.isnan(known.value).any()):
+            return None
+        return _evidence(replace(slot, truth_error=known.error), found, known.value, other, subject)
 
     def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:
-        given, unknown = oracle.problem, torch.isnan(wanted)
-        return Evidence(
-            slot.name,
-            found.detach().masked_fill(unknown, 0.0),
-            wanted.masked_fill(unknown, 0.0),
-            slot.dtype,
-            tensors,
-            upstream=given.grad_outputs,
-            precision=slot.truth_error,
-            options=given.options,
-        )
+        return replace(_evidence(slot, found, wanted, oracle, subject), again=drawn_again(draws, again))
 
     compared = compare_gradient(slot, actual, expected, lambda level: [expected + e for e in noise(level)], evidence)
     if outside is not None:
@@ -114,6 +120,20 @@ def _elementwise(
     if _is_zero_but_for_rounding(slot, index, expected, oracle):
         return replace(compared, sensitivity=None)
     return _sensitive(compared, slot, oracle, estimate.error, noise)
+
+
+def _evidence(slot: Slot, actual: torch.Tensor, expected: torch.Tensor, oracle: NumericOracle, subject: Subject) -> Evidence:
+    given, unknown = oracle.problem, torch.isnan(expected)
+    return Evidence(
+        slot.name,
+        actual.detach().masked_fill(unknown, 0.0),
+        expected.masked_fill(unknown, 0.0),
+        slot.dtype,
+        {name: v for name, v in zip(subject.names, given.inputs, strict=True) if isinstance(v, torch.Tensor)},
+        upstream=given.grad_outputs,
+        precision=slot.truth_error,
+        options=given.options,
+    )
 
 
 def _is_zero_but_for_rounding(slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle) -> bool:
@@ -187,20 +207,26 @@ def _kinks(
 
 
 def _along_directions(
-    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: Noise
+    slot: Slot,
+    index: int,
+    actual: Any,
+    oracle: NumericOracle,
+    subject: Subject,
+    noise: Noise,
+    draws: FurtherDraws | None,
 ) -> Comparison:
     gradient = torch.zeros(slot.shape, dtype=slot.dtype, device=slot.device) if actual is None else actual.detach()
     broken = ~torch.isfinite(gradient)
     if bool(broken.any()):
         if gradient.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value:
-            return _elementwise(slot, index, actual, oracle, subject, inputs, noise)
+            return _elementwise(slot, index, actual, oracle, subject, noise, draws)
         if gradient.is_complex() or not _ends_at(oracle, index, broken):
             blank = torch.zeros(slot.shape, dtype=torch.float64, device=slot.device)
             return compare_gradient(slot, actual, blank, lambda level: [], lambda a, e: Evidence(slot.name, a, e, slot.dtype))
         oracle, gradient = oracle.holding(index, broken), gradient.masked_fill(broken, 0.0)
     disagreements = oracle.check_directions({index: gradient}, noise=lambda: [*noise("simulated"), *noise("independent")])
     if gradient.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value and (disagreements or index in oracle.unseen):
-        return _elementwise(slot, index, actual, oracle, subject, inputs, noise)
+        return _elementwise(slot, index, actual, oracle, subject, noise, draws)
     if not disagreements:
         result = passed_along_directions(slot, gradient)
         if index in oracle.unseen:

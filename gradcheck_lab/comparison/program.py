@@ -10,6 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.comparison.entries import references_of
+from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, drawn_again
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
 from gradcheck_lab.comparison.isolated_rule import call_label, compare_isolated_rule
 from gradcheck_lab.comparison.slot import Slot
@@ -53,10 +54,10 @@ def compare_program(
     found, blamed = _each_op(calls, oracle, margin)
     wrong = {k for k in blamed if any(f.severity == "error" and f.op == blamed[k] for f in found)}
     given = _substituted(oracle, frozenset(blamed)) if blamed else None
-    compared = []
+    compared, draws = [], None if margin > 1 else FurtherDraws(runner, case)
     for key, slot, actual in _slots(runner.subject, case, calls, returned, intermediates):
         slot = replace(slot, margin=margin)
-        comparison = _compare(oracle, key, slot, actual)
+        comparison = _compare(oracle, key, slot, actual, draws)
         if comparison.result.verdict == "fail" and given is not None:
             comparison = _attributed(oracle, key, slot, actual, given, comparison, blamed, wrong)
         compared.append(comparison)
@@ -113,9 +114,15 @@ def _slots(
             yield Key("input", i), slot, returned[i]
 
 
-def _compare(oracle: AutogradOracle, key: Key, slot: Slot, actual: torch.Tensor | None) -> Comparison:
+def _compare(
+    oracle: AutogradOracle, key: Key, slot: Slot, actual: torch.Tensor | None, draws: FurtherDraws | None
+) -> Comparison:
+    def again(draw: Draw) -> Evidence | None:
+        pair = draw.pair(key)
+        return None if pair is None else Evidence(slot.name, *pair, slot.dtype)
+
     def evidence(found: torch.Tensor, expected: torch.Tensor) -> Evidence:
-        return Evidence(slot.name, found.detach(), expected, slot.dtype)
+        return Evidence(slot.name, found.detach(), expected, slot.dtype, again=drawn_again(draws, again))
 
     references = references_of(oracle, key, slot.dtype)
     return compare_gradient(slot, actual, oracle.truth().gradients.get(key), references, evidence)

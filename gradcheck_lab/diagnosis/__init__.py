@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from gradcheck_lab.diagnosis.arrangement import rearranged
 from gradcheck_lab.diagnosis.axes import reversed_axis, wrong_inner_axis
@@ -12,13 +13,15 @@ from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, PartialGradi
 from gradcheck_lab.diagnosis.factors import varying_factor
 from gradcheck_lab.diagnosis.fan_out import missing_uses
 from gradcheck_lab.diagnosis.overlaps import missing_overlap_sum
-from gradcheck_lab.diagnosis.positions import repeated_index, wrong_elements
+from gradcheck_lab.diagnosis.positions import repeated_index, wrong_by_label, wrong_by_value, wrong_in_two_places, wrong_places
 from gradcheck_lab.diagnosis.precision import low_precision
 from gradcheck_lab.diagnosis.scaling import scaled
 from gradcheck_lab.diagnosis.shapes import rank1_broadcast, wrong_shape
 from gradcheck_lab.diagnosis.terms import missing_term
 
-FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (
+Family = Callable[[Evidence], Explanation | None]
+
+FAMILIES: tuple[Family, ...] = (
     wrong_shape,
     scaled,
     missing_conjugate,
@@ -30,7 +33,10 @@ FAMILIES: tuple[Callable[[Evidence], Explanation | None], ...] = (
     repeated_index,
     missing_overlap_sum,
     low_precision,
-    wrong_elements,
+    wrong_by_label,
+    wrong_places,
+    wrong_by_value,
+    wrong_in_two_places,
     missing_uses,
     rank1_broadcast,
     reversed_axis,
@@ -41,16 +47,30 @@ _PATTERNS = frozenset(FAMILIES) - {wrong_shape, scaled, missing_conjugate, low_p
 
 
 def explain(evidence: Evidence) -> Explanation:
-    """The most specific cause that the evidence supports; `wrong-value` when nothing explains it."""
+    """The most specific cause that the evidence supports, on a second draw of the call too; else `wrong-value`."""
     for family in FAMILIES:
         found = None if evidence.marginal and family in _PATTERNS else family(evidence)
-        if found is not None:
+        if found is not None and (found := _confirmed(found, family, evidence)) is not None:
             return found
     return Explanation(
         "wrong-value",
         "no known mistake explains it",
         "derive the rule again for the worst element, or check a smaller input",
     )
+
+
+def _confirmed(found: Explanation, family: Family, evidence: Evidence) -> Explanation | None:
+    """The explanation as far as the next draw on which the gradient is wrong has it too; None where that has another."""
+    if found.fact or evidence.again is None:
+        return found
+    for draw in evidence.again():
+        if draw.actual.shape == draw.expected.shape and draw.fits(draw.expected):
+            continue  # right there, which says nothing about why it is wrong here
+        again = family(replace(draw, sought=found))
+        if again is None or not again.agrees(found):
+            return None
+        return replace(found, also=tuple(a for a in found.also if any(a.agrees(b) for b in again.also)))
+    return None
 
 
 __all__ = ["FAMILIES", "Evidence", "Explanation", "PartialGradient", "explain"]

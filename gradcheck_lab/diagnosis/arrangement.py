@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from gradcheck_lab.diagnosis.constants import tolerance_of
-from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
 from gradcheck_lab.diagnosis.scaling import constant_factor
 from gradcheck_lab.model.limits import ROLLED_PLACES
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
@@ -35,6 +35,7 @@ def _swapped(evidence: Evidence) -> Explanation | None:
                 "slots-swapped",
                 f"it is the gradient of {other!r}: returned in the wrong order",
                 "return the gradients in the order of the forward's inputs",
+                claims=(Claim(other),),
             )
     return None
 
@@ -47,7 +48,8 @@ def _transposed(evidence: Evidence) -> Explanation | None:
         c = _multiple(evidence, expected.permute(order)) if order != tuple(range(expected.ndim)) else None
         if c is not None:
             axes = "" if expected.ndim == 2 else f" (axes in the order {order})"
-            found = Explanation("transposed", f"it is the transposed reference{axes}", "transpose it back")
+            claims = tuple(Claim("axis", axis, axis) for axis in order)
+            found = Explanation("transposed", f"it is the transposed reference{axes}", "transpose it back", claims=claims)
             return _and_a_factor(evidence, found, c)
     return None
 
@@ -84,7 +86,8 @@ def _permuted(evidence: Evidence) -> Explanation | None:
             continue
         c = _multiple(evidence, expected.flip(axis))
         if c is not None:
-            found = Explanation("permuted", f"it is the reference reversed along axis {axis}", f"flip it along axis {axis}")
+            sentence, claims = f"it is the reference reversed along axis {axis}", (Claim("reversed axis", axis, axis),)
+            found = Explanation("permuted", sentence, f"flip it along axis {axis}", claims=claims)
             return _and_a_factor(evidence, found, c)
         for shift in range(1, min(expected.shape[axis], ROLLED_PLACES.value + 1)):
             if evidence.fits(expected.roll(shift, axis)):
@@ -92,6 +95,7 @@ def _permuted(evidence: Evidence) -> Explanation | None:
                     "permuted",
                     f"it is the reference rolled by {shift} along axis {axis}",
                     "undo the shift of the index",
+                    claims=(Claim("rolled axis", axis, axis), Claim("shift", shift, shift)),
                 )
     if expected.numel() < 4 or expected.is_complex():
         return None
@@ -111,6 +115,7 @@ def _wrong_axis(evidence: Evidence) -> Explanation | None:
                     "wrong-axis",
                     f"it equals grad_output reduced over axis {axis}, and the reference does not",
                     f"reduce over another axis than {axis}",
+                    claims=(Claim("axis of grad_output", axis, axis),),
                 )
     return None
 
@@ -127,6 +132,7 @@ def _expanded(evidence: Evidence) -> Explanation | None:
         "wrong-axis",
         f"it repeats along axis {got}, and the reference along axis {right}: the reduced axis was restored elsewhere",
         f"restore it with unsqueeze({right}) in the place of unsqueeze({got})",
+        claims=(Claim("restored axis", got, got),),
     )
 
 
@@ -151,5 +157,6 @@ def _unreduced(evidence: Evidence) -> Explanation | None:
                 "wrong-axis",
                 f"it is the right product, summed over axis {axis}: the wrong one",
                 f"reduce over another axis than {axis}",
+                claims=(Claim("axis of the product", axis, axis),),
             )
     return None

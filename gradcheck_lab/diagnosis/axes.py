@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from gradcheck_lab.diagnosis.candidates import factors
-from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
 from gradcheck_lab.diagnosis.terms import Residual
 from gradcheck_lab.model.precision.fits import SEPARABLE, TWO_AXES
 
@@ -28,13 +28,17 @@ def wrong_inner_axis(evidence: Evidence) -> Explanation | None:
         if _normalised(evidence, (first, second)):
             sentence = f"it is the reference times {words}: normalised along the wrong axis, or by its total"
             return Explanation(
-                "wrong-axis", sentence, f"divide by the sum along axis {first}, or {second}, as the forward does"
+                "wrong-axis",
+                sentence,
+                f"divide by the sum along axis {first}, or {second}, as the forward does",
+                claims=(Claim("normalised"), Claim(words)),
             )
         name = _centred(evidence, residual, (first, second))
         if name is not None:
             times = "" if name == "1" else f"{name} times "
             sentence = f"it is off by {times}{words}: a sum or mean within it is taken along the wrong axis"
-            return Explanation("wrong-axis", sentence, f"take it along axis {first}, or {second}, as the forward does")
+            fix = f"take it along axis {first}, or {second}, as the forward does"
+            return Explanation("wrong-axis", sentence, fix, claims=(Claim(name), Claim(words)))
     return None
 
 
@@ -49,6 +53,7 @@ def reversed_axis(evidence: Evidence) -> Explanation | None:
                 "permuted",
                 f"it is the gradient with axis {place} of grad_output and of {evidence.name!r} walked the other way round",
                 f"walk axis {place} in the opposite direction: flip a kernel, or start a running sum at its other end",
+                claims=(Claim("axis", place, place),),
             )
     return None
 

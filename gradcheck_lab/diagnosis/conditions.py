@@ -8,17 +8,26 @@ from typing import Literal, NamedTuple
 import torch
 
 from gradcheck_lab.diagnosis.candidates import factors, upstreams
-from gradcheck_lab.diagnosis.evidence import Evidence
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence
 
 Kind = Literal["tail", "place", "value", "tied", "repeated", "option"]
 
 
 class Condition(NamedTuple):
-    """Where the wrong elements may be: `words` follow "wrong" in a sentence, `mask` is set in these elements."""
+    """Where the wrong elements may be: `words` follow "wrong" in a sentence, `mask` is set in these elements.
+
+    `bound` is where a bound that was fitted to the elements may lie.
+    """
 
     words: str
     mask: torch.Tensor
     kind: Kind
+    bound: Claim | None = None
+
+    @property
+    def claim(self) -> Claim:
+        """What has to hold on other values as well: the words, or the bound between two numbers that was found."""
+        return self.bound or Claim(self.words)
 
 
 def places(wrong: torch.Tensor) -> Iterator[Condition]:
@@ -133,13 +142,24 @@ def values(evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor) -> Iter
 def _bounds(
     name: str, value: torch.Tensor, wrong: torch.Tensor, right: torch.Tensor, evidence: Evidence
 ) -> Iterator[Condition]:
-    inside, outside = value[right], value[wrong]
-    for above in (True, False):
-        low, high = (inside.max(), outside.min()) if above else (outside.max(), inside.min())
-        if float(low) < float(high):
-            bound = _between(float(low), float(high), evidence)
-            words = f"where {name} {'>' if above else '<'} {bound}"
-            yield Condition(words, value >= high if above else value <= low, "value")
+    """Values above or below one bound, or between two, that all wrong elements have and no other."""
+    inside = value[right]
+    first, last = float(value[wrong].min()), float(value[wrong].max())
+    below, beyond = inside[inside < first], inside[inside > last]
+    if below.numel() + beyond.numel() < inside.numel():
+        return
+    low = float(below.max()) if below.numel() else None
+    high = float(beyond.min()) if beyond.numel() else None
+    mask = (value >= first) & (value <= last)
+    if high is None and low is not None:
+        words = f"where {name} > {_between(low, first, evidence)}"
+        yield Condition(words, mask, "value", Claim(f"{name} >", low, first))
+    elif low is None and high is not None:
+        words = f"where {name} < {_between(last, high, evidence)}"
+        yield Condition(words, mask, "value", Claim(f"{name} <", last, high))
+    elif low is not None and high is not None:
+        words = f"where {name} > {_between(low, first, evidence)} and < {_between(last, high, evidence)}"
+        yield Condition(words, mask, "value", Claim(f"{name} between", low, high))
 
 
 def _between(low: float, high: float, evidence: Evidence) -> str:

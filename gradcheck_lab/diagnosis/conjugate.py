@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
 
 
 def missing_conjugate(evidence: Evidence) -> Explanation | None:
@@ -18,6 +18,7 @@ def missing_conjugate(evidence: Evidence) -> Explanation | None:
         "missing-conjugate",
         f"{what}: a conjugate is missing",
         f"multiply grad_output by the conjugate of the local derivative of {evidence.name!r}, with .conj()",
+        claims=(Claim("flipped" if flipped else "turned"),),
     )
 
 

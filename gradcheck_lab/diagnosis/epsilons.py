@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 
 from gradcheck_lab.diagnosis.candidates import Term, axis_sets, factors, per
-from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, about
 from gradcheck_lab.diagnosis.factors import as_groups, fitted
 from gradcheck_lab.diagnosis.terms import Residual
-from gradcheck_lab.model.amounts import SMALLEST_DIVISOR
+from gradcheck_lab.model.amounts import SAME_EPSILON, SMALLEST_DIVISOR
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
 from gradcheck_lab.model.precision.patterns import (
     CANCELLED,
@@ -59,6 +59,7 @@ def _found(size: float, scale: str, where: str = "") -> Explanation:
         "epsilon-mismatch",
         f"the relative error is {size:.2g}/{scale}{where}: an epsilon that only one of forward and backward has",
         "use the same epsilon, in the same place, in forward and backward",
+        claims=(about(f"{scale}{where}", size, SAME_EPSILON.value),),
     )
 
 

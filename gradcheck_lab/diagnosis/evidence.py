@@ -5,23 +5,52 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from gradcheck_lab.model.limits import DIAGNOSED_ELEMENTS
-from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype
+from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype, widened
 from gradcheck_lab.model.precision.fits import MARGINAL_ROUNDINGS, ORACLE_ERRORS, SOUND_ROUNDINGS, SOUND_ROUNDINGS_16_BITS
+
+
+class Claim(NamedTuple):
+    """What an explanation says of the rule: a place, a tensor or a formula, and its number, between `low` and `high`."""
+
+    what: str
+    low: float = 0.0
+    high: float = 0.0
+
+    def agrees(self, other: Claim) -> bool:
+        """Whether both may be about one thing and one number."""
+        return self.what == other.what and self.low <= other.high and other.low <= self.high
+
+
+def about(what: str, number: float, tolerance: float) -> Claim:
+    """The claim that a number is this, but for a relative error of `tolerance`."""
+    off = tolerance * abs(number)
+    return Claim(what, number - off, number + off)
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A cause of `model/causes.py`, why it is that, and what to do; `also` are further mistakes in the gradient."""
+    """A cause of `model/causes.py`, why it is that, and what to do; `also` are further mistakes in the gradient.
+
+    `claims` are what has to be the same on another draw of the call. A `fact` is seen on one call and fitted to nothing.
+    """
 
     cause: str
     sentence: str
     suggestion: str
     also: tuple[Explanation, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    fact: bool = False
+
+    def agrees(self, other: Explanation) -> bool:
+        """Whether both give one cause, and claim the same."""
+        if self.cause != other.cause or len(self.claims) != len(other.claims):
+            return False
+        return all(mine.agrees(its) for mine, its in zip(self.claims, other.claims, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +84,9 @@ class Evidence:
 
     The callables run the oracle once more. `paths` gives the gradients without some uses of a value, `unreduced` the gradient
     with the input broadcast before the call, `conjugated` J^T g instead of J^H g. `reversed` gives, for each axis (counted from
-    the end), the gradient with that axis of grad_output and of the result reversed.
+    the end), the gradient with that axis of grad_output and of the result reversed. `again` gives the evidence of the same
+    gradient on further draws of the call, None where there is no code to run again; `sought` is the explanation that such a
+    draw is to confirm.
     """
 
     name: str
@@ -72,6 +103,8 @@ class Evidence:
     unreduced: Callable[[], torch.Tensor | None] = nothing
     conjugated: Callable[[], torch.Tensor | None] = nothing
     reversed: Callable[[], Iterable[tuple[int, torch.Tensor]]] = tuple
+    again: Callable[[], Iterable[Evidence]] | None = None
+    sought: Explanation | None = None
 
     @property
     def small(self) -> bool:
@@ -95,7 +128,7 @@ class Evidence:
     @property
     def noise(self) -> float:
         """The norm of the difference between gradient and reference that rounding alone may explain."""
-        size = torch.linalg.vector_norm(self.actual.double()) + torch.linalg.vector_norm(self.expected.double())
+        size = torch.linalg.vector_norm(widened(self.actual)) + torch.linalg.vector_norm(widened(self.expected))
         return self.rounding * float(size) + ORACLE_ERRORS.value * self.precision * math.sqrt(self.actual.numel())
 
     @property

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import torch
 
 from gradcheck_lab.diagnosis.candidates import axis_sets, factors, per, upstreams
-from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
-from gradcheck_lab.diagnosis.terms import Residual
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, about
+from gradcheck_lab.diagnosis.terms import Residual, close_to
 from gradcheck_lab.model.amounts import POWERS, SMALLEST_DIVISOR, STATISTIC_POWERS, USUAL_EPSILONS
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS, ERROR_BESIDE_TENSOR, NAMED_COEFFICIENT
@@ -69,6 +69,7 @@ def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
                 "wrong-value",
                 f"in every element it is {what} the reference: a factor of the local derivative is wrong",
                 f"{undo} the gradient of {evidence.name!r} by {shown}, or derive the local derivative again",
+                claims=(about(f"{t.name}^{power:g}", c, close_to(evidence, residual.noise / residual.size)),),
             )
     return None
 
@@ -93,6 +94,8 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
             continue
         if ratio.numel() == 2 or _two_valued(ratio):
             return None  # saying which groups are wrong explains more
+        if _constant(ratio, evidence):
+            return None  # one number for all of them
         return _named_ratio(evidence, ratio, axes)
     return None
 
@@ -114,6 +117,7 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
             "duplicate-index",
             f"the slices that {name!r} hits k times have 1/k of the reference; slice {index} is hit {count} times",
             "add what repeated indices send, as index_add and index_put(accumulate=True) do, instead of averaging it",
+            claims=(Claim(f"averaged over {name}"),),
         )
     for g in upstreams(evidence):
         value = as_groups(g.value, ratio)
@@ -123,9 +127,11 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
                 "upstream-scalarized",
                 f"{where}, slice i is {product:.6g}/g[i] times the reference: one number stands for all of {g.name}",
                 f"multiply by {g.name} element by element",
+                claims=(Claim(g.name), Claim(where)),
             )
     for name, value in _statistics(evidence, ratio, axes):
         for power in STATISTIC_POWERS.value:
+            close = max(CONSTANT_OVER_GROUPS.value, CONSTANT_OVER_GROUPS_ROUNDINGS.value * evidence.rounding)
             if bool((value > 0).all()) and _constant(ratio * value**-power, evidence, ratio):
                 shown = _power(name, abs(power))
                 what = f"{shown} times" if power > 0 else f"1/{shown} of"
@@ -135,6 +141,7 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
                     "constant-factor",
                     f"it is {number}{what} the reference, {name} taken {where}",
                     f"{'divide' if power > 0 else 'multiply'} it by {shown}",
+                    claims=(Claim(where), about(f"{name}^{power:g}", c, close)),
                 )
     shown = ", ".join(f"{float(v):.4g}" for v in ratio.reshape(-1)[:4])
     more = ", ..." if ratio.numel() > 4 else ""
@@ -142,6 +149,7 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
         "constant-factor",
         f"{where} it is a number times the reference, another one each: {shown}{more}",
         f"look at the factor that is computed {where}",
+        claims=(Claim(where), Claim("another one each")),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
@@ -23,13 +23,34 @@ def repeated_index(evidence: Evidence) -> Explanation | None:
     return None if masks is None else _separated(evidence, *masks, repetitions(evidence))
 
 
-def wrong_elements(evidence: Evidence) -> Explanation | None:
-    """Explain a gradient whose wrong elements are exactly those where one condition holds; else None."""
+def wrong_by_label(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is wrong exactly where a mask or an integer of the call has one value; else None."""
+    masks = _masks(evidence)
+    return None if masks is None else _separated(evidence, *masks, masks_and_labels(evidence))
+
+
+def wrong_places(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is wrong exactly in a row, a tail, a triangle or another place; else None."""
     masks = _masks(evidence)
     if masks is None:
         return None
-    found = _separated(evidence, *masks, _conditions(evidence, *masks))
-    return found if found is not None else _several(evidence, *masks)
+    ahead = sum(1 for _ in masks_and_labels(evidence))
+    return _separated(evidence, *masks, places(masks[0]), ahead)
+
+
+def wrong_by_value(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is wrong exactly where the tensors of the call have some values; else None."""
+    masks = _masks(evidence)
+    if masks is None:
+        return None
+    ahead = sum(1 for _ in masks_and_labels(evidence)) + sum(1 for _ in places(masks[0]))
+    return _separated(evidence, *masks, values(evidence, masks[0], ~masks[0]), ahead)
+
+
+def wrong_in_two_places(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient with two mistakes in two places; else None."""
+    masks = _masks(evidence)
+    return None if masks is None else _several(evidence, *masks)
 
 
 def _masks(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -43,21 +64,31 @@ def _masks(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor] | None:
     # elements where both are zero do not count as right: a gradient that is wrong wherever it is not zero is wrong everywhere
     counted = (actual != 0) | (expected != 0)
     wrong, right = (error > CLEARLY_WRONG.value * rounding) & counted, (error <= rounding) & counted
-    if int(wrong.sum()) < 2 or int(right.sum()) < 2 or int((wrong | right).sum()) < int(counted.sum()):
+    few = 2 if evidence.sought is None else 1
+    if int(wrong.sum()) < few or int(right.sum()) < few or int((wrong | right).sum()) < int(counted.sum()):
         return None
     return wrong, right
 
 
 def _separated(
-    evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor, conditions: Iterable[Condition]
+    evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor, conditions: Iterable[Condition], ahead: int = 0
 ) -> Explanation | None:
-    """The first condition that holds in all wrong elements and no right one, where chance is no explanation."""
+    """The first condition that holds in all wrong elements and no other, where chance is no explanation.
+
+    `ahead` conditions were tried before. On a draw that is to confirm an explanation, only its condition is tried.
+    """
     count, others = int(wrong.sum()), int(right.sum())
     ways = math.lgamma(count + others + 1) - math.lgamma(count + 1) - math.lgamma(others + 1)
-    for rank, condition in enumerate(conditions, 1):
-        if ways < math.log(SELDOM.value * rank):
+    known = evidence.sought
+    sought = None if known is None else [claim for each in (known, *known.also) for claim in each.claims]
+    for rank, condition in enumerate(conditions, ahead + 1):
+        if sought is None and ways < math.log(SELDOM.value * rank):
             return None
-        if torch.equal(condition.mask & (wrong | right), wrong):
+        if sought is not None and not any(condition.claim.agrees(claim) for claim in sought):
+            continue
+        # a row is wrong though some of its elements are zero as they should be; where values decide, these are right
+        exact = condition.kind in ("value", "tied")
+        if torch.equal(condition.mask if exact else condition.mask & (wrong | right), wrong):
             return _explained(evidence, condition, evidence.actual.double()[wrong], evidence.expected.double()[wrong])
     return None
 
@@ -81,13 +112,12 @@ def _beside_another(found: Explanation) -> Explanation:
     return replace(found, sentence=found.sentence.replace(_ELSE, "").replace("only the elements", "the elements"))
 
 
-def _conditions(evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor) -> Iterator[Condition]:
-    yield from masks_and_labels(evidence)
-    yield from places(wrong)
-    yield from values(evidence, wrong, right)
-
-
 def _explained(evidence: Evidence, condition: Condition, actual: torch.Tensor, expected: torch.Tensor) -> Explanation:
+    found = _named(evidence, condition, actual, expected)
+    return replace(found, claims=(condition.claim, *found.claims))
+
+
+def _named(evidence: Evidence, condition: Condition, actual: torch.Tensor, expected: torch.Tensor) -> Explanation:
     zero = not bool(actual.any())
     should_be_zero = not bool(expected.any())
     what = "it is zero there" if zero else "it should be zero there" if should_be_zero else ""

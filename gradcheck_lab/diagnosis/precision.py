@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
 from gradcheck_lab.model.precision.patterns import (
     ALIGNED_ERROR,
@@ -53,6 +53,7 @@ def low_precision(evidence: Evidence) -> Explanation | None:
                 "low-precision",
                 what,
                 f"compute in {_name(evidence.dtype)} or wider throughout, without a cast to {name}",
+                claims=(Claim(name),),
             )
     return None
 

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from gradcheck_lab.diagnosis.constants import named_constant
-from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.constants import named_constant, tolerance_of
+from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, about
 from gradcheck_lab.model.amounts import SHOWN_AS_DIFFERENCE
 from gradcheck_lab.model.limits import DIAGNOSED_ELEMENTS
 from gradcheck_lab.model.precision import widened
@@ -24,12 +24,14 @@ def scaled(evidence: Evidence) -> Explanation | None:
             "zero-gradient",
             "it is zero in every element where the reference is not",
             f"return the gradient of {evidence.name!r} instead of zeros, and look for a detach or an overwritten buffer",
+            fact=True,
         )
     if not bool(expected.any()):
         return Explanation(
             "wrong-value",
             f"the forward does not change with {evidence.name!r}: its derivative is 0 in every element",
             "return zeros; where it is meant, as straight-through, pass reference= or allow={'wrong-value'}",
+            fact=True,
         )
     flat, reference = _sample(actual), _sample(expected)
     square = float((reference.conj() * reference).real.sum())
@@ -53,14 +55,18 @@ def scaled(evidence: Evidence) -> Explanation | None:
 
 def constant_factor(evidence: Evidence, c: float, where: str = "") -> Explanation:
     """The explanation of a gradient that is c times the reference, in the elements that `where` names (" in row 2 alone")."""
-    found = named_constant(evidence, c)
+    size = float(torch.linalg.vector_norm(widened(evidence.actual)))
+    # a numeric reference may be known to few digits only
+    known_to = max(tolerance_of(evidence), evidence.noise / size if size else 0.0)
+    found, claims = named_constant(evidence, c), (about("factor", c, known_to),)
     if found is not None:
         _, what, why, fix = found
         sentence = f"it is {what} the reference{where}" + (f", and {why}" if why else "")
-        return Explanation("constant-factor", sentence, f"{fix}{' there' if where else ''}")
+        return Explanation("constant-factor", sentence, f"{fix}{' there' if where else ''}", claims=claims)
     number, there = times(c), " there" if where else ""
     sentence = f"it is {number} times the reference{where}"
-    return Explanation("constant-factor", sentence, f"divide it by {number}{there}: a factor is missing or misplaced")
+    fix = f"divide it by {number}{there}: a factor is missing or misplaced"
+    return Explanation("constant-factor", sentence, fix, claims=claims)
 
 
 def times(c: float) -> str:

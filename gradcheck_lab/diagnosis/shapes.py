@@ -22,6 +22,7 @@ def wrong_shape(evidence: Evidence) -> Explanation | None:
             "missing-broadcast-sum",
             f"it has shape {got}, expected {wanted}: sum over {axes_text(axes)}{right}",
             f"return the gradient of {name!r} as grad.sum({axes[0] if len(axes) == 1 else axes}).reshape({wanted})",
+            fact=True,
         )
     if evidence.small:
         for order in itertools.permutations(range(actual.ndim)) if actual.ndim == expected.ndim <= 5 else ():
@@ -31,17 +32,20 @@ def wrong_shape(evidence: Evidence) -> Explanation | None:
                     "transposed",
                     f"it has shape {got}, expected {wanted}: it is the transposed reference",
                     f"return {fix}, or swap the factors of the product",
+                    fact=True,
                 )
     if actual.numel() == expected.numel():
         return Explanation(
             "wrong-shape",
             f"it has shape {got}, expected {wanted}: as many elements in another shape",
             f"return the gradient of {name!r} with .reshape({wanted})",
+            fact=True,
         )
     return Explanation(
         "wrong-shape",
         f"it has shape {got}, expected {wanted}",
         f"return a gradient of the shape of {name!r}, {wanted}",
+        fact=True,
     )
 
 

@@ -9,7 +9,7 @@ import torch
 
 from gradcheck_lab.diagnosis.candidates import Term, axis_sets, factors, per, terms
 from gradcheck_lab.diagnosis.constants import constants, tolerance_of
-from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, about
 from gradcheck_lab.model.amounts import SMALLEST_DIVISOR
 from gradcheck_lab.model.limits import OUTER_PRODUCT_ELEMENTS, TERM_ELEMENTS
 from gradcheck_lab.model.precision.fits import (
@@ -72,6 +72,7 @@ def _single(evidence: Evidence, residual: Residual) -> Explanation | None:
             "missing-term",
             f"the term {formula} is missing{why}",
             f"add {formula} to the gradient of {evidence.name!r}",
+            claims=(about(term.name, coefficient, close_to(evidence, precision)),),
         )
     return None
 
@@ -79,7 +80,7 @@ def _single(evidence: Evidence, residual: Residual) -> Explanation | None:
 def signed(evidence: Evidence, coefficient: float, term: Term, precision: float) -> str:
     """`-output * sum(...)`, `1/5 * x`: the term with its coefficient, by name where it has one."""
     sign, size = ("-" if coefficient < 0 else ""), abs(coefficient)
-    close = max(tolerance_of(evidence), NAMED_COEFFICIENT.value * precision)
+    close = close_to(evidence, precision)
     if abs(size - 1) <= close:
         return f"{sign}{term.name}"
     for value, what, _, _ in constants(evidence):
@@ -87,6 +88,11 @@ def signed(evidence: Evidence, coefficient: float, term: Term, precision: float)
             word = {2.0: "2", 0.5: "1/2"}.get(value, what.removesuffix(" times").removesuffix(" of"))
             return f"{sign}{word} * {term.name}"
     return f"{sign}{size:.6g} * {term.name}"
+
+
+def close_to(evidence: Evidence, precision: float) -> float:
+    """The relative error of a coefficient that was fitted to a residual; `precision` is the noise over the residual's size."""
+    return max(tolerance_of(evidence), NAMED_COEFFICIENT.value * precision)
 
 
 def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
@@ -111,6 +117,7 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
                 "missing-term",
                 f"what is missing is {text} {per(axes, shape)}{_origin(count, text)}",
                 f"derive the terms of the gradient of {evidence.name!r} that go through what is computed {per(axes, shape)}",
+                claims=(Claim(text), Claim(per(axes, shape))),
             )
     return None
 
@@ -167,6 +174,7 @@ def _rank_one(evidence: Evidence, residual: Residual) -> Explanation | None:
         "missing-term",
         f"what is missing is one outer product (rank 1){named}",
         f"sum the gradient of {evidence.name!r} over every row, the first and the last too",
+        claims=(Claim(named),),
     )
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-
-import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.comparison.engine import deliverable, with_engine
-from gradcheck_lab.comparison.entries import compare_returned
+from gradcheck_lab.comparison.entries import compare_returned, outputs_by_name
+from gradcheck_lab.comparison.further_draws import FurtherDraws
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.isolated_rule import detached, run_rule
 from gradcheck_lab.comparison.native import compare_native
@@ -79,7 +76,8 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
         compared = compare_native(examined.case, examined.returned, entries, chosen.oracle)
     else:
         noise = OwnNoise(examined.runner, examined.case, entries).samples
-        compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle, noise)
+        draws = _draws(examined, examined.case)
+        compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle, noise, draws)
     return replace(examined, truth=chosen).with_comparisons(compared)
 
 
@@ -137,12 +135,16 @@ def _compare_program_with_reference(examined: Examined, truth: AutogradTruth) ->
 
 
 def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> Examined:
-    subject, run, outputs, margin = examined.subject, examined.run, _outputs(truth), _margin(examined)
+    subject, run, outputs, margin = examined.subject, examined.run, outputs_by_name(truth), _margin(examined)
     assert run is not None
     noise = OwnNoise(examined.runner, examined.case, dict(enumerate(run.returned)))
-    compared = compare_returned(subject, run.returned, oracle, truth, outputs, margin=margin, noise=noise)
+    draws = _draws(examined, examined.case)
+    compared = compare_returned(subject, run.returned, oracle, truth, outputs, margin=margin, noise=noise, draws=draws)
     if run.delivered is not None and deliverable(run.delivered):
-        compared = with_engine(compared, compare_returned(subject, run.delivered, oracle, truth, outputs, margin=margin))
+        delivered = compare_returned(
+            subject, run.delivered, oracle, truth, outputs, margin=margin, draws=draws, delivered=True
+        )  # fmt: skip
+        compared = with_engine(compared, delivered)
     found = examined.with_comparisons(compared)
     if run.refusal is not None and not any(finding.severity == "error" for finding in found.findings):
         found = found.with_findings(run.refusal)
@@ -182,7 +184,16 @@ def _in_float64(examined: Examined, truth: Pass) -> list[Comparison]:
     if len(as_tuple(returned)) != len(case.inputs):
         return []
     noise = OwnNoise(examined.runner, case, dict(enumerate(as_tuple(returned))))
-    return compare_returned(examined.subject, returned, oracle, truth, _outputs(truth), margin=_margin(examined), noise=noise)
+    return compare_returned(
+        examined.subject,
+        returned,
+        oracle,
+        truth,
+        outputs_by_name(truth),
+        margin=_margin(examined),
+        noise=noise,
+        draws=_draws(examined, case),
+    )
 
 
 def _margin(examined: Examined) -> float:
@@ -190,6 +201,6 @@ def _margin(examined: Examined) -> float:
     return GROSS_ON_DERIVED_CALLS.value if examined.policy.derived else 1.0
 
 
-def _outputs(truth: Pass) -> Mapping[str, torch.Tensor]:
-    found: list[Any] = [o for o in truth.outputs if isinstance(o, torch.Tensor)]
-    return {"output" if len(found) == 1 else f"output {i}": o.detach() for i, o in enumerate(found)}
+def _draws(examined: Examined, case: Case) -> FurtherDraws | None:
+    """The draws on which an explanation has to hold too; None for derived calls, where it is a finding's least part."""
+    return None if examined.policy.derived else FurtherDraws(examined.runner, case)

@@ -139,3 +139,11 @@ SIZE_CYCLES = Amount(
 SIZES_OF_ONE_DIMENSION = Amount(((3,), (17,), (33,), (9,), (1,)), "The same for a call of one dimension.")
 ALIGNED_SALT = Amount(1, "The salt of tangents that have the signs of the gradient, so that nothing cancels.")
 END_OF_AN_AXIS = Amount(1 << 62, "Where a slice without an end stops.")
+SAME_EPSILON = Amount(
+    0.05,
+    "An epsilon read off two calls is the same within half of its second digit: the fit leaves out its square.",
+)
+SEED_OF_FURTHER_DRAWS = Amount(
+    7919,
+    "Added to the seed of a call for the draws on which an explanation has to hold too: any number that no probe adds.",
+)
