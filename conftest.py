@@ -1,5 +1,7 @@
 """Settings that every test shares."""
 
+import gc
+
 import pytest
 import torch
 
@@ -21,6 +23,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     lanes.mark(items)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    # thousands of tests and modules live to the end: the garbage collector need not look at them, nor so often at what is new
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

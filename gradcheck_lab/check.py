@@ -10,19 +10,28 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
-from gradcheck_lab.calls.randomness import preserved_randomness
+from gradcheck_lab.calls.process_state import preserved_state
+from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.calls.tensor_kinds import what_else
+from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.examination.coverage import coverage_of, is_compared, outputs_coverage
 from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
-from gradcheck_lab.model.arguments import refuse_names
+from gradcheck_lab.model.arguments import name_of, options_of, reading, refuse_names, refuse_order, seed_of
 from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, GradientResult, verdict_of
+from gradcheck_lab.model.user_errors import class_and_line
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes import ALL, PROBES, Probe
+from gradcheck_lab.probes.support import running
 from gradcheck_lab.probes.support.running import run_probes
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects import adapt
+from gradcheck_lab.subjects.contained import own_copies
 from gradcheck_lab.subjects.reference import with_reference
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
@@ -47,7 +56,8 @@ def check(
     at random when left out. `probes=()` compares only; besides names it takes functions of a
     `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are downgraded to notes.
     With `order=2` the backward's own derivatives have to be right as well; with `order=1` a second derivative that is silently
-    wrong is a warning. The inputs, their `.grad` and the global generators are left as they were.
+    wrong is a warning. The inputs, their `.grad`, the global generators and the other state of
+    the process are left as they were, whatever `op` does; modes around the call, such as autocast, do not reach it.
 
     Returns a `Report`. Raises `InvalidArgument` for arguments that do not fit, and where there is no gradient to compare.
     Source of the error budget: `gradcheck_lab.comparison.budget`.
@@ -59,22 +69,20 @@ def check(
     'pass'
     """
     started = time.perf_counter()
-    keywords = dict(options or {})
     _refuse_arguments(op, inputs, order, probes, allow)
-    subject = adapt(op, inputs, keywords)
-    _refuse_inputs(subject)
-    grad_outputs = None if grad_output is None else tuple(as_tuple(grad_output))
-    if reference is not None:
-        subject = with_reference(subject, reference)
-    with preserved_randomness(seed):
-        case = Case(subject.inputs, keywords, grad_outputs, seed)
-        thorough = bool(probes) or probes is ALL
-        examined = examine(Runner(subject), case, Policy(thorough=thorough, has_reference=reference is not None))
-        examined = run_probes(PROBES, examined, probes, order)
-    report = _report(examined, order, allow, seed, time.perf_counter() - started)
-    if not report.gradients and not report.findings and not report.reasons:
-        raise InvalidArgument(f"nothing was compared for {subject.name}; give it an input that its output depends on")
-    return report
+    seed = seed_of(seed)
+    with preserved_state(seed):
+        with reading("the arguments"):
+            keywords = {name: own_copies(value) for name, value in options_of(options).items()}
+            subject = adapt(op, inputs, keywords)
+            _refuse_inputs(subject)
+            if reference is not None:
+                subject = with_reference(subject, reference)
+            case = Case(subject.inputs, keywords, None if grad_output is None else tuple(as_tuple(grad_output)), seed)
+        seed_all(seed)
+        policy = Policy(thorough=len(probes) > 0, has_reference=reference is not None)
+        examined = _examined(Runner(subject), case, policy, probes, order)
+        return _report(examined, order, allow, seed, started)
 
 
 def assert_gradients(op: Any, *inputs: Any, **arguments: Any) -> Report:
@@ -90,45 +98,65 @@ def assert_gradients(op: Any, *inputs: Any, **arguments: Any) -> Report:
     return report
 
 
+def _examined(runner: Runner, case: Case, policy: Policy, probes: Collection[str | Probe], order: int) -> Examined:
+    """Examine the call and run the probes; where this package itself raises, the verdict of what is known is inconclusive."""
+    examined = Examined(runner, case, policy, AutogradOracle(runner, case))
+    try:
+        examined = examine(runner, case, policy)
+        return run_probes(PROBES, examined, probes, order)
+    except InvalidArgument:
+        raise
+    except Exception as error:
+        if running.STRICT:
+            raise
+        return examined.inconclusive_because(f"gradcheck_lab itself raised {class_and_line(error)}; please report it")
+
+
 def _refuse_arguments(
     op: Any, inputs: tuple[Any, ...], order: int, probes: Collection[str | Probe], allow: Collection[str]
 ) -> None:
     if not inputs:
-        name = str(getattr(op, "name", None) or getattr(op, "__name__", type(op).__name__))
+        name = name_of(op)
         raise InvalidArgument(f"{name} was given no inputs; pass its tensors: gl.check({name}, x, ...)")
-    if order not in (1, 2):
-        raise InvalidArgument(f"order is {order!r}; pass 1 or 2")
-    refuse_names("probes", probes if isinstance(probes, str) else [p for p in probes if not callable(p)], ALL)
+    refuse_order(order)
+    named = [p for p in probes if not callable(p)] if isinstance(probes, Collection) and not isinstance(probes, str) else probes
+    refuse_names("probes", named, ALL)
     refuse_names("allow", allow, CAUSES)
 
 
 def _refuse_inputs(subject: Subject) -> None:
     name = subject.name
     tensors = [value for value in subject.inputs if isinstance(value, torch.Tensor)]
+    for label, value in zip(subject.labels, subject.inputs, strict=True):
+        if isinstance(value, torch.Tensor) and value.layout not in (torch.strided, torch.sparse_coo):
+            layout = str(value.layout).removeprefix("torch.")
+            raise InvalidArgument(f"{label} of {name} has the layout {layout}; pass it dense, or sparse in COO layout")
     devices = sorted({str(value.device) for value in tensors if value.ndim})
     if len(devices) > 1:
         raise InvalidArgument(f"the inputs of {name} are on {' and '.join(devices)}; move them to one device")
+    for label, value in zip(subject.labels, subject.inputs, strict=True):
+        if is_differentiable(value) and (other := what_else(value)) is not None:
+            raise InvalidArgument(f"{label} of {name} is {other[0]}; pass {other[1]}")
     if not any(is_differentiable(value) for value in tensors):
         dtypes = ", ".join(sorted({str(value.dtype).removeprefix("torch.") for value in tensors}))
         raise InvalidArgument(
             f"nothing to compare: no input of {name} is a floating tensor ({dtypes or 'None'}); "
             "pass x.double() where a gradient is wanted"
         )
-    for label, value in zip(subject.labels, subject.inputs, strict=True):
-        if is_differentiable(value) and not _all_finite(value.detach()):
-            raise InvalidArgument(f"{label} of {name} holds NaN or inf, where no gradient is defined; pass finite numbers")
 
 
-def _all_finite(value: torch.Tensor) -> bool:
-    # a finite sum proves that all are finite, in one pass without a temporary; it may overflow, so else look at each
-    return bool(torch.isfinite(value.sum())) or bool(torch.isfinite(value).all())
-
-
-def _report(examined: Examined, order: int, allow: Collection[str], seed: int, seconds: float) -> Report:
+def _report(examined: Examined, order: int, allow: Collection[str], seed: int, started: float) -> Report:
     subject, case = examined.subject, examined.case
-    gradients = tuple(comparison.result for comparison in examined.comparisons)
+    coverage = coverage_of(examined)
+    shown = [c for c in examined.comparisons if is_compared(c) or c.result.reason is not None]
+    gradients = tuple(comparison.result for comparison in shown)
     findings = tuple(_downgraded(finding, allow) for finding in examined.findings)
     reasons = [*examined.reasons, *(g.reason for g in gradients if g.reason)]
+    if not reasons and not any(f.severity == "error" for f in examined.findings) and _compared_nothing(examined, shown):
+        what = f"nothing was compared for {subject.name}{coverage_text(coverage)}"
+        if not examined.findings:
+            raise InvalidArgument(f"{what}; pass inputs with elements that a floating output depends on")
+        reasons.append(what)
     if allow:
         gradients = tuple(_accepted(gradient, findings) for gradient in gradients)
     return Report(
@@ -138,14 +166,21 @@ def _report(examined: Examined, order: int, allow: Collection[str], seed: int, s
         gradients=gradients,
         findings=findings,
         oracle=examined.truth.name or f"{subject.oracle} in float64",
-        sensitivity={c.result.name: c.sensitivity for c in examined.comparisons},
+        sensitivity={c.result.name: c.sensitivity for c in shown},
         evaluations=examined.runner.evaluations.to_dict(),
-        seconds=seconds,
+        seconds=time.perf_counter() - started,
         seed=seed,
         reproduce=_reproduce(subject, case, seed, order),
         reasons=tuple(reasons),
         environment=environment(),
+        coverage=coverage,
     )
+
+
+def _compared_nothing(examined: Examined, shown: Sequence[Comparison]) -> bool:
+    if not any(is_compared(comparison) for comparison in shown):
+        return True
+    return examined.run is not None and not outputs_coverage(examined).compared
 
 
 def _downgraded(finding: Finding, allow: Collection[str]) -> Finding:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.process_state import preserved_state
+from gradcheck_lab.calls.tensor_kinds import is_sparse, what_else
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.comparison.findings import wrong_finding
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, result_of
@@ -17,10 +19,14 @@ from gradcheck_lab.diagnosis import Evidence, PartialGradient, explain
 from gradcheck_lab.diagnosis.fan_out import missing_uses
 from gradcheck_lab.diagnosis.retained_graph import RetainedGraph, incomplete_gradients
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.arguments import reading
+from gradcheck_lab.model.coverage import COMPARED, Coverage
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import verdict_of
+from gradcheck_lab.model.limits import FEW_SIZES
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype
 from gradcheck_lab.model.precision.budget import AGREE, AGREE_16_BITS, DIFFER, DIFFER_16_BITS
+from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.report import Report
 
 
@@ -49,7 +55,17 @@ def compare(manual: Any, reference: Any = None) -> Report:
     'pass'
     """
     started = time.perf_counter()
+    with preserved_state(), reading("the gradients"):
+        return _compared(manual, reference, started)
+
+
+def _compared(manual: Any, reference: Any, started: float) -> Report:
     pairs = _notebook(manual) if reference is None else _pairs(manual, reference)
+    empty = [p.name for p in pairs if _is_empty(p)]
+    pairs = [p for p in pairs if p.name not in empty]
+    if not pairs:
+        which = f"{empty[0]!r} has" if len(empty) == 1 else f"{', '.join(map(repr, empty))} have"
+        raise InvalidArgument(f"nothing to compare: {which} no elements; pass gradients that have some")
     references = {p.name: p.reference for p in pairs if p.reference is not None}
     scale = max((_rms(value) for value in references.values()), default=0.0)
     tensors = {n: v for n, v in manual.items() if isinstance(v, torch.Tensor)} if reference is None else {}
@@ -57,6 +73,7 @@ def compare(manual: Any, reference: Any = None) -> Report:
     gradients = tuple(comparison.result for comparison in comparisons)
     findings = tuple(finding for comparison in comparisons for finding in comparison.findings)
     reasons = tuple(gradient.reason for gradient in gradients if gradient.reason)
+    uncompared = ["no elements" for _ in empty] + ["inconclusive" if g.reason else COMPARED for g in gradients]
     return Report(
         verdict=verdict_of(gradients, findings, reasons),
         subject="gradients",
@@ -70,7 +87,14 @@ def compare(manual: Any, reference: Any = None) -> Report:
         reproduce="gl.compare(globals())" if reference is None else "gl.compare(manual, reference)",
         reasons=reasons,
         environment=environment(),
+        coverage=(Coverage.of("gradient", uncompared),),
     )
+
+
+def _is_empty(pair: _Pair) -> bool:
+    """Whether both sides are tensors of one shape without an element in it."""
+    sides = [_tensor(pair.manual, pair.name, "manual"), pair.reference]
+    return all(side is not None and not side.numel() for side in sides) and sides[0].shape == sides[1].shape  # type: ignore[union-attr]
 
 
 def _notebook(values: Any) -> list[_Pair]:
@@ -84,7 +108,7 @@ def _notebook(values: Any) -> list[_Pair]:
         if not isinstance(value, torch.Tensor) or getattr(value, "grad_", None) is None or id(value) in seen:
             continue
         seen.add(id(value))
-        pairs.append(_Pair(str(name), vars(value)["grad_"], *_autograd(str(name), value)))
+        pairs.append(_Pair(one_line(str(name)), vars(value)["grad_"], *_autograd(one_line(str(name)), value)))
     if not pairs:
         raise InvalidArgument(
             "nothing to compare: no tensor in the mapping carries a hand-made .grad_; set x.grad_ = ... beside "
@@ -129,19 +153,25 @@ def _pairs(manual: Any, reference: Any) -> list[_Pair]:
 
 def _named(values: Any) -> dict[str, Any]:
     if isinstance(values, Mapping):
-        return {str(key): value for key, value in values.items()}
+        return {one_line(str(key)): value for key, value in values.items()}
     if isinstance(values, Sequence) and not isinstance(values, (str, bytes)):
         return {f"gradient {k}": value for k, value in enumerate(values)}
     return {"gradient": values}
 
 
 def _tensor(value: Any, name: str, side: str) -> torch.Tensor | None:
-    if value is None or isinstance(value, torch.Tensor):
-        return value
-    try:
-        return torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise InvalidArgument(f"{side} {name!r} is a {type(value).__name__}; pass a tensor, an array or a number") from None
+    if value is None:
+        return None
+    if not isinstance(value, torch.Tensor):
+        try:
+            return torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise InvalidArgument(f"{side} {name!r} is a {type(value).__name__}; pass a tensor, an array or a number") from None
+    if is_sparse(value):
+        return value.detach().to_dense()
+    if (other := what_else(value)) is not None:
+        raise InvalidArgument(f"{side} {name!r} is {other[0]}; pass {other[1]}")
+    return value
 
 
 def _compare(
@@ -163,13 +193,15 @@ def _compare(
     assert pair.reference is not None
     expected = pair.reference.detach().to(wide_dtype(like.dtype))
     agree, differ = (AGREE_16_BITS, DIFFER_16_BITS) if is_narrow(slot.dtype) else (AGREE, DIFFER)
-    if not isinstance(manual, torch.Tensor) or tuple(manual.shape) != slot.shape or manual.device != slot.device:
+    alike = isinstance(manual, torch.Tensor) and tuple(manual.shape) == slot.shape and manual.device == slot.device
+    if not isinstance(manual, torch.Tensor) or not alike or manual.is_complex() != expected.is_complex():
         return compare_gradient(slot, manual, expected, lambda level: [], _evidence(slot, references, tensors))
     found = judge(manual.detach(), expected, slot.dtype, roundings=agree.value)
     if found.passed:
         return Comparison(result_of(slot, found, manual, expected, "pass"), (), found.sensitivity)
     noise = AGREE.value * unit_roundoff(slot.dtype) * scale
     level = float(expected.abs().max()) <= noise and float(manual.detach().abs().max()) <= noise
+    level = level and not _proportional(manual.detach(), expected, slot.dtype)
     if level or judge(manual.detach(), expected, slot.dtype, roundings=differ.value).passed:
         reason = (
             f"{pair.name!r} differs by more than rounding usually does and less than a mistake; "
@@ -182,6 +214,15 @@ def _compare(
     explanation = missing_uses(evidence) or explain(evidence)
     each = (explanation, *explanation.also)
     return Comparison(result, tuple(wrong_finding(slot, result, found, e, manual) for e in each))
+
+
+def _proportional(manual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether one is a multiple of the other, as rounding left by cancellation is not, in elements of several sizes."""
+    sizes, square = expected.abs(), (expected.conj() * expected).sum()
+    if len(sizes.unique()) < FEW_SIZES.value or not bool(sizes.all()):
+        return False
+    factor = (expected.conj() * manual.to(expected)).sum() / square
+    return bool(factor != 0) and judge(manual, factor * expected, dtype, roundings=AGREE.value).passed
 
 
 def _evidence(slot: Slot, references: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> Any:

@@ -42,4 +42,4 @@ def fuzz(
     >>> fuzz(square, real("n d")).failing_case["words"]
     'x: float64[1, 1]'
     """
-    return FuzzRun(op, specs, dict(options or {}), reference, max_examples, order, allow, seed).run()
+    return FuzzRun(op, specs, options, reference, max_examples, order, allow, seed).run()

@@ -106,7 +106,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     elif state.settings.report is not None:
         from gradcheck_lab.pytesting.files import write_report
 
-        write_report(state, state.settings.report)
+        state.unwritten = write_report(state, state.settings.report)
+        if state.unwritten and not session.exitstatus:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -16,8 +16,9 @@ class Report(ReportData):
 
     `sensitivity` maps each gradient to the smallest error in a single element that this check would have caught, relative
     to the element or to the gradient's root mean square, whichever is larger; None where nothing could be said.
-    `evaluations` counts calls of the user's code. `examples` is the number of drawn calls that were examined, and
-    `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`. `print(report)` renders it.
+    `evaluations` counts calls of the user's code, `coverage` what was compared and what was not. `examples` is the number of
+    drawn calls that were examined, and `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`.
+    `print(report)` renders it.
     """
 
     def raise_if_failed(self) -> None:

@@ -15,17 +15,19 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.kinds import KINDS, PROFILES
 from gradcheck_lab.calls.layouts import LAYOUTS
+from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.discovery.signatures import read_signature
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.portable import read
 from gradcheck_lab.fuzzing.signatures import OPTIONS, known_options
 from gradcheck_lab.fuzzing.strategy import _refuse_dtypes, recipes
-from gradcheck_lab.rules.op import Op
+from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.specs import Spec
+from gradcheck_lab.subjects.contained import UsersCode
 
 __all__ = ["LAYOUTS", "OPTIONS", "PROFILES", "calls", "load", "rank1_trap", "recipes", "tensors"]
 
@@ -42,10 +44,11 @@ def calls(
     """Draw calls of `op`: a `Case` with its inputs, options and seed.
 
     Any of the op's signatures is drawn. A dimension has 0 to `max_size` elements, `*name` stands for up to three of them,
-    `#name` may be 1 and `*#name` lacks leading dimensions too, so that a rank-1 operand meets a column. Each tensor is
-    contiguous, transposed, a slice with steps, at an offset, or expanded; its numbers are ordinary, partly zero, full of ties,
-    large or tiny. All floating inputs of a call share one of `dtypes`. `elements` draws the numbers of small real tensors one
-    by one. Options are those of the op's `choices`, or `OPTIONS`. Calls shrink to contiguous ordinary ones of size 1.
+    `#name` may be 1 and `*#name` lacks leading dimensions too, so that a rank-1 operand meets a column. Some input and some
+    output has elements, since nothing could be compared otherwise. Each tensor is contiguous, transposed, a slice with steps,
+    at an offset, or expanded; its numbers are ordinary, partly zero, full of ties, large or tiny. All floating inputs of a call
+    share one of `dtypes`. `elements` draws the numbers of small real tensors one by one. Options are those of the op's
+    `choices`, or `OPTIONS`. Calls shrink to contiguous ordinary ones of size 1.
 
     Raises `InvalidArgument` for an op without specs, dtypes that are not floating, or a `max_size` below 1.
     Source of the method: MacIver and Donaldson, "Test-case reduction via test-case generation", ECOOP 2020.
@@ -65,9 +68,22 @@ def calls(
     cases = _with_elements(drawn, elements).map(CallRecipe.build)
 
     def taken(case: Case) -> bool:
-        return op.takes(case.inputs, dict(case.options))
+        if op.refuses and not op.takes(case.inputs, dict(case.options)):
+            return False
+        return any(value.numel() for value in case.inputs if is_differentiable(value)) and _has_output(op, case)
 
-    return cases.filter(taken) if op.refuses else cases
+    return cases.filter(taken)
+
+
+def _has_output(op: Op, case: Case) -> bool:
+    """Whether an output has elements; True where the forward does not take the case, which its check then says."""
+    with preserved_randomness(case.seed), torch.no_grad():
+        try:
+            with UsersCode():
+                outputs = as_tuple(op.forward(*case.inputs, **case.options))
+        except Exception:
+            return True
+    return any(value.numel() for value in outputs if isinstance(value, torch.Tensor))
 
 
 def tensors(

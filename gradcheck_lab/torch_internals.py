@@ -16,7 +16,7 @@ from torch._library.custom_ops import OPDEFS, CustomOpDef
 from torch.autograd.function import _SingleLevelFunction as FunctionBase
 from torch.utils import _pytree as pytree
 from torch.utils import checkpoint
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes, is_in_torch_dispatch_mode
 
 __all__ = ["CUSTOM_OP_NODE", "MODULE_TABLES", "CustomOpDef", "DispatchMode", "FunctionBase", "pytree"]
 
@@ -31,19 +31,43 @@ MODULE_TABLES = ("_parameters", "_buffers", "_modules")
 
 
 class DispatchMode(TorchDispatchMode):
-    """A mode that sees every call below autograd. In its place: `TorchFunctionMode`, which sees those above it."""
+    """A mode that sees every call below autograd, as `call`. In its place: `TorchFunctionMode`, which sees those above it.
+
+    Zeros without memory, which forward mode makes, become ordinary zeros: many a kernel that a mode hands them to reads them
+    all the same, and the process dies (`addmm` with beta, `addcmul`, `ldexp`, ...).
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return self.call(func, tuple(map(_in_memory, args)), {key: _in_memory(value) for key, value in (kwargs or {}).items()})
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One call of an operator."""
+        raise NotImplementedError
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # torch would import its compiler, 1.5 s, for a mode that is never compiled
 
 
+def _in_memory(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return torch.zeros(value.shape, dtype=value.dtype, device=value.device) if value._is_zerotensor() else value
+    return [_in_memory(each) for each in value] if isinstance(value, list) else value
+
+
 def without_modes() -> AbstractContextManager[Any]:
     """Takes off all dispatch modes for a block, and yields them. In its place: each mode is left and entered by hand."""
     return cast("AbstractContextManager[Any]", _disable_current_modes())
+
+
+def within_a_mode() -> bool:
+    """Whether a dispatch mode is on. In its place: True, which costs time alone."""
+    return bool(is_in_torch_dispatch_mode())
 
 
 def without_torch_function() -> AbstractContextManager[Any]:
@@ -198,3 +222,8 @@ def _pad(array: Any, pad_width: Any, mode: str = "constant", **keywords: Any) ->
 
 
 _pad.__module__ = "torch._numpy"  # the compiler traces what lies there
+
+
+def is_wrapped_by_a_transform(value: torch.Tensor) -> bool:
+    """Whether vmap, grad or jvp of torch.func made it. In its place: whether comparing it with itself raises."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(value))

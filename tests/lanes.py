@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
-MORE = 20  # times as many examples as in README's command
+MORE = 20  # times as many examples as in README's command, where a test does not say how many
 
 # nothing depends on how fast the machine is, nor on what an earlier run has found
 _BOTH = settings(deadline=None, database=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
@@ -45,14 +45,19 @@ def how_to_repeat() -> str | None:
     return None if _fresh is None else f"thorough: these draws come again with --hypothesis-seed={_fresh}"
 
 
-def examples(count: int, **options: Any) -> settings:
-    """Settings for `count` examples, and many more in the thorough lane."""
-    return settings(max_examples=times(count), **options)
+def examples(count: int, many: int | None = None, **options: Any) -> settings:
+    """Settings for `count` examples, and for `many` in the thorough lane."""
+    return settings(max_examples=times(count, many), **options)
 
 
-def times(count: int) -> int:
-    """A number of examples, or many more in the thorough lane."""
-    return count if _fresh is None else MORE * count
+def times(count: int, many: int | None = None) -> int:
+    """A number of examples; in the thorough lane `many`, or 20 times the number."""
+    return count if _fresh is None else many or MORE * count
+
+
+def thorough() -> bool:
+    """Whether this is the thorough lane, for what README's command takes by turns."""
+    return _fresh is not None
 
 
 def seed_of(usual: int) -> int:

@@ -16,10 +16,10 @@ from tests.lanes import examples
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-def assert_passes_over_calls(op: Op, max_examples: int) -> None:
-    """Compare the gradients of drawn calls, each in a drawn dtype; all have to pass, without a warning."""
+def assert_passes_over_calls(op: Op, count: int, many: int) -> None:
+    """Compare the gradients of `count` drawn calls, each in a drawn dtype; all have to pass, without a warning."""
 
-    @examples(max_examples)
+    @examples(count, many)
     @given(case=calls(op, max_size=4), dtype=st.sampled_from(DTYPES))
     def passes(case: Case, dtype: torch.dtype) -> None:
         assert_passes(op, in_dtype(case, dtype))

@@ -134,6 +134,80 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: gl.check(ops.relu, X / 0),
         "input 0 'x' of relu holds NaN or inf, where no gradient is defined; pass finite numbers",
     ),
+    "seed-that-is-a-string": (lambda: gl.check(double, X, seed="x"), "seed is 'x'; pass a whole number"),
+    "seed-that-is-none": (lambda: gl.check(double, X, seed=None), "seed is None; pass a whole number"),
+    "seed-that-is-a-fraction": (lambda: gl.check(double, X, seed=1.5), "seed is 1.5; pass a whole number"),
+    "seed-that-is-a-truth-value": (lambda: gl.check(double, X, seed=True), "seed is True; pass a whole number"),
+    "seed-that-is-a-tensor": (lambda: gl.check(double, X, seed=torch.tensor([1])), "seed is a Tensor; pass a whole number"),
+    "seed-that-is-too-large": (
+        lambda: gl.check(double, X, seed=2**64),
+        "seed is 18446744073709551616; pass a whole number of at most 64 bits",
+    ),
+    "allow-none": (lambda: gl.check(double, X, allow=None), "allow is None; pass a set of names, or () for none"),
+    "allow-a-number": (lambda: gl.check(double, X, allow=5), "allow is 5; pass a set of names, or () for none"),
+    "probes-none": (lambda: gl.check(double, X, probes=None), "probes is None; pass a set of names, or () for none"),
+    "probes-a-number": (lambda: gl.check(double, X, probes=5), "probes is 5; pass a set of names, or () for none"),
+    "options-a-number": (
+        lambda: gl.check(double, X, options=3),
+        "options is 3; pass a dict of keyword arguments: options={'dim': 1}",
+    ),
+    "options-a-list": (
+        lambda: gl.check(double, X, options=[1]),
+        "options is a list of 1; pass a dict of keyword arguments: options={'dim': 1}",
+    ),
+    "options-by-number": (
+        lambda: gl.check(double, X, options={1: 2}),
+        "options has the key 1; pass a dict of keyword arguments: options={'dim': 1}",
+    ),
+    "order-that-is-a-string": (lambda: gl.check(double, X, order="2"), "order is '2'; pass 1 or 2"),
+    "order-that-is-a-truth-value": (lambda: gl.check(double, X, order=True), "order is True; pass 1 or 2"),
+    "order-that-is-a-fraction": (lambda: gl.check(double, X, order=2.0), "order is 2.0; pass 1 or 2"),
+    "seed-of-fuzz": (lambda: gl.fuzz(double, "real('n')", seed="x"), "seed is 'x'; pass a whole number"),
+    "options-of-fuzz": (
+        lambda: gl.fuzz(double, "real('n')", options=3),
+        "options is 3; pass a dict of keyword arguments: options={'dim': 1}",
+    ),
+    "examples-that-are-a-truth-value": (
+        lambda: gl.fuzz(double, "real('n')", max_examples=True),
+        "max_examples is True; pass a whole number of at least 1",
+    ),
+    "no-elements": (
+        lambda: gl.check(double, X[:0]),
+        "nothing was compared for double: 0 of 1 input (1 no elements), 0 of 1 output (1 no elements), "
+        "0 of 32 derived calls (32 no elements); pass inputs with elements that a floating output depends on",
+    ),
+    "compare-without-elements": (
+        lambda: gl.compare({"w": X[:0]}, {"w": X[:0]}),
+        "nothing to compare: 'w' has no elements; pass gradients that have some",
+    ),
+    "output-of-integers": (
+        lambda: gl.check(Op(lambda x: x.long(), double.rule, name="long"), X),
+        "nothing to compare: no output of long is a floating tensor (int64); return one that a gradient is wanted of",
+    ),
+    "upstream-of-zeros": (
+        lambda: gl.check(double, X, grad_output=0 * X),
+        "grad_output is zero in every element, and so is every gradient of double then; leave it out",
+    ),
+    "upstream-of-nan": (
+        lambda: gl.check(double, X, grad_output=X * torch.nan),
+        "grad_output holds NaN or inf; pass finite numbers",
+    ),
+    "sparse-input": (
+        lambda: gl.check(double, X.to_sparse()),
+        "input 0 'x' of double is a sparse tensor; pass value.to_dense()",
+    ),
+    "meta-input": (
+        lambda: gl.check(double, X.to("meta")),
+        "input 0 'x' of double is a tensor on meta, which has no values; pass a tensor on a device",
+    ),
+    "float8-input": (
+        lambda: gl.check(double, X.to(torch.float8_e4m3fn)),
+        "input 0 'x' of double is of the dtype float8_e4m3fn; pass value.float()",
+    ),
+    "sparse-output": (
+        lambda: gl.check(Op(lambda x: x.to_sparse(), double.rule, name="to_sparse"), X),
+        "the forward of to_sparse returned a sparse tensor as output 0; return value.to_dense() for the check",
+    ),
     "unknown-option": (
         lambda: gl.check(ops.mse_loss, X, X, options={"reductoin": "sum"}),
         "mse_loss has no option 'reductoin'; it accepts reduction",
@@ -231,7 +305,8 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "program-that-ignores-its-inputs": (
         lambda: gl.check(of_nothing, X),
-        "nothing was compared for of_nothing; give it an input that its output depends on",
+        "nothing was compared for of_nothing: 0 of 1 input (1 no oracle), 1 output; "
+        "pass inputs with elements that a floating output depends on",
     ),
     "torch-function-in-a-program": (
         lambda: gl.check(applies_torch, X),
@@ -336,7 +411,7 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "report-of-another-schema": (
         lambda: gl.Report.from_dict({"schema": 99}),
-        "the report has schema 99 and this version reads schema 2; make it again with this version",
+        "the report has schema 99 and this version reads schema 3; make it again with this version",
     ),
     "calls-of-a-function": (
         lambda: calls(torch.relu),  # type: ignore[arg-type]

@@ -12,33 +12,38 @@ from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.model.findings import SCHEMA, Finding, GradientResult
+from gradcheck_lab.model.findings import SCHEMA, Finding, GradientResult, verdict_of
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
+from tests.lanes import examples
+from tests.strangers import assert_shown, damaged
 
 numbers = st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
 words = st.text(max_size=8)
-indices = st.lists(st.integers(0, 99), max_size=3).map(tuple)
 verdicts = st.sampled_from(["pass", "fail", "inconclusive"])
-gradients = st.builds(
+possible = st.builds(
     GradientResult,
     name=words,
     label=words,
-    shape=indices,
+    shape=st.lists(st.integers(100, 999), max_size=3).map(tuple),
     dtype=words,
     verdict=verdicts,
     max_abs_error=st.floats(allow_nan=False),
     max_rel_error=st.floats(allow_nan=False),
-    worst_index=st.none() | indices,
     actual=st.none() | numbers,
     expected=st.none() | numbers,
     allowed=st.floats(allow_nan=False),
-    budget_used=st.floats(allow_nan=False),
+    budget_used=st.floats(max_value=1, allow_nan=False),
     wrong_elements=st.integers(0, 9),
-    elements=st.integers(0, 9),
+    elements=st.integers(9, 99),
     op=st.none() | words,
     contaminated_by=st.none() | words,
     reason=st.none() | words,
+)
+gradients = possible.flatmap(
+    lambda gradient: st.lists(st.integers(0, 99), min_size=len(gradient.shape), max_size=len(gradient.shape)).map(
+        lambda index: dataclasses.replace(gradient, worst_index=tuple(index))
+    )
 )
 findings = st.builds(
     Finding,
@@ -51,7 +56,7 @@ findings = st.builds(
     allowed=st.none() | st.floats(allow_nan=False),
     traceback=st.none() | words,
 )
-reports = st.builds(
+drawn = st.builds(
     Report,
     verdict=verdicts,
     subject=words,
@@ -68,6 +73,16 @@ reports = st.builds(
 )
 
 
+def of_one_piece(report: Report) -> Report:
+    """The report with the verdict that follows from what else it says."""
+    reasons = report.reasons or tuple("unsure" for gradient in report.gradients if gradient.verdict == "inconclusive")
+    verdict = verdict_of(report.gradients, report.findings, reasons)
+    return dataclasses.replace(report, verdict=verdict, reasons=reasons)
+
+
+reports = drawn.map(of_one_piece)
+
+
 def through_json(report: Report) -> Report:
     return Report.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False)))
 
@@ -75,6 +90,10 @@ def through_json(report: Report) -> Report:
 def the_gradient(**values: Any) -> Report:
     gradient = GradientResult("x", "input 0 'x'", (2,), "float64", "fail", **values)
     return Report("fail", "op", "op", (gradient,), (), "autograd in float64")
+
+
+def nested(depth: int) -> Any:
+    return [nested(depth - 1)] if depth else []
 
 
 @given(report=reports)
@@ -182,11 +201,25 @@ def test_another_cause_is_not_allowed_along() -> None:
     [
         ({"verdict": "odd"}, "@ the report.verdict"),
         ({"gradients": [{"name": "x"}]}, "required field missing @ the report.gradients[0].label"),
-        ({"gradients": 3}, "expected tuple @ the report.gradients"),
-        ({"seconds": "long"}, "@ the report.seconds"),
+        ({"gradients": 3}, "the report.gradients is 3 and has to be a list"),
+        ({"gradients": "ab"}, "the report.gradients is 'ab' and has to be a list"),
+        ({"reasons": "abc"}, "the report.reasons is 'abc' and has to be a list"),
+        ({"gradients": [1]}, "the report.gradients[0] is 1 and has to be a table"),
+        ({"sensitivity": [["x", 1.0]]}, "the report.sensitivity is a list of 1 and has to be a table"),
+        ({"failing_case": [1]}, "the report.failing_case is a list of 1 and has to be a table"),
+        ({"failing_case": {"words": nested(40)}}, "nests entries more than 32 deep"),
+        ({"seconds": "long"}, "expected float @ the report.seconds"),
+        ({"seconds": True}, "expected float @ the report.seconds"),
+        ({"seconds": 10**400}, "expected float @ the report.seconds"),
+        ({"seconds": {"float": "1_0"}}, "expected float @ the report.seconds"),
+        ({"seed": "1"}, "expected int @ the report.seed"),
+        ({"seed": True}, "expected int @ the report.seed"),
+        ({"subject": 3}, "expected str @ the report.subject"),
+        ({"environment": {"a": 1}}, "expected str @ the report.environment['a']"),
         ({"more": 1}, "extra fields found (more) @ the report"),
+        ({"\x1b[2J": 1}, r"extra fields found (\x1b[2J) @ the report"),
     ],
-    ids=["verdict", "missing-field", "no-list", "no-number", "extra-field"],
+    ids=lambda value: "" if isinstance(value, dict) else value,
 )
 def test_data_that_are_no_report_are_refused_with_their_place(changed: dict[str, Any], said: str) -> None:
     data = the_gradient().to_dict() | changed
@@ -200,3 +233,82 @@ def test_data_of_a_report_are_its_own() -> None:
     report.to_dict()["environment"]["torch"] = "3"
     report.to_dict()["failing_case"]["inputs"].append(2.0)
     assert (report.environment, report.failing_case) == ({"torch": "2"}, {"inputs": [1.0]})
+
+
+CONTRADICTIONS = {
+    "pass-of-a-wrong-gradient": (
+        {"verdict": "pass"},
+        "its verdict is 'pass', and 'fail' follows from its gradients, findings and reasons",
+    ),
+    "fail-of-nothing": (
+        {"gradients": []},
+        "its verdict is 'fail', and 'pass' follows from its gradients, findings and reasons",
+    ),
+    "inconclusive-of-a-wrong-gradient": (
+        {"verdict": "inconclusive", "reasons": ["unsure"]},
+        "its verdict is 'inconclusive', and 'fail' follows from its gradients, findings and reasons",
+    ),
+    "pass-with-an-error": (
+        {"verdict": "pass", "gradients": [], "findings": [{"cause": "raises", "severity": "error", "message": "no"}]},
+        "its verdict is 'pass', and 'fail' follows from its gradients, findings and reasons",
+    ),
+    "pass-with-a-reason": (
+        {"verdict": "pass", "gradients": [], "reasons": ["unsure"]},
+        "its verdict is 'pass', and 'inconclusive' follows from its gradients, findings and reasons",
+    ),
+    "case-without-words": ({"failing_case": {}}, "its failing case has no text under 'words' or 'python'"),
+}
+IMPOSSIBLE = {
+    "negative-size": ({"shape": [-1]}, "has a negative size"),
+    "negative-elements": ({"elements": -1}, "has a negative size"),
+    "worst-outside": ({"worst_index": [2]}, "has its worst element at [2], outside of its shape [2]"),
+    "worst-of-another-rank": ({"worst_index": [0, 0]}, "has its worst element at [0, 0], outside of its shape [2]"),
+    "more-wrong-than-there-are": ({"wrong_elements": 3, "elements": 2}, "has 3 wrong elements of 2"),
+    "pass-beyond-the-budget": ({"verdict": "pass", "budget_used": 7.5}, "passes with 7.5 of its budget used"),
+}
+
+
+@pytest.mark.parametrize("name", [*CONTRADICTIONS, *IMPOSSIBLE])
+def test_report_that_contradicts_itself_is_refused(name: str) -> None:
+    data = the_gradient().to_dict()
+    if name in IMPOSSIBLE:
+        changed, said = IMPOSSIBLE[name]
+        data["gradients"][0] |= changed
+        said = f"gradients[0] {said}"
+    else:
+        changed, said = CONTRADICTIONS[name]
+        data |= changed
+    with pytest.raises(gl.InvalidArgument) as error:
+        Report.from_dict(data)
+    assert str(error.value) == f"the report contradicts itself: {said}"
+
+
+@pytest.mark.parametrize("data", [None, [], "report", 3], ids=str)
+def test_what_is_no_table_is_no_report(data: Any) -> None:
+    with pytest.raises(gl.InvalidArgument, match=r"^the report is .* and has to be a table, as to_dict returns it$"):
+        Report.from_dict(data)
+
+
+WHOLE = dataclasses.replace(
+    gl.check(Op(torch.exp, lambda grad_output, output, x: (2 * grad_output,), name="wrong"), torch.ones(2), probes=()),
+    failing_case={"words": "x: float32[2]", "python": "import torch", "options": {"dim": [0, None]}},
+).to_dict()
+
+
+@examples(200)
+@given(damaged(WHOLE))
+def test_damaged_report_is_refused_or_can_be_shown(data: dict[str, Any]) -> None:
+    report = refusal = None
+    try:
+        report = Report.from_dict(data)
+    except gl.InvalidArgument as error:
+        refusal = str(error)
+    if report is None:
+        assert refusal
+        assert_shown(refusal)
+        assert "\n" not in refusal
+    else:
+        assert report.verdict == "fail"
+        assert_shown(str(report))
+        assert_shown(report._repr_html_())
+        assert Report.from_dict(report.to_dict()) == report or "nan" in str(report.to_dict())

@@ -1,12 +1,9 @@
 """The private names of torch stand in one file."""
 
 import ast
-from pathlib import Path
 
-import gradcheck_lab as gl
+from tests.package_trees import trees
 
-PACKAGE = Path(gl.__file__).parent
-TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 HOME = "torch_internals.py"
 READS = {"getattr", "setattr", "hasattr", "delattr"}
 
@@ -18,7 +15,7 @@ def private(name: str) -> bool:
 def own_names() -> set[str]:
     """Private methods, fields and attributes that classes of the package define."""
     found = set()
-    for tree in TREES.values():
+    for tree in trees().values():
         for cls in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
             found |= {part.name for part in cls.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)}
             found |= {n.id for part in cls.body if isinstance(part, ast.AnnAssign | ast.Assign) for n in names_set(part)}
@@ -59,7 +56,7 @@ def test_no_other_file_names_a_private_attribute_of_torch():
     own = own_names()
     found = [
         f"{place}:{node.lineno}: {name}"
-        for place, tree in TREES.items()
+        for place, tree in trees().items()
         if place != HOME
         for node in ast.walk(tree)
         if (name := named(node, own)) is not None
@@ -68,14 +65,14 @@ def test_no_other_file_names_a_private_attribute_of_torch():
 
 
 def test_torch_internals_names_them_and_imports_nothing_of_ours():
-    imported = {ast.unparse(n) for n in ast.walk(TREES[HOME]) if isinstance(n, ast.Import | ast.ImportFrom)}
+    imported = {ast.unparse(n) for n in ast.walk(trees()[HOME]) if isinstance(n, ast.Import | ast.ImportFrom)}
     assert not [line for line in imported if "gradcheck_lab" in line]
-    names = {name for node in ast.walk(TREES[HOME]) if (name := named(node, set())) is not None}
+    names = {name for node in ast.walk(trees()[HOME]) if (name := named(node, set())) is not None}
     assert {"_version", "_schema", "_C", "_dynamo", "_python_dispatch"} <= names
 
 
 def test_each_says_what_it_is_and_what_comes_in_its_place():
-    parts = [node for node in TREES[HOME].body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name != "_pad"]
+    parts = [node for node in trees()[HOME].body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name != "_pad"]
     silent = [node.name for node in parts if "In its place:" not in (ast.get_docstring(node) or "")]
     assert len(parts) > 15
     assert not silent, f"no word of what comes in the place of {silent}"

@@ -36,7 +36,7 @@ def copy_inputs(inputs: Sequence[Any]) -> tuple[Any, ...]:
 def copy_tensor(value: torch.Tensor) -> torch.Tensor:
     """A detached copy with the strides and storage offset of `value`; elements that share memory there still share it."""
     value = value.detach()
-    if value.layout != torch.strided or not value.numel() or value.is_contiguous():
+    if value.layout != torch.strided or value.is_quantized or not value.numel() or value.is_contiguous():
         return value.clone()
     reach = 1 + sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True))
     storage = value.new_zeros(value.storage_offset() + reach)

@@ -3,15 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gradcheck_lab import specs
 from gradcheck_lab.calls.drawing import ordinary_call
+from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.check import check
-from gradcheck_lab.discovery.description import constructed, specs_of
+from gradcheck_lab.discovery.description import DESCRIPTION, constructed, specs_of
 from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, check_command, locate, read_option
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.arguments import reading
 from gradcheck_lab.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class CheckJob:
+    """One check of the command line, as plain data that can be sent to a worker process."""
+
+    target: str
+    specs: tuple[str, ...] = ()
+    seed: int = 0
+    dtype: str = "float64"
+    options: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    order: int = 1
+
+    @property
+    def name(self) -> str:
+        """What the object is called in its module."""
+        return self.target.partition(":")[2]
+
+    @property
+    def command(self) -> str:
+        """The command that runs it again."""
+        return check_command(self.target, self.specs, self.seed, self.dtype, self.options, self.allow, self.order)
+
+    def run(self) -> Checked:
+        """Run it in this process."""
+        try:
+            report = check_target(
+                self.target, self.specs, seed=self.seed, dtype=self.dtype, options=self.options, allow=self.allow,
+                order=self.order,
+            )  # fmt: skip
+        except NoSpecs as error:
+            hint = f"add {DESCRIPTION} = {{{self.name!r}: \"real('n d')\"}} to the module"
+            return Checked(None, str(error), f"nothing describes its inputs; {hint}")
+        except CannotConstruct as error:
+            return Checked(None, str(error), error.why)
+        except InvalidArgument as error:
+            return Checked(None, str(error), str(error))
+        return Checked(report)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The report of a check, or the message why there is none, and `why` without the target's name."""
+
+    report: Report | None
+    refused: str = ""
+    why: str = ""
+
+
+def single_report(checked: Checked) -> Report:
+    """The report of the only check of a command. Raises `InvalidArgument` with the reason where there is none."""
+    if checked.report is None:
+        raise InvalidArgument(checked.refused)
+    return checked.report
 
 
 def check_target(
@@ -47,6 +104,7 @@ def check_target(
             f"{target} has no specs to draw its inputs from; give one per input, such as "
             "--spec \"real('n d')\" --spec \"labels('n', classes='d')\""
         )
-    case = ordinary_call(found, signature, seed, keywords, DTYPES[dtype])
+    with preserved_state(seed), reading(target):
+        case = ordinary_call(found, signature, seed, keywords, DTYPES[dtype])
     report = check(found, *case.inputs, options=case.options, allow=set(allow), seed=seed, order=order)
     return replace(report, reproduce=check_command(target, written, seed, dtype, options, allow, order))

@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from gradcheck_lab.commands.check import check_target
-from gradcheck_lab.discovery.description import DESCRIPTION
-from gradcheck_lab.discovery.scan import names_of
-from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, import_module, listed, public
+from gradcheck_lab.commands.check import Checked, CheckJob
+from gradcheck_lab.commands.check_processes import check_in_workers, defined_in_worker
+from gradcheck_lab.discovery.scan import defined
+from gradcheck_lab.discovery.targets import DTYPES
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.several import Scan
 
 
-def scan_module(name: str, *, seed: int = 0, dtype: str = "float64") -> Scan:
+def scan_module(
+    name: str, *, seed: int = 0, dtype: str = "float64", isolate: bool = False, timeout: float | None = None
+) -> Scan:
     """Import the module `name` and check what it defines: ops, autograd Functions, custom ops, layers and modules.
 
     Inputs are drawn by `seed` from the specs that describe them: see `gradcheck_lab.discovery.description.specs_of`. What is
-    imported from elsewhere is left out unless `__gradcheck_specs__` names it. Raises `InvalidArgument` for a module that
-    does not import or defines nothing of the kind.
+    imported from elsewhere is left out unless `__gradcheck_specs__` names it. With `isolate` the code runs in a worker
+    process, so that an object that hangs, longer than `timeout` seconds, or ends its process fails and the others are checked.
+    Ctrl-C ends the scan with what is known. Raises `InvalidArgument` for a module that does not import or defines nothing of
+    the kind.
 
     >>> scan_module("gradcheck_lab.ops.linear").verdict
     'pass'
     """
     if dtype not in DTYPES:
         raise InvalidArgument(f"there is no dtype {dtype!r} to check in; pass one of {', '.join(DTYPES)}")
-    module = import_module(name)
+    names, public = defined_in_worker(name, timeout) if isolate else defined(name)
+    if not names:
+        what = "no op, autograd Function, custom op, layer or module"
+        raise InvalidArgument(f"the module {name!r} defines {what}; it has {public}")
+    jobs = [CheckJob(f"{name}:{key}", seed=seed, dtype=dtype) for key in names]
     scan = Scan(name, {}, {})
-    for key in names_of(module):
-        target = f"{name}:{key}"
-        try:
-            scan.reports[key] = replace(check_target(target, seed=seed, dtype=dtype), subject=key)
-        except NoSpecs:
-            scan.skipped[key] = f"nothing describes its inputs; add {DESCRIPTION} = {{{key!r}: \"real('n d')\"}} to the module"
-        except CannotConstruct as error:
-            scan.skipped[key] = error.why
-        except InvalidArgument as error:
-            scan.skipped[key] = str(error)
-    if not scan.reports and not scan.skipped:
-        raise InvalidArgument(
-            f"the module {name!r} defines no op, autograd Function, custom op, layer or module; it has {listed(public(module))}"
-        )
+    checks = check_in_workers(jobs, timeout) if isolate else _check_here(jobs)
+    try:
+        for key, checked in zip(names, checks, strict=True):
+            if checked.report is None:
+                scan.skipped[key] = checked.why
+            else:
+                scan.reports[key] = replace(checked.report, subject=key)
+    except KeyboardInterrupt:
+        left = (key for key in names if key not in scan.reports and key not in scan.skipped)
+        scan.skipped.update(dict.fromkeys(left, "interrupted"))
+        return replace(scan, interrupted=True)
     return scan
+
+
+def _check_here(jobs: Sequence[CheckJob]) -> Iterator[Checked]:
+    return (job.run() for job in jobs)

@@ -1,27 +1,24 @@
 """The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay` and `list`.
 
-Each command is a file of its own beside this one. Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive.
+Each command is a file of its own beside this one. Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 # Everything that needs torch is imported inside the commands, so that --help is quick.
+from gradcheck_lab.commands.exits import EXIT_CODES, INTERRUPTED, MISUSE, misuse_exits, refuse_unwritable_files, write_json
 from gradcheck_lab.errors import InvalidArgument
-
-EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
-MISUSE = 2
 
 app = typer.Typer(
     name="gradcheck-lab",
-    help="Check hand-written gradients against autograd. Exit 0 pass, 1 fail, 2 misuse, 3 inconclusive.",
+    help="Check hand-written gradients against autograd. Exit 0 pass, 1 fail, 2 misuse, 3 inconclusive, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,14 +44,14 @@ def demo(
     every: Annotated[bool, typer.Option("--all", help="Verify all reference networks instead.")] = False,
 ) -> None:
     """Check two networks on the digits data, train both sides in lockstep, and catch planted mistakes."""
-    with _misuse_exits():
-        _refuse_unwritable_files(json, plot)
+    with misuse_exits():
+        refuse_unwritable_files(json, plot)
         if every:
             raise typer.Exit(_run_demo_all(seed, json, plot, epochs))
         from gradcheck_lab.commands.demo import run
 
         result = run(seed=seed, epochs=25 if epochs is None else epochs, plot=plot)
-        _write_json(json, result.data)
+        write_json(json, result.data)
     raise typer.Exit(EXIT_CODES["fail" if result.problems else "pass"])
 
 
@@ -73,18 +70,29 @@ def check(
     order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
     json: Json = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the check.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="What the check of one object may take; runs it in a process.")
+    ] = None,
+    isolate: Annotated[
+        bool | None, typer.Option(help="Check in a process of its own, whose end is a finding; by default only a module.")
+    ] = None,
 ) -> None:
     """Check every gradient of one object, or of all that a module defines, on one random call each."""
-    with _misuse_exits():
-        _refuse_unwritable_files(json)
+    with misuse_exits():
+        refuse_unwritable_files(json)
+        _refuse_timeout(timeout, isolate)
         if ":" not in target:
-            raise typer.Exit(_scan(target, bool(spec or option or allow or order != 1), seed, dtype, json))
-        from gradcheck_lab.commands.check import check_target
+            has_object_options = bool(spec or option or allow or order != 1)
+            raise typer.Exit(_scan(target, has_object_options, seed, dtype, json, isolate is not False, timeout))
+        from gradcheck_lab.commands.check import CheckJob, single_report
+        from gradcheck_lab.commands.check_processes import check_in_workers
         from gradcheck_lab.render.terminal import print_report
 
-        report = check_target(target, spec or (), seed=seed, dtype=dtype, options=option or (), allow=allow or (), order=order)
+        specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
+        job = CheckJob(target, specs, seed, dtype, options, allowed, order)
+        report = single_report(next(check_in_workers([job], timeout)) if isolate or timeout is not None else job.run())
         print_report(report)
-        _write_json(json, report.to_dict())
+        write_json(json, report.to_dict())
     raise typer.Exit(EXIT_CODES[report.verdict])
 
 
@@ -109,8 +117,8 @@ def fuzz(
     ] = None,
 ) -> None:
     """Draw calls of one object, or of all that a module defines, until one is wrong, and shrink it."""
-    with _misuse_exits():
-        _refuse_unwritable_files(json)
+    with misuse_exits():
+        refuse_unwritable_files(json)
         from gradcheck_lab.commands.fuzz import fuzz_targets
         from gradcheck_lab.commands.fuzz_jobs import Job
         from gradcheck_lab.fuzzing.storage import storage
@@ -122,25 +130,33 @@ def fuzz(
         with progress_bar(examples) as show:
             fuzzed = fuzz_targets(job, jobs, show)
         print_lines(fuzz_lines(fuzzed))
-        _write_json(json, fuzzed.to_dict())
-        done = fuzzed.reports or fuzzed.interrupted
-    raise typer.Exit(EXIT_CODES[fuzzed.verdict] if done else MISUSE)
+        write_json(json, fuzzed.to_dict())
+    if fuzzed.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(EXIT_CODES[fuzzed.verdict] if fuzzed.reports else MISUSE)
 
 
 @app.command()
 def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A failing case that fuzz saved.")],
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="MODULE:NAME", help="What to check, as pkg.module:name; an op of this library needs none."),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="What to compare with, where the case had a reference.")
+    ] = None,
     json: Json = None,
 ) -> None:
-    """Check the call in a saved file again, on what the code is now."""
-    with _misuse_exits():
-        _refuse_unwritable_files(json)
+    """Check the call in a saved file again, on what the code is now. Nothing that only the file names is imported."""
+    with misuse_exits():
+        refuse_unwritable_files(json)
         from gradcheck_lab.commands.replay import replay_case
         from gradcheck_lab.render.terminal import print_report
 
-        report = replay_case(file)
+        report = replay_case(file, target, reference)
         print_report(report)
-        _write_json(json, report.to_dict())
+        write_json(json, report.to_dict())
     raise typer.Exit(EXIT_CODES[report.verdict])
 
 
@@ -149,7 +165,7 @@ def list_ops(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Families or ops; all if none.")] = None,
 ) -> None:
     """List the hand-written ops by family, with their specs and the formula of their backward."""
-    with _misuse_exits():
+    with misuse_exits():
         from gradcheck_lab.commands.list_ops import chosen_families, listing_lines
 
         for line in listing_lines(chosen_families(names or ())):
@@ -166,40 +182,29 @@ def _run_demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int |
     from gradcheck_lab.commands.demo_networks import run_all
 
     done = run_all(seed=seed)
-    _write_json(json, done.data)
+    write_json(json, done.data)
     return EXIT_CODES[done.verdict]
 
 
-def _scan(target: str, has_object_options: bool, seed: int, dtype: str, json: Path | None) -> int:
+def _refuse_timeout(timeout: float | None, isolate: bool | None) -> None:
+    if timeout is not None and not 0 < timeout < float("inf"):
+        raise InvalidArgument(f"timeout is {timeout:g}; pass a number of seconds above 0")
+    if timeout is not None and isolate is False:
+        raise InvalidArgument("--timeout ends a process of its own; leave --no-isolate out")
+
+
+def _scan(
+    target: str, has_object_options: bool, seed: int, dtype: str, json: Path | None, isolate: bool, timeout: float | None
+) -> int:
     if has_object_options:
         raise InvalidArgument(f"--spec, --option, --allow and --order are for one object; write it as {target}:name")
     from gradcheck_lab.commands.check_module import scan_module
     from gradcheck_lab.render.scan import scan_lines
     from gradcheck_lab.render.terminal import print_lines
 
-    scan = scan_module(target, seed=seed, dtype=dtype)
+    scan = scan_module(target, seed=seed, dtype=dtype, isolate=isolate, timeout=timeout)
     print_lines(scan_lines(scan))
-    _write_json(json, scan.to_dict())
+    write_json(json, scan.to_dict())
+    if scan.interrupted:
+        return INTERRUPTED
     return EXIT_CODES[scan.verdict] if scan.reports else MISUSE
-
-
-@contextmanager
-def _misuse_exits() -> Iterator[None]:
-    try:
-        yield
-    except InvalidArgument as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(MISUSE) from None
-
-
-def _refuse_unwritable_files(*paths: Path | None) -> None:
-    for path in paths:
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            raise InvalidArgument(f"cannot write {str(path)!r}; name a file in a folder that exists")
-
-
-def _write_json(path: Path | None, data: dict[str, Any]) -> None:
-    if path is not None:
-        import json
-
-        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

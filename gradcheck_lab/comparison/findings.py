@@ -66,8 +66,13 @@ def number(value: torch.Tensor) -> Number:
     return found if isinstance(found, complex) else float(found)
 
 
+def short_dtype(dtype: torch.dtype) -> str:
+    """`float64`."""
+    return str(dtype).removeprefix("torch.")
+
+
 def dtype_problem(slot: Slot, dtype: torch.dtype) -> Finding:
-    got, wanted = str(dtype).removeprefix("torch."), str(slot.dtype).removeprefix("torch.")
+    got, wanted = short_dtype(dtype), short_dtype(slot.dtype)
     floating = dtype.is_floating_point or dtype.is_complex
     same_kind = floating and dtype.is_complex == slot.dtype.is_complex
     wider = same_kind and unit_roundoff(dtype) < unit_roundoff(slot.dtype)

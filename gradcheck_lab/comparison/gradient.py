@@ -9,17 +9,18 @@ from typing import Any
 import torch
 
 from gradcheck_lab.comparison.budget import Judgement, certainly_passes, judge
-from gradcheck_lab.comparison.findings import convention, dtype_problem, number, outside_kinks, show, wrong_finding
+from gradcheck_lab.comparison.findings import convention, dtype_problem, number, outside_kinks, short_dtype, show, wrong_finding
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, Explanation, explain
 from gradcheck_lab.model.findings import Finding, GradientResult
-from gradcheck_lab.model.limits import AFFORDABLE_SAMPLES, FEW_ELEMENTS
-from gradcheck_lab.model.precision import wide_dtype
-from gradcheck_lab.model.precision.budget import CANCELLATION, NOT_ROUNDING
+from gradcheck_lab.model.limits import AFFORDABLE_SAMPLES, FEW_ELEMENTS, SAMPLED_WHOLE
+from gradcheck_lab.model.precision import unit_roundoff, wide_dtype
+from gradcheck_lab.model.precision.budget import CANCELLATION, NOT_ROUNDING, OWN_ROUNDINGS
 from gradcheck_lab.oracles.autograd.subgradients import Interval
+from gradcheck_lab.subjects.contained import NotComparable
 
 References = Callable[[str], list[torch.Tensor]]
-Intervals = Callable[[Callable[[Interval], torch.Tensor]], Iterable[Interval]]
+Intervals = Callable[[Callable[[Interval], torch.Tensor], torch.Tensor | None], Iterable[Interval]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def compare_gradient(
     truth: torch.Tensor | None,
     references: References,
     evidence: Callable[[torch.Tensor, torch.Tensor], Evidence],
-    intervals: Intervals = lambda doubtful: (),
+    intervals: Intervals = lambda doubtful, within: (),
 ) -> Comparison:
     """Compare one gradient with the truth, a float64 tensor, None for zero.
 
@@ -50,6 +51,9 @@ def compare_gradient(
         if not bool(expected.any()):
             return Comparison(_result(slot, "pass", elements=expected.numel()))
         return _missing(slot, expected)
+    if isinstance(actual, NotComparable):
+        found = Explanation("wrong-dtype", f"{actual.what} came back", f"return {actual.instead}, of {short_dtype(slot.dtype)}")
+        return _broken(slot, f"is {actual.what}, expected a dense tensor of {short_dtype(slot.dtype)}", found)
     if not isinstance(actual, torch.Tensor):
         kind = type(actual).__name__
         explanation = Explanation("wrong-shape", f"a {kind} came back", f"return a tensor of shape {slot.shape}")
@@ -87,8 +91,10 @@ def _numbers(
         forgiving = torch.where(kinks.admits(actual.to(kinks.low)), actual.to(expected.dtype), expected)
         return (actual - forgiving).abs() > NOT_ROUNDING.value * forgiving.abs()
 
+    # all elements of a small gradient; of a large one, for the sake of memory, those that are not right to their last digits
+    within = None if first.passed or expected.numel() <= SAMPLED_WHOLE.value else _off(actual, expected, slot)
     # no rounding is that large: a kink would explain it, and a few points beside it tell
-    for kinks in intervals(doubtful) if _gross(first, expected) else ():
+    for kinks in intervals(doubtful, within) if _gross(first, expected) else ():
         if not bool(kinks.at.any()):
             break
         admitted, again = _forgiven(slot, actual, expected, kinks, used)
@@ -97,7 +103,7 @@ def _numbers(
     found, level, used = judge_by_references(slot, actual, expected, references, first)
     if not found.passed and found.rule != "finite":
         last: tuple[Interval, torch.Tensor, Judgement] | None = None
-        for kinks in intervals(doubtful):
+        for kinks in intervals(doubtful, within):
             admitted, again = _forgiven(slot, actual, expected, kinks, used)
             if again.passed:
                 return _conventional(slot, again, actual, expected, admitted, findings)
@@ -119,6 +125,11 @@ def _numbers(
         explanation = explain(evidence(actual, expected))
         findings += [wrong_finding(slot, result, found, each, actual) for each in (explanation, *explanation.also)]
     return Comparison(result, tuple(findings), found.sensitivity)
+
+
+def _off(actual: torch.Tensor, expected: torch.Tensor, slot: Slot) -> torch.Tensor:
+    """Which elements differ from the truth by more than their own rounding."""
+    return ~((actual.to(expected) - expected).abs_() <= OWN_ROUNDINGS.value * unit_roundoff(slot.dtype) * expected.abs())
 
 
 def _gross(found: Judgement, expected: torch.Tensor) -> bool:
@@ -206,7 +217,7 @@ def result_of(
         name=slot.name,
         label=slot.label,
         shape=slot.shape,
-        dtype=str(slot.dtype).removeprefix("torch."),
+        dtype=short_dtype(slot.dtype),
         verdict=verdict,
         max_abs_error=found.max_abs_error,
         max_rel_error=found.max_rel_error,
@@ -228,7 +239,7 @@ def _result(slot: Slot, verdict: Any, elements: int = 0) -> GradientResult:
         slot.name,
         slot.label,
         slot.shape,
-        str(slot.dtype).removeprefix("torch."),
+        short_dtype(slot.dtype),
         verdict,
         elements=elements,
         op=slot.op,

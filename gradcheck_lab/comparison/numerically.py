@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.case import Case
 from gradcheck_lab.comparison.findings import number, show
-from gradcheck_lab.comparison.gradient import Comparison, compare_gradient
+from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
 from gradcheck_lab.comparison.located import located, passed_along_directions
-from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.limits import ELEMENTS_ONE_BY_ONE, ELEMENTS_ONE_BY_ONE_WHERE_WRONG
-from gradcheck_lab.model.precision import unit_roundoff, widened
+from gradcheck_lab.model.limits import ELEMENTS_ONE_BY_ONE, ELEMENTS_ONE_BY_ONE_WHERE_WRONG, LOCATED_ELEMENTS
+from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.precision.budget import (
+    AS_EXACT,
+    COARSE_ORACLE,
     NOTHING_TO_MEASURE,
     ONE_SIDED_ERROR,
-    REFERENCE_ERRORS,
     SAME_ROUNDINGS,
     TELLING_ERROR_BOUND,
 )
-from gradcheck_lab.oracles.numeric.oracle import Disagreement, NumericOracle
+from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.oracles.numeric.scalar_problem import rms
-from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
 
+Noise = Callable[[str], list[torch.Tensor]]
 
-def compare_numerically(runner: Runner, case: Case, entries: Mapping[int, Any], oracle: NumericOracle) -> list[Comparison]:
+
+def compare_numerically(
+    subject: Subject,
+    inputs: Sequence[Any],
+    entries: Mapping[int, Any],
+    oracle: NumericOracle,
+    noise: Callable[[int, str], list[torch.Tensor]] = lambda index, level: [],
+) -> list[Comparison]:
     """Compare what a backward returned, by input index, with numeric derivatives of the forward.
 
-    An estimate whose error bound is too wide to tell right from wrong makes its gradient inconclusive. `runner` runs the
-    backward again where its own rounding has to be known.
+    An estimate whose error bound is too wide to tell right from wrong makes its gradient inconclusive. `noise(index, level)` is
+    what rounding does to the gradient of an input, where that is known: samples by level, as references have.
     """
-    subject, inputs, found = runner.subject, case.inputs, []
-    noise = OwnNoise(runner, case, entries)
+    found = []
     for index, actual in entries.items():
         value = inputs[index]
         slot = Slot(
@@ -49,9 +55,9 @@ def compare_numerically(runner: Runner, case: Case, entries: Mapping[int, Any], 
         if structured is not None:
             found.append(structured)
         elif value.numel() <= ELEMENTS_ONE_BY_ONE.value:
-            found.append(_elementwise(slot, index, actual, oracle, subject, inputs, noise))
+            found.append(_elementwise(slot, index, actual, oracle, subject, inputs, partial(noise, index)))
         else:
-            found.append(_along_directions(slot, index, actual, oracle, subject, inputs, noise))
+            found.append(_along_directions(slot, index, actual, oracle, subject, inputs, partial(noise, index)))
     return found
 
 
@@ -67,40 +73,47 @@ def _structure(slot: Slot, actual: Any) -> Comparison | None:
 
 
 def _elementwise(
-    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: OwnNoise
+    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: Noise
 ) -> Comparison:
     estimate = oracle.gradient(index)
     assert estimate.value is not None
     expected, notes, outside = _kinks(slot, index, actual, estimate.value, oracle)
-    slot = replace(slot, truth_error=estimate.error)
+    if isinstance(actual, torch.Tensor) and oracle.gives_nan:
+        expected = torch.where(torch.isnan(actual), torch.nan, expected)
+    # a forward that casts to 16 bits on its way has their precision, whatever its inputs have
+    own = COARSE_ORACLE.value * oracle.problem.own_roundoff * rms(estimate.value)
+    slot = replace(slot, truth_error=estimate.error + own)
     tensors = {name: v for name, v in zip(subject.names, inputs, strict=True) if isinstance(v, torch.Tensor)}
 
     def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:
-        given = oracle.problem
+        given, unknown = oracle.problem, torch.isnan(wanted)
         return Evidence(
             slot.name,
-            found.detach(),
-            wanted,
+            found.detach().masked_fill(unknown, 0.0),
+            wanted.masked_fill(unknown, 0.0),
             slot.dtype,
             tensors,
             upstream=given.grad_outputs,
-            precision=estimate.error,
+            precision=slot.truth_error,
             options=given.options,
         )
 
-    def references(level: str) -> list[torch.Tensor]:
-        typical = noise.of(index) if level == "independent" else None
-        return [] if typical is None else [expected + typical.to(expected.device)]
-
-    compared = compare_gradient(slot, actual, expected, references, evidence)
+    compared = compare_gradient(slot, actual, expected, lambda level: [expected + e for e in noise(level)], evidence)
     if outside is not None:
         return Comparison(replace(compared.result, verdict="fail"), (*notes, outside))
     if compared.result.verdict == "pass" and not _is_zero_but_for_rounding(slot, index, expected, oracle):
         scale = float(torch.nan_to_num(expected).abs().max()) if expected.numel() else 0.0
-        if estimate.error > TELLING_ERROR_BOUND.value * max(scale, NOTHING_TO_MEASURE.value) and scale > 0:
+        telling = max(TELLING_ERROR_BOUND.value * max(scale, NOTHING_TO_MEASURE.value), _own_error(noise))
+        if estimate.error > telling and scale > 0 and not _agree_to_rounding(slot, actual, expected, noise):
             reason = f"the error bound of the {oracle.method}, {estimate.error:.1e}, is too wide to judge {slot.label}"
             return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
-    return _sensitive(replace(compared, findings=(*notes, *compared.findings)), slot, index, expected, oracle)
+        if isinstance(actual, torch.Tensor) and oracle.gives_nan and bool(torch.isnan(actual).any()):
+            reason = f"the forward gives NaN, and where {slot.label} goes into that it has no derivative"
+            return Comparison(replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass other values"))
+    compared = replace(compared, findings=(*notes, *compared.findings))
+    if _is_zero_but_for_rounding(slot, index, expected, oracle):
+        return replace(compared, sensitivity=None)
+    return _sensitive(compared, slot, oracle, estimate.error, noise)
 
 
 def _is_zero_but_for_rounding(slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle) -> bool:
@@ -113,12 +126,26 @@ def _is_zero_but_for_rounding(slot: Slot, index: int, gradient: torch.Tensor, or
     return reach <= SAME_ROUNDINGS.value * unit_roundoff(slot.dtype) * float(oracle.problem.magnitude().sum())
 
 
-def _sensitive(compared: Comparison, slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle) -> Comparison:
-    """Inconclusive where a gradient passed that would have passed whatever it was."""
+def _agree_to_rounding(slot: Slot, actual: Any, expected: torch.Tensor, noise: Noise) -> bool:
+    """Whether the gradient is the estimate up to its own rounding: then a wide bound of the estimate takes nothing away."""
+    if actual is None:
+        return False
+    return judge_by_references(
+        replace(slot, truth_error=0.0), actual.detach(), expected, lambda level: [expected + e for e in noise(level)]
+    )[0].passed
+
+
+def _own_error(noise: Noise) -> float:
+    """The error that a gradient may have by its own rounding: numbers that are as exact can tell all there is to tell."""
+    return max([AS_EXACT.value * float(e.abs().max()) for e in noise("simulated") if e.numel()], default=0.0)
+
+
+def _sensitive(compared: Comparison, slot: Slot, oracle: NumericOracle, error: float, noise: Noise) -> Comparison:
+    """Inconclusive where a gradient passed that would have passed whatever it was, unless it is nothing but rounding."""
     if compared.result.verdict != "pass" or compared.sensitivity is None or compared.sensitivity < 1:
         return compared
-    if _is_zero_but_for_rounding(slot, index, gradient, oracle):
-        return replace(compared, sensitivity=None)
+    if error <= _own_error(noise):
+        return compared
     reason = f"the {oracle.method} is too coarse to judge {slot.label}: an error as large as the gradient would pass"
     return replace(compared, result=replace(compared.result, verdict="inconclusive", reason=f"{reason}; pass reference="))
 
@@ -131,10 +158,16 @@ def _kinks(
     expected, outside, near = value.clone(), None, ONE_SIDED_ERROR.value
     missing = torch.nonzero(torch.isnan(value.reshape(-1))).reshape(-1).tolist() if not value.is_complex() else []
     for element in missing:
-        low, high = sorted(oracle.one_sided(index, element))
+        low, high = sorted(oracle.one_sided(index, element), key=lambda side: (math.isnan(side), side))
         mine = 0.0 if actual is None else float(number(actual.reshape(-1)[element]).real)
-        if math.isnan(low) or math.isnan(high):
+        ends = [side for side in (low, high) if not math.isnan(side)]
+        if len(ends) == 1 and abs(mine - ends[0]) <= near * abs(ends[0]):
+            expected.reshape(-1)[element] = mine
+            cause, text = "convention", "ends or jumps at"
+        elif len(ends) < 2:
             cause, text = "discontinuous", "jumps or is not finite beside"
+            if actual is None:  # it has no derivative there, and nothing was claimed
+                expected.reshape(-1)[element] = 0.0
         elif low - near * abs(low) <= mine <= high + near * abs(high):
             expected.reshape(-1)[element] = mine
             cause, text = "convention", "has a kink at"
@@ -154,13 +187,18 @@ def _kinks(
 
 
 def _along_directions(
-    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: OwnNoise
+    slot: Slot, index: int, actual: Any, oracle: NumericOracle, subject: Subject, inputs: Sequence[Any], noise: Noise
 ) -> Comparison:
     gradient = torch.zeros(slot.shape, dtype=slot.dtype, device=slot.device) if actual is None else actual.detach()
-    if not bool(torch.isfinite(gradient).all()):
-        blank = torch.zeros(slot.shape, dtype=torch.float64, device=slot.device)
-        return compare_gradient(slot, actual, blank, lambda level: [], lambda a, e: Evidence(slot.name, a, e, slot.dtype))
-    disagreements = [d for d in oracle.check_directions({index: gradient}) if not _is_own_noise(d, noise.of(index))]
+    broken = ~torch.isfinite(gradient)
+    if bool(broken.any()):
+        if gradient.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value:
+            return _elementwise(slot, index, actual, oracle, subject, inputs, noise)
+        if gradient.is_complex() or not _ends_at(oracle, index, broken):
+            blank = torch.zeros(slot.shape, dtype=torch.float64, device=slot.device)
+            return compare_gradient(slot, actual, blank, lambda level: [], lambda a, e: Evidence(slot.name, a, e, slot.dtype))
+        oracle, gradient = oracle.holding(index, broken), gradient.masked_fill(broken, 0.0)
+    disagreements = oracle.check_directions({index: gradient}, noise=lambda: [*noise("simulated"), *noise("independent")])
     if gradient.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value and (disagreements or index in oracle.unseen):
         return _elementwise(slot, index, actual, oracle, subject, inputs, noise)
     if not disagreements:
@@ -168,14 +206,16 @@ def _along_directions(
         if index in oracle.unseen:
             reason = f"{oracle.unseen[index]}, so {slot.label} was not judged there; pass reference="
             return Comparison(replace(result, verdict="inconclusive", reason=reason))
-        return _sensitive(Comparison(result, sensitivity=oracle.sensitivity.get(index)), slot, index, gradient, oracle)
+        sensitivity = oracle.sensitivity.get(index)
+        if _is_zero_but_for_rounding(slot, index, gradient, oracle):
+            return Comparison(result)
+        error = 0.0 if sensitivity is None else sensitivity * rms(gradient)
+        return _sensitive(Comparison(result, sensitivity=sensitivity), slot, oracle, error, noise)
     return located(slot, index, gradient, oracle)
 
 
-def _is_own_noise(disagreement: Disagreement, typical: torch.Tensor | None) -> bool:
-    """Whether the backward's own rounding explains what a direction shows: roundings of single elements add up at random."""
-    if typical is None:
-        return False
-    along = typical * widened(disagreement.direction).abs().to(typical.device)
-    size = abs(disagreement.manual - disagreement.numeric.value)
-    return size <= disagreement.allowed + REFERENCE_ERRORS.value * float(torch.linalg.vector_norm(along))
+def _ends_at(oracle: NumericOracle, index: int, broken: torch.Tensor) -> bool:
+    """Whether the forward has no finite derivative in these elements either, as at the ends of a domain; a few are tried."""
+    places = torch.nonzero(broken.reshape(-1)).reshape(-1)
+    tried = places[:: -(-places.numel() // LOCATED_ELEMENTS.value)].tolist()
+    return oracle.gives_nan or all(any(map(math.isnan, oracle.one_sided(index, element))) for element in tried)

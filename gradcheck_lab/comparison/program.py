@@ -140,7 +140,7 @@ def _attributed(
 ) -> Comparison:
     """Mark a gradient that is right but for the blamed ops: contaminated, or merely of another convention."""
     expected = given.gradients.get(key)
-    if actual is None or expected is None or actual.shape != expected.shape:
+    if not isinstance(actual, torch.Tensor) or expected is None or actual.shape != expected.shape:
         return comparison
     found, _, _ = judge_by_references(slot, actual, expected.detach(), references_of(oracle, key, slot.dtype))
     if not found.passed:

@@ -15,6 +15,7 @@ import torch
 from gradcheck_lab import specs
 from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.user_errors import text_of
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec
@@ -37,7 +38,7 @@ def specs_of(found: Any, module_name: str, name: str) -> tuple[Spec, ...]:
     own = getattr(found, "specs", ())
     if isinstance(own, (tuple, list)) and own and all(isinstance(spec, Spec) for spec in own):
         return tuple(own)
-    forward = _forward(found)
+    forward = forward_of(found)
     return () if forward is None else _annotated(forward, has_context(found))
 
 
@@ -85,7 +86,7 @@ def _instance(found: type, name: str, seed: int) -> Any:
             f"its constructor needs {', '.join(needed)}; make one in the module, such as {name.lower()} = {name}(...)"
         )
     try:
-        with preserved_randomness(seed):
+        with preserved_randomness(seed), Contained():
             return found()
     except Exception as error:
         raise InvalidArgument(f"constructing it raised {type(error).__name__}: {text_of(error)}") from error
@@ -100,7 +101,8 @@ def _required(found: type) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
 
 
-def _forward(found: Any) -> Callable[..., Any] | None:
+def forward_of(found: Any) -> Callable[..., Any] | None:
+    """The forward of an op, a Function, a custom op, a pair, a layer or a module, or a function itself; None for the rest."""
     if isinstance(found, CustomOpDef):
         body: Callable[..., Any] = body_of(found)
         return body

@@ -12,9 +12,18 @@ from typing import Any
 import torch
 
 from gradcheck_lab.discovery.description import DESCRIPTION
+from gradcheck_lab.discovery.targets import import_module, listed, public
 from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.torch_internals import CustomOpDef
+
+Defined = tuple[list[str], str]
+
+
+def defined(module: str) -> Defined:
+    """The names of the objects to check in a module, which is imported, and its public names as a message lists them."""
+    found = import_module(module)
+    return names_of(found), listed(public(found))
 
 
 def names_of(module: ModuleType) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.user_errors import text_of
 
 DTYPES = {
@@ -93,7 +94,8 @@ def import_module(name: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return importlib.import_module(name)
+        with Contained():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name
         if missing is None or not f"{name}.".startswith(f"{missing}."):

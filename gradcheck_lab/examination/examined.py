@@ -70,11 +70,15 @@ class NumericTruth:
 
 @dataclass(frozen=True, slots=True)
 class NoTruth:
-    """There is no oracle, or none yet; `why` says why autograd is not used, `note` what a user should know of that."""
+    """There is no oracle, or none yet; `why` says why autograd is not used, `note` what a user should know of that.
+
+    `plain` subjects have nothing hand-written.
+    """
 
     why: str = ""
     name: str = ""
     note: Finding | None = None
+    plain: bool = False
 
 
 Truth = AutogradTruth | NumericTruth | NoTruth

@@ -11,6 +11,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differentiable
 from gradcheck_lab.calls.randomness import has_torch_drawn_since, torch_states
+from gradcheck_lab.calls.tensor_kinds import what_else
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.errors import InvalidArgument
@@ -46,7 +47,13 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     drew_random = has_torch_drawn_since(states)
     if recording.kind is not None:
         runner = replace(runner, subject=replace(runner.subject, kind=recording.kind))
+    if recording.constants:
+        runner = replace(
+            runner, subject=replace(runner.subject, constants=runner.subject.constants | recording.constants)
+        )
     _refuse_outputs(runner.subject, recording)
+    if not policy.derived:
+        _refuse_non_finite(runner.subject, inputs, recording)
     case = replace(case, inputs=inputs, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
     oracle_runner = replayed(runner, case) if drew_random else runner
     findings = recording.findings
@@ -54,10 +61,11 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     upstream = tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
     # free what the forward saved, which may be large, as soon as the backward has run
     backward = _run_backward(runner, recording, upstream, case.seed)
+    buffers = recording.constants
     del recording
     if isinstance(backward, Finding):
         return Examined(runner, case, policy, AutogradOracle(oracle_runner, case)).with_findings(*findings, backward)
-    written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough)
+    written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough, buffers)
     oracle = AutogradOracle(oracle_runner, case, copies=bool(written))
     examined = Examined(runner, case, policy, oracle, replace(backward, outputs=outputs) if outputs else backward)
     examined = examined.with_findings(*findings, *written)
@@ -86,12 +94,43 @@ def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str)
 
 
 def _refuse_outputs(subject: Subject, recording: Recording) -> None:
-    for index, output in enumerate(recording.outputs):
+    outputs = recording.outputs
+    for index, output in enumerate(outputs):
         if not isinstance(output, torch.Tensor):
             raise InvalidArgument(
                 f"the forward of {subject.name} returned a {type(output).__name__} as output {index}; "
                 "return a tensor or a tuple of tensors"
             )
+        if (other := what_else(output)) is not None:
+            raise InvalidArgument(
+                f"the forward of {subject.name} returned {other[0]} as output {index}; return {other[1]} for the check"
+            )
+        if output.dtype == torch.complex32:
+            raise InvalidArgument(
+                f"output {index} of {subject.name} is complex32, in which torch hardly computes; return complex64"
+            )
+    if not any(is_differentiable(output) for output in outputs):
+        dtypes = ", ".join(sorted({str(output.dtype).removeprefix("torch.") for output in outputs}))
+        raise InvalidArgument(
+            f"nothing to compare: no output of {subject.name} is a floating tensor ({dtypes or 'there is none'}); "
+            "return one that a gradient is wanted of"
+        )
+
+
+def _refuse_non_finite(subject: Subject, inputs: Sequence[Any], recording: Recording) -> None:
+    """Refuse NaN and inf that reach the outputs; those that do not, as the -inf of a mask, are values like any other."""
+    for label, value in zip(subject.labels, inputs, strict=True):
+        if is_differentiable(value) and not _all_finite(value) and not all(map(_all_finite, recording.outputs)):
+            raise InvalidArgument(
+                f"{label} of {subject.name} holds NaN or inf, where no gradient is defined; pass finite numbers"
+            )
+
+
+def _all_finite(value: torch.Tensor) -> bool:
+    if not is_differentiable(value):
+        return True
+    # a finite sum proves that all are finite, in one pass without a temporary; it may overflow, so else look at each
+    return bool(torch.isfinite(value.detach().sum())) or bool(torch.isfinite(value.detach()).all())
 
 
 def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Policy) -> tuple[torch.Tensor, ...]:
@@ -104,7 +143,10 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
         return recording.fixed_grad_outputs
     if given is None:
         generator = torch.Generator().manual_seed(case.seed)
-        carries = [is_differentiable(o) and (recording.engine is None or o.requires_grad) for o in outputs]
+        known = recording.engine is None
+        carries = [
+            is_differentiable(o) and (known or o.requires_grad) and i not in recording.unused for i, o in enumerate(outputs)
+        ]
         return tuple(random_like(o, generator) if c else torch.zeros_like(o) for o, c in zip(outputs, carries, strict=True))
     if len(given) != len(outputs):
         raise InvalidArgument(
@@ -114,11 +156,20 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
     for index, (grad, output) in enumerate(zip(given, outputs, strict=True)):
         if not isinstance(grad, torch.Tensor):
             raise InvalidArgument(f"grad_output {index} is a {type(grad).__name__}; pass a tensor of the output's shape")
+        if (other := what_else(grad)) is not None:
+            raise InvalidArgument(f"grad_output {index} is {other[0]}; pass {other[1]}")
         if tuple(grad.shape) != tuple(output.shape):
             raise InvalidArgument(
                 f"grad_output {index} has shape {tuple(grad.shape)} and output {index} of {subject.name} has "
                 f"{tuple(output.shape)}; pass one of the output's shape"
             )
+    carrying = [grad for grad, output in zip(given, outputs, strict=True) if is_differentiable(output)]
+    if not policy.derived and not any(bool(grad.any()) for grad in carrying):
+        raise InvalidArgument(
+            f"grad_output is zero in every element, and so is every gradient of {subject.name} then; leave it out"
+        )
+    if not policy.derived and not all(bool(torch.isfinite(grad).all()) for grad in carrying):
+        raise InvalidArgument("grad_output holds NaN or inf; pass finite numbers")
     return tuple(copy_tensor(grad).to(output) for grad, output in zip(given, outputs, strict=True))
 
 
@@ -147,12 +198,19 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
 
 
 def _write_findings(
-    subject: Subject, case: Case, handed_out: Sequence[Any], upstream: Sequence[torch.Tensor], thorough: bool
+    subject: Subject,
+    case: Case,
+    handed_out: Sequence[Any],
+    upstream: Sequence[torch.Tensor],
+    thorough: bool,
+    buffers: frozenset[int],
 ) -> list[Finding]:
-    """A finding for each input and grad_output that the user's code wrote to."""
+    """A finding for each input and grad_output that the user's code wrote to, but for `buffers`, which torch itself writes."""
+    names = [name for i, name in enumerate(subject.labels) if i not in buffers]
+    handed_out, given = ([v for i, v in enumerate(values) if i not in buffers] for values in (handed_out, case.inputs))
     grads = ["grad_output" if len(upstream) == 1 else f"grad_output {i}" for i in range(len(upstream))]
     pairs = [
-        *(("mutates-input", n, a, b) for n, a, b in zip(subject.labels, handed_out, case.inputs, strict=True)),
+        *(("mutates-input", n, a, b) for n, a, b in zip(names, handed_out, given, strict=True)),
         *(("mutates-grad-output", n, a, b) for n, a, b in zip(grads, upstream, case.grad_outputs or (), strict=True)),
     ]
     return [

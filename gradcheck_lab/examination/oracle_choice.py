@@ -9,8 +9,9 @@ from gradcheck_lab.examination.manual import result_or_finding
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision.derived_calls import GROSS_ON_DERIVED_CALLS
 from gradcheck_lab.model.user_errors import class_and_line, first_line
+from gradcheck_lab.oracles.autograd.replayed_draws import replayed
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
-from gradcheck_lab.subjects.untraceable import Untraceable
+from gradcheck_lab.subjects.untraceable import NothingHandWritten, Untraceable
 
 
 def autograd_truth(examined: Examined) -> AutogradTruth | NoTruth | Finding:
@@ -29,7 +30,8 @@ def autograd_truth(examined: Examined) -> AutogradTruth | NoTruth | Finding:
     except InvalidArgument:
         raise
     except Exception as error:
-        return NoTruth(first_line(error) if isinstance(error, Untraceable) else class_and_line(error))
+        why = first_line(error) if isinstance(error, Untraceable) else class_and_line(error)
+        return NoTruth(why, plain=isinstance(error, NothingHandWritten))
     if not first.tracked:
         return NoTruth(f"no output of {subject.name} depends on an input through torch functions")
     return AutogradTruth(oracle, first, f"{subject.oracle} in float64")
@@ -57,6 +59,8 @@ def numeric_truth(examined: Examined, why: str) -> NumericTruth | str:
     runner.begin(examined.case.seed)
     try:
         oracle = NumericOracle(runner, examined.case)
+        if oracle.problem.draws:  # also where the forward puts the generators back: a number that was drawn is a constant
+            oracle = NumericOracle(replayed(runner, examined.case), examined.case)
         method = oracle.method
     except Exception as error:
         return (

@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.comparison.engine import deliverable, with_engine
 from gradcheck_lab.comparison.entries import compare_returned
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.isolated_rule import detached, run_rule
+from gradcheck_lab.comparison.native import compare_native
 from gradcheck_lab.comparison.numerically import compare_numerically
 from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.program import compare_program
+from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth, Policy
 from gradcheck_lab.examination.guarding import disconnected, guard_autograd
 from gradcheck_lab.examination.manual import run_manual
@@ -24,6 +26,7 @@ from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow, is_wide
 from gradcheck_lab.model.precision.derived_calls import GROSS_ON_DERIVED_CALLS
+from gradcheck_lab.model.user_errors import raises_again
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner
@@ -69,10 +72,27 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
         return examined
     chosen = numeric_truth(examined, truth.why)
     if not isinstance(chosen, NumericTruth):
-        return examined.inconclusive_because(chosen)
+        again = _raises_again(examined)
+        return examined.inconclusive_because(chosen) if again is None else examined.with_findings(again)
     entries = {i: g for i, g in enumerate(examined.returned) if examined.is_compared(i)}
-    compared = compare_numerically(examined.runner, examined.case, entries, chosen.oracle)
+    if truth.plain:
+        compared = compare_native(examined.case, examined.returned, entries, chosen.oracle)
+    else:
+        noise = OwnNoise(examined.runner, examined.case, entries).samples
+        compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle, noise)
     return replace(examined, truth=chosen).with_comparisons(compared)
+
+
+def _raises_again(examined: Examined) -> Finding | None:
+    """The finding that the forward raises when the same call is made again; None where it does not."""
+    case = examined.case
+    try:
+        examined.runner.record(copy_inputs(case.inputs), case)
+    except InvalidArgument:
+        return None
+    except Exception as error:
+        return raises_again(error, "forward", "comparison", "the same call again")
+    return None
 
 
 def _compare_with_autograd(examined: Examined, truth: AutogradTruth) -> Examined:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.calls.stress import EQUAL
 from gradcheck_lab.check import check
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.examination.coverage import NO_ELEMENTS, is_compared
 from gradcheck_lab.fuzzing.wording import call_text
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.exceptions import DELIBERATE, SINGULAR, class_name
@@ -60,6 +62,7 @@ class Examiner:
     evaluations: Evaluations = field(default_factory=Evaluations)
     numeric: bool | None = None
     compared: int = 0
+    uncompared: Counter[str] = field(default_factory=Counter)
     refusals: dict[Refusal, int] = field(default_factory=dict)
     remarks: dict[tuple[str | None, ...], Finding] = field(default_factory=dict)
     accepted: CallRecipe | None = None
@@ -72,8 +75,12 @@ class Examiner:
         trial = self._attempt(case)
         if trial is None:
             self._note_refusal(case)
+            self.uncompared["refused"] += 1
             return "refused"
-        self.compared += 1
+        if any(is_compared(each) for each in trial.examined.comparisons) or trial.new_errors:
+            self.compared += 1
+        else:
+            self.uncompared[NO_ELEMENTS] += 1
         if call.plain and (self.accepted is None or self.accepted.elements < call.elements <= _LARGE):
             self.accepted = call
         return "wrong" if self._errors(call, case, trial, confirm=True) else "sound"
@@ -128,9 +135,13 @@ class Examiner:
         if self.op.refuses:
             self.op.validate(case.inputs, dict(case.options))
         key = (len(case.inputs), *case.options.items())
-        if key not in self._subjects:
-            self._subjects[key] = self._adapted(case)
-        return replace(self._subjects[key], inputs=case.inputs)
+        try:
+            known = self._subjects.get(key)
+        except TypeError:  # an option such as a list cannot be looked up
+            return self._adapted(case)
+        if known is None:
+            known = self._subjects[key] = self._adapted(case)
+        return replace(known, inputs=case.inputs)
 
     def _adapted(self, case: Case) -> Subject:
         subject = adapt(self.op, case.inputs, dict(case.options))

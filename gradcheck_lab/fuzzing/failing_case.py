@@ -10,10 +10,12 @@ from typing import Any
 
 from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.fuzzing.portable import NOT_IMPORTABLE, SavedCase, write
+from gradcheck_lab.fuzzing.case_entries import NOT_IMPORTABLE
+from gradcheck_lab.fuzzing.portable import SavedCase, replay_command, write
 from gradcheck_lab.fuzzing.script import call_lines
 from gradcheck_lab.fuzzing.storage import storage
 from gradcheck_lab.fuzzing.wording import call_text
+from gradcheck_lab.model.shown import file_stem
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects.subject import importable
@@ -52,8 +54,8 @@ class FailingCaseWriter:
         except InvalidArgument:  # its options cannot be written as JSON
             return replace(report, reproduce=f"{report.reproduce}, options={dict(call.options)!r}")
         path = self._save(case)
-        replayable = path is not None and self.target is not None and reference != NOT_IMPORTABLE
-        reproduce = f"gradcheck-lab replay {path}" if replayable else "run the Python below"
+        replayable = self.target is not None and reference != NOT_IMPORTABLE
+        reproduce = replay_command(path, self.target, reference) if path is not None and replayable else "run the Python below"
         return replace(report, failing_case=data, reproduce=reproduce)
 
     def input_names(self, call: CallRecipe, names: Sequence[str] = ()) -> list[str]:
@@ -64,7 +66,7 @@ class FailingCaseWriter:
         return list(names) if usable else [f"input_{index}" for index in range(len(call.tensors))]
 
     def _save(self, case: SavedCase) -> Path | None:
-        """Write the case to a file and return its path; None where the user keeps no examples or the folder is read-only."""
+        """Write the case to a file of the folder, return its path; None where the user keeps no examples or it is read-only."""
         folder = self.folder
         if folder is None:
             from hypothesis import settings
@@ -73,7 +75,7 @@ class FailingCaseWriter:
                 return None
             folder = storage()
         digest = hashlib.sha256(repr(case.to_dict()).encode()).hexdigest()[:8]
-        path = folder / f"{self.name}-{digest}.json"
+        path = folder / f"{file_stem(self.name)}-{digest}.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write(case, path)

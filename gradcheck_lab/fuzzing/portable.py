@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from gradcheck_lab.calls.kinds import KINDS, PROFILES, WRITTEN
-from gradcheck_lab.calls.layouts import LAYOUT_NAMES
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.case_entries import DTYPES, FORMAT, SCHEMA, refuse_misfit_call
+from gradcheck_lab.model.files import read_json, write_text
+from gradcheck_lab.model.shown import quoted
 
-FORMAT = "gradcheck_lab case"
-SCHEMA = 1
-NOT_IMPORTABLE = "?"
+_FIX = "name a file that gl.fuzz saved"
 BY_VALUE = 64  # elements up to which a tensor is written by its values
 
 
@@ -30,8 +28,9 @@ BY_VALUE = 64  # elements up to which a tensor is written by its values
 class SavedCase:
     """A failing call, and what is needed to examine it again.
 
-    `target` is where the op is, as `pkg.module:name`; None where it cannot be imported. `reference` is the same for the
-    reference, None where there is none and "?" where it cannot be imported. `constructor_seed` constructs an object from its
+    `target` is where the op was, as `pkg.module:name`; None where it cannot be imported. `reference` is the same for the
+    reference, None where there is none and "?" where it cannot be imported. Both are for the reader: nothing is imported
+    because a file names it, see `gradcheck_lab.commands.replay`. `constructor_seed` constructs an object from its
     class. `finding`, `words` and `python` are for the reader: the message, the call in one line, and the call as code.
     """
 
@@ -51,7 +50,11 @@ class SavedCase:
 
         Raises `InvalidArgument` for options that cannot be written as JSON.
         """
-        data = {
+        try:
+            options = json.loads(json.dumps(_tagged(dict(self.call.options)), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InvalidArgument(f"the options {dict(self.call.options)!r} cannot be written as JSON: {error}") from error
+        return {
             "format": FORMAT,
             "schema": SCHEMA,
             "subject": self.subject,
@@ -60,67 +63,82 @@ class SavedCase:
             "order": self.order,
             "allow": sorted(self.allow),
             "seed": self.call.seed,
-            "options": dict(self.call.options),
+            "options": options,
             "inputs": [_tensor_data(tensor) for tensor in self.call.tensors],
             "finding": self.finding,
             "words": self.words,
             "python": self.python,
             "made_with": self.constructor_seed,
         }
-        try:
-            json.dumps(data["options"], allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InvalidArgument(f"the options {data['options']!r} cannot be written as JSON: {error}") from error
-        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SavedCase:
-        """Read what `to_dict` wrote. Raises `InvalidArgument` for anything else."""
+        """Read what `to_dict` wrote. Raises `InvalidArgument` for anything else, before anything is made of it."""
         if data.get("format") != FORMAT or data.get("schema") != SCHEMA:
             raise InvalidArgument(
-                f"its format is {data.get('format')!r}, schema {data.get('schema')!r}; this version reads {FORMAT!r}, "
-                f"schema {SCHEMA}, as gl.fuzz writes it"
+                f"its format is {quoted(data.get('format'))}, schema {quoted(data.get('schema'))}; this version reads "
+                f"{FORMAT!r}, schema {SCHEMA}, as gl.fuzz writes it"
             )
-        try:
-            tensors = tuple(_tensor(entry) for entry in data["inputs"])
-            return cls(
-                CallRecipe(tensors, dict(data["options"]), int(data["seed"])),
-                str(data["subject"]),
-                data["target"],
-                data.get("reference"),
-                int(data.get("order", 1)),
-                tuple(data.get("allow", ())),
-                str(data.get("finding", "")),
-                str(data.get("words", "")),
-                str(data.get("python", "")),
-                int(data.get("made_with", 0)),
-            )
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise InvalidArgument(
-                f"an entry cannot be read ({type(error).__name__}: {error}); fuzz again to make it anew"
-            ) from error
+        refuse_misfit_call(data)
+        tensors = tuple(_tensor(entry) for entry in data["inputs"])
+        return cls(
+            CallRecipe(tensors, _untagged(data["options"]), data["seed"]),
+            data["subject"],
+            data["target"],
+            data["reference"],
+            data["order"],
+            tuple(data["allow"]),
+            data["finding"],
+            data["words"],
+            data["python"],
+            data["made_with"],
+        )
 
 
 def read(path: str | Path) -> SavedCase:
     """Read a saved case. Raises `InvalidArgument` for a file that is not there or not one."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidArgument(f"cannot read {str(path)!r}: {error.strerror}; name a file that gl.fuzz saved") from error
-    except ValueError as error:
-        raise InvalidArgument(f"{str(path)!r} is no JSON ({error}); name a file that gl.fuzz saved") from error
+    data, name = read_json(path, _FIX), quoted(str(path))
     if not isinstance(data, dict):
-        raise InvalidArgument(f"{str(path)!r} holds a {type(data).__name__}; name a file that gl.fuzz saved")
+        raise InvalidArgument(f"{name} holds {quoted(data)}; {_FIX}")
     try:
         return SavedCase.from_dict(data)
     except InvalidArgument as error:
-        raise InvalidArgument(f"{str(path)!r} is no case: {error}") from error
+        raise InvalidArgument(f"{name} is no case: {error}") from None
+
+
+def replay_command(path: str | Path, target: str | None, reference: str | None) -> str:
+    """The command that examines a saved call again, on what the user names."""
+    words = ["gradcheck-lab", "replay", str(path)] + ([target] if target is not None else [])
+    return shlex.join([*words, *(["--reference", reference] if reference is not None else [])])
 
 
 def write(saved: SavedCase, path: str | Path) -> None:
     """Write a case as JSON."""
-    text = json.dumps(saved.to_dict(), indent=1, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    write_text(Path(path), json.dumps(saved.to_dict(), indent=1, allow_nan=False) + "\n")
+
+
+def _tagged(value: Any) -> Any:
+    """An option with what JSON has no word for as a table of one entry: tuples, and numbers that are not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if isinstance(value, tuple):
+        return {"tuple": [_tagged(each) for each in value]}
+    if isinstance(value, list):
+        return [_tagged(each) for each in value]
+    return {key: _tagged(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def _untagged(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_untagged(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"float": "nan" | "inf" | "-inf" as number, **rest} if not rest:
+            return float(number)
+        case {"tuple": list(values), **rest} if not rest:
+            return tuple(map(_untagged, values))
+    return {key: _untagged(each) for key, each in value.items()}
 
 
 def _tensor_data(tensor: TensorRecipe) -> dict[str, Any]:
@@ -137,15 +155,8 @@ def _tensor_data(tensor: TensorRecipe) -> dict[str, Any]:
 
 
 def _tensor(data: Mapping[str, Any]) -> TensorRecipe:
-    dtype = getattr(torch, data["dtype"])
-    kind, shape, layout = data["kind"], tuple(int(size) for size in data["shape"]), data["layout"]
-    if not isinstance(dtype, torch.dtype) or kind not in KINDS or layout not in LAYOUT_NAMES:
-        raise ValueError(f"{data['dtype']}, {kind}, {layout}")
-    if data["profile"] not in (*PROFILES, WRITTEN):
-        raise ValueError(str(data["profile"]))
+    kind, shape, dtype = data["kind"], tuple(data["shape"]), DTYPES[data["dtype"]]
     if "values" in data:
-        recipe = TensorRecipe(kind, shape, dtype, data["profile"], layout, values=tuple(data["values"]))
-        recipe.build()
-        return recipe
-    seed, low, high = (int(data[name]) for name in ("seed", "low", "high"))
-    return TensorRecipe(kind, shape, dtype, data["profile"], layout, seed, low, high)
+        values = tuple(float(value) if dtype.is_floating_point else value for value in data["values"])
+        return TensorRecipe(kind, shape, dtype, data["profile"], data["layout"], values=values)
+    return TensorRecipe(kind, shape, dtype, data["profile"], data["layout"], data["seed"], data["low"], data["high"])

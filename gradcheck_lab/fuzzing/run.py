@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradcheck_lab.calls.randomness import preserved_randomness
+from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.discovery.signatures import signatures_of
 from gradcheck_lab.errors import InvalidArgument
@@ -19,10 +19,12 @@ from gradcheck_lab.fuzzing.examiner import Examiner
 from gradcheck_lab.fuzzing.failing_case import FailingCaseWriter
 from gradcheck_lab.fuzzing.ordinary import BeforeCall, OrdinaryCalls, Signature
 from gradcheck_lab.fuzzing.signatures import known_options
-from gradcheck_lab.model.arguments import refuse_names
+from gradcheck_lab.model.arguments import name_of, options_of, refuse_names, refuse_order, seed_of
 from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
+from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects.subject import importable
@@ -50,7 +52,7 @@ class FuzzRun:
 
     op: Any
     specs: Sequence[Any]
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Any = None
     reference: Any = None
     max_examples: int = 100
     order: int = 1
@@ -67,11 +69,11 @@ class FuzzRun:
 
     def __post_init__(self) -> None:
         refuse_names("allow", self.allow, CAUSES)
-        if self.order not in (1, 2):
-            raise InvalidArgument(f"order is {self.order!r}; pass 1 or 2")
-        if not isinstance(self.max_examples, int) or self.max_examples < 1:
-            raise InvalidArgument(f"max_examples is {self.max_examples!r}; pass a whole number of at least 1")
-        self.name = str(getattr(self.op, "name", None) or getattr(self.op, "__name__", type(self.op).__name__))
+        refuse_order(self.order)
+        if type(self.max_examples) is not int or self.max_examples < 1:
+            raise InvalidArgument(f"max_examples is {quoted(self.max_examples)}; pass a whole number of at least 1")
+        self.options, self.seed = options_of(self.options), seed_of(self.seed)
+        self.name = name_of(self.op)
         self.target = self.target or importable(self.op)
         self.signatures = signatures_of(self.op, self.name, self.specs)
         self.examiner = Examiner(self.op, self.reference, self.order, self.allow, self.device)
@@ -89,7 +91,7 @@ class FuzzRun:
         from gradcheck_lab.fuzzing.search import Search
 
         started = time.perf_counter()
-        with preserved_randomness(self.seed):
+        with preserved_state(self.seed):
             dtypes = self.dtypes or ((torch.float32,) if self._ordinary.needs_float32() else DTYPES)
             self.examiner.allowed_gradients = self._ordinary.allowed_gradients(dtypes[0])
             coding = Coding(self.signatures, SIZES, dtypes, self._drawn_options())
@@ -102,7 +104,10 @@ class FuzzRun:
                 found = search.run()
             except KeyboardInterrupt:
                 found, self.interrupted = search.smallest, True
-            report = self._probe_ordinary(dtypes[0]) if found is None else self._report_failure(found, search.first)
+            try:
+                report = self._probe_ordinary(dtypes[0]) if found is None else self._report_failure(found, search.first)
+            except KeyboardInterrupt:
+                report, self.interrupted = self._nothing_more(), True
         return self._concluded(report, search, time.perf_counter() - started)
 
     def crash_report(self, finding: Finding, call: CallRecipe | None, kind: str, examples: int, reproduce: str) -> Report:
@@ -115,6 +120,10 @@ class FuzzRun:
             examples=examples,
         )  # fmt: skip
         return report if call is None else self._writer.add_to(report, call)
+
+    def _nothing_more(self) -> Report:
+        """The report of a run that was interrupted before it had one."""
+        return Report("inconclusive", self.name, "op", (), (), "none", seed=self.seed, environment=environment())
 
     def input_names(self, call: CallRecipe) -> list[str]:
         """A name for each input of a call."""
@@ -183,4 +192,5 @@ class FuzzRun:
             seconds=seconds,
             seed=self.seed,
             examples=search.examples,
+            coverage=(*report.coverage, Coverage("drawn call", examiner.compared, dict(examiner.uncompared))),
         )

@@ -14,6 +14,7 @@ from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.fuzzing.source import assigned, returned
 from gradcheck_lab.rules.op import Op
+from gradcheck_lab.subjects.contained import UsersCode
 
 _LITERAL = 64
 
@@ -28,6 +29,7 @@ def tensor_lines(name: str, tensor: TensorRecipe) -> list[str]:
 def call_lines(op: Any, call: CallRecipe, names: Sequence[str], target: str | None, wrong: str | None) -> list[str]:
     """Lines that run forward and backward of the call and print a gradient beside autograd's, that of the input `wrong`."""
     name = target.partition(":")[2] if target else getattr(op, "name", None) or getattr(op, "__name__", "op")
+    name = name if str(name).isidentifier() else "op"  # what is printed is run by hand: a name is no place for code
     module = [f"from {target.partition(':')[0]} import {name}"] if target else []
     lines = ["import torch", *module]
     for each, tensor in zip(names, call.tensors, strict=True):
@@ -102,7 +104,7 @@ def _upstream_line(op: Op, call: CallRecipe) -> str | None:
     """The upstream gradient that the check drew, written out; None where the forward raises or has several outputs."""
     case = call.build()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), UsersCode():
             output = op.forward(*case.inputs, **case.options)
     except Exception:  # the call is shown as it is
         return None

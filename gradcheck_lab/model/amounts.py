@@ -97,6 +97,10 @@ SECOND_ORDER_TINY_DISTANCE = Amount(
 STEADY_DISTANCE = Amount(1e-9, "How far stress values are moved to see that the derivative is the same beside them.")
 ROUNDING_SAMPLES = Amount((1, 2), "The salts of the two samples of simulated rounding that stand for sound implementations.")
 FURTHER_SAMPLES = Amount((3, 4, 5, 6, 7, 8), "The salts of further samples, for gradients of few elements.")
+FURTHER_DRAWS = Amount(
+    2,
+    "Independent draws of a derived call of which one has to show an error again: what a single draw shows may be its numbers.",
+)
 OWN_NOISE_SAMPLES = Amount(
     5,
     "Runs of a backward beside its call that tell its rounding: the median of five is not moved by one that crosses a kink.",

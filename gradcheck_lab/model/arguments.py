@@ -1,16 +1,83 @@
-"""Checks of arguments that several public functions share."""
+"""Checks of arguments that several public functions share; each raises `InvalidArgument` with the fix."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.exceptions import Contained
+from gradcheck_lab.model.shown import cut, one_line, quoted
+from gradcheck_lab.model.user_errors import class_and_line
+
+_LOWEST_SEED, _SEEDS_END = -(2**63), 2**64  # what torch's generators take
 
 
-def refuse_names(argument: str, names: Collection[str], known: Collection[str]) -> None:
-    """Raise `InvalidArgument` for a string instead of a set, and for names that are not in `known`."""
+def refuse_names(argument: str, names: Any, known: Collection[str]) -> None:
+    """Raise `InvalidArgument` for anything but a set, list or tuple of names that are in `known`."""
     if isinstance(names, str):
-        raise InvalidArgument(f"{argument} is a string; pass a set: {argument}={{{names!r}}}")
+        raise InvalidArgument(f"{argument} is a string; pass a set: {argument}={{{one_line(repr(names))}}}")
+    if not isinstance(names, Collection):
+        raise InvalidArgument(f"{argument} is {quoted(names)}; pass a set of names, or () for none")
     for item in names:
-        if item not in known:
-            raise InvalidArgument(f"{argument} names {item!r}, which is unknown; known: {', '.join(sorted(known))}")
+        if not isinstance(item, str) or item not in known:
+            raise InvalidArgument(f"{argument} names {quoted(item)}, which is unknown; known: {', '.join(sorted(known))}")
+
+
+def seed_of(value: Any) -> int:
+    """The seed as an int of Python. Raises `InvalidArgument` for anything but a whole number that torch takes."""
+    if isinstance(value, bool) or not hasattr(type(value), "__index__") or getattr(value, "shape", ()) != ():
+        raise InvalidArgument(f"seed is {quoted(value)}; pass a whole number")
+    try:
+        seed = value.__index__()
+    except Exception:
+        raise InvalidArgument(f"seed is {quoted(value)}; pass a whole number") from None
+    if not _LOWEST_SEED <= seed < _SEEDS_END:
+        raise InvalidArgument(f"seed is {quoted(value)}; pass a whole number of at most 64 bits")
+    return int(seed)
+
+
+def refuse_order(order: Any) -> None:
+    """Raise `InvalidArgument` for anything but 1 and 2."""
+    if type(order) is not int or order not in (1, 2):
+        raise InvalidArgument(f"order is {quoted(order)}; pass 1 or 2")
+
+
+def options_of(options: Any) -> dict[str, Any]:
+    """The options as a dict of their own. Raises `InvalidArgument` for anything but a mapping with names as keys."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise InvalidArgument(f"options is {quoted(options)}; pass a dict of keyword arguments: options={{'dim': 1}}")
+    for key in options:
+        if not isinstance(key, str):
+            raise InvalidArgument(f"options has the key {quoted(key)}; pass a dict of keyword arguments: options={{'dim': 1}}")
+    return dict(options)
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """A block that looks at the user's objects; what these raise then becomes an `InvalidArgument`."""
+    try:
+        with Contained():
+            yield
+    except InvalidArgument:
+        raise
+    except Exception as error:
+        raise InvalidArgument(
+            f"looking at {what} raised {class_and_line(error)}; pass inputs and options of the kinds that it takes"
+        ) from error
+
+
+def name_of(value: Any) -> str:
+    """What messages call a user's object: its name, else that of its class; also where its attributes cannot be read."""
+    for attribute in ("name", "__name__"):
+        try:
+            with Contained():
+                found = getattr(value, attribute, None)
+                if isinstance(found, str) and found:
+                    return cut(found)
+        except Exception:
+            continue
+    return type(value).__name__

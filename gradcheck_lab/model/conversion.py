@@ -7,16 +7,23 @@ JSON has no word for numbers that are not finite and for complex ones: these are
 from __future__ import annotations
 
 import math
+import sys
+from dataclasses import is_dataclass
 from functools import cache
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import ModuleType, NoneType, UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.files import refuse_deep
+from gradcheck_lab.model.limits import REFUSED_ENTRIES
+from gradcheck_lab.model.shown import cut, quoted
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
 Data = TypeVar("Data")
+
+_NOT_FINITE = ("nan", "inf", "-inf")
 
 
 def as_dict(value: Any) -> dict[str, Any]:
@@ -28,13 +35,19 @@ def as_dict(value: Any) -> dict[str, Any]:
 def from_dict(data: dict[str, Any], kind: type[Data], name: str) -> Data:
     """The dataclass of this `kind` that `as_dict` made the data of.
 
-    Raises `InvalidArgument` with each entry of the `name` that does not fit.
+    Raises `InvalidArgument` with the first few entries of the `name` that do not fit. Nothing is converted: a text is no
+    number, and a number no text.
     """
     cattrs, converter = _cattrs()
     try:
+        refuse_deep(data)
+        _refuse_other_containers(data, kind, name)
+    except ValueError as error:
+        raise InvalidArgument(f"{name} cannot be read: {error}") from None
+    try:
         return converter.structure(data, kind)
     except cattrs.BaseValidationError as error:
-        wrong = "; ".join(cattrs.transform_error(error, path=name))
+        wrong = "; ".join(map(cut, cattrs.transform_error(error, path=name)[: REFUSED_ENTRIES.value]))
         raise InvalidArgument(f"{name} cannot be read: {wrong}") from error
 
 
@@ -49,6 +62,8 @@ def _cattrs() -> tuple[ModuleType, Converter]:
     converter = cattrs.Converter(unstruct_collection_overrides={tuple: list}, forbid_extra_keys=True)
     converter.register_unstructure_hook(float, _tagged)
     converter.register_unstructure_hook(complex, lambda value: {"complex": [_tagged(value.real), _tagged(value.imag)]})
+    for kind in (str, int):
+        converter.register_structure_hook(kind, _exactly)
     converter.register_structure_hook(float, lambda data, _: _real(data))
     converter.register_structure_hook(float | complex | None, lambda data, _: _number(data))
     return cattrs, converter
@@ -58,15 +73,41 @@ def _tagged(value: float) -> float | dict[str, str]:
     return value if math.isfinite(value) else {"float": repr(value)}
 
 
+def _exactly(data: Any, kind: type[Any]) -> Any:
+    """A text or a whole number as it is; cattrs would make one of anything."""
+    if not isinstance(data, kind) or isinstance(data, bool):
+        raise TypeError(f"{quoted(data)} is no {kind.__name__}")
+    return data
+
+
 def _real(data: Any) -> float:
-    if isinstance(data, dict) and data.keys() == {"float"}:
+    if isinstance(data, dict) and data.keys() == {"float"} and data["float"] in _NOT_FINITE:
         return float(data["float"])
-    if isinstance(data, (int, float)):
+    if isinstance(data, (int, float)) and not isinstance(data, bool) and abs(data) <= sys.float_info.max:
         return data
-    raise ValueError(f"{data!r} is no number")
+    raise ValueError(f"{quoted(data)} is no number")
 
 
 def _number(data: Any) -> float | complex | None:
-    if isinstance(data, dict) and data.keys() == {"complex"}:
-        return complex(*map(_real, data["complex"]))
+    if isinstance(data, dict) and data.keys() == {"complex"} and isinstance(data["complex"], list):
+        real, imaginary = map(_real, data["complex"])
+        return complex(real, imaginary)
     return None if data is None else _real(data)
+
+
+def _refuse_other_containers(data: Any, kind: Any, place: str) -> None:
+    """Raise `ValueError` where a list or table stands for the other, or a text for a list of its letters."""
+    if isinstance(kind, UnionType):
+        kind = next((each for each in get_args(kind) if each is not NoneType and data is not None), None)
+    origin = get_origin(kind)
+    if is_dataclass(kind) or origin is dict:
+        if not isinstance(data, dict):
+            raise ValueError(f"{place} is {quoted(data)} and has to be a table")
+        for field, each in (get_type_hints(kind) if is_dataclass(kind) else {}).items():
+            if field in data:
+                _refuse_other_containers(data[field], each, f"{place}.{field}")
+    elif origin is tuple:
+        if not isinstance(data, (list, tuple)):
+            raise ValueError(f"{place} is {quoted(data)} and has to be a list")
+        for index, value in enumerate(data):
+            _refuse_other_containers(value, get_args(kind)[0], f"{place}[{index}]")

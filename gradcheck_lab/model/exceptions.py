@@ -1,6 +1,8 @@
-"""Classes of exceptions by which code refuses a call, by name."""
+"""Classes of exceptions by which code refuses a call, by name; and exceptions of the user's code that would end the process."""
 
 from __future__ import annotations
+
+from types import TracebackType
 
 # the class of torch is private; NumPy's has the same name without the underscore
 SINGULAR = frozenset({"LinAlgError", "_LinAlgError"})
@@ -8,6 +10,36 @@ SINGULAR = frozenset({"LinAlgError", "_LinAlgError"})
 DELIBERATE = frozenset({"NotImplementedError", "InvalidArgument"})
 # raised by Python code that does not take an argument
 OF_ARGUMENTS = DELIBERATE | {"ValueError", "AssertionError", "TypeError", "KeyError"}
+
+
+class Passing(BaseException):
+    """Raised by this package across the user's code, which does not catch it."""
+
+
+class WouldEndProcess(Exception):
+    """An exception of the user's code that is no `Exception`, such as `SystemExit`; its class here has the same name."""
+
+
+class Contained:
+    """A block that runs the user's code: what would end the process leaves it as an ordinary exception of the same name.
+
+    `KeyboardInterrupt` passes, since the user may have typed it.
+
+    >>> with Contained():
+    ...     raise SystemExit(3)
+    Traceback (most recent call last):
+    gradcheck_lab.model.exceptions.SystemExit: 3
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None and not isinstance(error, (Exception, KeyboardInterrupt, Passing)):
+            same = type(type(error).__name__, (WouldEndProcess,), {"__module__": __name__})
+            raise same(*error.args).with_traceback(trace) from None
 
 
 def class_name(error: BaseException | None) -> str | None:

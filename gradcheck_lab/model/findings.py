@@ -8,8 +8,10 @@ from typing import Any, Literal, Self
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.conversion import as_dict, from_dict
+from gradcheck_lab.model.coverage import Coverage
+from gradcheck_lab.model.shown import quoted
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -88,8 +90,9 @@ class ReportData:
 
     `sensitivity` maps each gradient to the smallest error in a single element that this check would have caught, relative
     to the element or to the gradient's root mean square, whichever is larger; None where nothing could be said.
-    `evaluations` counts calls of the user's code. `examples` is the number of drawn calls that were examined, and
-    `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`. `Report` adds the views.
+    `evaluations` counts calls of the user's code, `coverage` what was compared and what was not. `examples` is the number of
+    drawn calls that were examined, and `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`.
+    `Report` adds the views.
     """
 
     verdict: Verdict
@@ -105,6 +108,7 @@ class ReportData:
     reproduce: str = ""
     reasons: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    coverage: tuple[Coverage, ...] = ()
     examples: int = 0
     failing_case: dict[str, Any] | None = None
     schema: int = SCHEMA
@@ -117,14 +121,21 @@ class ReportData:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Rebuild a report from `to_dict`.
 
-        Raises `InvalidArgument` when the data were written by a schema that this version does not read, or are no report.
+        Raises `InvalidArgument` when the data were written by a schema that this version does not read, are no report, or say
+        something else in their verdict than in their gradients and findings.
         """
+        if not isinstance(data, dict):
+            raise InvalidArgument(f"the report is {quoted(data)} and has to be a table, as to_dict returns it")
         if data.get("schema") != SCHEMA:
             raise InvalidArgument(
-                f"the report has schema {data.get('schema')!r} and this version reads schema {SCHEMA}; "
+                f"the report has schema {quoted(data.get('schema'))} and this version reads schema {SCHEMA}; "
                 "make it again with this version"
             )
-        return from_dict(data, cls, "the report")
+        report = from_dict(data, cls, "the report")
+        problem = contradiction(report)
+        if problem:
+            raise InvalidArgument(f"the report contradicts itself: {problem}")
+        return report
 
 
 def verdict_of(gradients: Sequence[GradientResult], findings: Sequence[Finding], reasons: Sequence[str]) -> Verdict:
@@ -134,3 +145,36 @@ def verdict_of(gradients: Sequence[GradientResult], findings: Sequence[Finding],
     if any(gradient.verdict == "fail" for gradient in gradients):
         return "fail"
     return "inconclusive" if reasons else "pass"
+
+
+def contradiction(report: ReportData) -> str:
+    """What a report says in one place and denies in another; empty where it is of one piece."""
+    for index, gradient in enumerate(report.gradients):
+        problem = _impossible(gradient)
+        if problem:
+            return f"gradients[{index}] {problem}"
+    following = verdict_of(report.gradients, report.findings, report.reasons)
+    if following == "pass" and any(gradient.verdict != "pass" for gradient in report.gradients):
+        following = "inconclusive"
+    if report.verdict != following:
+        return f"its verdict is {report.verdict!r}, and {following!r} follows from its gradients, findings and reasons"
+    case = report.failing_case
+    if case is not None and not all(isinstance(case.get(name), str) for name in ("words", "python")):
+        return "its failing case has no text under 'words' or 'python'"
+    return ""
+
+
+def _impossible(gradient: GradientResult) -> str:
+    index = gradient.worst_index
+    if any(size < 0 for size in gradient.shape) or gradient.elements < 0 or gradient.wrong_elements < 0:
+        return "has a negative size"
+    if index is not None and not (
+        len(index) == len(gradient.shape) and all(0 <= at < size for at, size in zip(index, gradient.shape, strict=True))
+    ):
+        return f"has its worst element at {list(index)}, outside of its shape {list(gradient.shape)}"
+    parts = 2 if gradient.dtype.startswith("complex") else 1  # both parts of a complex number are compared
+    if gradient.wrong_elements > parts * gradient.elements:
+        return f"has {gradient.wrong_elements} wrong elements of {gradient.elements}"
+    if gradient.verdict == "pass" and gradient.settled_by == "rounding" and gradient.budget_used > 1:
+        return f"passes with {gradient.budget_used:.2g} of its budget used"
+    return ""

@@ -26,6 +26,15 @@ FEW_ELEMENTS = Limit(
     "Elements up to which a gradient is given further samples of simulated rounding: in one element, two samples see nothing "
     "of two terms that cancel once in four times.",
 )
+FEW_SIZES = Limit(
+    3,
+    "Sizes of elements from which on two finished gradients that are multiples of one another count as related: rounding that "
+    "cancellation leaves has few bits, and two such numbers are multiples of two others by chance.",
+)
+SAMPLED_WHOLE = Limit(
+    1 << 16,
+    "Elements of a gradient that is sampled beside kinks whole: twenty samples of it are 10 MiB.",
+)
 AFFORDABLE_SAMPLES = Limit(
     1 << 12,
     "Elements of a gradient with small slices that further samples of simulated rounding are still made for.",
@@ -144,3 +153,24 @@ RELATED_PARTS = Limit(
     "Times that an output's axis may be as long as an input's and still be a multiple of it: pieces and pairs, no chance "
     "ratio.",
 )
+FILE_BYTES = Limit(
+    1 << 22,
+    "Bytes of a file of others that are read: a saved case has some thousand, and 4 MiB are read and checked in a second.",
+)
+NESTED_ENTRIES = Limit(
+    32,
+    "Levels of lists and tables in a file of others: what is written has six, and a recursion has room for these.",
+)
+SAVED_ELEMENTS = Limit(
+    1 << 24,
+    "Elements, with the gaps of their layouts, that the tensors of a saved call may have: 128 MiB of float64.",
+)
+SAVED_AXES = Limit(32, "Axes of a tensor of a saved call: half of what torch takes everywhere.")
+SAVED_INPUTS = Limit(1000, "Tensors of a saved call: a program of a hundred layers has fewer.")
+WHOLE_DIGITS = Limit(20, "Digits of a whole number in a file of others: the largest seed, 2**64, has twenty.")
+REFUSED_ENTRIES = Limit(5, "Entries that the refusal of a report names: a damaged one may have thousands that do not fit.")
+QUOTED_CHARACTERS = Limit(
+    160,
+    "Characters of a value of others that a message quotes: a path or a name fits, and two lines of a terminal hold it.",
+)
+NAMED_CHARACTERS = Limit(100, "Characters of a name of the user in the name of a file, of which systems take 255.")

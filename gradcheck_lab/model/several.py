@@ -13,16 +13,22 @@ WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "pass")
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The checks of a module: a report for each object that could be checked, the reason for each that could not."""
+    """The checks of a module: a report for each object that could be checked, the reason for each that could not.
+
+    `interrupted` says that the user ended it before all were checked.
+    """
 
     module: str
     reports: dict[str, ReportData]
     skipped: dict[str, str]
+    interrupted: bool = False
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the verdicts; inconclusive where nothing was checked."""
+        """The worst of the verdicts; inconclusive where nothing was checked, or not all."""
         found = [report.verdict for report in self.reports.values()]
+        if self.interrupted:
+            found.append("inconclusive")
         return next((verdict for verdict in WORST_FIRST if verdict in found), "inconclusive")
 
     def to_dict(self) -> dict[str, Any]:

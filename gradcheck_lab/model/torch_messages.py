@@ -32,6 +32,11 @@ def writes_to_leaf(error: BaseException) -> bool:
     return "leaf Variable that requires grad" in text_of(error)
 
 
+def refuses_to_differentiate(error: BaseException) -> bool:
+    """Whether torch has no derivative of an operator for one of its arguments, and refuses one that requires grad."""
+    return "is not differentiable with respect to argument" in text_of(error)
+
+
 def lacks_tangent(error: BaseException) -> bool:
     """Whether a `jvp` returned None for a differentiable output, which torch reports as a failed internal assertion."""
     first = first_line(error)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.exceptions import Contained, class_name
+from gradcheck_lab.model.findings import Finding, Stage
 
 _ENGINE = tuple(
     str(Path(__file__).parent.parent / name)
@@ -25,6 +26,22 @@ def wrong_count(returned: int, inputs: int, op: str | None) -> Finding:
     )
 
 
+def raises_again(error: Exception, stage: Stage, probe: str, case: str) -> Finding:
+    """The finding that a call raises that did not raise when it was made first."""
+    return Finding(
+        "raises",
+        "error",
+        f"{stage} raised {type(error).__name__}, and did not in the first call",
+        explanation=first_line(error),
+        suggestion="let nothing that the first call used up, closed or changed be needed by the next",
+        probe=probe,
+        case=case,
+        traceback=user_traceback(error),
+        stage=stage,
+        exception=class_name(error),
+    )
+
+
 def user_traceback(error: BaseException) -> str:
     """The traceback without this package's frames; all frames where no other is left."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -35,7 +52,8 @@ def user_traceback(error: BaseException) -> str:
 def text_of(error: BaseException) -> str:
     """The message of an exception, stripped; empty where it has none, or where its own `__str__` raises."""
     try:
-        return str(error).strip()
+        with Contained():
+            return str(error).strip()
     except Exception:
         return ""
 

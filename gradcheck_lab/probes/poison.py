@@ -50,10 +50,8 @@ class Poison(DispatchMode):
         super().__init__()
         self.value, self.filled = value, 0
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
         if func.overloadpacket.__name__ in _EMPTY and is_differentiable(result):
             self.filled += 1
             result.fill_(min(self.value, torch.finfo(result.dtype).max / 4) if self.value == self.value else self.value)

@@ -9,9 +9,9 @@ import torch
 
 from gradcheck_lab.comparison.isolated_rule import call_label
 from gradcheck_lab.model.causes import having
-from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.torch_messages import writes_to_saved
-from gradcheck_lab.model.user_errors import first_line
+from gradcheck_lab.model.user_errors import first_line, raises_again
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import (
     Repetition,
@@ -28,6 +28,10 @@ from gradcheck_lab.subjects.subject import Recording
 def second_backward(context: Context) -> Iterator[Finding]:
     """Repeat the call with the same random numbers; then run backward twice on one forward."""
     repeated = repetition(context)
+    if repeated.second.error is not None:
+        stage: Stage = "backward" if repeated.forward_ran else "forward"
+        yield raises_again(repeated.second.error, stage, "second_backward", "the same call again")
+        return
     if repeated.outcome in ("noise", "nondeterministic", "stochastic"):
         yield _unrepeatable(context, repeated)
     if not is_repeatable(context) or any(finding.cause in having("changes_the_call") for finding in context.findings):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import cycle, islice
 from typing import Any, Literal
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.dimensions import NamedDimensions, dimensions_of
+from gradcheck_lab.calls.dimensions import NamedDimensions, Sizes, dimensions_of
 from gradcheck_lab.calls.moves import moved, random_normal
 from gradcheck_lab.calls.similar_values import similar_values
 from gradcheck_lab.model.amounts import SIZE_CYCLES, SIZES_OF_ONE_DIMENSION, TIES_APART
@@ -30,6 +30,7 @@ from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import (
     DerivedCall,
+    Draw,
     derived_case,
     examine_derived_call,
     repeated_index_text,
@@ -43,7 +44,7 @@ from gradcheck_lab.specs import Spec
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Inputs of other sizes; `change` is what messages call the difference.
+    """Inputs of other sizes, and others of these sizes by `draw`; `change` is what messages call the difference.
 
     `beyond_call` is set where nothing in the user's call says that such inputs are to be supported, `only_batch` where only the
     number of rows differs, and `batch_guessed` where inputs may share their first size by chance.
@@ -51,6 +52,7 @@ class Variant:
 
     change: str
     inputs: tuple[Any, ...]
+    draw: Draw
     beyond_call: bool = False
     broadcast: bool = False
     empty: bool = False
@@ -71,7 +73,7 @@ def sizes(context: Context) -> Iterator[Finding]:
     for variant in islice(_variants(context, dims, given), max_variants):
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
         # a reference may be written for the ranks and equal sizes of the call
-        derived = examine_derived_call(context, case, forward=not variant.beyond_call)
+        derived = examine_derived_call(context, case, forward=not variant.beyond_call, draw=variant.draw)
         if derived is not None and derived.new_errors and not dims.declared and not variant.broadcast:
             outputs = derived.examined.case.grad_outputs or ()
             derived = derived if is_implied(context, derived.case, outputs) else None
@@ -146,23 +148,27 @@ def _says_more(finding: Finding, known: Finding) -> bool:
 def _variants(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
     seed, names = context.case.seed, list(dims.sizes)
     batch = dims.batch
+
+    def variant(change: str, sizes: Sizes, lead: int | None = None, **said: bool) -> Variant:
+        draw = partial(dims.inputs, given, sizes, lead=lead)
+        return Variant(change, draw(seed), draw, **said)
+
     if batch is not None:
         small = {name: min(size, 7) for name, size in dims.sizes.items()}
         same = {name: min(size, ROW_ELEMENTS.value) for name, size in dims.sizes.items() if name != batch}
         only = all(size <= ROW_ELEMENTS.value for name, size in dims.sizes.items() if name != batch)
         leads = all(batch not in axes[1:] for axes in dims.axes)
-        yield Variant("batch 1", dims.inputs(given, {**same, batch: 1}, seed), only_batch=only and leads)
+        yield variant("batch 1", {**same, batch: 1}, only_batch=only and leads)
         if _has_rows(context, dims, given):
-            stacked = dims.inputs(given, small, seed, lead=2)
             guessed = _has_equal_sizes_by_chance(context, dims, given)
-            yield Variant("one more leading dimension", stacked, not dims.declared, batch_guessed=guessed)
+            yield variant("one more leading dimension", small, 2, beyond_call=not dims.declared, batch_guessed=guessed)
     yield from _without_leading_dimensions(context, dims, given)
     for sizes in SIZE_CYCLES.value if len(names) > 1 else SIZES_OF_ONE_DIMENSION.value:
         chosen = dict(zip(names, cycle(sizes), strict=False))
         if names and chosen != dims.sizes:
-            yield Variant("other sizes", dims.inputs(given, chosen, seed))
+            yield variant("other sizes", chosen)
     if batch is not None:
-        yield Variant("batch 0", dims.inputs(given, {**small, batch: 0}, seed), empty=True)
+        yield variant("batch 0", {**small, batch: 0}, empty=True)
     yield from _broadcasts(context, dims, given)
     yield from _long_axes(context, dims, given)
     yield from _unequal_sizes(context, dims, given)
@@ -173,10 +179,13 @@ def _without_leading_dimensions(context: Context, dims: NamedDimensions, given: 
     specs = context.subject.specs
     if not dims.declared or all(v.ndim == sum(not dim.variadic for dim in s.dims) for s, v in zip(specs, given, strict=True)):
         return
+    if any(not value.numel() for value in given):
+        return
     single = tuple(_first_of_leading(spec, value) for spec, value in zip(specs, given, strict=True))
     without = dimensions_of(single, specs)
     if without.declared:
-        yield Variant("no leading dimension", without.inputs(single, without.sizes, context.case.seed))
+        draw = partial(without.inputs, single, without.sizes)
+        yield Variant("no leading dimension", draw(context.case.seed), draw)
 
 
 def _first_of_leading(spec: Spec, value: torch.Tensor) -> torch.Tensor:
@@ -224,7 +233,8 @@ def _long_axes(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) 
                   for axes, v in zip(dims.axes, given, strict=True) if isinstance(v, torch.Tensor)]  # fmt: skip
         total = sum(math.prod(shape) for shape in shapes)
         if all(axes.count(letter) < 2 for axes in dims.axes) and total <= LONG_CALL_ELEMENTS.value:
-            yield Variant("other sizes", dims.inputs(given, chosen, seed))
+            draw = partial(dims.inputs, given, chosen)
+            yield Variant("other sizes", draw(seed), draw)
 
 
 def _unequal_sizes(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
@@ -236,10 +246,11 @@ def _unequal_sizes(context: Context, dims: NamedDimensions, given: tuple[Any, ..
         accepted: list[Variant] = []
         for small, large in ((one, other), (other, one)):
             chosen = {name: min(size, 4) for name, size in split.sizes.items()} | {small: 3, large: 6}
-            inputs = split.inputs(given, chosen, seed)
+            draw = partial(split.inputs, given, chosen)
+            inputs = draw(seed)
             recording = context.record(derived_case(context, inputs=inputs))
             if not isinstance(recording, Exception) and all(bool(torch.isfinite(o).all()) for o in recording.outputs):
-                accepted.append(Variant("other sizes", inputs, beyond_call=True))
+                accepted.append(Variant("other sizes", inputs, draw, beyond_call=True))
         yield from accepted
         found += len(accepted)
         if found >= ACCEPTED_SPLITS.value:
@@ -255,9 +266,12 @@ def _broadcasts(context: Context, dims: NamedDimensions, given: tuple[Any, ...])
     declared = bool(specs) and dims.declared
     if declared and not all(dim.broadcast and dim.variadic for spec in specs for dim in spec.dims):
         return
-    generator = torch.Generator().manual_seed(context.case.seed)
-    column, row = (similar_values(v, shape, generator) for v, shape in zip(given, ((3, 1), (5,)), strict=True))
-    yield Variant("a column against a row", (column, row), not declared, broadcast=True)
+
+    def draw(seed: int) -> tuple[Any, ...]:
+        generator = torch.Generator().manual_seed(seed)
+        return tuple(similar_values(v, shape, generator) for v, shape in zip(given, ((3, 1), (5,)), strict=True))
+
+    yield Variant("a column against a row", draw(context.case.seed), draw, not declared, broadcast=True)
 
 
 def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error: Finding) -> Finding:

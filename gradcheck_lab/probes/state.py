@@ -11,6 +11,7 @@ import torch
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import REUSED_BUFFERS
+from gradcheck_lab.model.user_errors import raises_again
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.derived_calls import derived_case, examine_derived_call
 from gradcheck_lab.probes.support.repeats import (
@@ -128,7 +129,10 @@ def overwritten(context: Context) -> Iterator[Finding]:
         return
     grads = tuple(3 * g if is_differentiable(g) else g for g in context.case.grad_outputs or ())
     for _ in range(REUSED_BUFFERS.value):  # several buffers may be used in turn
-        run_copied(context, context.case_with(grad_outputs=grads))
+        run = run_copied(context, context.case_with(grad_outputs=grads))
+        if run.error is not None:
+            yield raises_again(run.error, "backward", "state", "the same call after others")
+            return
     yield from _reused_buffers(context, context.gradients, repetition(context).first)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.similar_values import Structures
+from gradcheck_lab.calls.similar_values import Structures, similar_values
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, about, can_be_stressed, stressed, unseen_values
 from gradcheck_lab.comparison.findings import number, show
 from gradcheck_lab.model.amounts import STEADY_DISTANCE
@@ -40,6 +40,7 @@ def values(context: Context) -> Iterator[Finding]:
     if not context.uses_autograd:
         return
     yield from _masked_branches(context)
+    yield from _ties_of_the_call(context)
     wide = wide_inputs(context, widest=True)
     given = cut_down(context, wide, STRESSED_ROWS.value, rows=STRESSED_ROWS.value)
     constants = context.subject.constants
@@ -83,6 +84,17 @@ def _masked_branches(context: Context) -> Iterator[Finding]:
         broken = ~torch.isfinite(actual.detach()) & torch.isfinite(truth)
         if bool(broken.any()) and not bool(truth[broken].any()) and is_flat_beside(context.examined, index, broken):
             yield replace(finding, cause=masked.name, explanation=UNSELECTED_BRANCH, suggestion=masked.fix, probe="values")
+
+
+def _ties_of_the_call(context: Context) -> Iterator[Finding]:
+    """Gradients of the user's call that are subgradients one by one and, where values tie, not together."""
+    as_given = DerivedCall(context.case, context.examined, ())
+    yield from (replace(finding, probe="values") for finding in tie_mass(as_given, (EQUAL,), context.wrong_inputs, _is_real))
+
+
+def _is_real(value: Any) -> bool:
+    """Whether an input of the user's call has real elements; that they are zeros and ones does not make it a mask there."""
+    return is_differentiable(value) and not value.is_complex() and bool(value.numel())
 
 
 def _repeats_explained(finding: Finding, reported: set[tuple[str | None, str | None, str]]) -> bool:
@@ -145,16 +157,29 @@ def _narrower_conditions(group: Sequence[Stress], which: Sequence[int]) -> Itera
 def _examine_stressed(
     context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int], mixed: bool = False
 ) -> DerivedCall | None:
-    inputs = stressed(given, group, which, context.once("structures", Structures), mixed)
-    label = "; ".join(stress.words for stress in group)
-    return examine_derived_call(context, derived_case(context, inputs=inputs, label=label))
+    structures = context.once("structures", Structures)
+
+    def draw(seed: int) -> tuple[Any, ...]:
+        generator = torch.Generator().manual_seed(seed)
+        others = [
+            similar_values(v, v.shape, generator, structures.of(v)) if is_differentiable(v) and v.numel() else v for v in given
+        ]
+        return stressed(others, group, which, Structures(), mixed)
+
+    case = derived_case(context, inputs=stressed(given, group, which, structures, mixed))
+    return examine_derived_call(context, replace(case, label="; ".join(stress.words for stress in group)), draw=draw)
 
 
-def tie_mass(derived: DerivedCall, group: Sequence[Stress], wrong: frozenset[int] = frozenset()) -> tuple[Finding, ...]:
+def tie_mass(
+    derived: DerivedCall,
+    group: Sequence[Stress],
+    wrong: frozenset[int] = frozenset(),
+    can_tie: Callable[[Any], bool] = can_be_stressed,
+) -> tuple[Finding, ...]:
     """The finding that gradients of tied values have the wrong sum, if they have.
 
     Each of them may be any subgradient, but the derivative along all tied values together is unique. Inputs in `wrong` are
-    known to have a wrong gradient and are left out.
+    known to have a wrong gradient and are left out, as are those that `can_tie` denies.
     """
     subject = derived.examined.subject
     sound = {subject.names[i] for i in range(len(derived.inputs)) if i not in wrong}
@@ -165,13 +190,13 @@ def tie_mass(derived: DerivedCall, group: Sequence[Stress], wrong: frozenset[int
     gradient, oracle = str(doubtful[0].gradient), derived.examined.oracle
     pairs = {
         i: pair for i, value in enumerate(derived.inputs)
-        if can_be_stressed(value)
+        if can_tie(value)
         and (pair := derived.returned_and_true(replace(doubtful[0], gradient=subject.names[i]))) is not None
         and bool(torch.isfinite(pair[0]).all())
     }  # fmt: skip
     if not any(not pair[1].is_complex() and kinked(oracle, i) for i, pair in pairs.items()):
         return ()
-    dtype = next(v.dtype for v in derived.inputs if can_be_stressed(v))
+    dtype = next(v.dtype for v in derived.inputs if can_tie(v))
     # terms that cancel may be as large as the upstream
     size = sum(float(g.double().abs().sum()) for g in derived.examined.case.grad_outputs or () if is_differentiable(g))
     size += sum(float(side.double().abs().sum()) for pair in pairs.values() for side in pair)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradcheck_lab.model.files import write_text
+from gradcheck_lab.model.shown import file_stem
 from gradcheck_lab.pytesting.session import Session
 
 if TYPE_CHECKING:
@@ -16,26 +17,34 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-def write_report(session: Session, path: Path) -> None:
-    """Write what was verified as JSON or as one HTML page, by the suffix of `path`."""
+def write_report(session: Session, path: Path) -> str:
+    """Write what was verified as JSON or as one HTML page, by the suffix of `path`; returns why that failed, if it did."""
     if path.suffix == ".json":
         data = {"schema": SCHEMA, "seed": session.settings.seed, **session.to_dict()}
-        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(data, indent=2) + "\n"
     else:
-        path.write_text(_page(session), encoding="utf-8")
+        text = _page(session)
+    try:
+        write_text(path, text)
+    except (OSError, ValueError) as error:
+        return f"the report could not be written to {path}: {error}"
+    return ""
 
 
-def save_failure(folder: Path, nodeid: str, report: Report) -> Path:
-    """Write what failed to a file of `folder` that is named after the test, and return its path.
+def save_failure(folder: Path, nodeid: str, report: Report) -> str:
+    """Write what failed to a file of `folder` that is named after the test, and return its path, or why that failed.
 
     That is the case of a fuzzed failure, which `gradcheck-lab replay` reads; else the report.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", nodeid.rpartition("/")[2])[:100].strip("-")
-    path = folder / f"{readable}-{zlib.crc32(nodeid.encode()):08x}.json"
+    digest = zlib.crc32(nodeid.encode(errors="surrogatepass"))
+    path = folder / f"{file_stem(nodeid.rpartition('/')[2])}-{digest:08x}.json"
     data: dict[str, Any] = {"schema": SCHEMA, "nodeid": nodeid, "report": report.to_dict()}
-    path.write_text(json.dumps(report.failing_case or data, indent=2) + "\n", encoding="utf-8")
-    return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(report.failing_case or data, indent=2) + "\n")
+    except OSError as error:
+        return f"not, since {error}"
+    return str(path)
 
 
 def _page(session: Session) -> str:

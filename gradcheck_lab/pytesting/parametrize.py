@@ -10,7 +10,7 @@ from gradcheck_lab.errors import InvalidArgument
 
 # pytest is imported where it is needed: this package does not depend on it
 if TYPE_CHECKING:
-    from gradcheck_lab.model.findings import Finding
+    from gradcheck_lab.model.findings import Finding, Verdict
     from gradcheck_lab.probes.support.context import Context, Probe
     from gradcheck_lab.pytesting.marks import Placement
     from gradcheck_lab.pytesting.session import Session
@@ -160,7 +160,7 @@ def _part_about(full: Report, promise: str) -> Report:
     if promise != COMPARISON:
         mine = tuple(finding for finding in full.findings if _probe(finding) == promise)
         broken = any(finding.severity == "error" for finding in mine)
-        return replace(full, findings=mine, reasons=(), verdict="fail" if broken else "pass")
+        return _of_one_piece(replace(full, findings=mine, reasons=(), verdict="fail" if broken else "pass"))
     own = {(finding.gradient, finding.op) for finding in full.findings if _probe(finding) is None}
     wrong = {(gradient.name, gradient.op) for gradient in full.gradients if gradient.verdict == "fail"}
     # where a probe explains a wrong gradient, its finding stands for that of the comparison
@@ -169,7 +169,18 @@ def _part_about(full: Report, promise: str) -> Report:
     reported = {(finding.gradient, finding.op) for finding in mine}
     failed = [g for g in full.gradients if g.verdict == "fail" and g.contaminated_by is None]
     broken = any(f.severity == "error" for f in mine) or any((g.name, g.op) not in reported for g in failed)
-    return replace(full, findings=mine, verdict="fail" if broken else "inconclusive" if full.reasons else "pass")
+    verdict: Verdict = "fail" if broken else "inconclusive" if full.reasons else "pass"
+    return _of_one_piece(replace(full, findings=mine, verdict=verdict))
+
+
+def _of_one_piece(part: Report) -> Report:
+    """A part whose gradients do not contradict its verdict: those that other tests judge are no failures of this one."""
+    kept = {"pass": ("pass",), "inconclusive": ("pass", "inconclusive"), "fail": ("pass", "inconclusive", "fail")}
+    judged = (
+        each if each.verdict in kept[part.verdict] else replace(each, verdict="pass", settled_by="another test")
+        for each in part.gradients
+    )
+    return replace(part, gradients=tuple(judged))
 
 
 def _probe(finding: Finding) -> str | None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gradcheck_lab.model.shown import one_line
+
 if TYPE_CHECKING:
     from gradcheck_lab.report import Report
 
@@ -87,7 +89,7 @@ class OpRecord:
             "sensitivity": two_digits(self.sensitivity),
             "seed": self.seed,
         }
-        return [(f"gradcheck.{self.op}.{name}", value) for name, value in values.items()]
+        return [(f"gradcheck.{one_line(self.op)}.{name}", value) for name, value in values.items()]
 
 
 def merged_by_op(records: Iterable[OpRecord]) -> list[OpRecord]:

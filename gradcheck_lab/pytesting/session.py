@@ -58,7 +58,10 @@ class RunningTest:
 
 @dataclass(slots=True)
 class Session:
-    """The state of one test run. `used` is set once a test ran that asked for the fixture or has the marker."""
+    """The state of one test run. `used` is set once a test ran that asked for the fixture or has the marker.
+
+    `unwritten` says why the report could not be written, where that is so.
+    """
 
     settings: Settings
     used: bool = False
@@ -67,6 +70,7 @@ class Session:
     allowed: dict[str, dict[str, str]] = field(default_factory=dict)
     not_run: Counter[str] = field(default_factory=Counter)
     cache: dict[Any, Any] = field(default_factory=dict)
+    unwritten: str = ""
 
     def add_report(self, report: Report) -> None:
         """Add a report that the running test asserted; one that is asserted outside a test is dropped."""

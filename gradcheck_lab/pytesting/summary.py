@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.pytesting.record import OpRecord, merged_by_op, two_digits
 from gradcheck_lab.pytesting.session import Session
 from gradcheck_lab.render.tables import table_lines
@@ -17,12 +18,14 @@ _SEVERITIES = ("error", "warning")
 
 def summary_lines(session: Session) -> list[Line]:
     """Every line of the summary with its markup; none where there is nothing to say."""
-    return [
+    lines = [
         *_table(merged_by_op(session.records)),
         *_findings(session.records),
         *_allowed_causes(session),
         *((f"not run: {_count(count, 'test')}, {reason}", {"yellow": True}) for reason, count in session.not_run.items()),
     ]
+    lines += [(session.unwritten, {"red": True})] if session.unwritten else []
+    return [(one_line(text), markup) for text, markup in lines]
 
 
 def _table(ops: Sequence[OpRecord]) -> Iterator[Line]:

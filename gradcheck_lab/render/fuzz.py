@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gradcheck_lab.model.several import Fuzzed
+from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.render.terminal import STYLES, Line, finding_lines, report_lines
 
 if TYPE_CHECKING:
@@ -40,13 +41,14 @@ def progress_bar(examples: int, console: Console | None = None) -> Iterator[Call
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = console or Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counted]}"), TimeElapsedColumn())
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, BarColumn(), TextColumn("{task.fields[counted]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bars = {}
 
         def count(name: str, done: int, found: int) -> None:
             if name not in bars:
-                bars[name] = progress.add_task(name, total=examples, counted="")
+                bars[name] = progress.add_task(one_line(name), total=examples, counted="")
             counted = f"{plural(done, 'example')}, {plural(found, 'finding')}{', shrinking' * bool(found)}"
             progress.update(bars[name], completed=done, counted=counted)
 

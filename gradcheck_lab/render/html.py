@@ -7,13 +7,14 @@ from functools import cache
 from typing import Any
 
 from gradcheck_lab.model.findings import GradientResult, ReportData
+from gradcheck_lab.model.shown import shown
 from gradcheck_lab.render import wording
 
 _HEADINGS = (*wording.HEADINGS, "worst element", "backward", "reference", "allowed")
 
 
 def render_html(report: ReportData) -> str:
-    """Return one self-contained page; it loads nothing from elsewhere, and every text in it is escaped."""
+    """Return one self-contained page; it loads nothing from elsewhere, and every text in it is escaped, controls too."""
     return str(_macros().one(report))
 
 
@@ -35,6 +36,7 @@ def _macros() -> Any:
     environment = Environment(
         loader=PackageLoader("gradcheck_lab", "render"),
         autoescape=True,
+        finalize=lambda value: shown(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

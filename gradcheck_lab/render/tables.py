@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from gradcheck_lab.model.shown import one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -26,7 +28,7 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     for _ in rows[0]:
         table.add_column(no_wrap=True, overflow="ignore")
     for row in rows:
-        table.add_row(*(Text(" ".join(cell.splitlines())) for cell in row))
+        table.add_row(*(Text(one_line(" ".join(cell.splitlines()))) for cell in row))
     lines = _console().render_lines(table, pad=False)
     return ["".join(segment.text for segment in line).rstrip() for line in lines]
 

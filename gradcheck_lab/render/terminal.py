@@ -6,8 +6,20 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gradcheck_lab.model.findings import Finding, GradientResult, ReportData
+from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.render.tables import table_lines
-from gradcheck_lab.render.wording import HEADINGS, assurance, cells, contaminated, headline, remark, smallest_call, what, why
+from gradcheck_lab.render.wording import (
+    HEADINGS,
+    assurance,
+    cells,
+    compared,
+    contaminated,
+    headline,
+    remark,
+    smallest_call,
+    what,
+    why,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +37,7 @@ STYLES = {
 
 def render_text(report: ReportData) -> str:
     """Return `report` as plain text, without colours and without a final newline."""
-    return "\n".join(text for text, _ in report_lines(report))
+    return "\n".join(one_line(text) for text, _ in report_lines(report))
 
 
 def print_report(report: ReportData, console: Console | None = None) -> None:
@@ -34,17 +46,18 @@ def print_report(report: ReportData, console: Console | None = None) -> None:
 
 
 def print_lines(lines: Sequence[Line], console: Console | None = None) -> None:
-    """Print lines of text with their styles; nothing is wrapped, truncated or read as markup."""
+    """Print lines of text with their styles; nothing is wrapped, truncated or read as markup, and no control is sent."""
     from rich.console import Console
 
     console = console or Console()
     for text, style in lines:
-        console.print(text, style=style or None, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        console.print(one_line(text), style=style or None, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def report_lines(report: ReportData) -> list[Line]:
     """Return every line of the report, each with its rich style (empty for none)."""
     lines = [*finding_lines(report), *_table(report.gradients)]
+    lines += [(f"  {text}", "dim") for text in compared(report)]
     lines += [(f"  {text}", "") for text in smallest_call(report)]
     if report.verdict == "pass":
         lines.append((f"  {assurance(report)}", "dim"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.findings import Finding, GradientResult, Number, ReportData
 
 HEADINGS = ("gradient", "shape", "dtype", "verdict", "max abs error", "budget used")
@@ -47,6 +48,12 @@ def contaminated(gradients: Sequence[GradientResult]) -> list[str]:
         f"wrong only because of {'it' if len(names) == 1 else culprit}: {', '.join(victims)}"
         for culprit, victims in names.items()
     ]
+
+
+def compared(report: ReportData) -> list[str]:
+    """What was compared and what was not, in one line; none where nothing was counted."""
+    text = coverage_text(report.coverage)
+    return [f"compared{text}"] if text else []
 
 
 def assurance(report: ReportData) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from gradcheck_lab import specs as specs_module
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.shown import cut
 from gradcheck_lab.rules.naming import input_names, option_names, takes_any_number
 from gradcheck_lab.specs import DTYPES, Spec
 
@@ -58,7 +59,7 @@ class Op:
                 )
         if forward is None:
             raise InvalidArgument("an Op needs a forward; pass gl.Op(forward, backward)")
-        self.name = str(name or getattr(forward, "__name__", type(forward).__name__))
+        self.name = cut(str(name or getattr(forward, "__name__", type(forward).__name__)))
         self.forward = forward
         self.rule = backward
         self.signatures: tuple[tuple[Spec, ...], ...] = (tuple(specs),) if specs else ()

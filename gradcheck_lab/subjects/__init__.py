@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.arguments import reading
 from gradcheck_lab.subjects.array_options import with_array_options
 from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
+from gradcheck_lab.subjects.contained import contained
 from gradcheck_lab.subjects.custom_op import adapt_custom_op
 from gradcheck_lab.subjects.forms.adapters import adapt_context_class, adapt_loss_with_gradient
 from gradcheck_lab.subjects.layers.adapter import adapt_layer
@@ -36,12 +38,14 @@ ADAPTERS: tuple[Adapter, ...] = (
 def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject:
     """Find the adapter for `value` and let it translate it with the inputs and options of a call.
 
-    Raises `InvalidArgument` for an object that none of them knows, and for inputs or options that it cannot take.
+    Raises `InvalidArgument` for an object that none of them knows, that raises when it is looked at, and for inputs or options
+    that it cannot take.
     """
     for adapter in ADAPTERS:
-        subject = adapter(value, inputs, options)
-        if subject is not None:
-            return with_marks(with_array_options(subject, options))
+        with reading(f"the {type(value).__name__} and its inputs"):
+            subject = adapter(value, inputs, options)
+            if subject is not None:
+                return contained(with_marks(with_array_options(subject, options)))
     raise InvalidArgument(
         f"cannot check an object of type {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops"
     )

@@ -25,12 +25,10 @@ class BufferWrites(DispatchMode):
         self.writes: Writes = []
         self.replay = iter(replay or ())
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
         if schema(func).is_mutable and not torch.is_grad_enabled():
-            for buffer in self._written(func, args, kwargs or {}):
+            for buffer in self._written(func, args, kwargs):
                 replayed = next(self.replay, None)
                 if replayed is not None and replayed.shape == buffer.shape:
                     buffer.copy_(replayed)

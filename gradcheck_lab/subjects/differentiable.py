@@ -11,12 +11,14 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.torch_messages import writes_to_leaf
+from gradcheck_lab.model.torch_messages import refuses_to_differentiate, writes_to_leaf
+from gradcheck_lab.model.user_errors import text_of
 from gradcheck_lab.subjects.engine_backward import EngineBackward, as_leaves
 from gradcheck_lab.subjects.flat_arguments import tensors_of
 from gradcheck_lab.subjects.forward_bodies import forward_bodies
+from gradcheck_lab.subjects.leaving_autograd import LeavingAutograd
 from gradcheck_lab.subjects.subject import Recording, Trace
-from gradcheck_lab.subjects.untraceable import Untraceable
+from gradcheck_lab.subjects.untraceable import NothingHandWritten
 
 Run = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
 
@@ -35,15 +37,64 @@ class Differentiable:
     arguments: int
     plain: bool = False  # the last trace found no hand-written backward in it
     in_place: bool = False  # it writes to its inputs
+    constants: frozenset[int] = frozenset()  # inputs that torch refused to differentiate
 
     def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         """Run it as its users do; hand-written Functions inside go through their own backward."""
         leaves = as_leaves(inputs)
         with torch.enable_grad():
-            output = self._run(leaves, options)
+            output, leaves = self._tracked(leaves, options)
         outputs = self._tensors(output)
         engine = EngineBackward(outputs, leaves, lambda call, returned: call(), tuple)
-        return Recording(tuple(o.detach() for o in outputs), not isinstance(output, torch.Tensor), engine.backward)
+        return Recording(
+            tuple(o.detach() for o in outputs),
+            not isinstance(output, torch.Tensor),
+            engine.backward,
+            unused=self._unused(outputs, leaves, options),
+            constants=self.constants,
+        )
+
+    def _tracked(self, leaves: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        """Run it, and again without tracking inputs that torch has no derivative for, as the running mean of a batch norm."""
+        while True:
+            try:
+                return self._run(leaves, options), self._without_constants(leaves)
+            except RuntimeError as error:
+                if not refuses_to_differentiate(error):
+                    raise
+                culprit = self._refused(leaves, options, text_of(error))
+                if culprit is None:
+                    raise
+                self.constants |= {culprit}
+
+    def _without_constants(self, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self.constants:
+            return leaves
+        return tuple(v.detach() if i in self.constants and v.requires_grad else v for i, v in enumerate(leaves))
+
+    def _refused(self, leaves: tuple[Any, ...], options: Mapping[str, Any], refusal: str) -> int | None:
+        """The input that a refusal is about: without tracking it, torch does not refuse, or refuses another one."""
+        for i, value in enumerate(leaves):
+            if is_differentiable(value) and value.requires_grad and i not in self.constants:
+                try:
+                    self._run(tuple(v.detach() if i == j else v for j, v in enumerate(leaves)), options)
+                except RuntimeError as error:
+                    if text_of(error) == refusal:
+                        continue
+                return i
+        return None
+
+    def _unused(self, outputs: tuple[Any, ...], leaves: tuple[Any, ...], options: Mapping[str, Any]) -> frozenset[int]:
+        """The floating outputs that torch itself marks as not differentiable, beside others; not what the code detaches."""
+        marked = frozenset(i for i, o in enumerate(outputs) if is_differentiable(o) and not o.requires_grad)
+        if not marked or not any(o.requires_grad for o in outputs):
+            return frozenset()
+        with torch.enable_grad(), LeavingAutograd() as watch:
+            try:
+                self._run(leaves, options)
+            except Exception:  # it runs without the watch: whatever it does under it, it is not plain torch
+                return frozenset()
+        return frozenset() if watch.left else marked
 
     def connected(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[torch.Tensor, ...]:
         """Run it on tensors that autograd tracks, through the hand-written Functions inside."""
@@ -51,13 +102,13 @@ class Differentiable:
             return self._tensors(self._run(inputs, options))
 
     def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
-        """Run it with the forward bodies of the Functions inside; raises `Untraceable` where there are none."""
+        """Run it with the forward bodies of the Functions inside; raises `NothingHandWritten` where there are none."""
         if not self.plain:
             with forward_bodies() as bodies, self._widened(inputs):
                 output = self._run(inputs, options)
             self.plain = not bodies.replaced
         if self.plain:
-            raise Untraceable(f"nothing inside {self.name} has a hand-written backward, so autograd would check itself")
+            raise NothingHandWritten(f"nothing inside {self.name} has a hand-written backward, so autograd would check itself")
         return Trace(self._tensors(output), cut=bodies.cut)
 
     def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -66,6 +117,7 @@ class Differentiable:
             return self._tensors(self._run(inputs, options))
 
     def _run(self, leaves: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        leaves = self._without_constants(leaves)
         if not self.in_place:
             try:
                 return self.run(leaves, options)

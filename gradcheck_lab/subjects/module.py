@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -115,7 +116,7 @@ class _Module:
                 held = {f"module.{key}": value for key, value in state.items()}
                 return torch.func.functional_call(_Holder(self.module), held, (lambda: recording.backward(grad_outputs),))
 
-        return Recording(recording.outputs, recording.several, backward)
+        return replace(recording, backward=backward)
 
     def trace(self, given: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         with _restored(self.module):

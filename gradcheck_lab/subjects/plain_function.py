@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from gradcheck_lab.calls.randomness import preserved_randomness
+from gradcheck_lab.calls.randomness import random_states
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.methods import methods_of, refuse_unreached
 from gradcheck_lab.rules.naming import input_names, option_names
@@ -72,10 +72,12 @@ class _ProgramOrFunction:
 
     def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         if not self.is_program:
+            before = random_states()
             try:
-                with preserved_randomness(), ops_refused():
+                with ops_refused():
                     return replace(self.function.record(inputs, options), kind="function")
             except OpCalled:
+                before.restore()
                 self.is_program = True
         require_tensors(self.name, inputs)
         return record_program(self.run, self.name, inputs, options)

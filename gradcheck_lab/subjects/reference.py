@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Subject, Trace
 
@@ -19,8 +20,9 @@ def with_reference(subject: Subject, reference: Any) -> Subject:
         )
 
     def trace(inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
-        if subject.call_reference is not None:
-            return Trace(subject.call_reference(reference, inputs, options))
-        return Trace(as_tuple(reference(*inputs, **options)))
+        with Contained():
+            if subject.call_reference is not None:
+                return Trace(subject.call_reference(reference, inputs, options))
+            return Trace(as_tuple(reference(*inputs, **options)))
 
     return replace(subject, trace=trace, own_trace=subject.trace, oracle="autograd of the reference")

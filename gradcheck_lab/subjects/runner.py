@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +16,14 @@ from gradcheck_lab.subjects.subject import Manual, Recording, Subject, Trace
 
 @dataclass(slots=True)
 class Evaluations:
-    """How often the user's forward and backward ran in one check; the runners of the check share it."""
+    """How often the user's forward and backward ran in one check; the runners of the check share it.
+
+    `derived` counts the calls that probes made: compared ones under `COMPARED`, the others by why they were not.
+    """
 
     forward: int = 0
     backward: int = 0
+    derived: Counter[str] = field(default_factory=Counter)
 
     def to_dict(self) -> dict[str, int]:
         """The counts by name, as a report has them."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec
@@ -36,12 +37,13 @@ class Call:
 
     def backward(self, grad_outputs: Sequence[torch.Tensor], inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
         """Run the op's hand-written rule on these tensors, and return its result unchanged."""
-        return self.op.backward(
-            tuple(grad_outputs) if self.several else grad_outputs[0],
-            tuple(outputs) if self.several else outputs[0],
-            *inputs,
-            **self.options,
-        )
+        with Contained():
+            return self.op.backward(
+                tuple(grad_outputs) if self.several else grad_outputs[0],
+                tuple(outputs) if self.several else outputs[0],
+                *inputs,
+                **self.options,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Recording:
     None where none arrives. `calls` are the op calls of a program. `findings` are problems that the forward shows, such as
     outputs that are not connected to the backward. `kind` replaces the subject's kind where only a run can tell it: a "program"
     that calls no op is a "function". `fixed_grad_outputs` are the only upstream gradients that the backward can be checked
-    with, such as ones where it takes no upstream gradient.
+    with, such as ones where it takes no upstream gradient. `unused` are outputs, by index, that no gradient can be sent to, as
+    torch marks the statistics of a normalisation; `constants` inputs that torch refuses to differentiate.
     """
 
     outputs: tuple[torch.Tensor, ...]
@@ -72,6 +75,8 @@ class Recording:
     findings: tuple[Finding, ...] = ()
     kind: str | None = None
     fixed_grad_outputs: tuple[torch.Tensor, ...] | None = None
+    unused: frozenset[int] = frozenset()
+    constants: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class Untraceable(Exception):
     """A forward cannot be differentiated by autograd, for the reason in the message; a numeric oracle is used instead."""
+
+
+class NothingHandWritten(Untraceable):
+    """Torch differentiates all of it: autograd would be held against itself."""

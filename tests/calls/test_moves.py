@@ -2,16 +2,14 @@
 
 import ast
 import zlib
-from pathlib import Path
 
 import pytest
 import torch
 
-import gradcheck_lab as gl
 from gradcheck_lab.calls.moves import jittered, moved, random_lengths, random_normal, random_signs, size_among, size_at_least
 from gradcheck_lab.model.amounts import SECOND_ORDER_DISTANCE, SECOND_ORDER_TINY_DISTANCE
+from tests.package_trees import trees
 
-PACKAGE = Path(gl.__file__).parent
 VALUE = torch.tensor([[0.0, 2.0, -300.0], [1e-5, -0.5, 7.0]], dtype=torch.float64)
 # six digits of what one seed gives: the same in every version
 DRAWN = {"random_normal": 2985311953, "random_lengths": 3546604775, "random_signs": 3243118870, "jittered": 3625623356}
@@ -71,9 +69,9 @@ def test_random_tensors_are_drawn_in_calls_alone() -> None:
 
     found = [
         f"{place}:{node.lineno}"
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if (place := path.relative_to(PACKAGE)).parts[0] not in ("calls", "networks", "ops", "commands")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for place, tree in trees().items()
+        if place.split("/")[0] not in ("calls", "networks", "ops", "commands")
+        for node in ast.walk(tree)
         if draws(node)
     ]
     assert not found, f"use calls.moves or calls.drawing: {found}"

@@ -3,13 +3,11 @@
 import ast
 import random
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import gradcheck_lab as gl
 from gradcheck_lab.calls.randomness import (
     draws_random,
     has_drawn_since,
@@ -19,8 +17,8 @@ from gradcheck_lab.calls.randomness import (
     seed_all,
     torch_states,
 )
+from tests.package_trees import trees
 
-PACKAGE = Path(gl.__file__).parent
 DRAWS = {
     "torch": lambda: torch.rand(3).tolist(),
     "Python": random.random,
@@ -72,10 +70,10 @@ def test_a_generator_of_numpy_that_is_no_mersenne_twister_is_put_back():
 def test_only_one_place_touches_the_global_generators():
     touching = re.compile(r"_rng_state|manual_seed_all|default_generator|random\.(get|set)_?state|random\.seed|fork_rng")
     found = {
-        f"{path.relative_to(PACKAGE)}:{node.lineno}"
-        for path in PACKAGE.rglob("*.py")
-        if path.relative_to(PACKAGE).as_posix() != "calls/randomness.py"
-        for node in ast.walk(ast.parse(path.read_text()))
+        f"{place}:{node.lineno}"
+        for place, tree in trees().items()
+        if place != "calls/randomness.py"
+        for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and (touching.search(ast.unparse(node)) or ast.unparse(node) == "torch.manual_seed")
     }
     assert not found, f"use calls.randomness: {sorted(found)}"

@@ -37,6 +37,7 @@ def test_unit_roundoff_is_half_of_the_spacing_at_one(dtype: torch.dtype, bits: i
 
 
 @every_dtype
+@examples(50, 2000)
 @given(shape=shapes, seed=seeds)
 def test_rounded_truth_passes(dtype: torch.dtype, shape: tuple[int, ...], seed: int) -> None:
     truth = random(shape, seed)
@@ -48,6 +49,7 @@ def test_rounded_truth_passes(dtype: torch.dtype, shape: tuple[int, ...], seed: 
 
 
 @every_dtype
+@examples(50, 2000)
 @given(shape=shapes, seed=seeds, data=st.data())
 def test_error_in_one_element_is_found_there(
     dtype: torch.dtype, shape: tuple[int, ...], seed: int, data: st.DataObject
@@ -66,6 +68,7 @@ def test_error_in_one_element_is_found_there(
 
 
 @every_dtype
+@examples(50, 2000)
 @given(shape=shapes, seed=seeds, data=st.data(), factor=st.sampled_from([-1.2, 1.2]))
 def test_sensitivity_is_what_would_have_been_caught(
     dtype: torch.dtype, shape: tuple[int, ...], seed: int, data: st.DataObject, factor: float
@@ -106,6 +109,7 @@ def test_tiny_gradient_is_judged_as_strictly_as_a_large_one() -> None:
     assert not judge(truth * (1 + 1e-12), truth, torch.float64).passed
 
 
+@examples(50, 2000)
 @given(shape=st.lists(st.integers(2, 6), min_size=2, max_size=3).map(tuple), seed=seeds)
 def test_row_of_small_numbers_is_not_hidden_by_a_row_of_large_ones(shape: tuple[int, ...], seed: int) -> None:
     truth = random(shape, seed)
@@ -115,6 +119,7 @@ def test_row_of_small_numbers_is_not_hidden_by_a_row_of_large_ones(shape: tuple[
     assert not judge(actual, truth, torch.float64).passed
 
 
+@examples(50, 2000)
 @given(shape=shapes, seed=seeds)
 def test_error_within_three_times_a_references_passes_and_beyond_it_fails(shape: tuple[int, ...], seed: int) -> None:
     truth = random(shape, seed)
@@ -130,6 +135,7 @@ def test_error_within_three_times_a_references_passes_and_beyond_it_fails(shape:
     assert found.budget_used == pytest.approx(1.01)
 
 
+@examples(50, 2000)
 @given(shape=shapes, seed=seeds, size=st.floats(1.0, 1e6))
 def test_printed_allowance_is_what_decides(shape: tuple[int, ...], seed: int, size: float) -> None:
     truth = random(shape, seed)
@@ -208,6 +214,7 @@ def test_zero_truth_allows_nothing_but_the_smallest_number() -> None:
     assert not judge(torch.full((3,), 1e-30), truth, torch.float32).passed
 
 
+@examples(50, 2000)
 @given(shape=shapes, seed=seeds)
 def test_complex_error_is_caught_in_either_part(shape: tuple[int, ...], seed: int) -> None:
     truth = torch.complex(random(shape, seed), random(shape, seed + 1))
@@ -220,6 +227,7 @@ def test_complex_error_is_caught_in_either_part(shape: tuple[int, ...], seed: in
         assert len(found.worst_index) == len(shape)
 
 
+@examples(50, 2000)
 @given(shape=st.lists(st.integers(1, 7), min_size=1, max_size=3).map(tuple), seed=seeds, limit=st.integers(1, 30))
 def test_blocks_cover_every_element_once(shape: tuple[int, ...], seed: int, limit: int) -> None:
     seen = torch.zeros(shape, dtype=torch.int64)
@@ -252,6 +260,7 @@ def test_judgement_does_not_depend_on_the_blocks(shape: tuple[int, ...], seed: i
     assert cut.allowed == pytest.approx(whole.allowed)
 
 
+@examples(50, 2000)
 @given(seed=seeds)
 def test_judgement_does_not_depend_on_the_layout(seed: int) -> None:
     truth = random((4, 6), seed)

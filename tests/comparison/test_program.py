@@ -79,7 +79,7 @@ def inputs_of(seed: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tens
     return (*tensors, torch.arange(ROWS) % WIDTH)
 
 
-@examples(60)
+@examples(30, 1200)
 @given(dtype=st.sampled_from(DTYPES), steps=programs(), seed=st.integers(0, 2**32 - 1))
 def test_random_program_passes_at_every_intermediate_and_parameter(
     dtype: torch.dtype, steps: tuple[Step, ...], seed: int
@@ -91,7 +91,7 @@ def test_random_program_passes_at_every_intermediate_and_parameter(
     assert len(compared) == 3 + sum(number in read for number in range(1, len(steps) + 1))
 
 
-@examples(40)
+@examples(20, 800)
 @given(steps=programs(), data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_wrong_op_among_sound_ones_is_blamed(steps: tuple[Step, ...], data: st.DataObject, seed: int) -> None:
     place = data.draw(st.integers(0, len(steps) - 1), label="wrong step")

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.calls.recipe import CallRecipe
+from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.commands.cli import main
 from gradcheck_lab.commands.fuzz import fuzz_targets
 from gradcheck_lab.commands.fuzz_jobs import Job, fuzz_run_of
+from gradcheck_lab.commands.replay import replay_case
 from gradcheck_lab.fuzzing.coding import Coding
-from gradcheck_lab.fuzzing.portable import SavedCase, read, write
+from gradcheck_lab.fuzzing.portable import SavedCase, write
 from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.fuzzing.script import tensor_lines
 from gradcheck_lab.fuzzing.strategy import coded_recipes
@@ -134,14 +135,15 @@ def test_file_of_a_failing_call_is_loaded_and_replayed(library: Path, capsys: py
     assert exit_code("fuzz", "mylib:double", "--save", "cases") == 1
     out = capsys.readouterr().out
     (path,) = (library / "cases").glob("double-*.json")
-    assert f"reproduce: gradcheck-lab replay {Path('cases') / path.name}" in out
+    command = f"gradcheck-lab replay {Path('cases') / path.name} mylib:double"
+    assert f"  reproduce: {command}\n" in out
     assert out.splitlines()[-1].startswith("mylib:double: ")
     case = load(path)
     assert [tuple(value.shape) for value in case.inputs] == [(1, 3)]
-    assert exit_code("replay", str(path), "--json", "report.json") == 1
+    assert exit_code(*command.split()[1:], "--json", "report.json") == 1
     assert capsys.readouterr().out.startswith("double: gradient of input 0 'x' is wrong in 3 of 3 elements\n")
     report = gl.Report.from_dict(json.loads((library / "report.json").read_text(encoding="utf-8")))
-    assert report.reproduce == f"gradcheck-lab replay {path}"
+    assert report.reproduce == command
 
 
 def test_printed_python_runs_by_itself(library: Path) -> None:
@@ -161,7 +163,7 @@ def test_mended_op_passes_on_replay(library: Path, capsys: pytest.CaptureFixture
     (library / "mylib.py").write_text(LIBRARY.replace("3 if", "2 if"), encoding="utf-8")
     del sys.modules["mylib"]
     capsys.readouterr()
-    assert exit_code("replay", str(path)) == 0
+    assert exit_code("replay", str(path), "mylib:double") == 0
     assert capsys.readouterr().out.startswith("double: pass - ")
 
 
@@ -208,7 +210,7 @@ def test_interrupted_command_prints_what_is_known(capsys: pytest.CaptureFixture[
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gradcheck_lab.fuzzing.search.Search._is_wrong", interrupt)
-    assert exit_code("fuzz", "mylib:triple") == 3
+    assert exit_code("fuzz", "mylib:triple") == 130
     out = capsys.readouterr().out
     assert out.startswith("triple: inconclusive - ")
     assert out.splitlines()[-1] == "mylib:triple: 0 examples: 1 inconclusive; interrupted"
@@ -241,16 +243,16 @@ MISUSES = {
         "'other.json' is no case: its format is None, schema 1; this version reads 'gradcheck_lab case', schema 1, "
         "as gl.fuzz writes it",
     ),
-    "list": (("replay", "list.json"), "'list.json' holds a list; name a file that gl.fuzz saved"),
+    "list": (("replay", "list.json"), "'list.json' holds a list of 0; name a file that gl.fuzz saved"),
     "not-importable": (
         ("replay", "local.json"),
-        "'local.json' does not say where half can be imported from, since it was defined in a script or function; "
-        "move it to a module and fuzz again, or run the lines in the entry 'python'",
+        "'local.json' holds a call of 'half', which was in no module; what a file names is not imported, so name it yourself: "
+        "gradcheck-lab replay local.json MODULE:NAME",
     ),
     "reference-not-importable": (
-        ("replay", "reference.json"),
-        "the case in 'reference.json' was compared with a reference that cannot be imported; "
-        "move it to a module and fuzz again",
+        ("replay", "reference.json", "mylib:double"),
+        "'reference.json' holds a comparison with a reference that was in no module; what a file names is not imported, "
+        "so name it yourself: gradcheck-lab replay reference.json mylib:double --reference MODULE:NAME",
     ),
     "no-specs": (
         ("fuzz", "mylib:Undescribed"),
@@ -282,12 +284,21 @@ def test_misuse_exits_2_with_its_whole_message(library: Path, name: str, capsys:
     assert capsys.readouterr().err == f"error: {message}\n"
 
 
-def test_read_refuses_an_entry_that_is_no_tensor(tmp_path: Path) -> None:
-    path = tmp_path / "case.json"
-    write(SavedCase(CallRecipe(CODING.decode(bytes(CODING.width)).tensors), "op"), path)
-    data = json.loads(path.read_text(encoding="utf-8"))
-    for key, value in (("dtype", "object"), ("layout", "spiral"), ("kind", "surreal"), ("shape", [2, 7]), ("profile", "odd")):
-        broken = {**data, "inputs": [{**data["inputs"][0], key: value}]}
-        path.write_text(json.dumps(broken), encoding="utf-8")
-        with pytest.raises(gl.InvalidArgument, match="is no case: an entry cannot be read"):
-            read(path)
+def test_options_keep_their_values_and_types_in_a_file(tmp_path: Path) -> None:
+    options = {
+        "dim": (0, (1, -1)),
+        "sizes": [2, (3,)],
+        "p": float("inf"),
+        "low": -float("inf"),
+        "fill": float("nan"),
+        "a": {"b": ()},
+    }
+    write(SavedCase(CallRecipe((), options), "op"), tmp_path / "case.json")
+    assert repr(load(tmp_path / "case.json").options) == repr(options)
+
+
+@pytest.mark.parametrize("dim", [(0, 1), [0, 1]], ids=["tuple", "list"])
+def test_option_of_several_values_is_replayed(dim: Any, tmp_path: Path) -> None:
+    tensor = TensorRecipe("real", (2, 3))
+    write(SavedCase(CallRecipe((tensor,), {"dim": dim}), "sum", "gradcheck_lab.ops:sum"), tmp_path / "case.json")
+    assert replay_case(tmp_path / "case.json").verdict == "pass"

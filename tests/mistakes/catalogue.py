@@ -14,6 +14,7 @@ from tests.mistakes import (
     catalogue_near_numbers,
     catalogue_near_patterns,
     catalogue_near_rounding,
+    catalogue_plain,
     catalogue_shapes,
     catalogue_state,
     catalogue_structure,
@@ -41,6 +42,7 @@ _FAMILIES = (
     catalogue_near_rounding,
     catalogue_near_patterns,
     catalogue_near_numbers,
+    catalogue_plain,
 )
 
 

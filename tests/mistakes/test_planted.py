@@ -57,7 +57,7 @@ widths = st.lists(st.integers(4, 6), min_size=5, max_size=5)
 
 
 @pytest.mark.parametrize("planted", MISTAKES, ids=str)
-@examples(4)
+@examples(2, 80)
 @given(dtype=st.sampled_from(DTYPES), widths=widths, seed=st.integers(0, 2**32 - 1))
 def test_planted_mistake_is_caught_at_its_input(planted: Planted, dtype: torch.dtype, widths: list[int], seed: int) -> None:
     inputs = draw_inputs(planted.sound.signatures[planted.signature], seed, sizes_of(planted, widths), dtype)
@@ -258,13 +258,13 @@ def test_weights_that_do_not_sum_to_one_show_a_forgotten_sum(seed: int, total: f
 @pytest.mark.drawn
 @pytest.mark.parametrize("twin", TWINS, ids=str)
 def test_sound_twin_passes(twin: Twin) -> None:
-    assert_passes_over_calls(twin.op, max_examples=12)
+    assert_passes_over_calls(twin.op, 6, 240)
 
 
 @pytest.mark.drawn
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_sound_op_of_a_user_passes(op: Op) -> None:
-    assert_passes_over_calls(op, max_examples=10)
+    assert_passes_over_calls(op, 5, 200)
 
 
 def test_zeros_and_none_are_the_same_where_nothing_depends_on_an_input() -> None:

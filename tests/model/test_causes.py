@@ -5,26 +5,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from functools import cache
-from pathlib import Path
 from typing import get_args
 
 import pytest
 
-import gradcheck_lab
 from gradcheck_lab.model.causes import CAUSES, ERRORS, having
 from gradcheck_lab.model.traits import TRAITS, Cause, Trait
 from gradcheck_lab.subjects import operator_checks
+from tests.package_trees import trees
 
-PACKAGE = Path(gradcheck_lab.__file__).parent
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "causes.py")
+HOME = "model/causes.py"
 PRODUCERS = ("Finding", "Explanation", "_finding")
 # what will be found where a call in a process of its own has limits
 SOON = {"timed-out", "memory-exceeded"}
-
-
-@cache
-def trees() -> tuple[tuple[str, ast.Module], ...]:
-    return tuple((str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8"))) for path in FILES)
 
 
 def named(nodes: Iterable[ast.AST | None]) -> set[str]:
@@ -40,11 +33,15 @@ def lists_causes(node: ast.AST) -> bool:
     return len(named(node.keys if isinstance(node, ast.Dict) else [node])) > 1
 
 
+def trees_but_the_table() -> Iterator[tuple[str, ast.Module]]:
+    yield from ((place, tree) for place, tree in trees().items() if place != HOME)
+
+
 @cache
 def asked() -> dict[str, str]:
     """The traits that the package asks for, with a file that does."""
     found = {}
-    for name, tree in trees():
+    for name, tree in trees_but_the_table():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "having":
                 assert isinstance(node.args[0], ast.Constant), f"{name}:{node.lineno}: the trait is not written out"
@@ -54,7 +51,7 @@ def asked() -> dict[str, str]:
 
 def produced() -> Iterator[tuple[str, str]]:
     """The causes in literal findings and explanations, and where."""
-    for name, tree in trees():
+    for name, tree in trees_but_the_table():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
@@ -78,8 +75,7 @@ def test_row_says_what_is_wrong_and_what_to_do(row: Cause) -> None:
 
 
 def test_names_are_unique() -> None:
-    source = (PACKAGE / "model" / "causes.py").read_text(encoding="utf-8")
-    rows = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "_row"]
+    rows = [n for n in ast.walk(trees()[HOME]) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "_row"]
     assert len(rows) == len(CAUSES)
 
 
@@ -101,7 +97,7 @@ def test_every_cause_that_the_code_names_is_a_row() -> None:
 
 
 def test_every_row_is_named_by_the_code() -> None:
-    texts = {node.value for _, tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    texts = {node.value for _, tree in trees_but_the_table() for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     assert set(CAUSES) - texts == SOON
 
 
@@ -119,7 +115,7 @@ def test_reasons_that_a_probe_finds_are_errors() -> None:
 def test_nothing_about_causes_is_known_outside_of_the_table() -> None:
     """No list of causes stands in the code, and no branch lists some: a trait or a relation of the table says it."""
     found = []
-    for name, tree in trees():
+    for name, tree in trees_but_the_table():
         assigned = [node.value for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None]
         plain = [value for value in assigned if not isinstance(value, ast.Subscript)]  # a type
         found += [f"{name}:{value.lineno}" for value in plain if any(map(lists_causes, ast.walk(value)))]

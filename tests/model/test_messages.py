@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-import gradcheck_lab
+from tests.package_trees import trees
 
-PACKAGE = Path(gradcheck_lab.__file__).parent
 # the renderers lay messages out, and torch's own are recognised in one place
 FREE = {"render", "torch_messages.py"}
 WRITTEN = {"message", "explanation", "suggestion", "sentence", "where"}
@@ -76,10 +73,8 @@ def decisions(tree: ast.AST) -> list[ast.expr]:
     return [found for function in functions for found in Function(function).decisions()]
 
 
-@cache
 def sources() -> dict[str, ast.AST]:
-    paths = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
-    return {str(p): ast.parse((PACKAGE / p).read_text(encoding="utf-8")) for p in paths if not FREE & {p.parts[0], p.name}}
+    return {place: tree for place, tree in trees().items() if not FREE & {place.split("/")[0], place.split("/")[-1]}}
 
 
 def test_nothing_decides_by_a_message() -> None:

@@ -1,16 +1,14 @@
 """What a dtype can resolve, asked in one place."""
 
 import ast
-from pathlib import Path
 
 import pytest
 import torch
 
-import gradcheck_lab as gl
 from gradcheck_lab.model.precision import bits, is_narrow, is_wide, wide_dtype, widened
+from tests.package_trees import trees
 
-PACKAGE = Path(gl.__file__).parent
-HOME = PACKAGE / "model" / "precision" / "__init__.py"
+HOME = "model/precision/__init__.py"
 
 
 @pytest.mark.parametrize(
@@ -40,10 +38,6 @@ def test_only_one_place_asks_how_many_bits_a_dtype_has():
         return choice == {"torch.complex128", "torch.float64"} or (isinstance(node, ast.Attribute) and node.attr == "bits")
 
     found = {
-        f"{path.relative_to(PACKAGE)}:{node.lineno}"
-        for path in PACKAGE.rglob("*.py")
-        if path != HOME
-        for node in ast.walk(ast.parse(path.read_text()))
-        if asks(node)
+        f"{place}:{node.lineno}" for place, tree in trees().items() if place != HOME for node in ast.walk(tree) if asks(node)
     }
     assert not found, f"use model.precision: {sorted(found)}"

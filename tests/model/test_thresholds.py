@@ -5,17 +5,15 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-import gradcheck_lab
 from gradcheck_lab.model import amounts, limits
 from gradcheck_lab.model.precision import budget, derived_calls, fits, kinks, numbers, patterns
 from gradcheck_lab.model.precision.threshold import Threshold
 from tests.mistakes.planted import PLANTED
+from tests.package_trees import trees
 
-PACKAGE = Path(gradcheck_lab.__file__).parent
 WINGS = ("comparison", "diagnosis", "oracles", "probes", "examination")
 PLAIN = frozenset({0.0, 1.0, 0.5, 2.0})
 TABLES = (budget, derived_calls, fits, kinks, numbers, patterns)
@@ -52,9 +50,7 @@ MOVES = (1e-9, 1e-3, 1e3, 1e7)
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    for wing in WINGS:
-        for path in sorted((PACKAGE / wing).rglob("*.py")):
-            yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text())
+    yield from ((place, tree) for place, tree in trees().items() if place.split("/")[0] in WINGS)
 
 
 def is_bare(node: ast.expr | None) -> bool:
@@ -87,17 +83,16 @@ def test_no_module_constant_holds_a_bare_number() -> None:
 def test_every_row_is_read_somewhere_and_only_when_called() -> None:
     rows = {*THRESHOLDS, *LIMITS, *AMOUNTS}
     read: set[str] = set()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if path.parent.name == "precision" or path.name in ("limits.py", "amounts.py"):
+    for place, tree in trees().items():
+        if {"precision", "limits.py", "amounts.py"} & {*place.split("/")}:
             continue
-        tree = ast.parse(path.read_text())
         bodies = [node.body for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
         called = {id(node) for body in bodies for statement in body for node in ast.walk(statement)}
         imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module in MODULES]
         own = {alias.name for node in imports for alias in node.names} & rows
         used = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in own]
         early = [f"{node.id} in line {node.lineno}" for node in used if id(node) not in called]
-        assert early == [], f"{path.name} reads these at import, where a test cannot move them"
+        assert early == [], f"{place} reads these at import, where a test cannot move them"
         read |= {node.id for node in used}
     assert rows - read == set(), "rows that nothing reads"
 

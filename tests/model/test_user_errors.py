@@ -1,15 +1,13 @@
 """Exceptions of the user's code: what they say, also when their own `__str__` raises."""
 
 import ast
-from pathlib import Path
 
 import pytest
 import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab.model.user_errors import class_and_line, first_line, text_of
-
-PACKAGE = Path(gl.__file__).parent
+from tests.package_trees import trees
 
 
 class Mute(Exception):
@@ -58,10 +56,5 @@ def test_only_one_place_takes_the_first_line_of_an_exception():
         calls = (call for call in ast.walk(node.value) if isinstance(call, ast.Call))
         return any(getattr(c.func, "id", "") == "str" and isinstance(c.args[0], ast.Name | ast.Attribute) for c in calls)
 
-    found = {
-        f"{path.relative_to(PACKAGE)}:{node.lineno}"
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if own(node)
-    }
+    found = {f"{place}:{node.lineno}" for place, tree in trees().items() for node in ast.walk(tree) if own(node)}
     assert not found, f"use model.user_errors.first_line: {sorted(found)}"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 import gradcheck_lab as gl
+from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.rules.op import Op, as_tuple
 
 
@@ -42,6 +43,16 @@ def mistaken(op: Op, rule: Callable[..., Any]) -> Op:
     found.signatures, found.admitted = op.signatures, op.admitted
     found.validator(lambda *inputs, **options: op.validate(inputs, options))
     return found
+
+
+def fuzzed_until_wrong(op: Op, max_examples: int) -> gl.Report:
+    """The report of a fuzz run that ends at the first wrong call; tests/fuzzing is about shrinking it."""
+
+    def end(examples: int, wrong: int) -> None:
+        if wrong:
+            raise KeyboardInterrupt
+
+    return FuzzRun(op, (), max_examples=max_examples, on_example=end).run()
 
 
 def scaled(op: Op, which: int, by: float) -> Op:

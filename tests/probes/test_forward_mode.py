@@ -190,7 +190,6 @@ SOUND = {
     "swish-float16": (swish(sound_jvp), (normal(4, 3, dtype=torch.float16),)),
     "swish-expanded": (swish(sound_jvp), (normal(1, 3).expand(4, 3),)),
     "swish-0-d": (swish(sound_jvp), (normal(),)),
-    "swish-empty": (swish(sound_jvp), (normal(0, 3),)),
     "matmul": (MatMul, (normal(4, 3), 0.5, normal(3, 2, seed=1))),
     "matmul-one-frozen": (MatMul, (normal(4, 3), 0.5, normal(3, 2, seed=1).requires_grad_())),
     "in-place": (DoubleInPlace, (normal(4, 3),)),

@@ -94,10 +94,11 @@ def test_skipped_test_may_compare_nothing(pytester: pytest.Pytester, body: str) 
     run(pytester, body).assert_outcomes(skipped=1)
 
 
-def test_empty_tensor_is_compared_and_an_expected_mismatch_passes(pytester: pytest.Pytester) -> None:
+def test_empty_tensor_is_refused_and_an_expected_mismatch_passes(pytester: pytest.Pytester) -> None:
     body = """
 def test_empty():
-    gl.assert_gradients(ops.relu, torch.ones(0, 3))
+    with pytest.raises(gl.InvalidArgument, match="nothing"):
+        gl.assert_gradients(ops.relu, torch.ones(0, 3))
 
 def test_expected(gradcheck):
     with pytest.raises(gl.GradientMismatch):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gradcheck_lab import Report
-from tests.pytesting.suite import run
+from tests.pytesting.suite import STRIDED, run
 
 pytest_plugins = ["pytester"]
 
@@ -42,6 +42,16 @@ def test_html_is_one_page_of_them(pytester: pytest.Pytester) -> None:
     assert page.startswith("<!doctype html>")
     assert page.count('<div class="gradcheck-lab">') == 3
     assert "::test_wrong</h2>" in page
+
+
+def test_reports_of_one_promise_each_contradict_nothing(pytester: pytest.Pytester) -> None:
+    body = f"{STRIDED}\n@gl.parametrize_checks([strided, doubled])\ndef test_it(gradcheck, check):\n    gradcheck(check)\n"
+    run(pytester, body, "--gradcheck-report=found.json")
+    found = json.loads((pytester.path / "found.json").read_text(encoding="utf-8"))
+    reports = [Report.from_dict(row["report"]) for row in found["records"]]
+    assert {report.verdict for report in reports} == {"pass", "fail"}
+    settled = [gradient for report in reports for gradient in report.gradients if gradient.settled_by == "another test"]
+    assert settled
 
 
 @pytest.mark.parametrize(

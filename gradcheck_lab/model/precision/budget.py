@@ -88,6 +88,11 @@ NOTHING_TO_MEASURE = Threshold(
     mistake="constant-factor-pair-hardly-any-slope",
     twin="sound constant-factor-pair-hardly-any-slope",
 )
+AS_EXACT = Threshold(
+    64,
+    "A numeric estimate whose bound is within 64 times what rounding does to the gradient itself decides as well as anything "
+    "can: where terms cancel, nobody knows more digits of what is left.",
+)
 ONE_SIDED_ERROR = Threshold(
     1e-6,
     "One-sided derivatives from differences carry six digits, so a value at the end of their interval counts as within it.",

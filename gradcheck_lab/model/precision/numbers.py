@@ -85,6 +85,11 @@ TRUSTED_METHOD = Threshold(
     mistake="sign-pair-numpy-real-part",
     twin="sound sign-pair-numpy-real-part",
 )
+LIFTED_ROUNDINGS = Threshold(
+    64,
+    "A forward that casts to 16 bits on its way is the same function without the casts when its values agree to 64 of their "
+    "roundings: as many steps as a sound forward takes in that dtype.",
+)
 CERTAIN_DIFFERENCES = Threshold(
     0.1,
     "A method is trusted beside differences that know the derivative at least to a tenth.",

@@ -23,10 +23,8 @@ class MovedIntermediates(DispatchMode):
         self.step, self.count, self.zeros = step, 0, zeros
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
         computed = isinstance(result, torch.Tensor) and result.is_floating_point() and not is_zero_tensor(result)
         made = any(isinstance(a, torch.Tensor) and a.is_floating_point() for a in args)
         name = func.overloadpacket.__name__

@@ -46,13 +46,18 @@ class AutogradOracle:
     """Runs the forward of a subject on `case` under autograd, in any dtype, with or without simulated rounding.
 
     Every pass is run once and kept for whoever asks next. `copies` says that the user's code writes to what it is given;
-    `truth` is the pass that another oracle made of the same call.
+    `truth` is the pass that another oracle made of the same call. Unless `native_is_sound`, the run in the inputs' own dtype is
+    what is in question, and no reference.
     """
 
-    def __init__(self, runner: Runner, case: Case, copies: bool = False, truth: Pass | None = None) -> None:
+    def __init__(
+        self, runner: Runner, case: Case, copies: bool = False, truth: Pass | None = None, native_is_sound: bool = True
+    ) -> None:
         self.runner, self.subject, self.case, self.copies = runner, runner.subject, case, copies
         self.nearby: dict[Any, dict[Key, torch.Tensor | None]] = {}  # gradients at points beside the case, by their moves
         self._passes: dict[str, Pass | None] = {} if truth is None else {"truth": truth}
+        if not native_is_sound:
+            self._passes["native"] = None
         self._roundings: dict[tuple[torch.dtype, bool, int], SimulatedRounding] = {}
 
     @property

@@ -18,6 +18,8 @@ from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Trace
 from gradcheck_lab.torch_internals import DispatchMode
 
+_RRELU = torch.ops.aten.rrelu_with_noise
+
 
 class RecordedDraws:
     """What a forward drew, in order; `record` while it runs first, `replay` around every later run.
@@ -52,8 +54,9 @@ class RecordedDraws:
 
     def _keep(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = function(*args, **kwargs)
-        # of a fused dropout, the mask; of everything else, the one result
-        self.drawn.append((result[-1] if isinstance(result, (tuple, list)) else result).detach().clone())
+        # of a fused dropout, the mask, and of a randomised relu, its slopes; of everything else, the one result
+        drawn = args[1] if function.overloadpacket is _RRELU else result[-1] if isinstance(result, (tuple, list)) else result
+        self.drawn.append(drawn.detach().clone())
         return result
 
 
@@ -72,7 +75,20 @@ def replayed(runner: Runner, case: Case) -> Runner:
         with draws.replay():
             return subject.trace(inputs, options, substitute)
 
-    return replace(runner, subject=replace(subject, forward=forward, trace=trace if subject.trace is not None else None))
+    def connected(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
+        assert subject.connected is not None
+        with draws.replay():
+            return subject.connected(inputs, options)
+
+    return replace(
+        runner,
+        subject=replace(
+            subject,
+            forward=forward,
+            trace=None if subject.trace is None else trace,
+            connected=None if subject.connected is None else connected,
+        ),
+    )
 
 
 class _Mode(DispatchMode):
@@ -80,16 +96,18 @@ class _Mode(DispatchMode):
         super().__init__()
         self.draw = draw
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if torch.Tag.nondeterministic_seeded not in func.tags:
-            return func(*args, **(kwargs or {}))
-        return self.draw(func, args, kwargs or {})
+            return func(*args, **kwargs)
+        return self.draw(func, args, kwargs)
 
 
 def _handed(kept: torch.Tensor | None, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     result = function(*args, **kwargs)
+    if function.overloadpacket is _RRELU:
+        if kept is None or kept.shape != args[1].shape:
+            return result
+        return args[0] * args[1].copy_(kept)
     drawn = result[-1] if isinstance(result, (tuple, list)) else result
     if kept is None or kept.shape != drawn.shape:
         return result

@@ -62,16 +62,14 @@ class SimulatedRounding(DispatchMode):
         self.softmaxes: list[torch.Tensor] = []
         self.other = other
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = func.overloadpacket.__name__
-        result = self._in_steps(func, name, args, kwargs or {})
+        result = self._in_steps(func, name, args, kwargs)
         if result is not None:
             return result
         if name in _SOLVERS:  # a stable method gives the exact result of operands nearby: its error grows with their condition
             args = tuple(self._round(a, 1) if isinstance(a, torch.Tensor) and not a.is_sparse else a for a in args)
-        result = func(*args, **(kwargs or {}))
+        result = func(*args, **kwargs)
         if name in ("_softmax", "_log_softmax"):
             self.softmaxes.append(self._shifted(name, args[0], result))
             return self.softmaxes[-1]

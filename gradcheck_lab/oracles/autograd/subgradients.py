@@ -65,6 +65,11 @@ class Interval:
         """Which elements are at a kink of either sort."""
         return self.kink | self.alone
 
+    def spread(self, within: torch.Tensor) -> Interval:
+        """The interval of a whole gradient, from that of the elements of a mask: nowhere else is a kink."""
+        low, high = (v.new_zeros(within.shape).masked_scatter(within, v) for v in (self.low, self.high))
+        return Interval(low, high, *(torch.zeros_like(within).masked_scatter(within, v) for v in (self.kink, self.alone)))
+
     def admits(self, actual: torch.Tensor) -> torch.Tensor:
         """Which elements of `actual` are subgradients at a kink, or the limit where autograd's value stands alone."""
         width = self.high - self.low
@@ -83,8 +88,12 @@ class Subgradients:
         upstream = [float(g.abs().max()) for g in oracle.case.grad_outputs or () if is_differentiable(g) and g.numel()]
         self._rounding = INSIDE_ROUNDING.value * max(upstream, default=0.0)
 
-    def intervals(self, key: Key, doubtful: Callable[[Interval], torch.Tensor]) -> Iterator[Interval]:
+    def intervals(
+        self, key: Key, doubtful: Callable[[Interval], torch.Tensor], within: torch.Tensor | None = None
+    ) -> Iterator[Interval]:
         """Ever better intervals for the gradient at `key`; none where the forward cannot be run beside the case, or is complex.
+
+        With `within`, a mask, only these elements are looked at, and memory is for these alone.
 
         From a few on opposite sides; from more, since where several kinks meet in one element a convention takes the same
         side of all of them, as moving one input alone does, or any; then from points aimed at the elements that are
@@ -92,21 +101,27 @@ class Subgradients:
         intermediates moved in the inputs' place: conventions choose a side at each of them, and inputs close by need not
         reach these sides together.
         """
-        points = self._around(key, thorough=False)
+
+
+        def interval(points: Sequence[_Point]) -> Interval:
+            found = self._interval(key, points, within)
+            return found if within is None else found.spread(within)
+
+        points = self._points(key, self._moves(thorough=False), within)
         if not points:
             return
-        yield self._interval(key, points)
-        points = self._around(key, thorough=True)
-        yield self._interval(key, points)
+        yield interval(points)
+        points = self._points(key, self._moves(thorough=True), within)
+        yield interval(points)
         for _ in range(AIMED_ROUNDS.value if key.role == "input" else 0):
-            points += self._aimed(key, doubtful(self._interval(key, points)))
-            yield self._interval(key, points)
-        points += self._within(key)
-        yield self._interval(key, points)
+            points += _chosen(self._aimed(key, doubtful(interval(points))), within)
+            yield interval(points)
+        points += _chosen(self._within(key), within)
+        yield interval(points)
         if key.role == "input":
-            yield self._interval(key, points + self._points(key, self._turns()))
+            yield interval(points + self._points(key, self._turns(), within))
 
-    def _interval(self, key: Key, points: Sequence[_Point]) -> Interval:
+    def _interval(self, key: Key, points: Sequence[_Point], within: torch.Tensor | None) -> Interval:
         """What lies between the gradients at some points; a kink is where they stay apart as the points come closer."""
         wide, narrow = (torch.stack([point[k] for point in points]) for k in (0, 1))
         low, high = narrow.amin(0), narrow.amax(0)
@@ -129,6 +144,7 @@ class Subgradients:
         kink |= some
         low, high = torch.where(some, least, low), torch.where(some, most, high)
         here = self.oracle.truth().gradients.get(key)
+        here = here if here is None or within is None else here[within]
         alone = torch.zeros_like(kink)
         if here is not None and here.shape == kink.shape and not here.is_complex():
             off = torch.maximum(low - here, here - high)
@@ -137,15 +153,12 @@ class Subgradients:
             alone = ~kink & apart & (closer <= SETTLED.value * size)
         return Interval(low, high, kink, alone)
 
-    def _around(self, key: Key, thorough: bool) -> list[_Point]:
-        return self._points(key, self._moves(thorough))
-
-    def _points(self, key: Key, moves: Sequence[_Move]) -> list[_Point]:
+    def _points(self, key: Key, moves: Sequence[_Move], within: torch.Tensor | None) -> list[_Point]:
         found = []
         for move in moves:
-            wide, narrow = (self._sample(radius, move).get(key) for radius in self._radii)
+            wide, narrow = (self._sample(radius, move, within is None).get(key) for radius in self._radii)
             if wide is not None and narrow is not None and not wide.is_complex():
-                found.append((wide.nan_to_num(0, 0, 0), narrow.nan_to_num(0, 0, 0)))
+                found += _chosen([(wide.nan_to_num(0, 0, 0), narrow.nan_to_num(0, 0, 0))], within)
         return found
 
     def _aimed(self, key: Key, doubtful: torch.Tensor) -> list[_Point]:
@@ -210,14 +223,21 @@ class Subgradients:
         given = self.oracle.case.inputs
         return tuple(_beside(v, radius, move, i, generator) if move.alone in (None, i) else v for i, v in enumerate(given))
 
-    def _sample(self, radius: float, move: _Move) -> dict[Key, torch.Tensor | None]:
-        if (radius, move) not in self.oracle.nearby:
-            inputs = self._moved(radius, move)
-            try:
-                self.oracle.nearby[radius, move] = self._at(inputs).gradients
-            except Exception:  # outside the domain on this side: nothing to learn from there
-                self.oracle.nearby[radius, move] = {}
-        return self.oracle.nearby[radius, move]
+    def _sample(self, radius: float, move: _Move, kept: bool) -> dict[Key, torch.Tensor | None]:
+        known = self.oracle.nearby.get((radius, move))
+        if known is not None:
+            return known
+        try:
+            found = self._at(self._moved(radius, move)).gradients
+        except Exception:  # outside the domain on this side: nothing to learn from there
+            found = {}
+        if kept:
+            self.oracle.nearby[radius, move] = found
+        return found
+
+
+def _chosen(points: list[_Point], within: torch.Tensor | None) -> list[_Point]:
+    return points if within is None else [(wide[within], narrow[within]) for wide, narrow in points]
 
 
 def _same(wide: torch.Tensor, narrow: torch.Tensor) -> torch.Tensor:

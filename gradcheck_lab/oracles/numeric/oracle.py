@@ -7,15 +7,17 @@ found by halving. The cost does not depend on n until something is wrong, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 
 import torch
 
-from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.limits import LOCATED_ELEMENTS
 from gradcheck_lab.model.precision import unit_roundoff, widened
+from gradcheck_lab.model.precision.budget import REFERENCE_ERRORS
 from gradcheck_lab.model.precision.numbers import LOCATED_ROUNDINGS
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.oracles.numeric import complex_step, finite_difference, forward_mode
@@ -61,7 +63,7 @@ class NumericOracle:
     """
 
     def __init__(self, runner: Runner, case: Case) -> None:
-        self.problem = problem_of(runner, case)
+        self.problem = problem_of(runner, case, lifts=True)
         self.sensitivity: dict[int, float] = {}
         self.unseen: dict[int, str] = {}
         self._chosen: tuple[str, Method] | None = None
@@ -80,6 +82,18 @@ class NumericOracle:
                     self._chosen = name, method
                     break
         return self._chosen
+
+    @property
+    def gives_nan(self) -> bool:
+        """Whether the forward itself gives NaN at these inputs: what goes into that has no derivative."""
+        return any(is_differentiable(o) and bool(torch.isnan(o).any()) for o in self.problem.base())
+
+    def holding(self, index: int, still: torch.Tensor) -> NumericOracle:
+        """The same oracle along directions in which these elements of an input do not move."""
+        held = copy(self)
+        held.problem = replace(self.problem, still={**self.problem.still, index: still}, memory={})
+        held.sensitivity, held.unseen, held._chosen = self.sensitivity, self.unseen, None
+        return held
 
     def derivative(self, directions: Directions) -> Derivative:
         """The derivative of Σ Re⟨grad_output, output⟩ along `directions`, a tensor of the input's shape by input index."""
@@ -106,9 +120,12 @@ class NumericOracle:
         shaped = value.reshape(self.problem.inputs[index].shape)
         return Estimate(shaped, 0.0, self.method, absolute_error=worst)
 
-    def check_directions(self, manual: Mapping[int, torch.Tensor], count: int = 3) -> list[Disagreement]:
+    def check_directions(
+        self, manual: Mapping[int, torch.Tensor], count: int = 3, noise: Callable[[], Sequence[torch.Tensor]] = tuple
+    ) -> list[Disagreement]:
         """Hold hand-written gradients, by input index, against `count` random signed directions of each input.
 
+        `noise` are samples of what rounding does to the gradient, asked for where a direction contradicts it.
         An error in one element of n shows when it is larger than the allowance over the element's share of the direction:
         about allowed * sqrt(n) / |g| of the typical element, kept in `sensitivity`.
         """
@@ -118,11 +135,14 @@ class NumericOracle:
             for salt in range(count):
                 along = self.problem.random_directions(1 + salt + 1000 * index, [index])
                 disagreement, numeric, bound = self._compare(index, gradient, along[index])
+                off, rounding = abs(inner(gradient, along[index]) - numeric.value), bound - numeric.error
+                if not numeric.flag and off > rounding:
+                    rounding += _along(noise(), along[index])
                 if numeric.flag:
                     undecided.append(numeric.flag)
-                else:
-                    allowed.append(bound / _typical(along[index]))
-                if disagreement is not None:
+                else:  # where both agree to rounding, a wide bound of the estimate takes nothing away from that
+                    allowed.append((rounding if off <= rounding else bound) / _typical(along[index]))
+                if disagreement is not None and (numeric.flag or off > rounding + numeric.error):
                     found.append(disagreement)
             if undecided:
                 self.unseen[index] = f"{len(undecided)} of {count} directions meet a {undecided[0]} of the forward"
@@ -145,7 +165,8 @@ class NumericOracle:
             if stop - start == 1:
                 value, error = self._element(index, start)
                 mine = _number(manual.reshape(-1)[start])
-                allowed = error + LOCATED_ROUNDINGS.value * unit_roundoff(manual.dtype) * abs(mine)
+                u = max(unit_roundoff(manual.dtype), self.problem.own_roundoff)
+                allowed = error + LOCATED_ROUNDINGS.value * u * abs(mine)
                 if not math.isfinite(error) or not abs(mine - value) <= allowed:
                     found.append((start, mine, value, error))
                 continue
@@ -167,7 +188,7 @@ class NumericOracle:
     ) -> tuple[Disagreement | None, Derivative, float]:
         numeric, measured = self.derivative({index: direction}), inner(manual, direction)
         weight = float(torch.linalg.vector_norm(widened(manual) * widened(direction.to(manual.device))))
-        rounding = LOCATED_ROUNDINGS.value * unit_roundoff(manual.dtype) * weight
+        rounding = LOCATED_ROUNDINGS.value * max(unit_roundoff(manual.dtype), self.problem.own_roundoff) * weight
         allowed = rounding + (0.0 if numeric.flag else numeric.error)
         if numeric.flag in ("jump", "non-finite"):
             return None, numeric, allowed
@@ -192,6 +213,13 @@ class NumericOracle:
         unit = widened(torch.zeros_like(self.problem.inputs[index])).reshape(-1)
         unit[element] = 1
         return unit.reshape(self.problem.inputs[index].shape)
+
+
+def _along(noise: Sequence[torch.Tensor], direction: torch.Tensor) -> float:
+    """What samples of rounding may do to a derivative along a direction."""
+    found = [widened(each) * widened(direction.to(each.device)).conj() for each in noise]
+    sizes = [max(abs(complex(each.sum())), float(torch.linalg.vector_norm(each))) for each in found]
+    return REFERENCE_ERRORS.value * max([size for size in sizes if math.isfinite(size)], default=0.0)
 
 
 def _typical(value: torch.Tensor) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.limits import DIFFERENCE_GROUPS
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
+from gradcheck_lab.model.precision.numbers import LIFTED_ROUNDINGS
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.torch_internals import DispatchMode
 
@@ -48,7 +49,9 @@ class Problem:
 
     `forward(inputs, options)` returns a tuple of outputs; `inputs` are in the precision that it is evaluated in, float64 where
     it takes that. Every call of it is counted by `runner` and sees the random numbers of `seed`. `memory`
-    keeps what the oracles found out about the point, so that the next direction does not pay for it again.
+    keeps what the oracles found out about the point, so that the next direction does not pay for it again. Random directions
+    leave the elements that are `still` where they are. Where it `lifts` casts, those to 16 bits within the forward are left
+    out: a forward that casts computes a function, whose derivative is asked for, with an error of its own.
     """
 
     forward: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]]
@@ -58,6 +61,8 @@ class Problem:
     seed: int
     runner: Runner
     memory: dict[str, Any] = field(default_factory=dict)
+    still: Mapping[int, torch.Tensor] = field(default_factory=dict)
+    lifts: bool = False
 
     @property
     def differentiable(self) -> tuple[int, ...]:
@@ -78,20 +83,44 @@ class Problem:
     def run(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Call the forward on these inputs, which it may write to; warnings about values outside its domain are dropped."""
         self.runner.begin(self.seed, forward=1)
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), _Lifting() if self.own_roundoff else nullcontext():
             warnings.simplefilter("ignore")
             return self.forward(inputs, self.options)
 
     def base(self) -> tuple[Any, ...]:
         """The outputs at the point itself; raises what the forward raises."""
         if "base" not in self.memory:
-            watch = _Watch()
+            watch = _Watch(all(self.inputs[i].numel() == 1 for i in self.differentiable))
             with watch:
                 outputs = self.run(copy_inputs(self.inputs))
             self.memory["base"] = tuple(o.detach().clone() if isinstance(o, torch.Tensor) else o for o in outputs)
-            self.memory["inside"] = watch.roundoff
+            self.memory.update({"inside": watch.roundoff, "draws": watch.draws})
+            if self.lifts and watch.roundoff:
+                self._lift()
         base: tuple[Any, ...] = self.memory["base"]
         return base
+
+    @property
+    def draws(self) -> bool:
+        """Whether the forward draws random numbers of torch."""
+        self.base()
+        return bool(self.memory["draws"])
+
+    @property
+    def own_roundoff(self) -> float:
+        """The unit roundoff of the casts that are lifted; 0 where there are none."""
+        return float(self.memory.get("lifted", 0.0))
+
+    def _lift(self) -> None:
+        """Leave out casts from now on, if the forward is the same function without them, up to their rounding."""
+        before, u = self.memory["base"], self.memory["inside"]
+        self.memory["lifted"] = u
+        try:
+            after = tuple(o.detach().clone() if isinstance(o, torch.Tensor) else o for o in self.run(copy_inputs(self.inputs)))
+            same = all(_same_up_to(a, b, LIFTED_ROUNDINGS.value * u) for a, b in zip(after, before, strict=True))
+        except Exception:  # it mixes dtypes that only the casts make equal
+            same = False
+        self.memory.update({"base": after, "inside": 0.0} if same else {"lifted": 0.0})
 
     def moved(self, step: float, directions: Directions) -> tuple[Any, ...]:
         """Copies of the inputs, those with a direction a step along it."""
@@ -149,23 +178,27 @@ class Problem:
         for index in self.differentiable if indices is None else indices:
             value = widened(self.inputs[index].detach())
             drawn = random_like(value, generator)
+            if index in self.still:
+                drawn = drawn.masked_fill(self.still[index], 0.0)
             found[index] = drawn * value.abs() if relative else drawn * power_of_two(rms(value) or 1.0)
         return found
 
 
-def problem_of(runner: Runner, case: Case) -> Problem:
+def problem_of(runner: Runner, case: Case, lifts: bool = False) -> Problem:
     """The forward of a subject at a case with its grad_outputs, in the widest dtype that the forward takes.
+
+    With `lifts`, casts to 16 bits within it are left out.
 
     Raises what the forward raises in the dtypes of the case.
     """
     assert case.grad_outputs is not None
     given = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in case.inputs)
-    native = Problem(runner.subject.forward, given, case.options, case.grad_outputs, case.seed, runner)
+    native = Problem(runner.subject.forward, given, case.options, case.grad_outputs, case.seed, runner, lifts=lifts)
     for wide in (torch.float64, torch.float32):
         if all(unit_roundoff(given[i].dtype) <= unit_roundoff(wide) for i in native.differentiable):
             break
         inputs = tuple(v.to(wide.to_complex() if v.is_complex() else wide) if is_differentiable(v) else v for v in given)
-        problem = replace(native, inputs=inputs, memory={})
+        problem = replace(native, inputs=inputs, options=widened_options(case.options, wide), memory={})
         try:
             problem.base()
             return problem
@@ -173,6 +206,13 @@ def problem_of(runner: Runner, case: Case) -> Problem:
             continue
     native.base()
     return native
+
+
+def widened_options(options: Mapping[str, Any], wide: torch.dtype) -> dict[str, Any]:
+    """The options with their tensors in a wider dtype, as the running mean of a normalisation has to be where its input is."""
+    return {
+        name: v.to(wide.to_complex() if v.is_complex() else wide) if is_differentiable(v) else v for name, v in options.items()
+    }
 
 
 def inner(gradient: torch.Tensor, direction: torch.Tensor) -> float:
@@ -203,17 +243,40 @@ def quiet() -> Iterator[None]:
         yield
 
 
+class _Lifting(DispatchMode):
+    """Leaves out casts to 16 bits."""
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        narrow = isinstance(kwargs.get("dtype"), torch.dtype) and is_narrow(kwargs["dtype"].to_real())
+        if narrow and func.overloadpacket is torch.ops.aten._to_copy and is_differentiable(args[0]):
+            kwargs = {**kwargs, "dtype": args[0].dtype}
+        return func(*args, **kwargs)
+
+
+def _same_up_to(a: Any, b: Any, relative: float) -> bool:
+    if not is_differentiable(a) or not is_differentiable(b):
+        return type(a) is type(b)
+    if a.shape != b.shape:
+        return False
+    a, b = widened(a), widened(b)
+    size = float(torch.nan_to_num(b.abs(), 0.0, 0.0, 0.0).max()) if b.numel() else 0.0
+    return torch.allclose(a, b, rtol=relative, atol=relative * size, equal_nan=True)
+
+
 class _Watch(DispatchMode):
-    """Sees whether a forward computes in 16 bits inside; constants of one element do not count."""
+    """Sees whether a forward draws random numbers, and whether it computes in 16 bits inside; there constants of one element do
+    not count, unless the inputs have no more elements.
+    """
 
-    roundoff = 0.0
+    def __init__(self, single: bool) -> None:
+        super().__init__()
+        self.least, self.roundoff, self.draws = 1 if single else 2, 0.0, False
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        self.draws |= torch.Tag.nondeterministic_seeded in func.tags
         for value in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(value, torch.Tensor) and is_narrow(value.dtype) and value.numel() > 1:
+            if isinstance(value, torch.Tensor) and is_narrow(value.dtype) and value.numel() >= self.least:
                 self.roundoff = max(self.roundoff, unit_roundoff(value.dtype))
         return result
 

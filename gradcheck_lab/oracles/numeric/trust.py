@@ -16,7 +16,6 @@ from gradcheck_lab.model.precision.numbers import CERTAIN_DIFFERENCES, CERTAIN_N
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
 from gradcheck_lab.oracles.numeric.finite_difference import Sweep, sweep
 from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, rms, scales
-from gradcheck_lab.torch_internals import is_zero_tensor
 
 Parts = Callable[[Problem, Directions], torch.Tensor | None]
 
@@ -52,7 +51,7 @@ def bounded(
         given = copy_inputs(problem.inputs)
         inputs = tuple(perturb(v, 2.0**-53, salt) if is_differentiable(v) else v for v in given)
         try:
-            with _Rounding(2.0**-53, salt, long_sums=True):
+            with SimulatedRounding(2.0**-53, salt, long_sums=True):
                 spread = torch.maximum(spread, (parts(inputs) - found).abs())
         except Exception:  # the simulation does not know every operation
             continue
@@ -65,13 +64,6 @@ def bounded(
     error += 2.0**-49 * float(torch.linalg.vector_norm(size)) / length
     value = float(found.sum())
     return Derivative(value, error, method, "", value - error, value + error)
-
-
-class _Rounding(SimulatedRounding):
-    """Simulated rounding that passes by the zeros without storage which forward mode makes."""
-
-    def _round(self, value: torch.Tensor, terms: int) -> torch.Tensor:
-        return value if is_zero_tensor(value) else super()._round(value, terms)
 
 
 def _swept(problem: Problem, directions: Directions) -> Sweep:

@@ -25,6 +25,7 @@ from gradcheck_lab.oracles.autograd.second_order import GradientGraph, SecondOrd
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.oracles.numeric.scalar_problem import inner, rms
 from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.subjects.contained import comparable
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def are_close(pairs: Sequence[tuple[Any, Any]], upstream: Sequence[Any]) -> bool
     """
     error = size = 0.0
     for mine, theirs in pairs:
-        a, b = (None if value is None else widened(value.detach()) for value in (mine, theirs))
+        a, b = (None if value is None else widened(comparable(value).detach()) for value in (mine, theirs))
         if a is None and b is None:
             continue
         a = torch.zeros_like(b) if a is None and b is not None else a

@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differentiable
+from gradcheck_lab.calls.tensor_kinds import as_numbers
 from gradcheck_lab.comparison.budget import passes
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.examination.coverage import NO_ELEMENTS, is_compared
 from gradcheck_lab.examination.examined import Examined, NumericTruth, Policy
 from gradcheck_lab.examination.pipeline import examine
+from gradcheck_lab.model.coverage import COMPARED
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow, wide_dtype
 from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
@@ -23,6 +26,8 @@ from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Recording, Subject
 
 Value = TypeVar("Value")
+# why a derived call was not compared
+RAISED, REFUSED, NO_ORACLE = "raised", "refused", "without an oracle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,8 @@ class Context:
 
     @property
     def gradients(self) -> tuple[Any, ...]:
-        """What the backward returned on the base case, by input."""
-        return self.examined.returned
+        """What the backward returned on the base case, by input; booleans and integers as numbers."""
+        return tuple(map(as_numbers, self.examined.returned))
 
     @property
     def has_reference(self) -> bool:
@@ -94,6 +99,12 @@ class Context:
     def uses_autograd(self) -> bool:
         """Whether derived cases are compared with autograd; a numeric oracle is too slow to be run on many."""
         return not isinstance(self.examined.truth, NumericTruth)
+
+    @property
+    def has_casts(self) -> bool:
+        """Whether the forward of plain torch code casts to 16 bits on its way."""
+        truth = self.examined.truth
+        return isinstance(truth, NumericTruth) and bool(truth.oracle.problem.own_roundoff)
 
     @property
     def wrong_inputs(self) -> frozenset[int]:
@@ -126,7 +137,8 @@ class Context:
 
     def for_case(self, runner: Runner, case: Case) -> Context:
         """The context of another case, which shares nothing that `once` stored."""
-        return Context(replace(self.examined, runner=runner, case=case), self.order)
+        oracle = AutogradOracle(self.oracle.runner, case, self.oracle.copies)
+        return Context(replace(self.examined, runner=runner, case=case, oracle=oracle), self.order)
 
     def record(self, case: Case) -> Recording | Exception:
         """Run the forward of the hand-written side on copies of a case's inputs, with its seed."""
@@ -137,6 +149,7 @@ class Context:
         try:
             return self.runner.record(inputs, case)
         except Exception as error:
+            self.runner.evaluations.derived[RAISED] += 1
             return error
 
     def backward(self, recording: Recording, grad_outputs: Sequence[torch.Tensor], seed: int = 0) -> Run:
@@ -144,9 +157,12 @@ class Context:
         try:
             manual = self.runner.backward(recording, tuple(copy_tensor(grad) for grad in grad_outputs), seed)
         except Exception as error:
+            self.runner.evaluations.derived[RAISED] += 1
             return Run(recording.outputs, (), error)
-        returned = as_tuple(manual.returned)
-        return Run(recording.outputs, tuple(g.detach() if isinstance(g, torch.Tensor) else g for g in returned))
+        returned = tuple(map(as_numbers, as_tuple(manual.returned)))
+        filled = any(value.numel() for value in returned if isinstance(value, torch.Tensor))
+        self.runner.evaluations.derived[COMPARED if filled else NO_ELEMENTS] += 1
+        return Run(recording.outputs, returned)
 
     def run(self, case: Case) -> Run:
         """Run forward and backward of the hand-written side on a derived case."""
@@ -171,10 +187,12 @@ class Context:
         """Whether two gradients of one input, from two runs of the same code, differ at most by the order of summation."""
         if not isinstance(actual, torch.Tensor) or not isinstance(expected, torch.Tensor):
             return type(actual) is type(expected)
-        if actual.shape != expected.shape or not is_differentiable(actual):
+        if actual.shape != expected.shape or actual.dtype != expected.dtype:
             return False
         if torch.equal(actual, expected):
             return True
+        if not is_differentiable(actual):
+            return False
         wide = wide_dtype(expected.dtype)
         both = torch.isnan(actual) & torch.isnan(expected)
         zero = torch.zeros((), dtype=actual.dtype, device=actual.device)
@@ -189,10 +207,17 @@ def examine_if_valid(
     """Examine a case that a probe made; None where `examine` raises `InvalidArgument` for it."""
     subject = runner.subject
     derived = replace(runner, subject=replace(subject, constants=subject.constants | skip)) if skip else runner
+    counts = runner.evaluations.derived
     try:
-        return examine(derived, case, Policy(thorough=False, derived=not numeric, has_reference=has_reference))
+        found = examine(derived, case, Policy(thorough=False, derived=not numeric, has_reference=has_reference))
     except InvalidArgument:
+        counts[REFUSED] += 1
         return None
+    if any(is_compared(comparison) for comparison in found.comparisons):
+        counts[COMPARED] += 1
+    else:
+        counts[NO_ELEMENTS if found.comparisons else RAISED if found.run is None else NO_ORACLE] += 1
+    return found
 
 
 Probe = Callable[[Context], Iterable[Yielded]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +12,13 @@ from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.model.amounts import FURTHER_DRAWS
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits, is_wide
 from gradcheck_lab.model.precision.derived_calls import INFINITY_IN_WORDS, WRONG_ELEMENT
 from gradcheck_lab.probes.support.acceptable_errors import is_acceptable, may_be_rounding, true_gradient
-from gradcheck_lab.probes.support.context import Context, examine_if_valid
+from gradcheck_lab.probes.support.context import REFUSED, Context, examine_if_valid
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
 
@@ -80,6 +81,7 @@ class DerivedCallExaminer:
         if case.grad_outputs is not None:
             case = replace(case, grad_outputs=None)
         if not is_valid(subject, case):
+            self.runner.evaluations.derived[REFUSED] += 1
             return None
         try:
             found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip)
@@ -131,11 +133,40 @@ class DerivedCallExaminer:
         return all(bool((o.abs() < INFINITY_IN_WORDS.value).all()) for o in recording.outputs if is_differentiable(o))
 
 
+Draw = Callable[[int], tuple[Any, ...]]
+
+
 def examine_derived_call(
-    context: Context, case: Case, dtype_differs: bool = False, numeric: bool = False, forward: bool = False
+    context: Context,
+    case: Case,
+    dtype_differs: bool = False,
+    numeric: bool = False,
+    forward: bool = False,
+    draw: Draw | None = None,
 ) -> DerivedCall | None:
-    """Examine a case derived from the base case; see `DerivedCallExaminer.examine`."""
-    return derived_call_examiner(context).examine(case, dtype_differs, numeric, forward)
+    """Examine a case derived from the base case; see `DerivedCallExaminer.examine`.
+
+    A wrong value counts only if an independent draw of such a case shows it too: with other upstream gradients and random
+    numbers, and with the inputs that `draw` makes from another seed.
+    """
+    examiner = derived_call_examiner(context)
+
+    def examined(case: Case) -> DerivedCall | None:
+        return examiner.examine(case, dtype_differs, numeric, forward)
+
+    derived = examined(case)
+    if derived is None or all(error.cause in having("no_result") for error in derived.new_errors):
+        return derived
+    seen: list[set[tuple[str | None, str | None]]] = []
+    for seed in range(case.seed + 1, case.seed + 1 + FURTHER_DRAWS.value):
+        again = examined(replace(case, seed=seed, inputs=draw(seed) if draw else case.inputs))
+        if again is not None:
+            seen.append({(error.op, error.gradient) for error in again.new_errors})
+    if not seen:  # no other such call can be made
+        return derived
+    again_wrong = set().union(*seen)
+    stands = [e for e in derived.new_errors if e.cause in having("no_result") or (e.op, e.gradient) in again_wrong]
+    return replace(derived, new_errors=tuple(stands))
 
 
 def derived_call_examiner(context: Context) -> DerivedCallExaminer:

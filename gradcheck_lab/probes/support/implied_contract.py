@@ -148,9 +148,7 @@ class _OperationRecorder(DispatchMode):
         super().__init__()
         self.count, self.largest, self.slices = 0, 0, list[Slice]()
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.count += 1
         name = func.overloadpacket.__name__
         if name in ("slice", "select") and isinstance(args[0], torch.Tensor) and len(args) > 1:
@@ -160,7 +158,7 @@ class _OperationRecorder(DispatchMode):
             stop = int(args[3]) if name == "slice" and len(args) > 3 and args[3] is not None else END_OF_AN_AXIS.value
             if start or stop < size:
                 self.slices.append((size, name, min(start, size), stop if stop < size else END_OF_AN_AXIS.value))
-        result = func(*args, **(kwargs or {}))
+        result = func(*args, **kwargs)
         if isinstance(result, torch.Tensor):
             self.largest = max(self.largest, result.numel())
         return result

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_tensor, is_differentiable
+from gradcheck_lab.calls.tensor_kinds import as_numbers
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.precision import unit_roundoff, wide_dtype, widened
 from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS
@@ -34,6 +35,7 @@ class Repetition:
     second_copies: tuple[Any, ...]
     outcome: Outcome
     takes_no_upstream: bool
+    forward_ran: bool = True
 
 
 def repetition(context: Context) -> Repetition:
@@ -66,7 +68,8 @@ def backward_and_engine(
     """
     upstream: Any = tuple(None if grad is None else copy_tensor(grad) for grad in grad_outputs)
     try:
-        run = Run(recording.outputs, as_tuple(context.runner.backward(recording, upstream, seed).returned))
+        returned = as_tuple(context.runner.backward(recording, upstream, seed).returned)
+        run = Run(recording.outputs, tuple(map(as_numbers, returned)))
     except Exception as error:
         return Run(recording.outputs, (), error), None
     if recording.engine is None:
@@ -161,17 +164,17 @@ def first_differing_input(context: Context, actual: Sequence[Any], expected: Seq
     return next((i for i in compared_inputs(context) if not equal_within_noise(context, i, actual[i], expected[i])), None)
 
 
-def outputs_equal_within_noise(context: Context, actual: Sequence[Any], expected: Sequence[Any]) -> bool:
-    """Whether the outputs of two forwards differ by no more than rounding."""
+def outputs_equal_within_noise(context: Context, actual: Sequence[Any], expected: Sequence[Any], tied: bool = False) -> bool:
+    """Whether the outputs of two forwards differ by no more than rounding; of `tied` values any index may be named."""
     return len(actual) == len(expected) and all(
-        _output_equal_within_noise(context, k, actual[k], expected[k]) for k in range(len(actual))
+        _output_equal_within_noise(context, k, actual[k], expected[k], tied) for k in range(len(actual))
     )
 
 
-def _output_equal_within_noise(context: Context, k: int, mine: Any, theirs: Any) -> bool:
+def _output_equal_within_noise(context: Context, k: int, mine: Any, theirs: Any, tied: bool) -> bool:
     if not is_differentiable(mine) or not is_differentiable(theirs):
         both = isinstance(mine, torch.Tensor) and isinstance(theirs, torch.Tensor)
-        return not both or torch.equal(mine, theirs)
+        return not both or torch.equal(mine, theirs) or (tied and mine.shape == theirs.shape)
     mine, theirs = snapshot((mine, theirs))
     return context.equal(mine, theirs) or _is_within_noise(context, mine, theirs, lambda run: run.outputs[k])
 
@@ -194,14 +197,17 @@ def _runs_under_rounding(context: Context, dtype: torch.dtype) -> list[Run]:
     """A run without and runs with simulated rounding: of the oracle, or of the hand-written side on perturbed inputs."""
     if context.uses_autograd:
         oracle, keys = context.oracle, [Key("input", i) for i in range(len(context.case.inputs))]
-        passes = [oracle.truth(), *oracle.references("simulated", dtype)]
+        passes = [oracle.truth(), *oracle.references("simulated", dtype), *oracle.references("independent", dtype)]
         return [Run(found.outputs, tuple(found.gradients.get(key) for key in keys)) for found in passes]
     return context.once(f"perturbed {dtype}", lambda: _runs_on_perturbed_inputs(context, dtype))
 
 
 def _runs_on_perturbed_inputs(context: Context, dtype: torch.dtype) -> list[Run]:
     inputs, u = context.case.inputs, unit_roundoff(dtype)
-    perturbed = [tuple(perturb(v, u, salt) if is_differentiable(v) else v for v in inputs) for salt in (1, 2)]
+    perturbed = [
+        tuple(perturb(v, u, salt, independent) if is_differentiable(v) else v for v in inputs)
+        for salt, independent in ((1, False), (2, False), (3, True))  # equal rows need not be rounded alike
+    ]
     cases = [context.case_with(inputs=values) for values in perturbed]
     runs = [run_copied(context, case, new_forward=True) for case in (context.case, *cases)]
     return [run for run in runs if run.error is None]
@@ -211,7 +217,7 @@ def _run_again(context: Context) -> Repetition:
     first = snapshot(context.gradients)
     recording = context.record(context.case)
     if isinstance(recording, Exception):
-        return Repetition(first, Run(error=recording), (), "raises", False)
+        return Repetition(first, Run(error=recording), (), "raises", False, forward_ran=False)
     no_upstream = recording.fixed_grad_outputs is not None
     outputs = snapshot(recording.outputs)
     second = context.backward(recording, context.case.grad_outputs or (), context.case.seed)

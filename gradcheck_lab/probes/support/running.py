@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.examination.one_finding_a_mistake import merge_findings
+from gradcheck_lab.model.arguments import name_of
+from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.user_errors import text_of
+from gradcheck_lab.model.shown import quoted
+from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.probes.state import overwritten
 from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
-from gradcheck_lab.probes.support.repeats import is_repeatable
+from gradcheck_lab.probes.support.repeats import is_repeatable, repetition
 
 # run even where the call cannot be repeated, which is what they report; other derived calls mean nothing then
 FOR_ANY_CALL = ("state", "second_backward", "poison", "registration")
 # raise what a probe itself raises, as this project's own tests want it, instead of reporting a note
 STRICT = False
+# called with the name of each probe before it runs: a worker process writes down there what it is doing
+starting: list[Callable[[str], object]] = []
 
 
 def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Collection[str | Probe], order: int = 1) -> Examined:
@@ -27,7 +32,8 @@ def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Colle
     None is run where the examination ended early, or where the oracles contradict each other. With `order=2` second
     derivatives are compared whatever the names are.
     """
-    if not examined.comparisons or not examined.returned or examined.reasons:
+    decided = any(each.result.verdict != "inconclusive" for each in examined.comparisons)
+    if not decided or not examined.returned or examined.reasons:
         return examined
     context = Context(examined, order)
     found: list[Yielded] = []
@@ -36,7 +42,9 @@ def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Colle
         if name in chosen and (name in FOR_ANY_CALL or is_repeatable(context)):
             found += _run(name, probe, context)
     for function in (probe for probe in names if callable(probe)):
-        found += function(context)
+        found += _run_own(function, context)
+    if len(names) > 0 and "second_backward" not in names and repetition(context).outcome == "raises":
+        found.append(Inconclusive("no further call was compared: the call raises when it is made again"))
     if "state" in names:
         found += _run("state", overwritten, context)
     if order == 2 and not is_repeatable(context):
@@ -49,9 +57,25 @@ def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Colle
     )
 
 
+def _run_own(function: Probe, context: Context) -> list[Yielded]:
+    """Return what a probe of the user's finds; where it raises or yields something else, the verdict is inconclusive."""
+    found: list[Yielded] = []
+    try:
+        with Contained():
+            found.extend(function(context))
+    except Exception as error:
+        found.append(Inconclusive(f"the probe {name_of(function)} raised {class_and_line(error)}"))
+    other = next((each for each in found if not isinstance(each, (Finding, Comparison, Inconclusive))), None)
+    if other is not None:
+        found.append(Inconclusive(f"the probe {name_of(function)} yielded {quoted(other)}; yield findings"))
+    return found
+
+
 def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
     """Return what a probe finds; where the probe itself raises, a note says so and the other probes still run."""
     found: list[Yielded] = []
+    for note in starting:
+        note(name)
     try:
         with warnings.catch_warnings():  # those of the user's code were shown when the call itself ran
             warnings.simplefilter("ignore")
@@ -59,7 +83,7 @@ def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
     except Exception as error:
         if STRICT:
             raise
-        text = f"the probe {name} failed: {type(error).__name__}: {text_of(error)}"
+        text = f"the probe {name} failed: {class_and_line(error)}"
         found.append(
             Finding("unsupported", "note", text, explanation="a defect of gradcheck_lab; please report it", probe=name)
         )

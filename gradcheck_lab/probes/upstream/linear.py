@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits, wide_dtype
@@ -46,7 +48,8 @@ def upstream(context: Context) -> Iterator[Finding]:
         "another": other,
         "the sum of two": tuple(a + b if is_differentiable(a) else a for a, b in zip(grads, other, strict=True)),
     }
-    scales = _scales(grads)
+    # a forward that casts to 16 bits has a backward that does: their range is its own
+    scales = {} if context.has_casts else _scales(grads)
     upstreams |= {description: tuple(c * g if is_differentiable(g) else g for g in grads) for description, c in scales.items()}
     runs = {
         description: run_copied(context, context.case_with(grad_outputs=values)) for description, values in upstreams.items()
@@ -65,6 +68,8 @@ def upstream(context: Context) -> Iterator[Finding]:
         if finding is not None:
             explained.add(index)
             yield finding
+            if finding.cause == "upstream-ignored":
+                yield from _wrong_at_ones(context, index)
     yield from scalarized(context, [i for i in compared_inputs(context) if i in context.wrong_inputs and i not in explained])
     yield from each_output(context, explained)
 
@@ -116,13 +121,23 @@ def _not_linear_finding(context: Context, index: int, runs: dict[str, Run]) -> F
 
 def _right_at_ones(context: Context, index: int) -> bool:
     """Whether a gradient that is wrong on the base case is right for a grad_output of ones."""
+    return any(c.result.verdict == "pass" for c in _compared_at_ones(context, index))
+
+
+def _wrong_at_ones(context: Context, index: int) -> Iterator[Finding]:
+    """What else is wrong with a gradient that does not use grad_output: that of ones, which it can be right for, shows it."""
+    for compared in _compared_at_ones(context, index):
+        for finding in compared.findings:
+            if finding.severity == "error":
+                yield replace(finding, probe="upstream", case="grad_output of ones")
+
+
+def _compared_at_ones(context: Context, index: int) -> list[Comparison]:
     if index not in context.wrong_inputs:
-        return False
+        return []
     ones = tuple(torch.ones_like(g) for g in context.case.grad_outputs or ())
     found = context.against_oracle(context.case_with(grad_outputs=ones), numeric=not context.uses_autograd)
-    return found is not None and any(
-        c.result.name == context.name(index) and c.result.verdict == "pass" for c in found.comparisons
-    )
+    return [] if found is None else [c for c in found.comparisons if c.result.name == context.name(index)]
 
 
 def _scales(grads: Sequence[torch.Tensor]) -> dict[str, float]:

@@ -122,7 +122,7 @@ def _judged(search: Search, layer: Any, trials: Trials, trial: Trial | None) -> 
 
 
 def _unclaimed(search: Search, trial: Trial | None) -> dict[str, Any]:
-    """The arrays that the backward stored on the layer and that are no parameter, no gradient of one and not what it returned."""
+    """The arrays that the backward stored on the layer and that are no parameter, no gradient of one and not returned."""
     if trial is None:
         return {}
     known = {str(path) for parameter in search.found.values() for path in (parameter.path, *parameter.gradients)}

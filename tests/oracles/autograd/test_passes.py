@@ -293,7 +293,7 @@ def counted(op: Op) -> tuple[Op, dict[str, int]]:
 
 
 @pytest.mark.parametrize("op", EVERY, ids=lambda op: op.name)
-@examples(8)
+@examples(4, 160)
 @given(dtype=st.sampled_from(DTYPES), seed=seeds, n=st.integers(1, 6))
 def test_comparison_of_a_sound_op_takes_two_forwards_and_two_backwards(op: Op, dtype: torch.dtype, seed: int, n: int) -> None:
     sound, made = counted(op)

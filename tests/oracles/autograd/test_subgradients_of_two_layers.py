@@ -62,14 +62,14 @@ def drawn(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("seed", [pytest.param(seed, marks=() if seed % 100 == 0 else pytest.mark.thorough) for seed in SEEDS])
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=() if seed % 200 == 0 else pytest.mark.thorough) for seed in SEEDS])
 def test_two_layers_with_units_at_their_kinks_pass(seed: int, dtype: torch.dtype) -> None:
     x, W1, W2 = (value.to(dtype) for value in drawn(seed, (2, 2), (2, 3), (3, 3)))
     report = gl.check(TwoLayers(W1, W2), x)
     assert report.verdict == "pass", report
 
 
-@pytest.mark.parametrize("seed", [0, 20, 80, *(pytest.param(s, marks=pytest.mark.thorough) for s in (100, 120, 140, 160, 180))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.thorough) for s in (20, 80, 100, 120, 140, 160, 180))])
 def test_minus_the_slope_at_their_kinks_is_caught(seed: int) -> None:
     x, W1, W2 = drawn(seed, (2, 2), (2, 3), (3, 3))
     assert gl.check(BelowAtTheKink(W1, W2), x).verdict == "fail"

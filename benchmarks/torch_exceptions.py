@@ -1,0 +1,28 @@
+"""Rows of torch's databases that do not pass and should not, each with its reason: quirks of torch, or of the sample."""
+
+EXCEPTIONS: dict[str, str] = {
+    "as_strided": "reads the storage of its input by position: equal values in another layout are another call",
+    "as_strided.partial_views": "reads the storage of its input by position: equal values in another layout are another call",
+    "as_strided_copy": "reads the storage of its input by position: equal values in another layout are another call",
+    "as_strided_scatter": "writes to storage by position, and torch's gradient takes overlapping and partial views for whole",
+    "masked.median": "nanmedian of an expanded vector reads past its one number: another value than of a contiguous copy",
+    "native_group_norm": "a loss of its mean alone gets a zero gradient; strides of an expanded weight are ignored",
+    "nn.functional.max_pool3d": "without a batch, torch's backward raises for a channels_last grad_output",
+    "nn.functional.max_unpool2d": "a repeated index gets the gradient twice; transposed indices raise in backward",
+    "nn.functional.max_unpool2d.grad": "transposed indices, which the forward takes, raise in torch's backward",
+    "nn.functional.max_unpool3d": "a repeated index gets the gradient twice; transposed indices raise in backward",
+    "nn.functional.max_unpool3d.grad": "transposed indices, which the forward takes, raise in torch's backward",
+    "nn.NLLLoss": "a transposed 4-D input, which the forward takes, raises in torch's backward",
+    "nn.CTCLoss": "torch's gradient is that of the logits before log_softmax, not that of the forward",
+    "nn.LPPool1d": "a power of a negative sum is NaN, forward and backward",
+    "nn.LPPool2d": "a power of a negative sum is NaN, forward and backward",
+    "nn.LPPool3d": "a power of a negative sum is NaN, forward and backward",
+    "nn.PoissonNLLLoss": "the gradient of a target below zero is NaN, from the Stirling term that is not selected there",
+    "__rpow__": "a negative base to a fraction is NaN, forward and backward",
+    "chalf": "complex32, in which torch hardly computes, is refused",
+    "sparse.sampled_addmm": "an input in CSR layout is refused",
+    "sparse.mm.reduce": "an input in CSR layout is refused",
+    "linalg.householder_product": "of no reflections: the output does not depend on an input",
+    "masked.norm": "with everything masked the output does not depend on an input",
+    "nn.KLDivLoss": "the sample takes the logarithm of negative numbers, so the output is NaN",
+}

@@ -1,0 +1,113 @@
+"""A subject whose code can neither end the process nor hand back what cannot be compared, with tensors of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from gradcheck_lab.calls.case import copy_tensor
+from gradcheck_lab.calls.process_state import set_default_device
+from gradcheck_lab.calls.tensor_kinds import is_sparse, what_else
+from gradcheck_lab.model.exceptions import Contained
+from gradcheck_lab.model.shown import cut, one_line
+from gradcheck_lab.subjects.subject import Manual, Recording, Subject
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class NotComparable:
+    """Stands for a gradient that is a tensor without numbers to compare: `what` it is, and what to return `instead`."""
+
+    what: str
+    instead: str
+
+
+class UsersCode(Contained):
+    """A run of the user's code, after which the defaults that this package's own tensors are made by are as before."""
+
+    __slots__ = ("device", "dtype")
+
+    def __enter__(self) -> None:
+        self.dtype, self.device = torch.get_default_dtype(), torch.get_default_device()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if torch.get_default_dtype() != self.dtype:
+            torch.set_default_dtype(self.dtype)
+        if torch.get_default_device() != self.device:
+            set_default_device(self.device)
+        super().__exit__(kind, error, trace)
+
+
+def contained(subject: Subject) -> Subject:
+    """The subject, with copies of the user's tensors as its inputs, and its code run where it cannot do harm.
+
+    What would end the process is raised as an ordinary exception. A sparse gradient becomes a dense one, and a gradient of
+    another kind that has no numbers to compare becomes `NotComparable`. Names are readable ones.
+    """
+    return replace(
+        subject,
+        name=cut(subject.name),
+        names=tuple(map(one_line, subject.names)),
+        labels=tuple(map(one_line, subject.labels)),
+        inputs=tuple(own_copy(value) for value in subject.inputs),
+        record=lambda inputs, options: _contained_recording(_guarded(subject.record)(inputs, options)),
+        trace=None if subject.trace is None else _guarded(subject.trace),
+        forward=_guarded(subject.forward),
+        connected=None if subject.connected is None else _guarded(subject.connected),
+        call_reference=None if subject.call_reference is None else _guarded(subject.call_reference),
+    )
+
+
+def own_copy(value: Any) -> Any:
+    """A copy of a plain tensor that requires grad where it does; other values as they are."""
+    if not isinstance(value, torch.Tensor) or what_else(value) is not None:
+        return value
+    copied = copy_tensor(value)
+    return copied.requires_grad_() if value.requires_grad else copied
+
+
+def own_copies(value: Any) -> Any:
+    """An option of a call with copies of the tensors and arrays in it, within lists, tuples and dicts too."""
+    if isinstance(value, torch.Tensor):
+        return own_copy(value)
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) is dict:
+        return {key: own_copies(each) for key, each in value.items()}
+    return type(value)(map(own_copies, value)) if type(value) in (list, tuple) else value
+
+
+def _contained_recording(recording: Recording) -> Recording:
+    def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
+        with UsersCode():
+            manual = recording.backward(grad_outputs)
+        returned = manual.returned
+        if isinstance(returned, (tuple, list)):
+            return replace(manual, returned=tuple(map(comparable, returned)))
+        return replace(manual, returned=comparable(returned))
+
+    return replace(recording, backward=backward, engine=None if recording.engine is None else _guarded(recording.engine))
+
+
+def comparable(value: Any) -> Any:
+    """A gradient as it is, a sparse one as a dense one, and `NotComparable` for a tensor without numbers to compare."""
+    if is_sparse(value):
+        return value.detach().to_dense()
+    other = what_else(value)
+    return value if other is None else NotComparable(*other)
+
+
+def _guarded(function: Callable[..., Value]) -> Callable[..., Value]:
+    @wraps(function)
+    def guarded(*arguments: Any) -> Value:
+        with UsersCode():
+            return function(*arguments)
+
+    return guarded
