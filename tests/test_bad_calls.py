@@ -42,11 +42,11 @@ def of_nothing(x: Any) -> torch.Tensor:
 
 
 def applies_torch(x: Any) -> Any:
-    return torch.lgamma(ops.relu(x))
+    return torch.neg_(ops.relu(x))
 
 
 def calls_a_method(x: Any) -> Any:
-    return ops.relu(x).median()
+    return ops.relu(x.detach())
 
 
 # what is called, the whole message
@@ -310,13 +310,13 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "torch-function-in-a-program": (
         lambda: gl.check(applies_torch, X),
-        "torch's lgamma was applied to a Variable, which runs hand-written ops only; write it as an op: "
-        "gl.Op(forward, backward, name='lgamma')",
+        "torch's neg_ was applied to a Variable, which runs hand-written ops only; write it as an op: "
+        "gl.Op(forward, backward, name='neg_')",
     ),
     "tensor-method-in-a-program": (
         lambda: gl.check(calls_a_method, X),
-        "torch's median was applied to a Variable, which runs hand-written ops only; write it as an op: "
-        "gl.Op(forward, backward, name='median')",
+        "torch's detach was applied to a Variable, which runs hand-written ops only; write it as an op: "
+        "gl.Op(forward, backward, name='detach')",
     ),
     "forward-that-is-no-function": (
         lambda: gl.Op(3),

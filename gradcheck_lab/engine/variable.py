@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 
+from gradcheck_lab.engine.native import PROPERTIES, run_native, takes_native
 from gradcheck_lab.engine.operators import OPERATORS, operator, raw_function
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.naming import assigned_names
@@ -141,12 +142,41 @@ class Variable:
         name = getattr(func, "__name__", str(func))
         if name in OPERATORS and not kwargs:
             return operator(name, args)
+        if takes_native(name) and "out" not in (kwargs or {}):
+            return apply_native(name, func, args, kwargs or {})
         raise InvalidArgument(raw_function(name))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(torch.Tensor, name):
             raise AttributeError(f"'Variable' has no attribute {name!r}")
-        raise _RawMethod(raw_function(name))
+        if not takes_native(name):
+            raise _RawMethod(raw_function(name))
+        if name in PROPERTIES:
+            return apply_native(name, lambda tensor: getattr(tensor, name), (self,), {})
+        method = getattr(torch.Tensor, name)
+        if not callable(method):
+            return getattr(self.data, name)
+        return lambda *args, **kwargs: type(self).__torch_function__(method, (), (self, *args), kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._native("__getitem__", index)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._native("__gt__", other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._native("__ge__", other)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._native("__lt__", other)
+
+    def __le__(self, other: Any) -> Any:
+        return self._native("__le__", other)
+
+    def _native(self, name: str, other: Any) -> Any:
+        if not takes_native(name):
+            raise InvalidArgument(raw_function(name))
+        return apply_native(name, getattr(torch.Tensor, name), (self, other), {})
 
     def __add__(self, other: Any) -> Variable:
         return cast("Variable", operator("add", (self, other)))
@@ -219,6 +249,24 @@ def apply(op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     if tape is not None:
         tape.append(node)
     return outputs if several else outputs[0]
+
+
+def apply_native(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a torch function on Variables and record it off the tape; what does not depend on them is returned as it is."""
+    result, variables, rule = run_native(name, func, args, kwargs, Variable)
+    values = [v for v in as_tuple(result) if isinstance(v, torch.Tensor) and v.requires_grad]
+    made = {id(value): Variable(value) for value in values}
+    node = Node(Op(func, rule, name=name), tuple(variables), {}, tuple(made.values()), isinstance(result, (tuple, list)), ())
+    for variable in made.values():
+        variable.node = node
+    if not isinstance(result, (tuple, list)):
+        return made.get(id(result), _stopped(result))
+    return tuple(made.get(id(value), _stopped(value)) for value in result)
+
+
+def _stopped(value: Any) -> Any:
+    """A floating tensor without a gradient as a Variable of its own, so that ops record what is computed with it."""
+    return Variable(value) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
 def backward(roots: tuple[Variable, ...], grad_outputs: tuple[torch.Tensor, ...]) -> None:

@@ -10,9 +10,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.engine.native import native_steps
 from gradcheck_lab.engine.operators import OPERATORS, operator
 from gradcheck_lab.engine.variable import Node, Variable, backward, record, unwrap
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.naming import assigned_names
 from gradcheck_lab.rules.op import Op, active_recorder, as_tuple
 from gradcheck_lab.subjects.backward_signature import require_signature
@@ -24,7 +26,7 @@ Program = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
 def record_program(program: Program, name: str, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
     """Run the program on Variables, which record its op calls for a backward through the hand-written rules."""
     leaves = tuple(Variable(value) if is_differentiable(value) else value for value in inputs)
-    with record() as tape:
+    with record() as tape, native_steps() as steps:
         output = program(leaves, options)
     variables = as_tuple(output)
     for variable in variables:
@@ -44,7 +46,19 @@ def record_program(program: Program, name: str, inputs: tuple[Any, ...], options
     for call in calls:
         require_signature(call.op, call.inputs, call.options)
     several = isinstance(output, (tuple, list))
-    return Recording(tuple(variable.data for variable in variables), several, walk, calls)
+    notes = (_trusted(name, tuple(steps)),) if steps else ()
+    return Recording(tuple(variable.data for variable in variables), several, walk, calls, findings=notes)
+
+
+def _trusted(name: str, steps: tuple[str, ...]) -> Finding:
+    words = ", ".join(step.strip("_") for step in steps)
+    return Finding(
+        "not-compared",
+        "note",
+        f"{name} has steps that are torch's own, whose gradient is torch's: {words}",
+        explanation="they are trusted, and what was compared is what the hand-written ops make of it",
+        suggestion="use an op for a step whose backward you wrote",
+    )
 
 
 def _call(node: Node) -> Call:
@@ -87,7 +101,11 @@ class _Tracer(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if not self.inside and not kwargs and name in OPERATORS:
             return operator(name, args)
-        return func(*args, **(kwargs or {}))
+        inside, self.inside = self.inside, True  # operators within torch's own functions are no steps of the program
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self.inside = inside
 
 
 def trace_program(

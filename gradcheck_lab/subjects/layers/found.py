@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
+
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import ARRAYS_TRIED
@@ -119,12 +122,17 @@ def _judged(search: Search, layer: Any, trials: Trials, trial: Trial | None) -> 
 
 
 def _unclaimed(search: Search, trial: Trial | None) -> dict[str, Any]:
-    """The arrays that the backward stored on the layer and that are no parameter and no parameter's gradient."""
+    """The arrays that the backward stored on the layer and that are no parameter, no gradient of one and not returned."""
     if trial is None:
         return {}
     known = {str(path) for parameter in search.found.values() for path in (parameter.path, *parameter.gradients)}
     known |= {str(path) for path in (*search.others.values(), *search.lost.values())}
-    return {path: value for path, value in trial.stored.items() if path not in known}
+    returned = [np.asarray(v.detach().resolve_conj()) for v in trial.returned or () if isinstance(v, torch.Tensor)]
+    return {
+        path: value
+        for path, value in trial.stored.items()
+        if path not in known and not any(np.array_equal(np.asarray(value), other) for other in returned)
+    }
 
 
 def _of_shape(value: Any, stored: dict[str, Any]) -> str | None:
