@@ -9,6 +9,7 @@ samples; a sample that it fails is no false alarm.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -16,15 +17,18 @@ import queue
 import subprocess
 import sys
 import threading
-import time
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the sibling files of this script, wherever it is run from
+
+from benchmarks.torch_exceptions import EXCEPTIONS  # noqa: E402
+
 Row = dict[str, Any]
-HERE = Path(__file__).resolve()
+CHILD = ROOT / "benchmarks" / "torch_child.py"
 OUTCOMES = ("pass", "fail", "inconclusive", "refused", "crashed", "died", "timed-out")
 
 
@@ -40,11 +44,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds that one sample may take")
     parser.add_argument("--results", type=Path, default=Path("torch_databases.jsonl"))
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.child:
-        child()
-        return
     rows = _read(chosen.results)
     with chosen.results.open("a") as file:
         for row in _run(_waiting(chosen, rows), chosen):
@@ -52,6 +52,8 @@ def main() -> None:
             file.write(json.dumps(row) + "\n")
             file.flush()
     print(table(rows))
+    wrong = [row for row in rows if row["outcome"] not in ("pass", "inconclusive", "refused") and not reason_for(row)]
+    sys.exit(1 if wrong else 0)
 
 
 def drawn(name: str, seed: int) -> bool:
@@ -59,10 +61,14 @@ def drawn(name: str, seed: int) -> bool:
     return int(hashlib.sha256(f"{seed} {name}".encode()).hexdigest(), 16) % 10 == 0
 
 
+def reason_for(row: Row) -> str:
+    """Why a row does not pass and should not; empty where nobody knows of a reason."""
+    found = EXCEPTIONS.get(row["name"]) or EXCEPTIONS.get(f"{row['name']}:{row['dtype']}", "")
+    return found or ("gradcheck fails it too" if row.get("gradcheck") == "fails" else "")
+
+
 def table(rows: Iterable[Row]) -> str:
     """The counts by database and dtype, the seconds, and a line for each row that did not pass."""
-    from torch_exceptions import EXCEPTIONS
-
     rows, names = list(rows), " ".join(f"{outcome:>12}" for outcome in OUTCOMES)
     lines = [f"{'database':10} {'dtype':11} {'samples':>7} {names}   seconds  gradcheck"]
     for database, dtype in sorted({(r["database"], r["dtype"]) for r in rows}, reverse=True):
@@ -75,7 +81,7 @@ def table(rows: Iterable[Row]) -> str:
     for row in sorted(rows, key=lambda r: (OUTCOMES.index(r["outcome"]), r["name"], r["dtype"])):
         if row["outcome"] == "pass":
             continue
-        reason = EXCEPTIONS.get(row["name"], "") or ("gradcheck fails it too" if row.get("gradcheck") == "fails" else "")
+        reason = reason_for(row)
         what = " | ".join(row["findings"]) or row.get("text", "")
         text = f"{row['outcome']:12} {row['name']} {row['dtype']} {row['sample']}: "
         (explained if reason else open_).append(text + (reason or what))
@@ -83,66 +89,12 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def child() -> None:
-    """Take tasks from the standard input, a line each, and write a line before and after each sample."""
-    import torch
-    from torch_samples import Task, calls
-
-    out, sys.stdout = sys.stdout, sys.stderr
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    for line in sys.stdin:
-        asked = json.loads(line)
-        task, done = Task(**asked["task"]), set(asked["done"])
-        try:
-            for number, call in calls(task, asked["samples"] or None):
-                if number not in done:
-                    print(json.dumps({"sample": number}), file=out, flush=True)
-                    print(json.dumps({**asdict(task), "sample": number, **_checked(call, asked)}), file=out, flush=True)
-        except Exception as error:  # torch's own sample function raised
-            row = {"sample": -1, "outcome": "refused", "findings": [], "text": f"no samples: {error}"[:200]}
-            print(json.dumps({**asdict(task), **row}), file=out, flush=True)
-        print("{}", file=out, flush=True)
-
-
-def _checked(call: Any, asked: Row) -> Row:
-    import gradcheck_lab as gl
-
-    row: Row = {"findings": [], "text": ""}
-    started = time.process_time()
-    try:
-        report = gl.check(call.subject, *call.inputs, options=call.options)
-        row["outcome"] = report.verdict
-        row["findings"] = [f"{f.cause} ({f.probe or 'compared'}; {f.case}): {f.message}; {f.explanation}"[:400]
-                           for f in report.findings if f.severity == "error"]  # fmt: skip
-        row["text"] = " | ".join(report.reasons)[:400]
-    except gl.InvalidArgument as error:
-        row |= {"outcome": "refused", "text": str(error)[:300]}
-    except Exception as error:
-        row |= {"outcome": "crashed", "text": f"{type(error).__name__}: {error}"[:300]}
-    row["seconds"] = time.process_time() - started
-    if asked["gradcheck"] and asked["task"]["dtype"] in ("float64", "complex128"):
-        row |= _gradchecked(call)
-    return row
-
-
-def _gradchecked(call: Any) -> Row:
-    import torch
-
-    started = time.process_time()
-    try:
-        passed = "passes" if torch.autograd.gradcheck(call.function, call.tensors, check_undefined_grad=False) else "fails"
-    except Exception as error:
-        passed = "fails" if isinstance(error, torch.autograd.gradcheck.GradcheckError) else f"raises {type(error).__name__}"
-    return {"gradcheck": passed, "gradcheck_seconds": time.process_time() - started}
-
-
 def _read(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _waiting(chosen: argparse.Namespace, rows: list[Row]) -> list[Row]:
-    from torch_samples import tasks
+    from benchmarks.torch_samples import tasks
 
     done: dict[str, list[int]] = {}
     for row in rows:
@@ -162,7 +114,7 @@ def _run(waiting: list[Row], chosen: argparse.Namespace) -> Iterator[Row]:
     for asked in waiting:
         tasks.put(asked)
     for _ in range(chosen.workers):
-        threading.Thread(target=_work, args=(tasks, found, chosen.timeout), daemon=True).start()
+        threading.Thread(target=work, args=(tasks, found, chosen.timeout), daemon=True).start()
     running = chosen.workers
     while running:
         row = found.get()
@@ -172,7 +124,8 @@ def _run(waiting: list[Row], chosen: argparse.Namespace) -> Iterator[Row]:
             yield row
 
 
-def _work(tasks: queue.SimpleQueue[Row], found: queue.SimpleQueue[Row | None], timeout: float) -> None:
+def work(tasks: queue.SimpleQueue[Row], found: queue.SimpleQueue[Row | None], timeout: float) -> None:
+    """Run tasks from one queue, put rows to the other and None at the end; what dies is started anew behind the sample."""
     worker: _Child | None = None
     while True:
         try:
@@ -186,9 +139,10 @@ def _work(tasks: queue.SimpleQueue[Row], found: queue.SimpleQueue[Row | None], t
                 break
             asked["done"].append(lost["sample"])
             found.put({**asked["task"], "findings": [], **lost})
+            worker.close()
             worker = None
     if worker is not None:
-        worker.process.kill()
+        worker.close()
     found.put(None)
 
 
@@ -197,12 +151,23 @@ class _Child:
 
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(HERE), "--child"]
+        command = [sys.executable, str(CHILD)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
         )
         self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
+
+    def close(self) -> None:
+        """End the process and close what was open to it."""
+        self.process.kill()
+        self.process.wait()
+        self.listener.join()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # a line that the process did not read
+                    stream.close()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -228,6 +193,7 @@ class _Child:
             if not row:
                 return None
             if "outcome" in row:
+                asked["done"].append(row["sample"])
                 found.put(row)
             sample = row["sample"]
 

@@ -78,7 +78,9 @@ def calls(task: Task, limit: int | None) -> Iterator[tuple[int, Call]]:
     torch.manual_seed(0)
     of_database = _operator_calls if task.database == OPERATORS else _module_calls
     found = list(of_database(task))
-    if limit is None or len(found) <= limit:
+    if limit == 1:
+        yield from list(enumerate(found))[:1]
+    elif limit is None or len(found) <= limit:
         yield from enumerate(found)
     else:
         places = sorted({round(k * (len(found) - 1) / max(1, limit - 1)) for k in range(limit)})

@@ -85,7 +85,14 @@ def judge(
             real(actual.resolve_conj()), real(truth.resolve_conj()), dtype, parts, roundings, truth_error, all_blocks, margin
         )
         index = found.worst_index[:-1] if found.worst_index is not None else None
-        return replace(found, worst_index=index, elements=truth.numel())
+        count = truth.numel()  # of elements, each of two parts
+        return replace(
+            found,
+            worst_index=index,
+            elements=count,
+            wrong_elements=min(found.wrong_elements, count),
+            unjudged=-(-found.unjudged // 2),
+        )
     return _judge(actual, truth, dtype, references, roundings, truth_error, all_blocks, margin)
 
 

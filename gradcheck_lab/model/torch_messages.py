@@ -32,9 +32,10 @@ def writes_to_leaf(error: BaseException) -> bool:
     return "leaf Variable that requires grad" in text_of(error)
 
 
-def refuses_to_differentiate(error: BaseException) -> bool:
-    """Whether torch has no derivative of an operator for one of its arguments, and refuses one that requires grad."""
-    return "is not differentiable with respect to argument" in text_of(error)
+def refused_argument(error: BaseException) -> str:
+    """The argument for which torch has no derivative of an operator, where it refuses one that requires grad; else empty."""
+    _, found, rest = text_of(error).partition("is not differentiable with respect to argument ")
+    return rest.partition(".")[0] if found else ""
 
 
 def lacks_tangent(error: BaseException) -> bool:

@@ -11,8 +11,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.torch_messages import refuses_to_differentiate, writes_to_leaf
-from gradcheck_lab.model.user_errors import text_of
+from gradcheck_lab.model.torch_messages import refused_argument, writes_to_leaf
 from gradcheck_lab.subjects.engine_backward import EngineBackward, as_leaves
 from gradcheck_lab.subjects.flat_arguments import tensors_of
 from gradcheck_lab.subjects.forward_bodies import forward_bodies
@@ -60,9 +59,8 @@ class Differentiable:
             try:
                 return self._run(leaves, options), self._without_constants(leaves)
             except RuntimeError as error:
-                if not refuses_to_differentiate(error):
-                    raise
-                culprit = self._refused(leaves, options, text_of(error))
+                refused = refused_argument(error)
+                culprit = self._refused(leaves, options, refused) if refused else None
                 if culprit is None:
                     raise
                 self.constants |= {culprit}
@@ -72,14 +70,14 @@ class Differentiable:
             return leaves
         return tuple(v.detach() if i in self.constants and v.requires_grad else v for i, v in enumerate(leaves))
 
-    def _refused(self, leaves: tuple[Any, ...], options: Mapping[str, Any], refusal: str) -> int | None:
+    def _refused(self, leaves: tuple[Any, ...], options: Mapping[str, Any], argument: str) -> int | None:
         """The input that a refusal is about: without tracking it, torch does not refuse, or refuses another one."""
         for i, value in enumerate(leaves):
             if is_differentiable(value) and value.requires_grad and i not in self.constants:
                 try:
                     self._run(tuple(v.detach() if i == j else v for j, v in enumerate(leaves)), options)
                 except RuntimeError as error:
-                    if text_of(error) == refusal:
+                    if refused_argument(error) == argument:
                         continue
                 return i
         return None

@@ -39,6 +39,8 @@ UNPAIRED = {
     "SHRINKING_CHANGES": "forwards computed number by number, smooth and stepped, keep their outcome",
     "JUMP_STAYS": "forwards computed number by number, bent and stepped, keep their outcome",
     "JUMP_ABOVE_NOISE": "forwards computed number by number, bent and stepped, keep their outcome",
+    "AS_EXACT": "gradients that cancel to nothing agree with numbers to their own rounding whatever it is",
+    "LIFTED_ROUNDINGS": "a cast inside and one at the end keep their outcome: their values agree to two roundings",
     "CERTAIN_DIFFERENCES": "powers and real parts in NumPy, off by 5e-13, keep their outcome",
     "CERTAIN_NEAR_ZERO": "hyperbolic tangents and real parts in NumPy keep their outcome",
     "MAPPED": "a softmax over the first axis and the once flagged leading dimension keep their outcome",

@@ -18,7 +18,7 @@ from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Trace
 from gradcheck_lab.torch_internals import DispatchMode
 
-_RRELU = torch.ops.aten.rrelu_with_noise
+_RRELU = (torch.ops.aten.rrelu_with_noise, torch.ops.aten.rrelu_with_noise_)
 
 
 class RecordedDraws:
@@ -55,7 +55,7 @@ class RecordedDraws:
     def _keep(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = function(*args, **kwargs)
         # of a fused dropout, the mask, and of a randomised relu, its slopes; of everything else, the one result
-        drawn = args[1] if function.overloadpacket is _RRELU else result[-1] if isinstance(result, (tuple, list)) else result
+        drawn = args[1] if function.overloadpacket in _RRELU else result[-1] if isinstance(result, (tuple, list)) else result
         self.drawn.append(drawn.detach().clone())
         return result
 
@@ -97,17 +97,17 @@ class _Mode(DispatchMode):
         self.draw = draw
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if torch.Tag.nondeterministic_seeded not in func.tags:
+        fixed = func.overloadpacket in _RRELU and not (kwargs.get("training") if len(args) < 5 else args[4])
+        if torch.Tag.nondeterministic_seeded not in func.tags or fixed:
             return func(*args, **kwargs)
         return self.draw(func, args, kwargs)
 
 
 def _handed(kept: torch.Tensor | None, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if function.overloadpacket in _RRELU and kept is not None and kept.shape == args[1].shape:
+        slopes = args[1].copy_(kept)
+        return args[0] * slopes if function.overloadpacket is _RRELU[0] else args[0].mul_(slopes)
     result = function(*args, **kwargs)
-    if function.overloadpacket is _RRELU:
-        if kept is None or kept.shape != args[1].shape:
-            return result
-        return args[0] * args[1].copy_(kept)
     drawn = result[-1] if isinstance(result, (tuple, list)) else result
     if kept is None or kept.shape != drawn.shape:
         return result

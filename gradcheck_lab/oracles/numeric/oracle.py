@@ -201,12 +201,12 @@ class NumericOracle:
         unit = self._unit(index, element)
         real = self.derivative({index: unit})
         if real.flag:
-            return math.nan, math.inf
+            return complex(math.nan, math.nan) if unit.is_complex() else math.nan, math.inf
         if not unit.is_complex():
             return real.value, real.error
         imaginary = self.derivative({index: 1j * unit})
         if imaginary.flag:
-            return math.nan, math.inf
+            return complex(math.nan, math.nan), math.inf
         return complex(real.value, imaginary.value), real.error + imaginary.error
 
     def _unit(self, index: int, element: int) -> torch.Tensor:
