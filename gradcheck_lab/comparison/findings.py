@@ -89,10 +89,11 @@ def dtype_problem(slot: Slot, dtype: torch.dtype) -> Finding:
 
 
 def convention(slot: Slot, count: int) -> Finding:
+    kinks = "1 kink" if count == 1 else f"{count} kinks"
     return Finding(
         cause="convention",
         severity="note",
-        message=f"gradient of {slot.label} differs from {slot.reference} at {count} kinks, within the one-sided derivatives",
+        message=f"gradient of {slot.label} differs from {slot.reference} at {kinks}, within the one-sided derivatives",
         gradient=slot.name,
         explanation="any value between the one-sided derivatives is a subgradient",
         op=slot.op,

@@ -17,7 +17,7 @@ from tests.package_trees import trees
 HOME = "model/causes.py"
 PRODUCERS = ("Finding", "Explanation", "_finding")
 # what will be found where a call in a process of its own has limits
-SOON = {"timed-out", "memory-exceeded"}
+SOON = {"memory-exceeded"}
 
 
 def named(nodes: Iterable[ast.AST | None]) -> set[str]:
