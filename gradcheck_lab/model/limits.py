@@ -143,3 +143,13 @@ RELATED_PARTS = Limit(
     "Times that an output's axis may be as long as an input's and still be a multiple of it: pieces and pairs, no chance "
     "ratio.",
 )
+VARIED_RUNS = Limit(
+    400,
+    "Backward passes with one thing changed in them: of the forwards of single ops all are tried, in some tenths of a second.",
+)
+NAMED_VALUES = Limit(40, "Intermediate values of a forward that are named: one line of code makes a few, a function some tens.")
+DIAGONAL_ELEMENTS = Limit(
+    64,
+    "Elements of the diagonal of a Jacobian that are computed, a backward pass each: as many equal ones are no chance.",
+)
+NESTED_NAMES = Limit(3, "Calls within one another in the name of a value: more of them no reader follows in a sentence.")

@@ -13,6 +13,7 @@ from tests.mistakes import (
     catalogue_near_numbers,
     catalogue_near_patterns,
     catalogue_near_rounding,
+    catalogue_products,
     catalogue_shapes,
     catalogue_state,
     catalogue_structure,
@@ -39,6 +40,7 @@ _FAMILIES = (
     catalogue_near_rounding,
     catalogue_near_patterns,
     catalogue_near_numbers,
+    catalogue_products,
 )
 
 
