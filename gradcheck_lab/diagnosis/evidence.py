@@ -69,7 +69,8 @@ class PartialGradient:
     assigned: bool = False
 
 
-class Variation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Variation:
     """The gradient that the true backward gives with one thing changed, and what is said of one that equals it.
 
     `names` are the tensors and functions that it is about. With `places`, `gradient` holds these elements alone.

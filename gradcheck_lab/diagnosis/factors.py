@@ -49,6 +49,7 @@ def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
     constant = float((actual * expected).sum()) / max(float(expected.square().sum()), SMALLEST_DIVISOR.value)
     # a tensor that hardly varies fits whatever a constant fits
     noise = min(evidence.noise, ERROR_BESIDE_TENSOR.value * float(torch.linalg.vector_norm(actual - constant * expected)))
+    upstream_names = {g.name for g in upstreams(evidence)}
     for t, given in _quotients(evidence):
         try:
             value = t.value.expand(actual.shape)
@@ -67,7 +68,8 @@ def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
             what = f"{number}{shown} times" if power > 0 else f"{number}1/{shown} of"
             undo = "divide" if power > 0 else "multiply"
             # a tensor of the call too many is as likely as its inverse too few
-            missing = power < 0 or not given
+            # whether the upstream itself is used is for a probe, which sends another
+            missing = (power < 0 or not given) and t.name not in upstream_names
             left_out = f"{shown if power < 0 else f'1/{shown}'} is left out"
             why = left_out if missing else "a factor of the local derivative is wrong"
             return Explanation(

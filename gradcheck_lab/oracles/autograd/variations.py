@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -211,7 +211,7 @@ def _replaced(graph: Graph, number: int, value: torch.Tensor, changed: Variation
 
 
 def _with(changed: Variation, gradient: torch.Tensor | None) -> Variation | None:
-    return None if gradient is None else changed._replace(gradient=gradient)
+    return None if gradient is None else replace(changed, gradient=gradient)
 
 
 def _diagonal(graph: Graph) -> Iterator[Variation]:
