@@ -105,6 +105,8 @@ def _evidence(
         unreduced=reruns.unreduced,
         conjugated=reruns.conjugated,
         reversed=reruns.reversed,
+        variations=reruns.variations,
+        values=reruns.values,
         again=again,
     )
 

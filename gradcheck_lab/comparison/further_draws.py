@@ -97,12 +97,12 @@ def _delivered(recording: Recording, upstream: tuple[Any, ...]) -> tuple[Any, ..
 
 
 def _similar(inputs: tuple[Any, ...], generator: torch.Generator) -> tuple[Any, ...]:
-    """Inputs similar to these; a tensor that is given twice is again."""
+    """Inputs similar to these; a tensor that is given twice is again, and masks, labels and indices are kept."""
     drawn: dict[int, torch.Tensor] = {}
     for value in inputs:
-        if isinstance(value, torch.Tensor) and id(value) not in drawn:
+        if is_differentiable(value) and id(value) not in drawn:
             drawn[id(value)] = similar_values(value, value.shape, generator)
-    return tuple(drawn[id(value)] if isinstance(value, torch.Tensor) else value for value in inputs)
+    return tuple(drawn.get(id(value), value) for value in inputs)
 
 
 def _another(upstream: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

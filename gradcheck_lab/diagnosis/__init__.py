@@ -18,6 +18,7 @@ from gradcheck_lab.diagnosis.precision import low_precision
 from gradcheck_lab.diagnosis.scaling import scaled
 from gradcheck_lab.diagnosis.shapes import rank1_broadcast, wrong_shape
 from gradcheck_lab.diagnosis.terms import missing_term
+from gradcheck_lab.diagnosis.variations import one_thing_changed
 
 Family = Callable[[Evidence], Explanation | None]
 
@@ -28,6 +29,8 @@ FAMILIES: tuple[Family, ...] = (
     rearranged,
     wrong_epsilon,
     missing_term,
+    missing_uses,
+    one_thing_changed,
     varying_factor,
     wrong_inner_axis,
     repeated_index,
@@ -37,7 +40,6 @@ FAMILIES: tuple[Family, ...] = (
     wrong_places,
     wrong_by_value,
     wrong_in_two_places,
-    missing_uses,
     rank1_broadcast,
     reversed_axis,
 )

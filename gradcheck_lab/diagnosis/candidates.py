@@ -30,6 +30,17 @@ def factors(evidence: Evidence) -> list[Term]:
     return found[: CANDIDATE_TENSORS.value]
 
 
+def computed(evidence: Evidence) -> list[Term]:
+    """The intermediate values of the forward, in float64, without the tensors of the call."""
+    known = [tensor.data_ptr() for tensor in evidence.tensors.values()]
+    return [
+        Term(name, value.double())
+        for name, value in evidence.values().items()
+        if name not in evidence.tensors and value.data_ptr() not in known
+        and 0 < value.numel() <= evidence.actual.numel() and bool(torch.isfinite(value).all())
+    ]  # fmt: skip
+
+
 def upstreams(evidence: Evidence) -> list[Term]:
     """The upstream gradients by name."""
     several = len(evidence.upstream) > 1

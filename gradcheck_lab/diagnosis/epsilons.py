@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from gradcheck_lab.diagnosis.candidates import Term, axis_sets, factors, per
+from gradcheck_lab.diagnosis.candidates import Term, axis_sets, computed, factors, per
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, about
 from gradcheck_lab.diagnosis.factors import as_groups, fitted
 from gradcheck_lab.diagnosis.terms import Residual
@@ -70,7 +70,7 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
     each group from the part that is no multiple of x, and (v + eps)/d = 1/(1/k^2 - 1) has to be a line in the variance v.
     """
     shape, expected = evidence.actual.shape, evidence.expected.double()
-    tensors = factors(evidence)
+    tensors, inner = factors(evidence), computed(evidence)
     for axes in axis_sets(shape):
         groups = expected.numel() // torch.Size(shape[axis] for axis in axes).numel()
         if groups < 4 or expected.numel() // groups < 3:
@@ -82,7 +82,7 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
             share = _share(residual, expected, x, axes) if residual.certain(groups if x is None else 2 * groups) else None
             if share is None or float(share.abs().max()) > SMALL_ERROR.value or not bool((share != 0).all()):
                 continue
-            for name, scale in _scales(tensors, share, axes, shape):
+            for name, scale in _scales([*tensors, *inner], share, axes, shape):
                 for power in (2, 1):
                     size = _line(scale**power, 1 / ((1 - share) ** -power - 1), residual)
                     if size is not None:

@@ -69,6 +69,21 @@ class PartialGradient:
     assigned: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """The gradient that the true backward gives with one thing changed, and what is said of one that equals it.
+
+    `names` are the tensors and functions that it is about. With `places`, `gradient` holds these elements alone.
+    """
+
+    cause: str
+    sentence: str
+    suggestion: str
+    names: tuple[str, ...]
+    gradient: torch.Tensor | None = None
+    places: torch.Tensor | None = None
+
+
 def nothing() -> None:
     """The default of a callable that has no result."""
 
@@ -84,7 +99,8 @@ class Evidence:
 
     The callables run the oracle once more. `paths` gives the gradients without some uses of a value, `unreduced` the gradient
     with the input broadcast before the call, `conjugated` J^T g instead of J^H g. `reversed` gives, for each axis (counted from
-    the end), the gradient with that axis of grad_output and of the result reversed. `again` gives the evidence of the same
+    the end), the gradient with that axis of grad_output and of the result reversed. `variations` gives those with one
+    thing changed in the backward, `values` the forward's intermediate values by name. `again` gives the evidence of the same
     gradient on further draws of the call, None where there is no code to run again; `sought` is the explanation that such a
     draw is to confirm.
     """
@@ -103,6 +119,8 @@ class Evidence:
     unreduced: Callable[[], torch.Tensor | None] = nothing
     conjugated: Callable[[], torch.Tensor | None] = nothing
     reversed: Callable[[], Iterable[tuple[int, torch.Tensor]]] = tuple
+    variations: Callable[[], Iterable[Variation]] = tuple
+    values: Callable[[], Mapping[str, torch.Tensor]] = dict
     again: Callable[[], Iterable[Evidence]] | None = None
     sought: Explanation | None = None
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
 import torch
 
-from gradcheck_lab.diagnosis.candidates import axis_sets, factors, per, upstreams
+from gradcheck_lab.diagnosis.candidates import Term, axis_sets, computed, factors, per, upstreams
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, about
 from gradcheck_lab.diagnosis.terms import Residual, close_to
 from gradcheck_lab.model.amounts import POWERS, SMALLEST_DIVISOR, STATISTIC_POWERS, USUAL_EPSILONS
@@ -48,7 +49,8 @@ def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
     constant = float((actual * expected).sum()) / max(float(expected.square().sum()), SMALLEST_DIVISOR.value)
     # a tensor that hardly varies fits whatever a constant fits
     noise = min(evidence.noise, ERROR_BESIDE_TENSOR.value * float(torch.linalg.vector_norm(actual - constant * expected)))
-    for t in (*factors(evidence), *upstreams(evidence)):
+    upstream_names = {g.name for g in upstreams(evidence)}
+    for t, given in _quotients(evidence):
         try:
             value = t.value.expand(actual.shape)
         except RuntimeError:
@@ -65,13 +67,29 @@ def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
             number = "" if abs(c - 1) < NAMED_COEFFICIENT.value * residual.noise / residual.size else f"{c:.6g} * "
             what = f"{number}{shown} times" if power > 0 else f"{number}1/{shown} of"
             undo = "divide" if power > 0 else "multiply"
+            # a tensor of the call too many is as likely as its inverse too few
+            # whether the upstream itself is used is for a probe, which sends another
+            missing = (power < 0 or not given) and t.name not in upstream_names
+            left_out = f"{shown if power < 0 else f'1/{shown}'} is left out"
+            why = left_out if missing else "a factor of the local derivative is wrong"
             return Explanation(
-                "wrong-value",
-                f"in every element it is {what} the reference: a factor of the local derivative is wrong",
+                "missing-factor" if missing else "wrong-value",
+                f"in every element it is {what} the reference: {why}",
                 f"{undo} the gradient of {evidence.name!r} by {shown}, or derive the local derivative again",
                 claims=(about(f"{t.name}^{power:g}", c, close_to(evidence, residual.noise / residual.size)),),
             )
     return None
+
+
+def _quotients(evidence: Evidence) -> Iterator[tuple[Term, bool]]:
+    """Values by which the gradient may be off in every element, and whether they are tensors of the call as they are."""
+    given, inner = factors(evidence), computed(evidence)
+    yield from ((t, True) for t in (*given, *upstreams(evidence)))
+    yield from ((t, False) for t in inner)
+    for t in (*given, *inner):
+        yield Term(f"(1 - {t.name})", 1 - t.value), False
+        yield Term(f"(1 - {t.name}^2)", 1 - t.value.square()), False
+        yield Term(f"(1 + {t.name}^2)", 1 + t.value.square()), False
 
 
 def _power(name: str, power: float) -> str:
@@ -129,7 +147,9 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
                 f"multiply by {g.name} element by element",
                 claims=(Claim(g.name), Claim(where)),
             )
-    for name, value in _statistics(evidence, ratio, axes):
+    inner = [(t.name, one.abs()) for t in computed(evidence) if (one := as_groups(t.value, ratio)) is not None]
+    for place, (name, value) in enumerate(itertools.chain(inner, _statistics(evidence, ratio, axes))):
+        in_forward = place < len(inner)
         for power in STATISTIC_POWERS.value:
             close = max(CONSTANT_OVER_GROUPS.value, CONSTANT_OVER_GROUPS_ROUNDINGS.value * evidence.rounding)
             if bool((value > 0).all()) and _constant(ratio * value**-power, evidence, ratio):
@@ -137,9 +157,10 @@ def _named_ratio(evidence: Evidence, ratio: torch.Tensor, axes: tuple[int, ...])
                 what = f"{shown} times" if power > 0 else f"1/{shown} of"
                 c = float((ratio * value**-power).reshape(-1)[0])
                 number = "" if abs(c - 1) < ONE_NUMBER.value else f"{c:.6g} * "
+                left_out = f": {f'1/{shown}' if power > 0 else shown} is left out"
                 return Explanation(
-                    "constant-factor",
-                    f"it is {number}{what} the reference, {name} taken {where}",
+                    "missing-factor" if in_forward else "constant-factor",
+                    f"it is {number}{what} the reference, {name} taken {where}{left_out if in_forward else ''}",
                     f"{'divide' if power > 0 else 'multiply'} it by {shown}",
                     claims=(Claim(where), about(f"{name}^{power:g}", c, close)),
                 )

@@ -40,6 +40,7 @@ class Residual:
         self.value = evidence.expected.double() - evidence.actual.double()
         self.size = float(torch.linalg.vector_norm(self.value))
         self.noise = evidence.noise
+        self.confirming = evidence.sought is not None
         # a difference in few elements is explained by where they are, in `positions`
         visible = self.value.abs() > VISIBLE_RESIDUAL.value * self.noise / self.value.numel() ** 0.5
         self.dense = float(visible.double().mean()) > DENSE_RESIDUAL.value
@@ -49,8 +50,13 @@ class Residual:
         return float(torch.linalg.vector_norm(self.value - fit)) <= self.noise
 
     def certain(self, coefficients: int) -> bool:
-        """Whether a fit with that many coefficients is no chance: it then predicts all other elements."""
+        """Whether a fit with that many coefficients is no chance: it then predicts all other elements.
+
+        A draw that is to confirm a fit has only to predict something.
+        """
         left = self.value.numel() - coefficients
+        if self.confirming:
+            return 0 < self.noise < self.size and left > 0
         if not 0 < self.noise < self.size or left < max(4, coefficients / 2):
             return False
         return left * math.log10(self.size / self.noise) >= CHANCE_DIGITS.value + left * math.log10(3)

@@ -16,9 +16,11 @@ from gradcheck_lab.discovery.signatures import signatures_of
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.coding import Coding
 from gradcheck_lab.fuzzing.examiner import Examiner
+from gradcheck_lab.fuzzing.explained import is_unexplained, with_causes_of
 from gradcheck_lab.fuzzing.failing_case import FailingCaseWriter
 from gradcheck_lab.fuzzing.ordinary import BeforeCall, OrdinaryCalls, Signature
 from gradcheck_lab.fuzzing.signatures import known_options
+from gradcheck_lab.fuzzing.wording import call_text
 from gradcheck_lab.model.arguments import name_of, options_of, refuse_names, refuse_order, seed_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.coverage import Coverage
@@ -157,6 +159,8 @@ class FuzzRun:
         report = self.examiner.report(call)
         if report.verdict != "fail" and first is not None:
             call, report = first, self.examiner.report(first)
+        elif first is not None and any(is_unexplained(finding) for finding in report.findings):
+            report = with_causes_of(report, self.examiner.report(first), call_text(first, self.input_names(first)))
         return self._writer.add_to(report, call)
 
     def _key(self) -> str:

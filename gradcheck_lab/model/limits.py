@@ -174,3 +174,13 @@ QUOTED_CHARACTERS = Limit(
     "Characters of a value of others that a message quotes: a path or a name fits, and two lines of a terminal hold it.",
 )
 NAMED_CHARACTERS = Limit(100, "Characters of a name of the user in the name of a file, of which systems take 255.")
+VARIED_RUNS = Limit(
+    400,
+    "Backward passes with one thing changed in them: of the forwards of single ops all are tried, in some tenths of a second.",
+)
+NAMED_VALUES = Limit(40, "Intermediate values of a forward that are named: one line of code makes a few, a function some tens.")
+DIAGONAL_ELEMENTS = Limit(
+    64,
+    "Elements of the diagonal of a Jacobian that are computed, a backward pass each: as many equal ones are no chance.",
+)
+NESTED_NAMES = Limit(3, "Calls within one another in the name of a value: more of them no reader follows in a sentence.")

@@ -26,5 +26,5 @@ MISTAKES = (
     Planted("swapped", mul, swapped, {"a": "slots-swapped", "b": "slots-swapped"}),
     Planted("doubled", mul, scaled(mul, 0, lambda *inputs: 2), {"a": "constant-factor"}),
     Planted("squared-denominator-forgotten", div, squared_denominator_forgotten, {"b": "wrong-value"}),
-    Planted("not-transposed", matmul, not_transposed, {"a": "wrong-value"}, sizes={"k": "m", "n": "m"}),
+    Planted("not-transposed", matmul, not_transposed, {"a": "wrong-operand"}, sizes={"k": "m", "n": "m"}),
 )

@@ -15,6 +15,7 @@ from tests.mistakes import (
     catalogue_near_patterns,
     catalogue_near_rounding,
     catalogue_plain,
+    catalogue_products,
     catalogue_shapes,
     catalogue_state,
     catalogue_structure,
@@ -43,6 +44,7 @@ _FAMILIES = (
     catalogue_near_patterns,
     catalogue_near_numbers,
     catalogue_plain,
+    catalogue_products,
 )
 
 

@@ -55,7 +55,7 @@ MISTAKES = (
     Planted("wrong-sign-of-bias", linear, scaled(linear, 2, lambda *inputs: -1), {"bias": "sign"}),
     Planted("transposed-weight", linear, transposed_weight_gradient, {"weight": "transposed"}),
     Planted("transposed-square-weight", linear, transposed_weight_gradient, {"weight": "transposed"}, sizes={"d_out": "d_in"}),
-    Planted("weight-not-transposed-back", linear, weight_not_transposed_back, {"x": "wrong-value"}, sizes={"d_out": "d_in"}),
+    Planted("weight-not-transposed-back", linear, weight_not_transposed_back, {"x": "wrong-operand"}, sizes={"d_out": "d_in"}),
     Planted("unsummed-bias", linear, unsummed_bias, {"bias": "missing-broadcast-sum"}),
     Planted("bias-with-kept-dimension", linear, bias_with_kept_dimension, {"bias": "wrong-shape"}),
     Planted("bias-summed-over-outputs", linear, bias_summed_over_outputs, {"bias": "wrong-axis"}, sizes={"b": "d_out"}),

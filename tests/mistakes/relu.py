@@ -31,7 +31,7 @@ def mean_upstream(grad_output: Tensor, output: Tensor, x: Tensor) -> tuple[Tenso
 MISTAKES = (
     Planted("wrong-sign", relu, scaled(relu, 0, lambda x: -1), {"x": "sign"}),
     Planted("divided-by-batch", relu, scaled(relu, 0, lambda x: 1 / len(x)), {"x": "constant-factor"}),
-    Planted("unmasked", relu, unmasked, {"x": "value-dependent"}),
+    Planted("unmasked", relu, unmasked, {"x": "missing-factor"}),
     Planted("masked-by-upstream", relu, masked_by_upstream, {"x": "wrong-value"}),
     Planted("other-side", relu, other_side, {"x": "wrong-value"}),
     Planted("without-upstream", relu, without_upstream, {"x": "wrong-value"}),

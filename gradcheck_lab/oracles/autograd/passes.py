@@ -14,6 +14,7 @@ from gradcheck_lab.model.amounts import FURTHER_SAMPLES, ROUNDING_SAMPLES
 from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.partial_gradients import incomplete_gradients
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
+from gradcheck_lab.oracles.autograd.variations import Graph, recorded
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Call, Key
@@ -149,6 +150,14 @@ class AutogradOracle:
             ]  # fmt: skip
             roots, upstream = [o for o, _ in pairs], [g for _, g in pairs]
             return list(incomplete_gradients(roots, upstream, inputs[index])) if pairs else []
+
+    def graph(self, index: int) -> Graph:
+        """The forward in float64 with all that it computes and saves, for variations of the gradient of an input."""
+        case = self.case
+        assert case.grad_outputs is not None
+        inputs = tuple(_leaf(value, torch.float64 if not self.truth_roundoff else None) for value in copy_inputs(case.inputs))
+        named = {name: v for name, v in zip(self.subject.names, inputs, strict=True) if is_differentiable(v)}
+        return recorded(lambda: self.runner.trace(inputs, case).outputs, named, inputs[index], case.grad_outputs)
 
     def _try(
         self,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 
-from gradcheck_lab.diagnosis.evidence import PartialGradient
+from gradcheck_lab.diagnosis.evidence import PartialGradient, Variation
 from gradcheck_lab.model.limits import RERUN_ELEMENTS
 from gradcheck_lab.model.precision.numbers import SAME_FORWARD, SAME_FORWARD_NEAR_ZERO
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
+from gradcheck_lab.oracles.autograd.variations import Graph, variations
 from gradcheck_lab.subjects.subject import Key
 
 
@@ -71,6 +73,22 @@ class Reruns:
             gradient = found.gradients.get(Key("input", self.index))
             if gradient is not None:
                 yield axis, gradient.flip(axis)
+
+    def variations(self) -> Iterator[Variation]:
+        """The gradients that the backward gives with one thing changed in it."""
+        if self._graph is not None:
+            yield from variations(self._graph)
+
+    def values(self) -> Mapping[str, torch.Tensor]:
+        """The intermediate values of the forward, by how they are computed."""
+        return {} if self._graph is None else self._graph.mode.values
+
+    @cached_property
+    def _graph(self) -> Graph | None:
+        try:
+            return self.oracle.graph(self.index) if self._cheap() else None
+        except Exception:  # the forward does not run under a mode, or saves what cannot be replaced
+            return None
 
     def _cheap(self) -> bool:
         return sum(v.numel() for v in self.oracle.case.inputs if isinstance(v, torch.Tensor)) <= RERUN_ELEMENTS.value

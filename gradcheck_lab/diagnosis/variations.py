@@ -1,0 +1,24 @@
+"""The gradient is that of the true backward with one thing changed: an operand, a factor left out, the diagonal alone."""
+
+from __future__ import annotations
+
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
+from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
+
+
+def one_thing_changed(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that the true backward gives once one thing in it is changed; else None."""
+    if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
+        return None
+    for each in evidence.variations():
+        if each.gradient is None:
+            continue
+        actual, expected = evidence.actual, evidence.expected
+        if each.places is not None:
+            actual, expected = (value.reshape(-1)[each.places.to(value.device)] for value in (actual, expected))
+        if evidence.fits(each.gradient, actual) and not evidence.fits(each.gradient, expected):
+            claims = tuple(Claim(name) for name in each.names)
+            return Explanation(
+                each.cause, each.sentence, f"{each.suggestion}, in the gradient of {evidence.name!r}", claims=claims
+            )
+    return None
