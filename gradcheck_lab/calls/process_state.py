@@ -73,9 +73,8 @@ def _set_filters(filters: list[Any]) -> None:
 
 
 def _environment() -> dict[Any, Any]:
-    """The variables as the system writes them: decoding all of them would take longer than a small check."""
-    raw = getattr(os.environ, "_data", None)
-    return dict(os.environ if raw is None else raw)
+    """The variables as the system writes them, where it does: decoding all of them would take longer than a small check."""
+    return dict(getattr(os, "environb", os.environ))
 
 
 def _set_environment(raw: dict[Any, Any]) -> None:

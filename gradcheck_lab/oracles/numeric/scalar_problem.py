@@ -248,7 +248,7 @@ class _Lifting(DispatchMode):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         narrow = isinstance(kwargs.get("dtype"), torch.dtype) and is_narrow(kwargs["dtype"].to_real())
-        if narrow and func.overloadpacket is torch.ops.aten._to_copy and is_differentiable(args[0]):
+        if narrow and func.overloadpacket.__name__ == "_to_copy" and is_differentiable(args[0]):
             kwargs = {**kwargs, "dtype": args[0].dtype}
         return func(*args, **kwargs)
 
