@@ -9,6 +9,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import equal_within_noise, is_zero, repetition, snapshot
 from gradcheck_lab.subjects.subject import Key
@@ -64,17 +65,19 @@ def _weights(statistic: str, size: int) -> list[float]:
 
 def _unchanged_inputs(context: Context, grads: tuple[torch.Tensor, ...], suspects: Sequence[int]) -> set[int]:
     """The suspects whose gradient is that of the base case for these grad_outputs, although the true one is not."""
-    found = context.against_oracle(context.case_with(grad_outputs=grads))
-    if found is None or not found.comparisons:
+    case = context.case_with(grad_outputs=grads)
+    run = context.run(case)
+    if run.error is not None:
         return set()
-    first, truth, before = repetition(context).first, found.oracle.truth(), context.oracle.truth()
+    first, before = repetition(context).first, context.oracle.truth()
+    truth = AutogradOracle(context.oracle.runner, case, context.oracle.copies).truth()
     unchanged = set()
     for i in suspects:
         new_truth, old_truth = truth.gradients.get(Key("input", i)), before.gradients.get(Key("input", i))
         should_change = (
             new_truth is not None and old_truth is not None and not context.equal(new_truth.detach(), old_truth.detach())
         )
-        if should_change and equal_within_noise(context, i, found.returned[i], first[i]):
+        if should_change and equal_within_noise(context, i, run.gradients[i], first[i]):
             unchanged.add(i)
     return unchanged
 
