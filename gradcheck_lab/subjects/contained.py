@@ -35,12 +35,12 @@ class UsersCode(Contained):
     __slots__ = ("device", "dtype")
 
     def __enter__(self) -> None:
-        self.dtype, self.device = torch.get_default_dtype(), torch.get_default_device()
+        self.dtype, self.device = torch.get_default_dtype(), torch.empty(0).device  # torch.get_default_device takes longer
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if torch.get_default_dtype() != self.dtype:
             torch.set_default_dtype(self.dtype)
-        if torch.get_default_device() != self.device:
+        if torch.empty(0).device != self.device:
             set_default_device(self.device)
         super().__exit__(kind, error, trace)
 
@@ -89,9 +89,8 @@ def _contained_recording(recording: Recording) -> Recording:
         with UsersCode():
             manual = recording.backward(grad_outputs)
         returned = manual.returned
-        if isinstance(returned, (tuple, list)):
-            return replace(manual, returned=tuple(map(comparable, returned)))
-        return replace(manual, returned=comparable(returned))
+        found = tuple(map(comparable, returned)) if isinstance(returned, (tuple, list)) else comparable(returned)
+        return Manual(found, manual.intermediates)
 
     return replace(recording, backward=backward, engine=None if recording.engine is None else _guarded(recording.engine))
 
