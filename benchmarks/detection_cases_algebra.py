@@ -33,7 +33,7 @@ def solve(wrong: bool) -> Any:
     return pair(torch.linalg.solve, rule)
 
 
-@table("wrong-value", "inverse", MATRIX)
+@table("wrong-operand", "inverse", MATRIX)
 def inverse(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, a: Tensor) -> Any:
         return (-out @ g @ out if wrong else -out.mT @ g @ out.mT,)
@@ -41,7 +41,7 @@ def inverse(wrong: bool) -> Any:
     return layer(torch.linalg.inv, rule)
 
 
-@table("constant-factor", "determinant", MATRIX)
+@table("missing-factor", "determinant", MATRIX)
 def determinant(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, a: Tensor) -> Any:
         grad = torch.linalg.inv(a).mT * g[..., None, None]
@@ -164,7 +164,7 @@ def padding(wrong: bool) -> Any:
     return layer(lambda x: F.pad(x, (2, 2), mode="reflect"), rule)
 
 
-@table("wrong-value", "symmetric-square-root", positive(5, 4))
+@table("wrong-operand", "symmetric-square-root", positive(5, 4))
 def root_of_square(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, x: Tensor) -> Any:
         return g * (1 + 2 * x) / (2 * (x if wrong else out))

@@ -112,7 +112,7 @@ def polynomial(wrong: bool) -> Any:
     return function(forward, rule)
 
 
-@table("wrong-value|duplicate-index|constant-factor", "segment-mean", normal(7, 3), torch.tensor([0, 1, 1, 3, 3, 3, 2]))
+@table("missing-factor", "segment-mean", normal(7, 3), torch.tensor([0, 1, 1, 3, 3, 3, 2]))
 def segment_mean(wrong: bool) -> Any:
     def counts(segment: Tensor, like: Tensor) -> Tensor:
         return torch.bincount(segment, minlength=4).clamp(min=1).to(like.dtype).unsqueeze(-1)

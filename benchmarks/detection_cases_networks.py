@@ -155,7 +155,7 @@ def reparameterisation(wrong: bool) -> Any:
     return pair(forward, rule)
 
 
-@table("missing-term|wrong-value", "gated-recurrent-unit", normal(4, 3), normal(4, 3, seed=1), normal(4, 3, seed=2))
+@table("wrong-operand", "gated-recurrent-unit", normal(4, 3), normal(4, 3, seed=1), normal(4, 3, seed=2))
 def gated(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, gate: Tensor, candidate: Tensor, h: Tensor) -> Any:
         z, n = torch.sigmoid(gate), torch.tanh(candidate)
