@@ -66,12 +66,20 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     if isinstance(backward, Finding):
         return Examined(runner, case, policy, AutogradOracle(oracle_runner, case)).with_findings(*findings, backward)
     written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough, buffers)
+    if masks := _masks_without_gradient(case.inputs, backward.returned):
+        runner = replace(runner, subject=replace(runner.subject, constants=runner.subject.constants | masks))
     oracle = AutogradOracle(oracle_runner, case, copies=bool(written))
     examined = Examined(runner, case, policy, oracle, replace(backward, outputs=outputs) if outputs else backward)
     examined = examined.with_findings(*findings, *written)
     if len(backward.returned) != len(case.inputs):
         return replace(examined, run=None).with_findings(wrong_count(len(backward.returned), len(case.inputs), None))
     return examined
+
+
+def _masks_without_gradient(inputs: Sequence[Any], returned: Sequence[Any]) -> frozenset[int]:
+    """The inputs that hold infinities, which nothing that is trained does, and for which the backward returns None."""
+    pairs = enumerate(zip(inputs, returned, strict=False))
+    return frozenset(i for i, (v, g) in pairs if g is None and is_differentiable(v) and bool(torch.isinf(v).any()))
 
 
 def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str) -> Result | Finding:

@@ -171,3 +171,28 @@ def test_reference_decides_about_a_program_whose_op_is_meant_to_differ() -> None
     report = gl.check(lambda x: square(through(x)), X, reference=lambda x: (x + (x.round() - x).detach()) ** 2)
     assert report.verdict == "pass", report
     assert gl.check(lambda x: square(through(x)), X).verdict == "fail"
+
+
+class MaskedSoftmax(torch.autograd.Function):
+    """Scores and what is added to them: a mask, for which the backward gives no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
+        y = torch.softmax(scores + added, -1)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> Any:
+        (y,) = ctx.saved_tensors
+        return y * (g - (g * y).sum(-1, keepdim=True)), None
+
+
+def test_mask_of_infinities_needs_no_gradient_and_a_bias_in_its_place_does() -> None:
+    scores = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mask = torch.triu(torch.full((4, 4), -torch.inf, dtype=torch.float64), 1)
+    report = gl.check(MaskedSoftmax, scores, mask)
+    assert report.verdict == "pass", report
+    assert [gradient.name for gradient in report.gradients] == ["scores"]
+    report = gl.check(MaskedSoftmax, scores, torch.zeros(4, 4, dtype=torch.float64))
+    assert [finding.cause for finding in report.findings if finding.severity == "error"] == ["missing-gradient"]
