@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -16,6 +17,7 @@ from gradcheck_lab.model.amounts import TIES_APART
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow
+from gradcheck_lab.probes.poison import poisoned
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import (
     DerivedCall,
@@ -120,7 +122,7 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
     here, there = shapes_text(context, derived.inputs, moved), shapes_text(context, context.case.inputs, moved)
     condition = f"{variant.change}, {here}" if variant.change != "other sizes" else here
     raised = new_error.cause in having("no_result")
-    tail = None if raised else unwritten_tail_text(derived.returned_and_true(new_error))
+    tail = None if raised else unwritten_tail_text(_with_filled_memory(context, derived, new_error))
     cause = "size-specialised"
     if tail is not None and not variant.broadcast:
         cause = "unwritten-elements"
@@ -137,6 +139,19 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
         probe="sizes",
         case=condition,
     )
+
+
+def _with_filled_memory(
+    context: Context, derived: DerivedCall, new_error: Finding
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The gradient that the backward returns where new memory is NaN, and the true one: what it left unwritten shows always."""
+    pair, index = derived.returned_and_true(new_error), derived.input_index(new_error)
+    if pair is None or index is None:
+        return pair
+    with poisoned(math.nan):
+        run = context.run(derived.examined.case)
+    again = run.gradients[index] if run.error is None and index < len(run.gradients) else None
+    return (again, pair[1]) if isinstance(again, torch.Tensor) and again.shape == pair[1].shape else pair
 
 
 def _severity(variant: Variant, raised: bool, is_visible: bool, declared: bool) -> Literal["error", "warning", "note"]:

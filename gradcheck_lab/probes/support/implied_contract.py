@@ -15,7 +15,6 @@ from gradcheck_lab.torch_internals import DispatchMode
 
 Relation = tuple[int, int, int]
 Slice = tuple[int, str, int, int]
-REDUCED = -1
 
 
 def is_implied(context: Context, case: Case, outputs: tuple[torch.Tensor, ...]) -> bool:
@@ -46,15 +45,15 @@ def keeps_shape_relations(context: Context, case: Case, outputs: tuple[torch.Ten
 def _shape_relation(value: torch.Tensor, output: torch.Tensor, known: Relation | None = None) -> Relation | None:
     """The axis (from the end) along which an output is a part or a multiple of an input, all others equal, and the ratio.
 
-    A part of one element may be what an axis was reduced to, whose length is then no ratio. With `known`, that relation if it
-    holds; None where there is none.
+    A part of one element may be what an axis was reduced to, whose length is no ratio: it counts as 0 parts. With `known`,
+    that relation if it holds; None where there is none.
     """
     if not value.ndim or value.ndim != output.ndim:
         return None
     differ = [k - value.ndim for k, (a, b) in enumerate(zip(value.shape, output.shape, strict=True)) if a != b]
     if known is not None:
         axis, times, parts = known
-        fits = value.shape[axis] * times == output.shape[axis] * parts or (parts == REDUCED and output.shape[axis] == 1)
+        fits = value.shape[axis] * times == output.shape[axis] * parts or (not parts and output.shape[axis] == 1)
         return known if fits and set(differ) <= {axis} else None
     if not differ:
         return -1, 1, 1
@@ -62,7 +61,7 @@ def _shape_relation(value: torch.Tensor, output: torch.Tensor, known: Relation |
     if len(differ) > 1 or not a or not b or max(a, b) % min(a, b) or max(a, b) // min(a, b) > RELATED_PARTS.value:
         return None
     if a > b:
-        return differ[0], 1, REDUCED if b == 1 else a // b
+        return differ[0], 1, 0 if b == 1 else a // b
     return differ[0], b // a, 1
 
 
