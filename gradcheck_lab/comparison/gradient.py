@@ -254,7 +254,8 @@ def _missing(slot: Slot, expected: torch.Tensor) -> Comparison:
         message=f"gradient of {slot.label} is missing",
         gradient=slot.name,
         explanation=f"{slot.label} receives no gradient, and {slot.reference} gives {show(number(expected[index]))}",
-        suggestion=f"return the gradient of {slot.name!r} instead of None",
+        suggestion=f"return the gradient of {slot.name!r} instead of None; "
+        "where none is wanted, mark the others by requires_grad_()",
         op=slot.op,
     )
     return Comparison(_result(slot, "fail", expected.numel()), (finding,))

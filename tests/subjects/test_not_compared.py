@@ -194,5 +194,9 @@ def test_mask_of_infinities_needs_no_gradient_and_a_bias_in_its_place_does() -> 
     report = gl.check(MaskedSoftmax, scores, mask)
     assert report.verdict == "pass", report
     assert [gradient.name for gradient in report.gradients] == ["scores"]
-    report = gl.check(MaskedSoftmax, scores, torch.zeros(4, 4, dtype=torch.float64))
-    assert [finding.cause for finding in report.findings if finding.severity == "error"] == ["missing-gradient"]
+    bias = torch.zeros(4, 4, dtype=torch.float64)
+    report = gl.check(MaskedSoftmax, scores, bias)
+    (error,) = [finding for finding in report.findings if finding.severity == "error"]
+    assert error.cause == "missing-gradient"
+    assert error.suggestion.endswith("where none is wanted, mark the others by requires_grad_()")
+    assert gl.check(MaskedSoftmax, scores.requires_grad_(), bias).verdict == "pass", "what the message says has to help"
