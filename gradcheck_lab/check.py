@@ -18,7 +18,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import coverage_of, is_compared, outputs_coverage
 from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
-from gradcheck_lab.model.arguments import name_of, options_of, reading, refuse_names, refuse_order, seed_of
+from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, seed_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.environment import environment
@@ -46,6 +46,7 @@ def check(
     order: int = 1,
     probes: Collection[str | Probe] = ALL,
     allow: Collection[str] = (),
+    wrt: Wrt | None = None,
     seed: int = 0,
 ) -> Report:
     """Check every gradient of one call of `op` against autograd on the same forward.
@@ -55,6 +56,8 @@ def check(
     instead of the forward itself. `grad_output` has the output's shape (one per output, as a tuple, for several); it is drawn
     at random when left out. `probes=()` compares only; besides names it takes functions of a
     `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are downgraded to notes.
+    `wrt` names the inputs, or gives their positions, that need a gradient: the others are data, targets or masks. Left out,
+    `requires_grad` says so, where some tensors have it; else every floating input needs one. Parameters do in any case.
     With `order=2` the backward's own derivatives have to be right as well; with `order=1` a second derivative that is silently
     wrong is a warning. The inputs, their `.grad`, the global generators and the other state of
     the process are left as they were, whatever `op` does; modes around the call, such as autocast, do not reach it.
@@ -74,7 +77,7 @@ def check(
     with preserved_state(seed):
         with reading("the arguments"):
             keywords = {name: own_copies(value) for name, value in options_of(options).items()}
-            subject = adapt(op, inputs, keywords)
+            subject = adapt(op, inputs, keywords, wrt)
             _refuse_inputs(subject)
             if reference is not None:
                 subject = with_reference(subject, reference)

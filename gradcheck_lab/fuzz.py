@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from gradcheck_lab.fuzzing.run import FuzzRun
+from gradcheck_lab.model.arguments import Wrt
 from gradcheck_lab.report import Report
 from gradcheck_lab.specs import Spec
 
@@ -20,6 +21,7 @@ def fuzz(
     max_examples: int = 100,
     order: int = 1,
     allow: Collection[str] = (),
+    wrt: Wrt | None = None,
     seed: int = 0,
 ) -> Report:
     """Check drawn calls of `op` until one is wrong, and shrink that to the smallest call that shows it.
@@ -28,7 +30,7 @@ def fuzz(
     those that the op declares or its annotations imply. Shapes, layouts, dtypes, kinds of values and the options that
     `strategies.OPTIONS` knows are drawn; `options` are passed to every call. Calls that the forward does not take are
     left out. Where `max_examples` calls are sound, an ordinary one has to pass all probes of `gl.check` as well.
-    `reference`, `order` and `allow` are those of `gl.check`; the same `seed` draws the same calls, after those
+    `reference`, `order`, `allow` and `wrt` are those of `gl.check`; the same `seed` draws the same calls, after those
     that Hypothesis's database has from earlier failures.
 
     Returns a `Report` of the smallest failing call, or of the ordinary one; `report.examples` is how many calls were examined,
@@ -42,4 +44,4 @@ def fuzz(
     >>> fuzz(square, real("n d")).failing_case["words"]
     'x: float64[1, 1]'
     """
-    return FuzzRun(op, specs, options, reference, max_examples, order, allow, seed).run()
+    return FuzzRun(op, specs, options, reference, max_examples, order, allow, seed, wrt=wrt).run()

@@ -1,4 +1,4 @@
-"""The marker `gradcheck(allow=..., dtypes=..., devices=...)`: where a test runs, and which causes it allows."""
+"""The marker `gradcheck(allow=..., dtypes=..., devices=..., wrt=...)`: where a test runs, what it allows and compares."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.arguments import wrt_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.pytesting.options import DTYPES
 from gradcheck_lab.pytesting.settings import Settings
 
 NAME = "gradcheck"
-_KEYWORDS = ("allow", "dtypes", "devices")
+_KEYWORDS = ("allow", "dtypes", "devices", "wrt")
 
 
 class BadMark(ValueError):
@@ -33,11 +35,15 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What one marker says: the allowed causes with their reasons, and the dtypes and devices that it is for (empty: all)."""
+    """What one marker says: the allowed causes with their reasons, and the dtypes and devices that it is for (empty: all).
+
+    `wrt` are the inputs that need a gradient, by name or position; None leaves that open.
+    """
 
     allow: Mapping[str, str]
     dtypes: tuple[str, ...]
     devices: tuple[str, ...]
+    wrt: tuple[str | int, ...] | None = None
 
     def covers(self, placement: Placement) -> bool:
         """Whether its causes are allowed in `placement`."""
@@ -93,7 +99,19 @@ def _read(mark: pytest.Mark) -> Declaration:
     for name in dtypes:
         if name not in DTYPES:
             raise BadMark(f"dtypes of the gradcheck marker names {name!r}; known: {', '.join(DTYPES)}")
-    return Declaration(_allowed(mark.kwargs.get("allow", {})), dtypes, _names(mark, "devices"))
+    return Declaration(_allowed(mark.kwargs.get("allow", {})), dtypes, _names(mark, "devices"), _wrt(mark))
+
+
+def wanted_inputs(declared: Iterable[Declaration], placement: Placement) -> tuple[str | int, ...] | None:
+    """The inputs that the nearest marker which names some says need a gradient; None where none does."""
+    return next((each.wrt for each in declared if each.wrt is not None and each.covers(placement)), None)
+
+
+def _wrt(mark: pytest.Mark) -> tuple[str | int, ...] | None:
+    try:
+        return wrt_of(mark.kwargs.get("wrt"))
+    except InvalidArgument as error:
+        raise BadMark(f"the gradcheck marker: {error}") from None
 
 
 def _names(mark: pytest.Mark, keyword: str) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ import pytest
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 MARKER = (
-    "gradcheck(allow={cause: reason}, dtypes=[...], devices=[...]): causes that are accepted in this test, and have to be "
-    "found; the dtypes and devices that it is for"
+    "gradcheck(allow={cause: reason}, dtypes=[...], devices=[...], wrt=[...]): causes that are accepted in this test, and "
+    "have to be found; the dtypes and devices that it is for; the inputs that need a gradient"
 )
 _NAMES = ("device", "dtype", "examples", "seed", "report", "save_failures")
 

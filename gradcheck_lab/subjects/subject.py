@@ -122,12 +122,14 @@ class Subject:
     unless the user's code does. `op` is set where the subject is a single op.
     `own_trace` is that of its own forward, where `trace` runs the user's `reference=`.
     `constants` are the floating inputs, by index, that are not compared: the targets of a loss, the data of a network whose
-    backward returns nothing, and inputs that do not require grad where others do.
+    backward returns nothing, and inputs that do not require grad where others do. `data` are those of them that nobody said
+    so of: a note does.
     `call_reference(reference, inputs, options)` runs the user's `reference=`, where it does not take the flat inputs.
     `user` is the Function's class or the operator, from which probes read other registered rules.
     `connected(inputs, options)` runs the forward as users do, so that the graph of the outputs has the hand-written
     backward. It is None where torch's engine does not call that. `state` is set for an object with state;
-    `parameters` are the inputs, by index, that are the object's parameters.
+    `parameters` are the inputs, by index, that are the object's parameters; `declared` those of which the user said that they
+    need a gradient: by `wrt=`, by `requires_grad`, or by the specs of an op.
     """
 
     name: str
@@ -143,12 +145,14 @@ class Subject:
     op: Op | None = None
     oracle: str = "autograd"
     constants: frozenset[int] = frozenset()
+    data: frozenset[int] = frozenset()
     own_trace: Callable[[tuple[Any, ...], Mapping[str, Any], frozenset[int]], Trace] | None = None
     call_reference: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     user: Any = None
     connected: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     state: Stateful | None = None
     parameters: frozenset[int] = frozenset()
+    declared: frozenset[int] = frozenset()
 
     @property
     def is_program(self) -> bool:
