@@ -101,13 +101,15 @@ class Stateful:
 
     `owner` is the user's object, which may have a training mode; `numpy` says whether its forward computes in NumPy. Within
     `alive()`, calls do not restore the object's state, so each call finds what the last one left. `adds_up(index)` says whether
-    the gradient of an input accumulates over backwards by design.
+    the gradient of an input accumulates over backwards by design. `stepped()` are the parameters, by name, that the backward
+    steps itself, as far as its calls have shown; each call gets them as they were before.
     """
 
     owner: Any
     numpy: bool = False
     alive: Callable[[], AbstractContextManager[None]] = nullcontext
     adds_up: Callable[[int], bool] = _always
+    stepped: Callable[[], frozenset[str]] = frozenset
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ def layer_subject(
         rates=found.rates,
         notes=tuple(found.notes),
     )
+    adds_up = Resets(layer, methods, len(names), parameters).adds_up
     return Subject(
         name=title,
         kind="layer",
@@ -115,7 +116,7 @@ def layer_subject(
         target=target,
         constants=roles.constants,
         data=roles.data,
-        state=Stateful(layer, numpy=numpy, adds_up=Resets(layer, methods, len(names), parameters).adds_up),
+        state=Stateful(layer, numpy=numpy, adds_up=adds_up, stepped=lambda: run.stepped or frozenset()),
         parameters=frozenset(range(len(labels), len(titles))),
     )
 
