@@ -203,6 +203,8 @@ class LayerRun:
         self, layer: Any, returned: Any, inputs: tuple[Any, ...], given: Sequence[Any], before: Sequence[Any]
     ) -> Any:
         """One gradient per flat input: those returned, or else stored on the layer, then those of the parameters."""
+        if isinstance(returned, dict):
+            returned = self._in_order(returned)
         entries = _flat(returned) if returned is not None else []
         taken = {p.returned for p in self.parameters if p.returned is not None}
         of_inputs = [value for index, value in enumerate(entries) if index not in taken]
@@ -222,6 +224,13 @@ class LayerRun:
         ]  # fmt: skip
         likes = [*inputs[: len(self.names)], *[None] * (len(of_inputs) - len(self.names)), *inputs[len(self.names) :]]
         return tuple(from_native(v, like) for v, like in zip([*of_inputs, *of_parameters], likes, strict=True))
+
+    def _in_order(self, returned: Mapping[Any, Any]) -> list[Any]:
+        """The gradients of the inputs in a dict that has them by name, in order; None for an input that it does not have."""
+        names = [str(key) for key in returned]
+        keys = {str(key): value for key, value in returned.items()}
+        found = [name if name in keys else next(iter(partners(name, names)), None) for name in self.names]
+        return [None if key is None else keys[key] for key in found]
 
     def _stored_gradient(self, layer: Any, index: int, value: Any) -> Any:
         for name in partners(self.names[index], {*attributes(layer), *self.code.names}):

@@ -94,6 +94,7 @@ class Trials:
             returned = getattr(layer, self.methods.backward)(*positional, **keywords)
         except Exception:
             return trial
+        returned = tuple(returned.values()) if isinstance(returned, dict) else returned
         trial.returned = tuple(from_native(v) for v in as_tuple(returned)) if returned is not None else ()
         after = _arrays(layer)
         trial.stored = {p: v for p, v in after.items() if p not in before or not _equal(before[p], v)}
