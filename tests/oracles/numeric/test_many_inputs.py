@@ -1,4 +1,4 @@
-"""Calls of many inputs: groups of gradients are held against one direction, and a wrong one among them is found all the same."""
+"""Calls of many inputs: groups of gradients are held against one direction, and a wrong one among them is found."""
 
 from __future__ import annotations
 
