@@ -179,6 +179,7 @@ SAVED_AXES = Limit(32, "Axes of a tensor of a saved call: half of what torch tak
 SAVED_INPUTS = Limit(1000, "Tensors of a saved call: a program of a hundred layers has fewer.")
 WHOLE_DIGITS = Limit(20, "Digits of a whole number in a file of others: the largest seed, 2**64, has twenty.")
 REFUSED_ENTRIES = Limit(5, "Entries that the refusal of a report names: a damaged one may have thousands that do not fit.")
+SHOWN_VALUES = Limit(8, "Inputs of a call that a message lists with dtype and shape: two lines of a terminal hold them.")
 QUOTED_CHARACTERS = Limit(
     160,
     "Characters of a value of others that a message quotes: a path or a name fits, and two lines of a terminal hold it.",

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ItemSettings:
-    """How a test that uses the fixture runs: where, with which allowed causes (and their reasons), or why it is skipped."""
+    """How a test that uses the fixture runs: where, with which allowed causes (and their reasons), or why it is skipped.
+
+    `apart` are the arguments by which its checks run in processes of their own.
+    """
 
     placement: Placement = field(default_factory=Placement)
     allow: dict[str, str] = field(default_factory=dict)
     skip_reason: str = ""
+    apart: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
