@@ -66,6 +66,7 @@ def adapt_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Su
         specs=op.specs,
         constants=constants,
         op=op,
+        signature=op.forward,
     )
 
 

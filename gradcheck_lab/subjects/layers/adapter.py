@@ -114,6 +114,7 @@ def layer_subject(
         trace=run.trace,
         forward=run.forward,
         target=target,
+        signature=method,
         constants=roles.constants,
         state=Stateful(layer, numpy=numpy, adds_up=Resets(layer, methods, len(names), parameters).adds_up),
         parameters=frozenset(range(len(labels), len(titles))),
