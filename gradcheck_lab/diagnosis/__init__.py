@@ -11,13 +11,13 @@ from gradcheck_lab.diagnosis.conjugate import missing_conjugate
 from gradcheck_lab.diagnosis.epsilons import wrong_epsilon
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, PartialGradient
 from gradcheck_lab.diagnosis.factors import varying_factor
-from gradcheck_lab.diagnosis.fan_out import missing_uses
+from gradcheck_lab.diagnosis.fan_out import misscaled_use, missing_uses
 from gradcheck_lab.diagnosis.overlaps import missing_overlap_sum
 from gradcheck_lab.diagnosis.positions import repeated_index, wrong_by_label, wrong_by_value, wrong_in_two_places, wrong_places
 from gradcheck_lab.diagnosis.precision import low_precision
 from gradcheck_lab.diagnosis.scaling import scaled
 from gradcheck_lab.diagnosis.shapes import rank1_broadcast, wrong_shape
-from gradcheck_lab.diagnosis.terms import missing_term
+from gradcheck_lab.diagnosis.terms import missing_statistic, missing_term
 from gradcheck_lab.diagnosis.variations import one_thing_changed
 
 Family = Callable[[Evidence], Explanation | None]
@@ -28,9 +28,11 @@ FAMILIES: tuple[Family, ...] = (
     missing_conjugate,
     rearranged,
     wrong_epsilon,
+    misscaled_use,
     missing_term,
-    missing_uses,
     one_thing_changed,
+    missing_statistic,
+    missing_uses,
     varying_factor,
     wrong_inner_axis,
     repeated_index,

@@ -88,7 +88,7 @@ _ROWS = (
          "add what repeated indices send, as index_add and index_put(accumulate=True) do", "explains"),
     _row("needs-input-grad", "the gradient is wrong when other inputs require none",
          "decide by ctx.needs_input_grad[i] for input i alone"),
-    _row("sign", "the gradient has the other sign", "negate it"),
+    _row("sign", "the gradient, or one term of it, has the other sign", "negate it"),
     _row("constant-factor", "the gradient is a multiple of the true one",
          "look for a factor that is missing or misplaced, such as a size", "pattern"),
     _row("transposed", "the gradient is transposed", "transpose it back"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 
@@ -12,7 +13,9 @@ from gradcheck_lab.diagnosis.evidence import PartialGradient, Variation
 from gradcheck_lab.model.limits import RERUN_ELEMENTS
 from gradcheck_lab.model.precision.numbers import SAME_FORWARD, SAME_FORWARD_NEAR_ZERO
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
-from gradcheck_lab.oracles.autograd.variations import Graph, variations
+from gradcheck_lab.oracles.autograd.recorded_graph import Graph
+from gradcheck_lab.oracles.autograd.variations import left_out, variations
+from gradcheck_lab.oracles.autograd.written_out import WrittenOut
 from gradcheck_lab.subjects.subject import Key
 
 
@@ -76,8 +79,11 @@ class Reruns:
 
     def variations(self) -> Iterator[Variation]:
         """The gradients that the backward gives with one thing changed in it."""
-        if self._graph is not None:
-            yield from variations(self._graph)
+        plain, written = self._graph, self._graph_of(WrittenOut())
+        if plain is not None:
+            yield from left_out(plain)
+        if written is not None:
+            yield from variations(written)
 
     def values(self) -> Mapping[str, torch.Tensor]:
         """The intermediate values of the forward, by how they are computed."""
@@ -85,8 +91,11 @@ class Reruns:
 
     @cached_property
     def _graph(self) -> Graph | None:
+        return self._graph_of(nullcontext())
+
+    def _graph_of(self, changed: AbstractContextManager[object]) -> Graph | None:
         try:
-            return self.oracle.graph(self.index) if self._cheap() else None
+            return self.oracle.graph(self.index, changed) if self._cheap() else None
         except Exception:  # the forward does not run under a mode, or saves what cannot be replaced
             return None
 
