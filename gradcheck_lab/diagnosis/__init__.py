@@ -18,7 +18,7 @@ from gradcheck_lab.diagnosis.precision import low_precision
 from gradcheck_lab.diagnosis.scaling import scaled
 from gradcheck_lab.diagnosis.shapes import rank1_broadcast, wrong_shape
 from gradcheck_lab.diagnosis.terms import missing_statistic, missing_term
-from gradcheck_lab.diagnosis.variations import one_thing_changed
+from gradcheck_lab.diagnosis.variations import one_thing_changed, other_forward
 
 Family = Callable[[Evidence], Explanation | None]
 
@@ -27,6 +27,7 @@ FAMILIES: tuple[Family, ...] = (
     scaled,
     missing_conjugate,
     rearranged,
+    other_forward,
     wrong_epsilon,
     misscaled_use,
     missing_term,
@@ -47,7 +48,7 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 # those that look for a pattern in the error, which an error close to rounding has by chance
-_PATTERNS = frozenset(FAMILIES) - {wrong_shape, scaled, missing_conjugate, low_precision}
+_PATTERNS = frozenset(FAMILIES) - {wrong_shape, scaled, missing_conjugate, other_forward, low_precision}
 
 
 def explain(evidence: Evidence) -> Explanation:

@@ -45,11 +45,15 @@ def function(forward: Rule, backward: Rule) -> Any:
     return Made
 
 
-def plant(cause: str, name: str, forward: Rule, sound: Rule, wrong: Rule, *inputs: Tensor) -> None:
+def plant_in(into: Table, cause: str, name: str, forward: Rule, sound: Rule, wrong: Rule, *inputs: Tensor) -> None:
     """One mistake as an op in float64 and as a Function in float32."""
-    table(cause, f"term-{name}", *inputs)(lambda is_wrong: gl.Op(forward, wrong if is_wrong else sound, name="term"))
+    into(cause, name, *inputs)(lambda is_wrong: gl.Op(forward, wrong if is_wrong else sound, name="planted"))
     narrow = tuple(value.float() for value in inputs)
-    table(cause, f"term-{name}-function-float32", *narrow)(lambda is_wrong: function(forward, wrong if is_wrong else sound))
+    into(cause, f"{name}-function-float32", *narrow)(lambda is_wrong: function(forward, wrong if is_wrong else sound))
+
+
+def plant(cause: str, name: str, forward: Rule, sound: Rule, wrong: Rule, *inputs: Tensor) -> None:
+    plant_in(table, cause, f"term-{name}", forward, sound, wrong, *inputs)
 
 
 SOUND_GATED = gated_rule(lambda x, b, s: b * x * s * (1 - s))

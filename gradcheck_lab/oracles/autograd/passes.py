@@ -19,7 +19,6 @@ from gradcheck_lab.oracles.autograd.written_out import WrittenOut
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Call, Key
-from gradcheck_lab.torch_internals import DispatchMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ class AutogradOracle:
         rounding: SimulatedRounding | None = None,
         case: Case | None = None,
         substitute: frozenset[int] = frozenset(),
-        moving: DispatchMode | None = None,
+        moving: AbstractContextManager[object] | None = None,
     ) -> Pass:
         """Run forward and backward in `dtype` (None: as the inputs are), on `case` instead of the oracle's when given.
 

@@ -15,6 +15,7 @@ from gradcheck_lab.torch_internals import DispatchMode
 
 Place = tuple[int, tuple[int, ...], tuple[int, ...]]
 
+_SAME_VALUE = frozenset({"expand", "clone", "detach", "alias", "lift_fresh"})
 _SHORT = {"linalg_vector_norm": "norm", "mm": "matmul", "bmm": "matmul"}
 
 
@@ -51,7 +52,7 @@ class NamedValues(DispatchMode):
         result = func(*args, **(kwargs or {}))
         tensors = [value for value in args if isinstance(value, torch.Tensor) and value.is_floating_point()]
         names = [self.name_of(value) for value in tensors]
-        if func.overloadpacket.__name__ == "expand" and names and names[0] is not None:
+        if func.overloadpacket.__name__ in _SAME_VALUE and names and names[0] is not None:
             self.same(result, tensors[0])
             return result
         for each in result if isinstance(result, (tuple, list)) else (result,):
@@ -88,7 +89,7 @@ class Graph:
     outputs: list[torch.Tensor] = field(default_factory=list)
     upstream: list[torch.Tensor] = field(default_factory=list)
     saved: list[torch.Tensor] = field(default_factory=list)
-    replaced: dict[int, torch.Tensor] = field(default_factory=dict)
+    replaced: Mapping[int, torch.Tensor] = field(default_factory=dict)
     unpacked: list[int] = field(default_factory=list)
 
     def pack(self, value: torch.Tensor) -> int:
@@ -99,14 +100,19 @@ class Graph:
         self.unpacked.append(number)
         return self.replaced.get(number, self.saved[number])
 
-    def gradient(self, upstream: Sequence[torch.Tensor] | None = None) -> torch.Tensor | None:
-        """The gradient of the leaf as things are; None where a pass does not take what was replaced."""
+    def gradient(
+        self, upstream: Sequence[torch.Tensor] | None = None, replaced: Mapping[int, torch.Tensor] | None = None
+    ) -> torch.Tensor | None:
+        """The gradient of the leaf with other saved tensors by number; None where a pass does not take what was replaced."""
+        self.replaced = replaced or {}
         try:
             found = torch.autograd.grad(
                 self.outputs, [self.leaf], upstream or self.upstream, retain_graph=True, allow_unused=True
             )[0]  # fmt: skip
         except Exception:  # shapes that do not fit
             return None
+        finally:
+            self.replaced = {}
         return None if found is None or found.shape != self.leaf.shape else found.detach()
 
 

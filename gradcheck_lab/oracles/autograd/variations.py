@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,29 @@ def variations(graph: Graph) -> Iterator[Variation]:
 def left_out(graph: Graph) -> Iterator[Variation]:
     """What the gradient would be without the derivative of one function."""
     yield from _made(_left_out(graph, ()))
+
+
+def narrowed(graph: Graph, dtypes: Sequence[torch.dtype]) -> Iterator[Variation]:
+    """What the gradient would be with one value, or grad_output, rounded to a narrower dtype before it is used."""
+    saved: dict[str, list[int]] = {}
+    for number, value in enumerate(graph.saved):
+        name = graph.mode.name_of(value)
+        if name is not None and value.is_floating_point():
+            saved.setdefault(name, []).append(number)
+    for dtype in dtypes:
+        short = str(dtype).removeprefix("torch.")
+
+        def rounded(value: torch.Tensor, dtype: torch.dtype = dtype) -> torch.Tensor:
+            return value.to(dtype).to(value.dtype)
+
+        for name in ("grad_output", *saved):
+            replaced = {number: rounded(graph.saved[number]) for number in saved.get(name, ())}
+            upstream = [rounded(g) for g in graph.upstream] if name == "grad_output" else None
+            found = graph.gradient(upstream, replaced)
+            if found is not None:
+                sentence = f"{name} goes through {short}: it is what the true derivative gives with {name} rounded to that"
+                fix = f"keep {name} as it is, without a cast to {short}"
+                yield Variation("low-precision", sentence, fix, (name, short), found)
 
 
 def _made(candidates: Iterator[Callable[[], Variation | None]]) -> Iterator[Variation]:
@@ -130,11 +153,7 @@ def _same(value: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _replaced(graph: Graph, number: int, value: torch.Tensor, changed: Variation) -> Variation | None:
-    graph.replaced = {number: value.to(graph.saved[number])}
-    try:
-        return _with(changed, graph.gradient())
-    finally:
-        graph.replaced = {}
+    return _with(changed, graph.gradient(replaced={number: value.to(graph.saved[number])}))
 
 
 def _with(changed: Variation, gradient: torch.Tensor | None) -> Variation | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from gradcheck_lab.model.amounts import GELU_CUBE
+
+_EPSILON: float = inspect.signature(torch.nn.functional.layer_norm).parameters["eps"].default
 _PAIRS = frozenset(
     """
     mul multiply __mul__ __rmul__ div divide true_divide __truediv__ add __add__ __radd__ sub subtract __sub__
@@ -22,7 +26,7 @@ def _silu(x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
 
 def _gelu(x: torch.Tensor, approximate: str = "none") -> torch.Tensor:
     if approximate == "tanh":
-        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + GELU_CUBE.value * x**3)))
     return x * (0.5 * (1 + torch.erf(x * math.sqrt(0.5))))
 
 
@@ -56,7 +60,7 @@ def _layer_norm(
     normalized_shape: Any,
     weight: torch.Tensor | None = None,
     bias: torch.Tensor | None = None,
-    eps: float = 1e-5,
+    eps: float = _EPSILON,
 ) -> torch.Tensor:
     axes = tuple(range(-len(tuple(normalized_shape)), 0))
     centred = x - x.mean(axes, keepdim=True).expand(x.shape)
