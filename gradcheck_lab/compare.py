@@ -19,7 +19,7 @@ from gradcheck_lab.diagnosis import Evidence, PartialGradient, explain
 from gradcheck_lab.diagnosis.fan_out import missing_uses
 from gradcheck_lab.diagnosis.retained_graph import RetainedGraph, incomplete_gradients
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.arguments import reading
+from gradcheck_lab.model.arguments import Wrt, reading, wanted_of, wrt_of
 from gradcheck_lab.model.coverage import COMPARED, Coverage
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import verdict_of
@@ -38,11 +38,12 @@ class _Pair:
     reason: str | None = None
 
 
-def compare(manual: Any, reference: Any = None) -> Report:
+def compare(manual: Any, reference: Any = None, wrt: Wrt | None = None) -> Report:
     """Compare finished gradients: `manual` with `reference`, tensors, arrays, or mappings or sequences of them.
 
     A reference that requires grad stands for its own `.grad`. Given one mapping alone, such as `globals()` of a notebook,
-    every tensor in it that carries a hand-made `.grad_` is compared with autograd's `.grad`. Shapes have to be the same;
+    every tensor in it that carries a hand-made `.grad_` is compared with autograd's `.grad`. `wrt` names the gradients that are
+    wanted, or gives their positions; the others are left out. Shapes have to be the same;
     nothing is broadcast. Neither side is the truth here, so a difference between rounding and a mistake is `inconclusive`.
 
     Returns a `Report`. Raises `InvalidArgument` when there is nothing to compare or the two sides do not match up.
@@ -56,11 +57,13 @@ def compare(manual: Any, reference: Any = None) -> Report:
     """
     started = time.perf_counter()
     with preserved_state(), reading("the gradients"):
-        return _compared(manual, reference, started)
+        return _compared(manual, reference, wrt_of(wrt), started)
 
 
-def _compared(manual: Any, reference: Any, started: float) -> Report:
+def _compared(manual: Any, reference: Any, wrt: tuple[str | int, ...] | None, started: float) -> Report:
     pairs = _notebook(manual) if reference is None else _pairs(manual, reference)
+    unwanted = () if wrt is None else _unwanted(pairs, wrt)
+    pairs = [p for k, p in enumerate(pairs) if k not in unwanted]
     empty = [p.name for p in pairs if _is_empty(p)]
     pairs = [p for p in pairs if p.name not in empty]
     if not pairs:
@@ -73,7 +76,8 @@ def _compared(manual: Any, reference: Any, started: float) -> Report:
     gradients = tuple(comparison.result for comparison in comparisons)
     findings = tuple(finding for comparison in comparisons for finding in comparison.findings)
     reasons = tuple(gradient.reason for gradient in gradients if gradient.reason)
-    uncompared = ["no elements" for _ in empty] + ["inconclusive" if g.reason else COMPARED for g in gradients]
+    uncompared = ["not wanted"] * len(unwanted) + ["no elements"] * len(empty)
+    uncompared += ["inconclusive" if g.reason else COMPARED for g in gradients]
     return Report(
         verdict=verdict_of(gradients, findings, reasons),
         subject="gradients",
@@ -89,6 +93,12 @@ def _compared(manual: Any, reference: Any, started: float) -> Report:
         environment=environment(),
         coverage=(Coverage.of("gradient", uncompared),),
     )
+
+
+def _unwanted(pairs: Sequence[_Pair], wrt: tuple[str | int, ...]) -> frozenset[int]:
+    """The pairs, by position, that `wrt` leaves out."""
+    names = [p.name for p in pairs]
+    return frozenset(range(len(names))) - wanted_of(wrt, "the gradients", names, range(len(names)))
 
 
 def _is_empty(pair: _Pair) -> bool:

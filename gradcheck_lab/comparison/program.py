@@ -133,9 +133,11 @@ def _slots(
                 key = Key("value", k, j)
                 slot = Slot(named[key], f"intermediate {named[key]!r}", tuple(output.shape), output.dtype, output.device)
                 yield key, slot, intermediates.get(key)
+    wanted = [i for i, v in enumerate(inputs) if is_differentiable(v) and i not in subject.constants]
     for i, value in enumerate(inputs):
-        if is_differentiable(value) and i not in subject.constants:
-            slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device)
+        if i in wanted:
+            others = tuple(names[j] for j in wanted if j != i and returned[j] is not None)
+            slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, others=others)
             yield Key("input", i), slot, returned[i]
 
 

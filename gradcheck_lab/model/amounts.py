@@ -32,6 +32,11 @@ BESIDE_THE_CALL = Amount(
     "How far, relatively, inputs are moved to a point where nothing ties: far from a kink for differences, near for the "
     "function.",
 )
+TINY_UPSTREAM = Amount(
+    2.0**-100,
+    "The upstream gradient by which a layer steps its parameters too little to be seen, at a rate of 2**20 too, and which "
+    "float32 holds.",
+)
 BESIDE_ZERO = Amount(1e-2, "The size that a smaller element counts as having when it is moved beside the call.")
 SHOWN_AS_DIFFERENCE = Amount(1e-3, "A factor this near to one is shown as one and a difference: six digits would hide it.")
 SHOWN_IN_FULL = Amount(1e-4, "A factor of a forward-mode rule this near to one is shown with twelve digits: six would hide it.")

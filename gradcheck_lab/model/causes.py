@@ -68,7 +68,7 @@ _ROWS = (
     _row("mutates-grad-output", "backward writes to its grad_output", "write to a new tensor, or to a clone", "whole_call"),
     _row("mutates-input", "the call writes to an input", "write to a new tensor, or to a clone", "whole_call changes_the_call"),
     _row("mutates-saved", "backward overwrites what forward saved", "compute on a clone of what forward saved",
-         "explains overrules", probed="stale-state"),
+         "explains overrules", probed="stale-state not-linear"),
     _row("stale-state", "what one call keeps is taken for that of another call",
          "keep it per call (ctx.save_for_backward, or the op's inputs and output)", "explains overrules",
          probed="value-dependent overflow non-finite masked-branch outside-subdifferential"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.arguments import reading
+from gradcheck_lab.model.arguments import Wrt, reading
 from gradcheck_lab.subjects.array_options import with_array_options
 from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
 from gradcheck_lab.subjects.contained import contained
@@ -35,8 +35,10 @@ ADAPTERS: tuple[Adapter, ...] = (
 )
 
 
-def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject:
+def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any], wrt: Wrt | None = None) -> Subject:
     """Find the adapter for `value` and let it translate it with the inputs and options of a call.
+
+    `wrt` names the inputs that need a gradient; None leaves that to their marks and to the object.
 
     Raises `InvalidArgument` for an object that none of them knows, that raises when it is looked at, and for inputs or options
     that it cannot take.
@@ -45,7 +47,7 @@ def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subje
         with reading(f"the {type(value).__name__} and its inputs"):
             subject = adapter(value, inputs, options)
             if subject is not None:
-                return contained(with_marks(with_array_options(subject, options)))
+                return contained(with_marks(with_array_options(subject, options), wrt))
     raise InvalidArgument(
         f"cannot check an object of type {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops"
     )

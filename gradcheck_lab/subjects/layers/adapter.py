@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.methods import Methods, methods_of
 from gradcheck_lab.rules.naming import input_names, option_names
@@ -102,8 +101,9 @@ def layer_subject(
         code=code,
         numpy=numpy,
         rates=found.rates,
-        notes=(*found.notes, *(_without_gradient(title, labels[i]) for i in sorted(roles.data))),
+        notes=tuple(found.notes),
     )
+    adds_up = Resets(layer, methods, len(names), parameters).adds_up
     return Subject(
         name=title,
         kind="layer",
@@ -116,18 +116,9 @@ def layer_subject(
         target=target,
         signature=method,
         constants=roles.constants,
-        state=Stateful(layer, numpy=numpy, adds_up=Resets(layer, methods, len(names), parameters).adds_up),
+        data=roles.data,
+        state=Stateful(layer, numpy=numpy, adds_up=adds_up, stepped=lambda: run.stepped or frozenset()),
         parameters=frozenset(range(len(labels), len(titles))),
-    )
-
-
-def _without_gradient(title: str, label: str) -> Finding:
-    return Finding(
-        "not-compared",
-        "note",
-        f"the backward of {title} returns nothing and keeps no gradient of {label}, so that none was compared",
-        explanation="it was taken for data",
-        suggestion="return its gradient where another layer comes before",
     )
 
 

@@ -9,12 +9,10 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.subjects.data_inputs import TARGETS, is_named
 from gradcheck_lab.subjects.layers.gradient_names import partners
 from gradcheck_lab.subjects.layers.parameters import Parameter
 
-_TARGETS = frozenset(
-    "t target targets label labels y_true ytrue true truth ground_truth onehot one_hot gt expected teacher y_trues".split()
-)
 _PREDICTIONS = frozenset(
     "p pred preds prediction predictions predicted y_pred ypred y_hat yhat logits scores probs out output outputs".split()
 )
@@ -80,7 +78,7 @@ def _claimed(names: Sequence[str], tensors: Sequence[Any], floating: Sequence[in
     # zeros and ones are taken for a target only beside a prediction, by name or by other values
     def order(i: int) -> tuple[bool, bool, bool, bool, int]:
         plain = names[i].lower().strip("_")
-        return plain in _TARGETS, plain not in _PREDICTIONS, known and not fits[i], _is_target(names[i], tensors[i]), i
+        return plain in TARGETS, plain not in _PREDICTIONS, known and not fits[i], _is_target(names[i], tensors[i]), i
 
     ordered = sorted(floating, key=order)
     return tuple(sorted(ordered[: len(own)]))
@@ -96,10 +94,6 @@ def _given_no_gradient(
     return frozenset(i for i in floating if not partners(names[i], kept))
 
 
-def _is_named_target(name: str) -> bool:
-    return name.lower().strip("_") in _TARGETS
-
-
 def _is_target(name: str, value: torch.Tensor) -> bool:
     zeros_and_ones = bool(((value == 0) | (value == 1)).all())
-    return _is_named_target(name) or (value.ndim > 0 and value.numel() > 0 and zeros_and_ones)
+    return is_named(name, TARGETS) or (value.ndim > 0 and value.numel() > 0 and zeros_and_ones)

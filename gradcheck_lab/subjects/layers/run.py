@@ -24,6 +24,7 @@ from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_outpu
 from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint
 from gradcheck_lab.subjects.layers.parameters import Parameter
 from gradcheck_lab.subjects.layers.paths import ObjectPath, attributes
+from gradcheck_lab.subjects.layers.steps import copied, is_changed, is_step, put_back
 from gradcheck_lab.subjects.subject import Manual, Recording, Trace
 from gradcheck_lab.subjects.untraceable import Untraceable
 
@@ -34,6 +35,7 @@ class LayerRun:
 
     `given` makes arguments of flat inputs, `slots` are the inputs that returned entries belong to where there are fewer
     entries, and `notes` are said once of every check. `rates` are learning rates on the layer, which steps its parameters.
+    `stepped` are the parameters that its backward steps, None before the first backward.
     """
 
     layer: Any
@@ -53,6 +55,7 @@ class LayerRun:
     _recorded: tuple[Any, tuple[Any, ...]] | None = None
     _verified: set[Any] = field(default_factory=set)
     _refused: Untraceable | None = None
+    stepped: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         self._tracer = NumpyTracer(self.title)
@@ -61,9 +64,9 @@ class LayerRun:
         """Run the forward as its users do."""
         inputs = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in inputs)
         native = self._native_inputs(inputs)
-        if self._steps:  # in place, as a rule, which is no write to what the user handed in
+        if self._may_step:  # in place, as a rule, which is no write to what the user handed in
             self._refuse_16_bits(inputs)
-            native = [_copied(v) if k >= len(self.names) else v for k, v in enumerate(native)]
+            native = [copied(v) if k >= len(self.names) else v for k, v in enumerate(native)]
         layer = self._layer_copy(inputs, native, zero_gradients=True)
         for path in self.rates:
             path.set(layer, STEP)
@@ -77,13 +80,13 @@ class LayerRun:
 
         def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
             upstream = fixed if fixed is not None else grad_outputs
-            before = [_copied(p.path.find(layer)) if self._steps else None for p in self.parameters]
+            held = [p.path.find(layer) for p in self.parameters]
+            before = [copied(value) if self._may_step else None for value in held]
             with torch.no_grad(), np.errstate(all="ignore"):
                 returned = self._run_backward(layer, raw, upstream, given)
                 collected = self._collected(layer, returned, inputs, given, before)
-            for parameter, value in zip(self.parameters, before, strict=True):
-                if self._steps:
-                    parameter.path.set(layer, value)
+            if self._may_step:
+                self._undo_steps(layer, held, before, collected[len(collected) - len(held) :], inputs[len(self.names) :])
             return Manual(collected)
 
         fixed = None
@@ -167,6 +170,26 @@ class LayerRun:
         """Whether its backward steps parameters itself."""
         return self.call.rate is not None or bool(self.rates)
 
+    @property
+    def _may_step(self) -> bool:
+        """Whether its backward steps parameters itself, as far as is known."""
+        return bool(self.parameters) and (self._steps or self.stepped is None or bool(self.stepped))
+
+    def _undo_steps(
+        self, layer: Any, held: Sequence[Any], before: Sequence[Any], gradients: Sequence[Any], given: Sequence[Any]
+    ) -> None:
+        """Give the layer the parameters again that its backward stepped; any other write reaches what was handed in."""
+        after = [p.path.find(layer) for p in self.parameters]
+        changed = [k for k in range(len(after)) if is_changed(before[k], after[k])]
+        if self.stepped is None:
+            known = self._steps or all(is_step(before[k], after[k], gradients[k]) for k in changed)
+            self.stepped = frozenset(self.parameters[k].name for k in changed) if known else frozenset()
+        for k in changed:
+            if self._may_step:
+                put_back(layer, self.parameters[k].path, held[k], before[k])
+            elif after[k] is held[k] and isinstance(given[k], torch.Tensor):
+                given[k].copy_(from_native(after[k]))
+
     def _refuse_16_bits(self, inputs: Sequence[Any]) -> None:
         if any(p.stepped and is_narrow(v.dtype) for p, v in zip(self.parameters, inputs[len(self.names) :], strict=True)):
             raise InvalidArgument(f"{self.title} steps its parameters itself, which 16 bits do not show; pass it in float32")
@@ -208,12 +231,6 @@ class LayerRun:
         if isinstance(value, torch.Tensor):
             return next((vars(value)[name] for name in ON_TENSORS if name in vars(value)), None)
         return None
-
-
-def _copied(value: Any) -> Any:
-    return (
-        value.detach().clone() if isinstance(value, torch.Tensor) else value.copy() if isinstance(value, np.ndarray) else value
-    )
 
 
 def _flat(returned: Any) -> list[Any]:
