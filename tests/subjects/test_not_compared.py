@@ -154,7 +154,7 @@ def test_data_without_a_gradient_is_said_not_to_be_compared() -> None:
     report = gl.check(Network(), array(4, 3))
     assert [gradient.name for gradient in report.gradients] == ["W"]
     assert [f.message for f in report.findings if f.cause == "not-compared"] == [
-        "the backward of Network returns nothing and keeps no gradient of input 0 'X', so that none was compared"
+        "the backward of Network gives no gradient of input 0 'X', so that none was compared"
     ]
 
 

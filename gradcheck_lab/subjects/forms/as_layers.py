@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.subjects.forms.backward_plan import Plan
+from gradcheck_lab.subjects.layers.paths import attributes
 
 
 class FunctionPair:
@@ -51,6 +53,27 @@ class LossWithGradient:
 
     def backward(self) -> Any:
         return self._gradients[0] if len(self._gradients) == 1 else tuple(self._gradients)
+
+
+def loss_of_object(owner: Any, method: str) -> tuple[Any, Methods]:
+    """A copy of `owner`, with the same arrays, whose `method` returns the loss alone, and the backward that returns the rest."""
+
+    class Loss(type(owner)):  # type: ignore[misc]
+        def returned_with_loss(self) -> Any:
+            rest = vars(self).pop("_returned_with_loss")
+            return rest[0] if len(rest) == 1 else rest
+
+    def forward(self: Any, *inputs: Any, **options: Any) -> Any:
+        loss, *rest = getattr(super(Loss, self), method)(*inputs, **options)
+        vars(self)["_returned_with_loss"] = tuple(rest)
+        return loss
+
+    Loss.__name__ = type(owner).__name__
+    setattr(Loss, method, forward)
+    layer = Loss.__new__(Loss)
+    for name, value in attributes(owner).items():
+        object.__setattr__(layer, name, value)
+    return layer, Methods(method, "returned_with_loss")
 
 
 class Context:

@@ -17,7 +17,7 @@ from gradcheck_lab.rules.naming import input_names, option_names
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects.layers.arguments import arguments_of
 from gradcheck_lab.subjects.layers.backward_call import backward_call
-from gradcheck_lab.subjects.layers.code import layer_code, local_names, returned_names, uses_numpy
+from gradcheck_lab.subjects.layers.code import layer_code, local_names, returned_names, returns_mapping, uses_numpy
 from gradcheck_lab.subjects.layers.found import find, wants_trial
 from gradcheck_lab.subjects.layers.numpy_boundary import kind_of, to_tensor
 from gradcheck_lab.subjects.layers.paths import arrays, attributes
@@ -56,8 +56,12 @@ def layer_subject(
     explicit: Layer | None = None,
     target: str | None = None,
     written: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
+    returns_dict: bool = False,
 ) -> Subject:
-    """Translate a layer whose methods are known; `written` are the user's functions where the methods only call those."""
+    """Translate a layer whose methods are known; `written` are the user's functions where the methods only call those.
+
+    `returns_dict` says that its backward returns a dict of gradients, which else is read from its code.
+    """
     method, backward = written or (getattr(layer, methods.forward), getattr(layer, methods.backward))
     _refuse_options(title, method, len(inputs), options)
     given_names = input_names(method, len(inputs))
@@ -70,7 +74,9 @@ def layer_subject(
     trials = Trials(methods, tensors, tuple(kind_of(v, numpy) for v in given.leaves), options, given.rebuild, call)
     returned = returned_names(backward)
     several = len(floating_inputs(tensors)) > max(1, len(returned or ()))
-    trial = trials.run(layer) if several or wants_trial(layer, methods) else None
+    trial = trials.run(layer) if several or returns_dict or returns_mapping(backward) or wants_trial(layer, methods) else None
+    keys = trial.keys if trial is not None else ()
+    returned = _named_by(keys, layer) or returned
     found = find(layer, title, methods, returned, explicit, trials, trial)
     layer, parameters = found.layer, found.parameters
     numpy = _wants_numpy(layer, methods, given.leaves, [p.value for p in parameters])
@@ -87,6 +93,7 @@ def layer_subject(
         trial.returned if trial is not None else None,
         loss=not call.required and not call.variadic,
         kept=frozenset(kept) if not code.stores_on_tensors([p.path.last.key for p in parameters]) else None,
+        keys=keys,
     )
     run = LayerRun(
         layer=layer,
@@ -101,6 +108,8 @@ def layer_subject(
         call=call,
         code=code,
         numpy=numpy,
+        keys=keys,
+        sources=roles.sources,
         rates=found.rates,
         notes=(*found.notes, *(_without_gradient(title, labels[i]) for i in sorted(roles.data))),
     )
@@ -120,11 +129,17 @@ def layer_subject(
     )
 
 
+def _named_by(keys: Sequence[str | None], layer: Any) -> tuple[str, ...]:
+    """The keys of a returned dict as names of gradients: `dW` where they are called as what the layer holds."""
+    held = {str(path.last.key) for path, _ in arrays(layer)}
+    return tuple(f"d{key}" if key in held else key or "" for key in keys)
+
+
 def _without_gradient(title: str, label: str) -> Finding:
     return Finding(
         "not-compared",
         "note",
-        f"the backward of {title} returns nothing and keeps no gradient of {label}, so that none was compared",
+        f"the backward of {title} gives no gradient of {label}, so that none was compared",
         explanation="it was taken for data",
         suggestion="return its gradient where another layer comes before",
     )

@@ -19,6 +19,7 @@ from gradcheck_lab.subjects.layers.arguments import Arguments
 from gradcheck_lab.subjects.layers.backward_call import STEP, BackwardCall
 from gradcheck_lab.subjects.layers.code import LayerCode
 from gradcheck_lab.subjects.layers.copies import copy_with, slots
+from gradcheck_lab.subjects.layers.entries import entries_of
 from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS, partners
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
 from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint
@@ -33,7 +34,8 @@ class LayerRun:
     """Runs copies of `layer` with given parameters; `kinds` are the forms in which it takes its flat inputs.
 
     `given` makes arguments of flat inputs, `slots` are the inputs that returned entries belong to where there are fewer
-    entries, and `notes` are said once of every check. `rates` are learning rates on the layer, which steps its parameters.
+    entries; where the backward returns a dict, with `keys`, `sources` are the entries that belong to the inputs. `notes` are
+    said once of every check. `rates` are learning rates on the layer, which steps its parameters.
     """
 
     layer: Any
@@ -48,6 +50,8 @@ class LayerRun:
     call: BackwardCall
     code: LayerCode
     numpy: bool
+    keys: tuple[str | None, ...] = ()
+    sources: tuple[int | None, ...] | None = None
     notes: tuple[Finding, ...] = ()
     rates: tuple[ObjectPath, ...] = ()
     _recorded: tuple[Any, tuple[Any, ...]] | None = None
@@ -180,10 +184,12 @@ class LayerRun:
         self, layer: Any, returned: Any, inputs: tuple[Any, ...], given: Sequence[Any], before: Sequence[Any]
     ) -> Any:
         """One gradient per flat input: those returned, or else stored on the layer, then those of the parameters."""
-        entries = _flat(returned) if returned is not None else []
+        entries = entries_of(returned, self.keys) if returned is not None else []
         taken = {p.returned for p in self.parameters if p.returned is not None}
         of_inputs = [value for index, value in enumerate(entries) if index not in taken]
-        if not of_inputs or all(value is None for value in of_inputs):
+        if self.sources is not None:
+            of_inputs = [entries[k] if k is not None and k < len(entries) else None for k in self.sources]
+        elif not of_inputs or all(value is None for value in of_inputs):
             of_inputs = [self._stored_gradient(layer, index, given[index]) for index in range(len(self.names))]
         floating = [i for i in range(len(self.names)) if is_differentiable(inputs[i])]
         slots = self.slots if len(self.slots) == len(of_inputs) else floating
@@ -214,11 +220,3 @@ def _copied(value: Any) -> Any:
     return (
         value.detach().clone() if isinstance(value, torch.Tensor) else value.copy() if isinstance(value, np.ndarray) else value
     )
-
-
-def _flat(returned: Any) -> list[Any]:
-    """The entries that a backward returned, with lists of them taken apart."""
-    found: list[Any] = []
-    for entry in as_tuple(returned):
-        found += list(entry) if type(entry) in (list, tuple) else [entry]
-    return found
