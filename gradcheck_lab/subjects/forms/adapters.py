@@ -50,7 +50,11 @@ def adapt_loss_with_gradient(value: Any, inputs: tuple[Any, ...], options: dict[
     if not isinstance(value, (FunctionType, MethodType)):
         return None
     names = input_names(value, len(inputs))
-    if returned_names(value) in ((), ("",)) or not any(is_array(v) for v in arguments_of(inputs, names).leaves):
+    leaves = arguments_of(inputs, names).leaves
+    returned = returned_names(value)
+    if returned == () or not any(is_array(v) for v in leaves):
+        return None
+    if any(isinstance(v, torch.Tensor) for v in leaves) and len(returned or ()) < 2:
         return None
     result = result_of(value, inputs, options)
     if not isinstance(result, (tuple, list)) or len(result) < 2 or not _is_loss(result[0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 from gradcheck_lab.rules.methods import Methods
@@ -56,16 +57,16 @@ class LossWithGradient:
 
 
 def loss_of_object(owner: Any, method: str) -> tuple[Any, Methods]:
-    """A copy of `owner`, with the same arrays, whose `method` returns the loss alone, and the backward that returns the rest."""
+    """A copy of `owner`, with the same arrays, whose `method` returns the loss alone, and its backward the rest."""
 
     class Loss(type(owner)):  # type: ignore[misc]
         def returned_with_loss(self) -> Any:
-            rest = vars(self).pop("_returned_with_loss")
+            rest = self.__dict__.pop("_returned_with_loss")
             return rest[0] if len(rest) == 1 else rest
 
     def forward(self: Any, *inputs: Any, **options: Any) -> Any:
         loss, *rest = getattr(super(Loss, self), method)(*inputs, **options)
-        vars(self)["_returned_with_loss"] = tuple(rest)
+        self.__dict__["_returned_with_loss"] = tuple(rest)
         return loss
 
     Loss.__name__ = type(owner).__name__
@@ -108,4 +109,6 @@ class WithContext:
 
 def named(function: Callable[..., Any], otherwise: str) -> str:
     """What a form is called: by its function's name."""
-    return str(getattr(function, "__name__", None) or otherwise)
+    name = str(getattr(function, "__name__", None) or otherwise)
+    owner = getattr(function, "__self__", None)
+    return f"{type(owner).__name__}.{name}" if isinstance(function, MethodType) and not isinstance(owner, type) else name

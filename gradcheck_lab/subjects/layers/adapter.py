@@ -15,7 +15,7 @@ from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.methods import Methods, methods_of
 from gradcheck_lab.rules.naming import input_names, option_names
 from gradcheck_lab.rules.op import Op
-from gradcheck_lab.subjects.layers.arguments import arguments_of
+from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of
 from gradcheck_lab.subjects.layers.backward_call import backward_call
 from gradcheck_lab.subjects.layers.code import layer_code, local_names, returned_names, returns_mapping, uses_numpy
 from gradcheck_lab.subjects.layers.found import find, wants_trial
@@ -57,15 +57,17 @@ def layer_subject(
     target: str | None = None,
     written: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
     returns_dict: bool = False,
+    given: Arguments | None = None,
 ) -> Subject:
     """Translate a layer whose methods are known; `written` are the user's functions where the methods only call those.
 
-    `returns_dict` says that its backward returns a dict of gradients, which else is read from its code.
+    `returns_dict` says that its backward returns a dict of gradients, which else is read from its code; `given` are its inputs
+    where they are taken apart already.
     """
     method, backward = written or (getattr(layer, methods.forward), getattr(layer, methods.backward))
     _refuse_options(title, method, len(inputs), options)
     given_names = input_names(method, len(inputs))
-    given = arguments_of(inputs, given_names)
+    given = given or arguments_of(inputs, given_names)
     names, labels = given.names, input_labels(given.names)
     numpy = _wants_numpy(layer, methods, given.leaves)
     further = explicit.backward_arguments if explicit else {}

@@ -28,7 +28,8 @@ class Trial:
 
     `layer` is a copy after the first forward. `kept` are the paths of attributes that the second forward left as they were,
     `created` those of arrays among them that the first one made. `returned` are the entries that the backward returned, `None`
-    where it was not run or raised, and `keys` their keys where it returned a dict of gradients. `stored` are arrays that the backward put on the layer or changed, by path.
+    where it was not run or raised, and `keys` their keys where it returned a dict of gradients. `stored` are
+    arrays that the backward put on the layer or changed, by path.
     """
 
     layer: Any
