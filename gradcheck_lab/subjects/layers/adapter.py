@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,7 @@ def layer_subject(
     where they are taken apart already.
     """
     method, backward = written or (getattr(layer, methods.forward), getattr(layer, methods.backward))
+    inputs = _as_the_forward_takes(method, inputs)
     _refuse_options(title, method, len(inputs), options)
     given_names = input_names(method, len(inputs))
     given = given or arguments_of(inputs, given_names)
@@ -129,6 +131,16 @@ def layer_subject(
         state=Stateful(layer, numpy=numpy, adds_up=Resets(layer, methods, len(names), parameters).adds_up),
         parameters=frozenset(range(len(labels), len(titles))),
     )
+
+
+def _as_the_forward_takes(method: Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Several inputs as one tuple for a `forward(xs)` that takes a single argument."""
+    try:
+        parameters = list(inspect.signature(method).parameters.values())
+    except (TypeError, ValueError):
+        return inputs
+    one = len(parameters) == 1 and parameters[0].kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    return (inputs,) if one and len(inputs) > 1 else inputs
 
 
 def _named_by(keys: Sequence[str | None], layer: Any) -> tuple[str, ...]:

@@ -119,10 +119,11 @@ def _given_no_gradient(
     return frozenset(i for i in floating if not partners(names[i], kept))
 
 
-def _is_named_target(name: str) -> bool:
+def is_target_name(name: str) -> bool:
+    """Whether an argument of this name is a target: `y_true`, `t`, `labels`."""
     return name.lower().strip("_") in _TARGETS
 
 
 def _is_target(name: str, value: torch.Tensor) -> bool:
     zeros_and_ones = bool(((value == 0) | (value == 1)).all())
-    return _is_named_target(name) or (value.ndim > 0 and value.numel() > 0 and zeros_and_ones)
+    return is_target_name(name) or (value.ndim > 0 and value.numel() > 0 and zeros_and_ones)

@@ -83,7 +83,7 @@ class LayerRun:
             upstream = fixed if fixed is not None else grad_outputs
             before = [_copied(p.path.find(layer)) if self._steps else None for p in self.parameters]
             with torch.no_grad(), np.errstate(all="ignore"):
-                returned = self._run_backward(layer, raw, upstream, given)
+                returned = self._run_backward(layer, output, upstream, given)
                 collected = self._collected(layer, returned, inputs, given, before)
             for parameter, value in zip(self.parameters, before, strict=True):
                 if self._steps:
@@ -150,14 +150,16 @@ class LayerRun:
         }
         return copy_with(self.layer, self.title, self.parameters, native[len(self.names) :], changes, zero_gradients)
 
-    def _run_backward(self, layer: Any, raw: Sequence[Any], upstream: Sequence[torch.Tensor], given: Sequence[Any]) -> Any:
-        grads = [like_output(grad, output) for grad, output in zip(upstream, raw, strict=True)]
+    def _run_backward(self, layer: Any, output: Any, upstream: Sequence[torch.Tensor], given: Sequence[Any]) -> Any:
+        raw, container = as_tuple(output), type(output)
+        grads = [like_output(grad, own) for grad, own in zip(upstream, raw, strict=True)]
         attribute = self._upstream_attribute()
         if attribute and not self.call.takes_upstream:
-            for output, grad in zip(raw, grads, strict=True):
-                setattr(output, attribute, grad)
+            for own, grad in zip(raw, grads, strict=True):
+                setattr(own, attribute, grad)
             grads = []
-        positional, keywords = self.call.arguments(grads if self.call.takes_upstream else (), self.given.rebuild(given))
+        sent = grads if self.call.takes_upstream else ()
+        positional, keywords = self.call.arguments(sent, self.given.rebuild(given), container)
         return getattr(layer, self.methods.backward)(*positional, **keywords)
 
     def _upstream_attribute(self) -> str | None:

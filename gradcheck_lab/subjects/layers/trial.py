@@ -93,7 +93,7 @@ class Trials:
             raw = as_tuple(output)
             grads = [like_output(torch.ones_like(from_native(o)), o) for o in raw]
             again = self.rebuild(given)
-            positional, keywords = self.signature.arguments(grads if self.signature.takes_upstream else (), again)
+            positional, keywords = self.signature.arguments(grads if self.signature.takes_upstream else (), again, type(output))
             returned = getattr(layer, self.methods.backward)(*positional, **keywords)
         except Exception:
             return trial
