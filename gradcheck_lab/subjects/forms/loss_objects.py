@@ -41,7 +41,8 @@ class MeanLoss:
 
     def backward(self) -> Any:
         """The user's gradient, called with the prediction, or with what the forward kept of it."""
-        given: Any = next((v for v in map(self._kept, _KEPT) if v is not None), self._prediction)
+        kept = [v for v in map(self._kept, _KEPT) if v is not None]
+        given: Any = kept[0] if kept else self._prediction
         before = dict(attributes(self.loss))
         returned = getattr(self.loss, self._methods.backward)(given, self._target)
         if returned is not None:
