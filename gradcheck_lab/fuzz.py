@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
+from gradcheck_lab.fuzzing.apart import fuzz_apart
 from gradcheck_lab.fuzzing.run import FuzzRun
+from gradcheck_lab.isolation import limits_of
 from gradcheck_lab.model.arguments import Wrt
 from gradcheck_lab.report import Report
 from gradcheck_lab.specs import Spec
@@ -23,6 +26,9 @@ def fuzz(
     allow: Collection[str] = (),
     wrt: Wrt | None = None,
     seed: int = 0,
+    isolate: bool | None = None,
+    timeout: float | None = None,
+    memory_limit: int | None = None,
 ) -> Report:
     """Check drawn calls of `op` until one is wrong, and shrink that to the smallest call that shows it.
 
@@ -31,7 +37,8 @@ def fuzz(
     `strategies.OPTIONS` knows are drawn; `options` are passed to every call. Calls that the forward does not take are
     left out. Where `max_examples` calls are sound, an ordinary one has to pass all probes of `gl.check` as well.
     `reference`, `order`, `allow` and `wrt` are those of `gl.check`; the same `seed` draws the same calls, after those
-    that Hypothesis's database has from earlier failures.
+    that Hypothesis's database has from earlier failures. `isolate`, `timeout` and `memory_limit` are those of `gl.check`,
+    where the seconds are those of one drawn call with all that are derived from it.
 
     Returns a `Report` of the smallest failing call, or of the ordinary one; `report.examples` is how many calls were examined,
     `report.failing_case` the failing one as data and as Python. Raises `InvalidArgument` for a wrong
@@ -44,4 +51,6 @@ def fuzz(
     >>> fuzz(square, real("n d")).failing_case["words"]
     'x: float64[1, 1]'
     """
-    return FuzzRun(op, specs, options, reference, max_examples, order, allow, seed, wrt=wrt).run()
+    limits = limits_of(isolate, timeout, memory_limit)
+    run = partial(FuzzRun, op, specs, options, reference, max_examples, order, allow, seed, wrt=wrt)
+    return run().run() if limits is None else fuzz_apart(run, limits)

@@ -107,6 +107,8 @@ def _evidence(
         conjugated=reruns.conjugated,
         reversed=reruns.reversed,
         variations=reruns.variations,
+        neighbours=reruns.neighbours,
+        narrowed=reruns.narrowed,
         values=reruns.values,
         again=again,
     )

@@ -15,6 +15,7 @@ from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import COPIED_ELEMENTS
+from gradcheck_lab.model.raised import raised_cause
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
@@ -39,7 +40,7 @@ def compare_isolated_rule(
     except Exception as error:
         return [], [
             Finding(
-                "raises",
+                raised_cause(error),
                 "error",
                 f"backward of {label} raised {type(error).__name__}",
                 explanation=first_line(error),

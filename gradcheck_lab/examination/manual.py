@@ -19,6 +19,7 @@ from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.limits import COMPARED_FOR_WRITES
+from gradcheck_lab.model.raised import raised_cause
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.replayed_draws import replayed
@@ -95,7 +96,7 @@ def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str)
         raise
     except Exception as error:
         return Finding(
-            "raises",
+            raised_cause(error),
             "error",
             f"{'reference' if stage == 'oracle' else stage} raised {type(error).__name__}",
             explanation=first_line(error),

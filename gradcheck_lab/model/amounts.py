@@ -49,6 +49,7 @@ USUAL_EPSILONS = Amount(
     (1e-3, 1e-5, 1e-6, 1e-8, 1e-12),
     "Epsilons that layers add under a root when the call does not say which.",
 )
+GELU_CUBE = Amount(0.044715, "The coefficient of the cube in the approximation of gelu by a hyperbolic tangent, as published.")
 LABELS_LOST = Amount(
     (-100, -1, 255),
     "Labels that losses ignore by convention: torch's, a padding, and the border of segmentation data.",

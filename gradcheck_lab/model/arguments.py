@@ -40,6 +40,11 @@ def seed_of(value: Any) -> int:
     return int(seed)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a plain number of Python, and not a bool."""
+    return type(value) in (int, float)
+
+
 def refuse_order(order: Any) -> None:
     """Raise `InvalidArgument` for anything but 1 and 2."""
     if type(order) is not int or order not in (1, 2):

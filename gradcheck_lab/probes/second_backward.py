@@ -11,8 +11,9 @@ import torch
 from gradcheck_lab.comparison.isolated_rule import call_label
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding, Stage
+from gradcheck_lab.model.raised import raises_again
 from gradcheck_lab.model.torch_messages import writes_to_saved
-from gradcheck_lab.model.user_errors import first_line, raises_again
+from gradcheck_lab.model.user_errors import first_line
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.own_step import after_own_step
 from gradcheck_lab.probes.support.repeats import (

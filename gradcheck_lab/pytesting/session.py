@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ItemSettings:
-    """How a test that uses the fixture runs: where, with which allowed causes (and their reasons), for the gradients of which
-    inputs (`wrt`, None where nothing says so), or why it is skipped."""
+    """How a test that uses the fixture runs: where, with which allowed causes (and their reasons), or why it is skipped.
+
+    `apart` are the arguments by which its checks run in processes of their own, `wrt` the inputs whose gradients are wanted,
+    None where nothing says so.
+    """
 
     placement: Placement = field(default_factory=Placement)
     allow: dict[str, str] = field(default_factory=dict)
     skip_reason: str = ""
+    apart: dict[str, Any] = field(default_factory=dict)
     wrt: tuple[str | int, ...] | None = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -233,8 +234,13 @@ def _signature_problem(signature: tuple[Spec, ...], inputs: Sequence[Any], names
     for spec, value, name in zip(signature, inputs, names, strict=True):
         if (problem := _kind_problem(spec, value, name)) is not None:
             return problem
+    return _shape_problem(signature, tuple(value.shape for value in inputs), tuple(names))
+
+
+@lru_cache(maxsize=1024)  # a program calls one op with the same shapes again and again
+def _shape_problem(signature: tuple[Spec, ...], shapes: tuple[torch.Size, ...], names: tuple[str, ...]) -> str | None:
     try:
-        specs_module.bind(signature, [value.shape for value in inputs], names)
+        specs_module.bind(signature, shapes, names)
     except InvalidArgument as error:
         return str(error)
     return None

@@ -12,6 +12,8 @@ from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
 from gradcheck_lab.subjects.contained import contained
 from gradcheck_lab.subjects.custom_op import adapt_custom_op
 from gradcheck_lab.subjects.forms.adapters import adapt_context_class, adapt_loss_with_gradient
+from gradcheck_lab.subjects.forms.graph import adapt_graph
+from gradcheck_lab.subjects.forms.loss_objects import adapt_loss_object
 from gradcheck_lab.subjects.layers.adapter import adapt_layer
 from gradcheck_lab.subjects.marked_inputs import with_marks
 from gradcheck_lab.subjects.module import adapt_module
@@ -28,6 +30,8 @@ ADAPTERS: tuple[Adapter, ...] = (
     adapt_autograd_function,
     adapt_custom_op,
     adapt_context_class,
+    adapt_graph,
+    adapt_loss_object,
     adapt_layer,
     adapt_module,
     adapt_loss_with_gradient,

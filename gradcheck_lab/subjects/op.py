@@ -70,6 +70,7 @@ def adapt_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Su
         specs=op.specs,
         constants=constants if wanted is None else floating - wanted,
         op=op,
+        signature=op.forward,
         declared=_declared(value, floating) if wanted is None else wanted,
     )
 

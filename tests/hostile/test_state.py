@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -41,7 +42,12 @@ def state() -> dict[str, Any]:
         "environment": dict(os.environ),
         "signals": signal.getsignal(signal.SIGTERM),
         "NumPy's errors": np.geterr(),
-        "streams": (sys.stdout, sys.stderr),
+        "streams": (sys.stdin, sys.stdout, sys.stderr),
+        "path": list(sys.path),
+        "arguments": list(sys.argv),
+        "logging": (logging.getLogger().level, logging.root.manager.disable, list(logging.getLogger().handlers)),
+        "matrix products": torch.get_float32_matmul_precision(),
+        "recursion": sys.getrecursionlimit(),
     }
 
 
@@ -60,6 +66,11 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "signals": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     "NumPy's errors": lambda: np.seterr(all="raise"),
     "streams": lambda: setattr(sys, "stdout", None),
+    "path": lambda: sys.path.insert(0, "/hostile"),
+    "arguments": lambda: sys.argv.append("--hostile"),
+    "logging": lambda: logging.basicConfig(level=logging.DEBUG, force=True),
+    "matrix products": lambda: torch.set_float32_matmul_precision("medium"),
+    "recursion": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 1),
 }
 
 

@@ -19,6 +19,7 @@ from gradcheck_lab.subjects.layers.arguments import Arguments
 from gradcheck_lab.subjects.layers.backward_call import STEP, BackwardCall
 from gradcheck_lab.subjects.layers.code import LayerCode
 from gradcheck_lab.subjects.layers.copies import copy_with, slots
+from gradcheck_lab.subjects.layers.entries import entries_of
 from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS, partners
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
 from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint
@@ -34,7 +35,8 @@ class LayerRun:
     """Runs copies of `layer` with given parameters; `kinds` are the forms in which it takes its flat inputs.
 
     `given` makes arguments of flat inputs, `slots` are the inputs that returned entries belong to where there are fewer
-    entries, and `notes` are said once of every check. `rates` are learning rates on the layer, which steps its parameters.
+    entries; where the backward returns a dict, with `keys`, `sources` are the entries that belong to the inputs. `notes` are
+    said once of every check. `rates` are learning rates on the layer, which steps its parameters.
     `stepped` are the parameters that its backward steps, None before the first backward.
     """
 
@@ -50,6 +52,8 @@ class LayerRun:
     call: BackwardCall
     code: LayerCode
     numpy: bool
+    keys: tuple[str | None, ...] = ()
+    sources: tuple[int | None, ...] | None = None
     notes: tuple[Finding, ...] = ()
     rates: tuple[ObjectPath, ...] = ()
     _recorded: tuple[Any, tuple[Any, ...]] | None = None
@@ -83,7 +87,7 @@ class LayerRun:
             held = [p.path.find(layer) for p in self.parameters]
             before = [copied(value) if self._may_step else None for value in held]
             with torch.no_grad(), np.errstate(all="ignore"):
-                returned = self._run_backward(layer, raw, upstream, given)
+                returned = self._run_backward(layer, output, upstream, given)
                 collected = self._collected(layer, returned, inputs, given, before)
             if self._may_step:
                 self._undo_steps(layer, held, before, collected[len(collected) - len(held) :], inputs[len(self.names) :])
@@ -149,14 +153,16 @@ class LayerRun:
         }
         return copy_with(self.layer, self.title, self.parameters, native[len(self.names) :], changes, zero_gradients)
 
-    def _run_backward(self, layer: Any, raw: Sequence[Any], upstream: Sequence[torch.Tensor], given: Sequence[Any]) -> Any:
-        grads = [like_output(grad, output) for grad, output in zip(upstream, raw, strict=True)]
+    def _run_backward(self, layer: Any, output: Any, upstream: Sequence[torch.Tensor], given: Sequence[Any]) -> Any:
+        raw, container = as_tuple(output), type(output)
+        grads = [like_output(grad, own) for grad, own in zip(upstream, raw, strict=True)]
         attribute = self._upstream_attribute()
         if attribute and not self.call.takes_upstream:
-            for output, grad in zip(raw, grads, strict=True):
-                setattr(output, attribute, grad)
+            for own, grad in zip(raw, grads, strict=True):
+                setattr(own, attribute, grad)
             grads = []
-        positional, keywords = self.call.arguments(grads if self.call.takes_upstream else (), self.given.rebuild(given))
+        sent = grads if self.call.takes_upstream else ()
+        positional, keywords = self.call.arguments(sent, self.given.rebuild(given), container)
         return getattr(layer, self.methods.backward)(*positional, **keywords)
 
     def _upstream_attribute(self) -> str | None:
@@ -203,12 +209,12 @@ class LayerRun:
         self, layer: Any, returned: Any, inputs: tuple[Any, ...], given: Sequence[Any], before: Sequence[Any]
     ) -> Any:
         """One gradient per flat input: those returned, or else stored on the layer, then those of the parameters."""
-        if isinstance(returned, dict):
-            returned = self._in_order(returned)
-        entries = _flat(returned) if returned is not None else []
+        entries = entries_of(returned, self.keys) if returned is not None else []
         taken = {p.returned for p in self.parameters if p.returned is not None}
         of_inputs = [value for index, value in enumerate(entries) if index not in taken]
-        if not of_inputs or all(value is None for value in of_inputs):
+        if self.sources is not None:
+            of_inputs = [entries[k] if k is not None and k < len(entries) else None for k in self.sources]
+        elif not of_inputs or all(value is None for value in of_inputs):
             of_inputs = [self._stored_gradient(layer, index, given[index]) for index in range(len(self.names))]
         floating = [i for i in range(len(self.names)) if is_differentiable(inputs[i])]
         slots = self.slots if len(self.slots) == len(of_inputs) else floating
@@ -225,13 +231,6 @@ class LayerRun:
         likes = [*inputs[: len(self.names)], *[None] * (len(of_inputs) - len(self.names)), *inputs[len(self.names) :]]
         return tuple(from_native(v, like) for v, like in zip([*of_inputs, *of_parameters], likes, strict=True))
 
-    def _in_order(self, returned: Mapping[Any, Any]) -> list[Any]:
-        """The gradients of the inputs in a dict that has them by name, in order; None for an input that it does not have."""
-        names = [str(key) for key in returned]
-        keys = {str(key): value for key, value in returned.items()}
-        found = [name if name in keys else next(iter(partners(name, names)), None) for name in self.names]
-        return [None if key is None else keys[key] for key in found]
-
     def _stored_gradient(self, layer: Any, index: int, value: Any) -> Any:
         for name in partners(self.names[index], {*attributes(layer), *self.code.names}):
             found = getattr(layer, name, None)
@@ -242,9 +241,3 @@ class LayerRun:
         return None
 
 
-def _flat(returned: Any) -> list[Any]:
-    """The entries that a backward returned, with lists of them taken apart."""
-    found: list[Any] = []
-    for entry in as_tuple(returned):
-        found += list(entry) if type(entry) in (list, tuple) else [entry]
-    return found
