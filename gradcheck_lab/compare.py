@@ -129,7 +129,8 @@ def _notebook(values: Any) -> list[_Pair]:
     for each in found:
         tensor = one_line(str(each.name))
         name = tensor if count[each.name] == 1 else f"{tensor} ({one_line(each.where)})"
-        pairs.append(_Pair(name, each.gradient, *_autograd(tensor, each.tensor), one_line(each.where), each.tensor))
+        where = None if each.on_tensor or count[each.name] > 1 else one_line(each.where)
+        pairs.append(_Pair(name, each.gradient, *_autograd(tensor, each.tensor), where, each.tensor))
     return pairs
 
 
@@ -199,8 +200,7 @@ def _compare(
         raise InvalidArgument(f"nothing to compare: {pair.name!r} is None on both sides; pass the gradients")
     if not (like.is_floating_point() or like.is_complex()):
         like = like.double()
-    own = pair.where in (None, f"{pair.name}.grad_") or str(pair.where) in pair.name
-    label = repr(pair.name) if own else f"{pair.name!r} ({pair.where})"
+    label = repr(pair.name) if pair.where is None else f"{pair.name!r} ({pair.where})"
     slot = Slot(pair.name, label, tuple(like.shape), like.dtype, like.device, reference="reference")
     if pair.reference is None and pair.reason is None:
         return compare_gradient(slot, manual, None, lambda level: [], _evidence(slot, references, tensors))

@@ -14,12 +14,16 @@ from gradcheck_lab.subjects.layers.gradient_names import DICTIONARIES, partners
 
 @dataclass(frozen=True, slots=True)
 class HandMade:
-    """A gradient that somebody made by hand: of the tensor `name`, held by `where` (`dX`, `X.grad_`, `grads['X']`)."""
+    """A gradient that somebody made by hand: of the tensor `name`, held by `where` (`dX`, `X.grad_`, `grads['X']`).
+
+    `on_tensor` is set for one that is an attribute of the tensor.
+    """
 
     name: str
     tensor: torch.Tensor
     where: str
     gradient: Any
+    on_tensor: bool = False
 
 
 def hand_made(values: Mapping[str, Any]) -> list[HandMade]:
@@ -36,7 +40,7 @@ def hand_made(values: Mapping[str, Any]) -> list[HandMade]:
 def _on_tensors(tensors: Mapping[str, torch.Tensor]) -> Iterator[HandMade]:
     for name, tensor in tensors.items():
         if vars(tensor).get("grad_") is not None:
-            yield HandMade(name, tensor, f"{name}.grad_", vars(tensor)["grad_"])
+            yield HandMade(name, tensor, f"{name}.grad_", vars(tensor)["grad_"], on_tensor=True)
 
 
 def _by_name(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Iterator[HandMade]:

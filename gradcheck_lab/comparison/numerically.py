@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.findings import number, show
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, drawn_again
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
@@ -145,10 +146,23 @@ def _evidence(slot: Slot, actual: torch.Tensor, expected: torch.Tensor, oracle: 
         expected.masked_fill(unknown, 0.0),
         slot.dtype,
         {name: v for name, v in zip(subject.names, given.inputs, strict=True) if isinstance(v, torch.Tensor)},
+        references=_gradients_of_others(slot, oracle, subject),
         upstream=given.grad_outputs,
         precision=slot.truth_error,
         options=given.options,
     )
+
+
+def _gradients_of_others(slot: Slot, oracle: NumericOracle, subject: Subject) -> dict[str, torch.Tensor]:
+    """The numeric gradients of the other inputs of the same shape, which a wrong one may be."""
+    found = {}
+    for index, (name, value) in enumerate(zip(subject.names, oracle.problem.inputs, strict=True)):
+        alike = name != slot.name and is_differentiable(value) and tuple(value.shape) == slot.shape
+        if alike and value.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value:
+            gradient = oracle.gradient(index).value
+            if gradient is not None and not bool(torch.isnan(gradient).any()):
+                found[name] = gradient
+    return found
 
 
 def _is_zero_but_for_rounding(slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle) -> bool:
