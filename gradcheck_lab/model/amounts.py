@@ -143,6 +143,10 @@ SIZE_CYCLES = Amount(
     "Sizes that dimensions are given in turn: odd and even, above 16 and 32, all equal, all one.",
 )
 SIZES_OF_ONE_DIMENSION = Amount(((3,), (17,), (33,), (9,), (1,)), "The same for a call of one dimension.")
+SIZES_FOR_ONE = Amount(
+    (2, 3, 5, 7, 11, 13),
+    "Sizes that axes of size 1 are given, of which those are taken that occur nowhere else in the call.",
+)
 ALIGNED_SALT = Amount(1, "The salt of tangents that have the signs of the gradient, so that nothing cancels.")
 END_OF_AN_AXIS = Amount(1 << 62, "Where a slice without an end stops.")
 SAME_EPSILON = Amount(
