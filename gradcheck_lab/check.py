@@ -19,7 +19,7 @@ from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.examination.reporting import Asked, report_of
 from gradcheck_lab.isolation import Subjected, isolated, limits_of
-from gradcheck_lab.model.arguments import name_of, options_of, reading, refuse_names, refuse_order, seed_of
+from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, seed_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.model.watching import refuse_without_memory, watches
@@ -45,6 +45,7 @@ def check(
     order: int = 1,
     probes: Collection[str | Probe] = ALL,
     allow: Collection[str] = (),
+    wrt: Wrt | None = None,
     seed: int = 0,
     isolate: bool | None = None,
     timeout: float | None = None,
@@ -57,6 +58,8 @@ def check(
     instead of the forward itself. `grad_output` has the output's shape (one per output, as a tuple, for several); it is drawn
     at random when left out. `probes=()` compares only; besides names it takes functions of a
     `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are downgraded to notes.
+    `wrt` names the inputs, or gives their positions, that need a gradient: the others are data, targets or masks. Left out,
+    `requires_grad` says so, where some tensors have it; else every floating input needs one. Parameters do in any case.
     With `order=2` the backward's own derivatives have to be right as well; with `order=1` a second derivative that is silently
     wrong is a warning.
 
@@ -79,13 +82,13 @@ def check(
     seed, limits = seed_of(seed), limits_of(isolate, timeout, memory_limit)
     if limits is not None:
         keywords = {"options": options, "reference": reference, "grad_output": grad_output, "order": order, "seed": seed}
-        call = partial(check, op, *inputs, **keywords, probes=probes, allow=allow)
+        call = partial(check, op, *inputs, **keywords, probes=probes, allow=allow, wrt=wrt)
         return isolated(call, Subjected(name_of(op), seed, _command(op, seed, order)), limits)
     asked = Asked(order, allow, seed, started)
     with preserved_state(seed):
         with reading("the arguments"):
             keywords = {name: own_copies(value) for name, value in options_of(options).items()}
-            subject = adapt(op, inputs, keywords)
+            subject = adapt(op, inputs, keywords, wrt)
             _refuse_inputs(subject)
             if reference is not None:
                 subject = with_reference(subject, reference)

@@ -9,6 +9,7 @@ from typing import Any
 from gradcheck_lab.fuzzing.apart import fuzz_apart
 from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.isolation import limits_of
+from gradcheck_lab.model.arguments import Wrt
 from gradcheck_lab.report import Report
 from gradcheck_lab.specs import Spec
 
@@ -23,6 +24,7 @@ def fuzz(
     max_examples: int = 100,
     order: int = 1,
     allow: Collection[str] = (),
+    wrt: Wrt | None = None,
     seed: int = 0,
     isolate: bool | None = None,
     timeout: float | None = None,
@@ -34,7 +36,7 @@ def fuzz(
     those that the op declares or its annotations imply. Shapes, layouts, dtypes, kinds of values and the options that
     `strategies.OPTIONS` knows are drawn; `options` are passed to every call. Calls that the forward does not take are
     left out. Where `max_examples` calls are sound, an ordinary one has to pass all probes of `gl.check` as well.
-    `reference`, `order` and `allow` are those of `gl.check`; the same `seed` draws the same calls, after those
+    `reference`, `order`, `allow` and `wrt` are those of `gl.check`; the same `seed` draws the same calls, after those
     that Hypothesis's database has from earlier failures. `isolate`, `timeout` and `memory_limit` are those of `gl.check`,
     where the seconds are those of one drawn call with all that are derived from it.
 
@@ -50,5 +52,5 @@ def fuzz(
     'x: float64[1, 1]'
     """
     limits = limits_of(isolate, timeout, memory_limit)
-    run = partial(FuzzRun, op, specs, options, reference, max_examples, order, allow, seed)
+    run = partial(FuzzRun, op, specs, options, reference, max_examples, order, allow, seed, wrt=wrt)
     return run().run() if limits is None else fuzz_apart(run, limits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_co
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.replayed_draws import replayed
 from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.data_inputs import data_inputs, data_note
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Recording, Subject
 from gradcheck_lab.torch_internals import writes_to
@@ -62,13 +63,16 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     upstream = tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
     # free what the forward saved, which may be large, as soon as the backward has run
     backward = _run_backward(runner, recording, upstream, case.seed)
-    buffers = recording.constants
+    buffers, shapes = recording.constants, [tuple(o.shape) for o in recording.outputs if is_differentiable(o)]
     del recording
     if isinstance(backward, Finding):
         return Examined(runner, case, policy, AutogradOracle(oracle_runner, case)).with_findings(*findings, backward)
     written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough, buffers)
-    if masks := _masks_without_gradient(case.inputs, backward.returned):
-        runner = replace(runner, subject=replace(runner.subject, constants=runner.subject.constants | masks))
+    data = data_inputs(runner.subject, case.inputs, backward.returned, shapes)
+    if not policy.derived:
+        findings += tuple(_data_notes(runner.subject, case.inputs, data))
+    if data:
+        runner = replace(runner, subject=replace(runner.subject, constants=runner.subject.constants | data))
     oracle = AutogradOracle(oracle_runner, case, copies=bool(written))
     examined = Examined(runner, case, policy, oracle, replace(backward, outputs=outputs) if outputs else backward)
     examined = examined.with_findings(*findings, *written)
@@ -77,10 +81,11 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     return examined
 
 
-def _masks_without_gradient(inputs: Sequence[Any], returned: Sequence[Any]) -> frozenset[int]:
-    """The inputs that hold infinities, which nothing that is trained does, and for which the backward returns None."""
-    pairs = enumerate(zip(inputs, returned, strict=False))
-    return frozenset(i for i, (v, g) in pairs if g is None and is_differentiable(v) and bool(torch.isinf(v).any()))
+def _data_notes(subject: Subject, inputs: Sequence[Any], data: frozenset[int]) -> Iterator[Finding]:
+    """A note for each input of the user's call that is taken for data."""
+    constants = subject.constants | data
+    wanted = [subject.names[i] for i, v in enumerate(inputs) if is_differentiable(v) and i not in constants]
+    return (data_note(subject, i, wanted) for i in sorted(data | subject.data))
 
 
 def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str) -> Result | Finding:

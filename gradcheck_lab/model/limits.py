@@ -92,6 +92,16 @@ RERUN_ELEMENTS = Limit(
     "Input elements up to which the oracle is run once more for an explanation: beyond 8 MiB a run takes longer than a reader "
     "waits.",
 )
+EQUAL_CALLS_ALONE = Limit(
+    8,
+    "Calls of one op with equal shapes that are run alone on a derived call of a program, from the first to the last: in the "
+    "call that was given all are, and every intermediate is compared in each.",
+)
+INPUTS_TOGETHER = Limit(
+    16,
+    "Inputs that are moved together along one direction where there are more: a call has rarely as many, and the rounding of "
+    "sixteen equal gradients hides no more than four times what that of one does.",
+)
 INPUTS_MOVED_ALONE = Limit(3, "Inputs that are moved alone around a kink, up and down: four runs of the oracle each.")
 AIMED_ROUNDS = Limit(
     2,

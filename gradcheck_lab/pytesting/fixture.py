@@ -113,6 +113,8 @@ class Gradcheck:
         keywords = {"seed": self.seed, **self._apart, **arguments}
         if self._allow:
             keywords["allow"] = {*keywords.get("allow", ()), *self._allow}
+        if self._session.wrt is not None:
+            keywords.setdefault("wrt", self._session.wrt)
         for name in ("options", "grad_output"):
             if name in keywords:
                 keywords[name] = placed(keywords[name], self._placement)

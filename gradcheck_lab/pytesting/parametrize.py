@@ -49,7 +49,7 @@ class PromiseCheck:
 
         Raises `GradientMismatch` where the promise is broken; skips the test where it does not apply to the op.
         """
-        key = (self.entry, placement, frozenset(allow))
+        key = (self.entry, placement, frozenset(allow), session.wrt)
         if key not in session.cache:
             session.cache[key] = self._checked(session, placement, allow, self.entry.probes, apart)
         full: Report = session.cache[key]
@@ -82,7 +82,7 @@ class PromiseCheck:
         inputs = placed_inputs(self.entry.op, self.entry.inputs, placement, seed)
         options = placed(dict(self.entry.options), placement)
         op = placed_op(self.entry.op, placement)
-        return check(op, *inputs, options=options, probes=probes, allow=set(allow), seed=seed, **apart)
+        return check(op, *inputs, options=options, probes=probes, allow=set(allow), wrt=session.wrt, seed=seed, **apart)
 
     def _applies(self, session: Session, placement: Placement, apart: Mapping[str, Any]) -> bool:
         """Whether the probe ran the user's code, which none does where the comparison ended early."""
@@ -94,7 +94,7 @@ class PromiseCheck:
         if self.promise == "registration":  # opcheck runs the operator, and its runs are not counted
             return probed.kind == "custom_op"
         without = _no_probe if self.promise in FOR_ANY_CALL else _repeat_only
-        key = (self.entry, placement, without)
+        key = (self.entry, placement, without, session.wrt)
         if key not in session.cache:
             session.cache[key] = self._checked(session, placement, (), (without,), apart).evaluations
         return bool(probed.evaluations != session.cache[key])

@@ -70,7 +70,7 @@ def test_it(gradcheck, ops):
     run(pytester, body).assert_outcomes(passed=2)
 
 
-KNOWN = "allow, dtypes, devices, isolate, timeout, memory_limit"
+KNOWN = "allow, dtypes, devices, wrt, isolate, timeout, memory_limit"
 BAD = {
     "no reasons": ("allow={'sign'}", "allow of the gradcheck marker has no reasons; write allow={'sign': 'why it is right'}"),
     "one name": ("allow='sign'", "allow of the gradcheck marker has no reasons; write allow={'sign': 'why it is right'}"),
@@ -122,5 +122,34 @@ def test_marker_without_the_fixture_is_refused(pytester: pytest.Pytester) -> Non
 
 def test_marker_is_registered(pytester: pytest.Pytester) -> None:
     result = run(pytester, "", "--markers", "--strict-markers")
-    listed = "@pytest.mark.gradcheck(allow={cause: reason}, dtypes=[[]...], devices=[[]...], isolate=True, *): *"
-    result.stdout.fnmatch_lines([listed])
+    arguments = "allow={cause: reason}, dtypes=[[]...], devices=[[]...], wrt=[[]...], isolate=True, *"
+    result.stdout.fnmatch_lines([f"@pytest.mark.gradcheck({arguments}): *"])
+
+
+def test_marker_says_which_inputs_need_a_gradient(pytester: pytest.Pytester) -> None:
+    body = """
+forgets = gl.Op(lambda x, y: (x - y) ** 2, lambda g, output, x, y: (2 * g * (x - y), None), name="forgets")
+
+@pytest.mark.gradcheck(wrt=["x"])
+def test_wanted(gradcheck):
+    gradcheck(forgets, torch.randn(3), torch.randn(3))
+
+@pytest.mark.gradcheck(wrt=["x"])
+@gl.parametrize_checks([(forgets, torch.randn(3), torch.randn(3))], probes=[])
+def test_each(gradcheck, check):
+    gradcheck(check)
+
+@pytest.mark.gradcheck(wrt=["x"])
+def test_argument_before_marker(gradcheck):
+    gradcheck(forgets, torch.randn(3), torch.randn(3), wrt=["x", "y"])
+
+def test_unmarked(gradcheck):
+    gradcheck(forgets, torch.randn(3), torch.randn(3))
+"""
+    result = run(pytester, body)
+    result.assert_outcomes(passed=2, failed=2)
+
+
+def test_marker_with_no_names_of_inputs_is_refused(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "@pytest.mark.gradcheck(wrt=1.5)\ndef test_it(gradcheck):\n    gradcheck(ops.relu)\n")
+    assert "wrt is 1.5; pass names or positions of inputs" in result.stdout.str() + result.stderr.str()

@@ -26,7 +26,7 @@ from gradcheck_lab.probes.support.repeats import (
     run_copied,
 )
 from gradcheck_lab.probes.upstream.outputs import each_output
-from gradcheck_lab.probes.upstream.scalar import scalarized
+from gradcheck_lab.probes.upstream.scalar import hidden_by_equal_elements, scalarized
 
 _PLAIN = "a gradient is a matrix product with grad_output: remove what is not linear in it"
 _USE = "multiply by grad_output, element by element"
@@ -72,6 +72,7 @@ def upstream(context: Context) -> Iterator[Finding]:
             if finding.cause == "upstream-ignored":
                 yield from _wrong_at_ones(context, index)
     yield from scalarized(context, [i for i in compared_inputs(context) if i in context.wrong_inputs and i not in explained])
+    yield from hidden_by_equal_elements(context)
     yield from each_output(context, explained)
 
 
