@@ -12,7 +12,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.findings import number, show
-from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, drawn_again
+from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
 from gradcheck_lab.comparison.located import located, passed_along_directions
 from gradcheck_lab.comparison.slot import Slot
@@ -118,7 +118,7 @@ def _elementwise(
         return _evidence(replace(slot, truth_error=known.error), found, known.value, other, subject)
 
     def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:
-        return replace(_evidence(slot, found, wanted, oracle, subject), again=drawn_again(draws, again))
+        return replace(_evidence(slot, found, wanted, oracle, subject), again=on_further_draws(draws, again))
 
     compared = compare_gradient(slot, actual, expected, lambda level: [expected + e for e in noise(level)], evidence)
     if outside is not None:

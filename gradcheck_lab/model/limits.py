@@ -92,6 +92,16 @@ RERUN_ELEMENTS = Limit(
     "Input elements up to which the oracle is run once more for an explanation: beyond 8 MiB a run takes longer than a reader "
     "waits.",
 )
+LARGE_ELEMENTS = Limit(
+    1 << 20,
+    "Elements of an input from which on a call is compared in pieces and its copies are counted: 4 MiB of float32, and some "
+    "ten float64 copies of it.",
+)
+PIECE_ELEMENTS = Limit(
+    1 << 17,
+    "Elements of a piece of a large call: its oracle and samples take some 10 MiB, and a piece takes longer than the calls "
+    "that compare it.",
+)
 EQUAL_CALLS_ALONE = Limit(
     8,
     "Calls of one op with equal shapes that are run alone on a derived call of a program, from the first to the last: in the "

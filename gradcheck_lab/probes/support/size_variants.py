@@ -13,6 +13,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.dimensions import NamedDimensions, Sizes, dimensions_of
+from gradcheck_lab.calls.drawn_again import Draw
 from gradcheck_lab.calls.similar_values import similar_values
 from gradcheck_lab.model.amounts import SIZE_CYCLES, SIZES_OF_ONE_DIMENSION
 from gradcheck_lab.model.limits import (
@@ -22,10 +23,7 @@ from gradcheck_lab.model.limits import (
     ROW_ELEMENTS,
 )
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.derived_calls import (
-    Draw,
-    derived_case,
-)
+from gradcheck_lab.probes.support.derived_calls import derived_case
 from gradcheck_lab.probes.support.implied_contract import operation_count
 from gradcheck_lab.specs import Spec
 
