@@ -139,7 +139,7 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
         "check has no argument 'eps'; what the forward takes by keyword goes into options: options={'eps': 0.001}",
     ),
     "keyword-of-the-forward-in-fuzz": (
-        lambda: gl.fuzz(double, real("n"), options={"dim": 0}, eps=1e-3),
+        lambda: gl.fuzz(double, "real('n')", options={"dim": 0}, eps=1e-3),
         "fuzz has no argument 'eps'; what the forward takes by keyword goes into options: options={'dim': 0, 'eps': 0.001}",
     ),
     "seed-that-is-a-string": (lambda: gl.check(double, X, seed="x"), "seed is 'x'; pass a whole number"),
