@@ -61,11 +61,12 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     upstream = tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
     # free what the forward saved, which may be large, as soon as the backward has run
     backward = _run_backward(runner, recording, upstream, case.seed)
-    buffers = recording.constants
+    keeps_in = recording.keeps_in
     del recording
     if isinstance(backward, Finding):
         return Examined(runner, case, policy, AutogradOracle(oracle_runner, case)).with_findings(*findings, backward)
-    written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough, buffers)
+    is_state = partial(_is_state, runner, case, keeps_in)
+    written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough, is_state)
     if masks := _masks_without_gradient(case.inputs, backward.returned):
         runner = replace(runner, subject=replace(runner.subject, constants=runner.subject.constants | masks))
     oracle = AutogradOracle(oracle_runner, case, copies=bool(written))
@@ -211,27 +212,45 @@ def _write_findings(
     handed_out: Sequence[Any],
     upstream: Sequence[torch.Tensor],
     thorough: bool,
-    buffers: frozenset[int],
+    is_state: Callable[[int], bool],
 ) -> list[Finding]:
-    """A finding for each input and grad_output that the user's code wrote to, but for `buffers`, which torch itself writes."""
-    names = [name for i, name in enumerate(subject.labels) if i not in buffers]
-    handed_out, given = ([v for i, v in enumerate(values) if i not in buffers] for values in (handed_out, case.inputs))
-    grads = ["grad_output" if len(upstream) == 1 else f"grad_output {i}" for i in range(len(upstream))]
-    pairs = [
-        *(("mutates-input", n, a, b) for n, a, b in zip(names, handed_out, given, strict=True)),
-        *(("mutates-grad-output", n, a, b) for n, a, b in zip(grads, upstream, case.grad_outputs or (), strict=True)),
-    ]
-    return [
-        Finding(
-            cause,
-            "error",
-            f"{what} was written to",
-            explanation="its values changed during the call, so whoever else holds it reads wrong numbers",
-            suggestion="write to a new tensor, or to a clone",
-        )
-        for cause, what, after, before in pairs
-        if isinstance(after, torch.Tensor) and _is_written(after, before, thorough)
-    ]
+    """A finding for each input and grad_output that the user's code wrote to; a note for an input that `is_state`."""
+
+    def written(values: Sequence[Any], before: Sequence[Any]) -> list[int]:
+        pairs = enumerate(zip(values, before, strict=True))
+        return [i for i, (v, b) in pairs if isinstance(v, torch.Tensor) and _is_written(v, b, thorough)]
+
+    found = []
+    for i in written(handed_out, case.inputs):
+        each = _write_finding("mutates-input", subject.labels[i])
+        if is_state(i):
+            text = "torch's own operation keeps a state there, without a gradient, that the outputs of this call do not use"
+            each = replace(each, severity="note", explanation=text, suggestion="")
+        found.append(each)
+    one = len(upstream) == 1
+    numbers = written(upstream, case.grad_outputs or ())
+    return found + [_write_finding("mutates-grad-output", "grad_output" if one else f"grad_output {i}") for i in numbers]
+
+
+def _write_finding(cause: str, what: str) -> Finding:
+    return Finding(
+        cause,
+        "error",
+        f"{what} was written to",
+        explanation="its values changed during the call, so whoever else holds it reads wrong numbers",
+        suggestion="write to a new tensor, or to a clone",
+    )
+
+
+def _is_state(runner: Runner, case: Case, keeps_in: Callable[[int | str], bool], index: int) -> bool:
+    """Whether torch's own operations keep a state in an input that nobody wants a gradient of."""
+    if index not in runner.subject.constants:
+        return False
+    runner.begin(case.seed, forward=2)
+    try:
+        return keeps_in(index)
+    except Exception:  # the user's code does not run again where it has run
+        return False
 
 
 def _is_written(after: torch.Tensor, before: torch.Tensor, thorough: bool) -> bool:
