@@ -51,8 +51,8 @@ class Problem:
     it takes that. Every call of it is counted by `runner` and sees the random numbers of `seed`. `memory`
     keeps what the oracles found out about the point, so that the next direction does not pay for it again. Random directions
     leave the elements that are `still` where they are, and inputs that are `held`: constants in a narrower dtype. Where it
-    `lifts` casts, those to 16 bits within the forward are left out: a forward that casts computes a function, whose derivative is
-    asked for, with an error of its own.
+    `lifts` casts, those to 16 bits within the forward are left out: a forward that casts computes a function, whose derivative
+    is asked for, with an error of its own.
     """
 
     forward: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]]

@@ -1,4 +1,4 @@
-"""What dispatch modes and dtypes inside do to a forward: a mode that only looks changes no number, and casts keep their kind."""
+"""A dispatch mode that only looks changes no number of a forward, and narrower dtypes inside are its own precision."""
 
 from __future__ import annotations
 
