@@ -41,7 +41,7 @@ def child() -> None:
 def _checked(call: Call, asked: Row) -> Row:
     import gradcheck_lab as gl
 
-    row: Row = {"findings": [], "text": ""}
+    row: Row = {"findings": [], "text": "", "empty": call.is_empty}
     started = time.process_time()
     try:
         report = gl.check(call.subject, *call.inputs, options=call.options)

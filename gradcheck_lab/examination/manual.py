@@ -69,8 +69,9 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     # free what the forward saved, which may be large, as soon as the backward has run
     backward = _run_backward(runner, recording, upstream, case.seed)
     carries, labels = _carry_gradients(recording), runner.subject.labels
+    is_state = partial(_is_state, runner, case, recording.keeps_in)
     shapes = [tuple(o.shape) for o in recording.outputs if is_differentiable(o)]
-    written = _write_findings("mutates-input", labels, handed_out, inputs, policy.thorough, recording.constants)
+    written = _write_findings("mutates-input", labels, handed_out, inputs, policy.thorough, is_state)
     del recording, handed_out
     if drawn:
         case = replace(case, grad_outputs=_drawn(upstream, carries, case.seed))
@@ -237,20 +238,36 @@ def _write_findings(
     handed_out: Sequence[Any],
     before: Sequence[Any],
     thorough: bool,
-    buffers: frozenset[int] = frozenset(),
+    is_state: Callable[[int], bool] = lambda index: False,
 ) -> list[Finding]:
-    """A finding for each tensor that the user's code wrote to, but for `buffers`, by number, which torch itself writes."""
-    return [
-        Finding(
+    """A finding for each tensor that the user's code wrote to; a note for one, by number, that `is_state`."""
+    found = []
+    for i, (name, mine, given) in enumerate(zip(names, handed_out, before, strict=True)):
+        if not isinstance(mine, torch.Tensor) or not _is_written(mine, given, thorough):
+            continue
+        finding = Finding(
             cause,
             "error",
             f"{name} was written to",
             explanation="its values changed during the call, so whoever else holds it reads wrong numbers",
             suggestion="write to a new tensor, or to a clone",
         )
-        for i, (name, mine, given) in enumerate(zip(names, handed_out, before, strict=True))
-        if i not in buffers and isinstance(mine, torch.Tensor) and _is_written(mine, given, thorough)
-    ]
+        if is_state(i):
+            text = "torch's own operation keeps a state there, without a gradient, that the outputs of this call do not use"
+            finding = replace(finding, severity="note", explanation=text, suggestion="")
+        found.append(finding)
+    return found
+
+
+def _is_state(runner: Runner, case: Case, keeps_in: Callable[[int | str], bool], index: int) -> bool:
+    """Whether torch's own operations keep a state in an input that nobody wants a gradient of."""
+    if index not in runner.subject.constants:
+        return False
+    runner.begin(case.seed, forward=2)
+    try:
+        return keeps_in(index)
+    except Exception:  # the user's code does not run again where it has run
+        return False
 
 
 def _is_written(after: torch.Tensor, before: torch.Tensor, thorough: bool) -> bool:

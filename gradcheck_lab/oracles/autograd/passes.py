@@ -178,8 +178,9 @@ class AutogradOracle:
                 u = 4 * times * unit_roundoff(simulate)  # two samples stand for every sound order of operations
                 other = self._roundings.get((simulate, independent, times))
                 rounding = SimulatedRounding(
-                    u, salt, long_sums=not is_narrow(simulate), independent=independent, modulus=True, other=other
-                )
+                    u, salt, long_sums=not is_narrow(simulate), independent=independent, modulus=True, other=other,
+                    dtype=simulate,
+                )  # fmt: skip
                 self._roundings.setdefault((simulate, independent, times), rounding)
                 assert case.grad_outputs is not None
                 case = replace(
