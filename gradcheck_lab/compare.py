@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,12 +15,13 @@ from gradcheck_lab.calls.tensor_kinds import is_sparse, what_else
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.comparison.findings import wrong_finding
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, result_of
+from gradcheck_lab.comparison.notebook import hand_made
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, PartialGradient, explain
 from gradcheck_lab.diagnosis.fan_out import missing_uses
 from gradcheck_lab.diagnosis.retained_graph import RetainedGraph, incomplete_gradients
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.arguments import reading
+from gradcheck_lab.model.arguments import Wrt, reading, wanted_of, wrt_of
 from gradcheck_lab.model.coverage import COMPARED, Coverage
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import verdict_of
@@ -36,14 +38,18 @@ class _Pair:
     manual: Any
     reference: torch.Tensor | None
     reason: str | None = None
+    where: str | None = None
+    tensor: torch.Tensor | None = None
 
 
-def compare(manual: Any, reference: Any = None) -> Report:
+def compare(manual: Any, reference: Any = None, wrt: Wrt | None = None) -> Report:
     """Compare finished gradients: `manual` with `reference`, tensors, arrays, or mappings or sequences of them.
 
     A reference that requires grad stands for its own `.grad`. Given one mapping alone, such as `globals()` of a notebook,
-    every tensor in it that carries a hand-made `.grad_` is compared with autograd's `.grad`. Shapes have to be the same;
-    nothing is broadcast. Neither side is the truth here, so a difference between rounding and a mistake is `inconclusive`.
+    every gradient made by hand, `X.grad_`, `dX`, `d_X`, `grad_X`, `X_grad`, `gX` or `grads["X"]`, is compared with the
+    `.grad` of the tensor `X`; an intermediate keeps that after `X.retain_grad()`. `wrt` names the gradients that are wanted, or
+    gives their positions; the others are left out. Shapes have to be the same; nothing is broadcast. Neither side is the truth
+    here, so a difference between rounding and a mistake is `inconclusive`.
 
     Returns a `Report`. Raises `InvalidArgument` when there is nothing to compare or the two sides do not match up.
 
@@ -56,11 +62,13 @@ def compare(manual: Any, reference: Any = None) -> Report:
     """
     started = time.perf_counter()
     with preserved_state(), reading("the gradients"):
-        return _compared(manual, reference, started)
+        return _compared(manual, reference, wrt_of(wrt), started)
 
 
-def _compared(manual: Any, reference: Any, started: float) -> Report:
+def _compared(manual: Any, reference: Any, wrt: tuple[str | int, ...] | None, started: float) -> Report:
     pairs = _notebook(manual) if reference is None else _pairs(manual, reference)
+    unwanted = () if wrt is None else _unwanted(pairs, wrt)
+    pairs = [p for k, p in enumerate(pairs) if k not in unwanted]
     empty = [p.name for p in pairs if _is_empty(p)]
     pairs = [p for p in pairs if p.name not in empty]
     if not pairs:
@@ -73,14 +81,15 @@ def _compared(manual: Any, reference: Any, started: float) -> Report:
     gradients = tuple(comparison.result for comparison in comparisons)
     findings = tuple(finding for comparison in comparisons for finding in comparison.findings)
     reasons = tuple(gradient.reason for gradient in gradients if gradient.reason)
-    uncompared = ["no elements" for _ in empty] + ["inconclusive" if g.reason else COMPARED for g in gradients]
+    uncompared = ["not wanted"] * len(unwanted) + ["no elements"] * len(empty)
+    uncompared += ["inconclusive" if g.reason else COMPARED for g in gradients]
     return Report(
         verdict=verdict_of(gradients, findings, reasons),
         subject="gradients",
         kind="gradients",
         gradients=gradients,
         findings=findings,
-        oracle="the gradients that were given",
+        oracle="autograd, as retained in .grad" if reference is None else "the gradients that were given",
         sensitivity={c.result.name: c.sensitivity for c in comparisons},
         evaluations={"forward": 0, "backward": 0},
         seconds=time.perf_counter() - started,
@@ -89,6 +98,12 @@ def _compared(manual: Any, reference: Any, started: float) -> Report:
         environment=environment(),
         coverage=(Coverage.of("gradient", uncompared),),
     )
+
+
+def _unwanted(pairs: Sequence[_Pair], wrt: tuple[str | int, ...]) -> frozenset[int]:
+    """The pairs, by position, that `wrt` leaves out."""
+    names = [p.name for p in pairs]
+    return frozenset(range(len(names))) - wanted_of(wrt, "the gradients", names, range(len(names)))
 
 
 def _is_empty(pair: _Pair) -> bool:
@@ -103,17 +118,19 @@ def _notebook(values: Any) -> list[_Pair]:
             f"compare was given a {type(values).__name__} and no reference; pass gl.compare(manual, reference) or "
             "gl.compare(globals())"
         )
-    pairs, seen = [], set()
-    for name, value in values.items():
-        if not isinstance(value, torch.Tensor) or getattr(value, "grad_", None) is None or id(value) in seen:
-            continue
-        seen.add(id(value))
-        pairs.append(_Pair(one_line(str(name)), vars(value)["grad_"], *_autograd(one_line(str(name)), value)))
-    if not pairs:
+    found = hand_made(values)
+    if not found:
         raise InvalidArgument(
-            "nothing to compare: no tensor in the mapping carries a hand-made .grad_; set x.grad_ = ... beside "
-            "autograd's x.grad, or pass gl.compare(manual, reference)"
+            "nothing to compare: no tensor in the mapping has a gradient made by hand; call it dX, X_grad or grads['X'], or "
+            "set X.grad_ = ..., beside autograd's X.grad, or pass gl.compare(manual, reference)"
         )
+    count = Counter(each.name for each in found)
+    pairs = []
+    for each in found:
+        tensor = one_line(str(each.name))
+        name = tensor if count[each.name] == 1 else f"{tensor} ({one_line(each.where)})"
+        where = None if each.on_tensor or count[each.name] > 1 else one_line(each.where)
+        pairs.append(_Pair(name, each.gradient, *_autograd(tensor, each.tensor), where, each.tensor))
     return pairs
 
 
@@ -183,7 +200,8 @@ def _compare(
         raise InvalidArgument(f"nothing to compare: {pair.name!r} is None on both sides; pass the gradients")
     if not (like.is_floating_point() or like.is_complex()):
         like = like.double()
-    slot = Slot(pair.name, repr(pair.name), tuple(like.shape), like.dtype, like.device, reference="reference")
+    label = repr(pair.name) if pair.where is None else f"{pair.name!r} ({pair.where})"
+    slot = Slot(pair.name, label, tuple(like.shape), like.dtype, like.device, reference="reference")
     if pair.reference is None and pair.reason is None:
         return compare_gradient(slot, manual, None, lambda level: [], _evidence(slot, references, tensors))
     if pair.reason is not None:

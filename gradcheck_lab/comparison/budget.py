@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -114,10 +115,10 @@ def passes(actual: torch.Tensor, truth: torch.Tensor, dtype: torch.dtype, roundi
 
 
 def certainly_passes(actual: torch.Tensor, truth: torch.Tensor, dtype: torch.dtype, truth_error: float, margin: float) -> bool:
-    """Whether an error so small that no slice has to be looked at alone makes `judge` pass `actual` without references.
+    """Whether `judge` passes `actual` without references, for finite tensors of one block; False says nothing.
 
-    Each element may be off by what the slice with the smallest true values allows, and the scale is judged as ever. False
-    says nothing.
+    Each element may be off by what its slices allow, first of all by what the slice with the smallest true values does; errors
+    within that are within what each slice as a whole may be off by. The scale is judged as ever.
 
     >>> certainly_passes(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0]).double(), torch.float32, 0.0, 1.0)
     True
@@ -137,19 +138,23 @@ def certainly_passes(actual: torch.Tensor, truth: torch.Tensor, dtype: torch.dty
         return not math.isnan(excess)
     rounding = (SLICE_ROUNDINGS_16_BITS if is_narrow(dtype) else SLICE_ROUNDINGS).value * u
     square = value * value
-    smallest = _smallest_mean(square)
-    if not excess <= margin * (REFERENCE_ERRORS.value * rounding * math.sqrt(smallest) + tiny):
-        return False
+    means = _slice_means(square)
+    spread = REFERENCE_ERRORS.value * rounding
+    smallest = min(float(mean.min()) for mean in means)
+    if not excess <= margin * (spread * math.sqrt(smallest) + tiny):
+        allowed = reduce(torch.minimum, means).sqrt().mul(spread).add(value.abs().mul_(own)).add_(tiny)
+        if not bool((error.abs() <= margin * allowed).all()):
+            return False
     dot, total = float((error * value).sum()), float(square.sum())
     return abs(dot) <= margin * total * (own + SCALE_DEVIATIONS.value * rounding / math.sqrt(value.numel()))
 
 
-def _smallest_mean(square: torch.Tensor) -> float:
-    """The smallest mean over the slices of every axis; a vector is one slice."""
+def _slice_means(square: torch.Tensor) -> list[torch.Tensor]:
+    """The means over the slices of every axis, each with one element per slice; a vector is one slice."""
     axes = [axis for axis, n in enumerate(square.shape) if n < square.numel()]
     if not axes:
-        return float(square.mean())
-    return min(float(square.mean([k for k in range(square.ndim) if k != axis]).min()) for axis in axes)
+        return [square.mean()]
+    return [square.mean([k for k in range(square.ndim) if k != axis], keepdim=True) for axis in axes]
 
 
 def _judge(

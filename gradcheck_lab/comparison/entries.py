@@ -59,8 +59,9 @@ def compare_returned(
         value, key = case.inputs[i], Key("input", i)
         off = _error_of_truth(oracle, true)
         slot = Slot(
-            names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, truth_error=off, margin=margin
-        )
+            names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, truth_error=off, margin=margin,
+            others=tuple(names[j] for j in expected if j != i and grads[j] is not None),
+        )  # fmt: skip
         again = on_further_draws(draws, partial(_evidence_of_draw, subject, slot, i, delivered))
         evidence = partial(_evidence, subject, oracle, outputs, references, slot, i, again)
         known, around = references_of(oracle, key, value.dtype, noise), partial(subgradients.intervals, key)

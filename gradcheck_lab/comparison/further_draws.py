@@ -46,11 +46,15 @@ class Draw:
 
 
 class FurtherDraws:
-    """Draws of one call, each made when it is first asked for: similar inputs and another upstream, then the upstream alone."""
+    """Draws of one call, each made when it is first asked for: similar inputs and another upstream, then the upstream alone.
+
+    More of similar inputs follow, for where the gradient is right on the first ones, as a layer of dead units has it.
+    """
 
     def __init__(self, runner: Runner, case: Case) -> None:
         self.runner, self.case = runner, case
-        self._cases = drawn_again(case, (similar_inputs(case.inputs), None))
+        similar = similar_inputs(case.inputs)
+        self._cases = drawn_again(case, (similar, None, similar, similar))
         self._made: list[Draw] = []
 
     def __iter__(self) -> Iterator[Draw]:

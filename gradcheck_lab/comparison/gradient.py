@@ -25,11 +25,12 @@ Intervals = Callable[[Callable[[Interval], torch.Tensor], torch.Tensor | None], 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The compared gradient and the findings that it gave."""
+    """The compared gradient and the findings that it gave; `kinks` are the elements that follow another convention."""
 
     result: GradientResult
     findings: tuple[Finding, ...] = ()
     sensitivity: float | None = None
+    kinks: int = 0
 
 
 def compare_gradient(
@@ -169,7 +170,8 @@ def _conventional(
     slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, admitted: torch.Tensor, findings: list[Finding]
 ) -> Comparison:
     result = result_of(slot, found, actual, expected, "pass", "subgradient")
-    return Comparison(result, (*findings, convention(slot, max(1, int(admitted.sum())))), found.sensitivity)
+    count = max(1, int(admitted.sum()))
+    return Comparison(result, (*findings, convention(slot, count)), found.sensitivity, count)
 
 
 def judge_by_references(
@@ -254,11 +256,18 @@ def _missing(slot: Slot, expected: torch.Tensor) -> Comparison:
         message=f"gradient of {slot.label} is missing",
         gradient=slot.name,
         explanation=f"{slot.label} receives no gradient, and {slot.reference} gives {show(number(expected[index]))}",
-        suggestion=f"return the gradient of {slot.name!r} instead of None; "
-        "where none is wanted, mark the others by requires_grad_()",
+        suggestion=f"return the gradient of {slot.name!r}{_or_say_so(slot)}",
         op=slot.op,
     )
     return Comparison(_result(slot, "fail", expected.numel()), (finding,))
+
+
+def _or_say_so(slot: Slot) -> str:
+    """What to do where no gradient is wanted: name those that are."""
+    if not slot.others:
+        return ""
+    where = f" of {slot.op.split(' (')[0]}" if slot.op is not None else ""
+    return f"; where none is wanted, say which inputs{where} need one: wrt={list(slot.others)}"
 
 
 def _broken(slot: Slot, what: str, explanation: Explanation) -> Comparison:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.findings import number, show
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
@@ -17,7 +18,7 @@ from gradcheck_lab.comparison.located import located, passed_along_directions
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.limits import ELEMENTS_ONE_BY_ONE, ELEMENTS_ONE_BY_ONE_WHERE_WRONG, LOCATED_ELEMENTS
+from gradcheck_lab.model.limits import ELEMENTS_ONE_BY_ONE, ELEMENTS_ONE_BY_ONE_WHERE_WRONG, INPUTS_TOGETHER, LOCATED_ELEMENTS
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.precision.budget import (
     AS_EXACT,
@@ -29,6 +30,7 @@ from gradcheck_lab.model.precision.budget import (
 )
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.oracles.numeric.scalar_problem import rms
+from gradcheck_lab.oracles.numeric.together import right_together
 from gradcheck_lab.subjects.subject import Key, Subject
 
 Noise = Callable[[str], list[torch.Tensor]]
@@ -49,19 +51,33 @@ def compare_numerically(
     of a wrong gradient has to hold on one of `draws` too, where these are given.
     """
     found = []
+    slots = {i: _slot(subject, i, inputs[i], oracle) for i in entries}
+    together = _right_together(slots, entries, oracle)
     for index, actual in entries.items():
-        value = inputs[index]
-        slot = Slot(
-            subject.names[index], subject.labels[index], tuple(value.shape), value.dtype, value.device, reference=oracle.method
-        )
-        structured = _structure(slot, actual)
+        value, slot = inputs[index], slots[index]
+        structured = None if index in together else _structure(slot, actual)
         if structured is not None:
             found.append(structured)
+        elif index in together:
+            found.append(_passed(slot, index, actual.detach(), oracle, partial(noise, index)))
         elif value.numel() <= ELEMENTS_ONE_BY_ONE.value:
             found.append(_elementwise(slot, index, actual, oracle, subject, partial(noise, index), draws))
         else:
             found.append(_along_directions(slot, index, actual, oracle, subject, partial(noise, index), draws))
     return found
+
+
+def _slot(subject: Subject, index: int, value: torch.Tensor, oracle: NumericOracle) -> Slot:
+    name, label = subject.names[index], subject.labels[index]
+    return Slot(name, label, tuple(value.shape), value.dtype, value.device, reference=oracle.method)
+
+
+def _right_together(slots: Mapping[int, Slot], entries: Mapping[int, Any], oracle: NumericOracle) -> frozenset[int]:
+    """The inputs, of many, whose gradients are right along directions that move several of them; none of a few."""
+    if len(entries) <= INPUTS_TOGETHER.value:
+        return frozenset()
+    usable = {i: g.detach() for i, g in entries.items() if isinstance(g, torch.Tensor) and _structure(slots[i], g) is None}
+    return right_together(oracle, {i: g for i, g in usable.items() if g.numel() and bool(torch.isfinite(g).all())})
 
 
 def _structure(slot: Slot, actual: Any) -> Comparison | None:
@@ -130,10 +146,23 @@ def _evidence(slot: Slot, actual: torch.Tensor, expected: torch.Tensor, oracle: 
         expected.masked_fill(unknown, 0.0),
         slot.dtype,
         {name: v for name, v in zip(subject.names, given.inputs, strict=True) if isinstance(v, torch.Tensor)},
+        references=_gradients_of_others(slot, oracle, subject),
         upstream=given.grad_outputs,
         precision=slot.truth_error,
         options=given.options,
     )
+
+
+def _gradients_of_others(slot: Slot, oracle: NumericOracle, subject: Subject) -> dict[str, torch.Tensor]:
+    """The numeric gradients of the other inputs of the same shape, which a wrong one may be."""
+    found = {}
+    for index, (name, value) in enumerate(zip(subject.names, oracle.problem.inputs, strict=True)):
+        alike = name != slot.name and is_differentiable(value) and tuple(value.shape) == slot.shape
+        if alike and value.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value:
+            gradient = oracle.gradient(index).value
+            if gradient is not None and not bool(torch.isnan(gradient).any()):
+                found[name] = gradient
+    return found
 
 
 def _is_zero_but_for_rounding(slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle) -> bool:
@@ -228,16 +257,21 @@ def _along_directions(
     if gradient.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value and (disagreements or index in oracle.unseen):
         return _elementwise(slot, index, actual, oracle, subject, noise, draws)
     if not disagreements:
-        result = passed_along_directions(slot, gradient)
         if index in oracle.unseen:
+            result = passed_along_directions(slot, gradient)
             reason = f"{oracle.unseen[index]}, so {slot.label} was not judged there; pass reference="
             return Comparison(replace(result, verdict="inconclusive", reason=reason))
-        sensitivity = oracle.sensitivity.get(index)
-        if _is_zero_but_for_rounding(slot, index, gradient, oracle):
-            return Comparison(result)
-        error = 0.0 if sensitivity is None else sensitivity * rms(gradient)
-        return _sensitive(Comparison(result, sensitivity=sensitivity), slot, oracle, error, noise)
+        return _passed(slot, index, gradient, oracle, noise)
     return located(slot, index, gradient, oracle)
+
+
+def _passed(slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle, noise: Noise) -> Comparison:
+    """The comparison of a gradient that no direction contradicts; inconclusive where none could have."""
+    result, sensitivity = passed_along_directions(slot, gradient), oracle.sensitivity.get(index)
+    if _is_zero_but_for_rounding(slot, index, gradient, oracle):
+        return Comparison(result)
+    error = 0.0 if sensitivity is None else sensitivity * rms(gradient)
+    return _sensitive(Comparison(result, sensitivity=sensitivity), slot, oracle, error, noise)
 
 
 def _ends_at(oracle: NumericOracle, index: int, broken: torch.Tensor) -> bool:

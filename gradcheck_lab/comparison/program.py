@@ -17,6 +17,7 @@ from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import EQUAL_CALLS_ALONE
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Call, Key, Subject
@@ -44,38 +45,62 @@ def compare_program(
 
     `calls` are the ops that the hand-written side called, `returned` and `intermediates` its gradients. Every op's rule is run
     once on the oracle's values; where some are wrong, autograd is run again with these rules in the place of its own: a
-    gradient that agrees with that run is wrong only because of them. Errors count from `margin` times their budget on.
+    gradient that agrees with that run is wrong only because of them. Errors count from `margin` times their budget on. With a
+    margin, which derived calls have, only some of many equal calls are run by themselves, unless anything is found.
     """
     truth = oracle.truth()
     if [call.op for call in calls] != [call.op for call in truth.calls]:
         why = f"{runner.subject.name} called other ops on its second run; make its control flow repeatable"
         return ComparedProgram(reasons=(why,))
     runner.begin(case.seed, backward=1)
-    found, blamed = _each_op(calls, oracle, margin)
+    chosen = _some_of_each(calls) if margin > 1 else range(len(calls))
+    alone = _each_op(calls, chosen, oracle, margin)
+    draws = None if margin > 1 else FurtherDraws(runner, case)
+    given_slots = _slots(runner.subject, case, calls, returned, intermediates)
+    slots = [(key, replace(slot, margin=margin), gradient) for key, slot, gradient in given_slots]
+    compared = [_compare(oracle, key, slot, actual, draws) for key, slot, actual in slots]
+    failed = any(comparison.result.verdict == "fail" for comparison in compared)
+    if failed or any(alone.values()):
+        alone |= _each_op(calls, sorted({*range(len(calls))} - {*chosen}), oracle, margin)
+    found = [finding for k in sorted(alone, reverse=True) for finding in alone[k]]
+    blamed = {
+        k: call_label(calls[k])
+        for k, own in sorted(alone.items(), reverse=True)
+        if any(f.severity == "error" or f.cause in having("admitted") for f in own)
+    }
     wrong = {k for k in blamed if any(f.severity == "error" and f.op == blamed[k] for f in found)}
     given = _substituted(oracle, frozenset(blamed)) if blamed else None
-    compared, draws = [], None if margin > 1 else FurtherDraws(runner, case)
-    for key, slot, actual in _slots(runner.subject, case, calls, returned, intermediates):
-        slot = replace(slot, margin=margin)
-        comparison = _compare(oracle, key, slot, actual, draws)
-        if comparison.result.verdict == "fail" and given is not None:
-            comparison = _attributed(oracle, key, slot, actual, given, comparison, blamed, wrong)
-        compared.append(comparison)
+    if given is not None:
+        compared = [
+            _attributed(oracle, *slot, given, comparison, blamed, wrong) if comparison.result.verdict == "fail" else comparison
+            for slot, comparison in zip(slots, compared, strict=True)
+        ]
     return ComparedProgram(tuple(compared), (*found, *(f for c in compared for f in c.findings)))
 
 
-def _each_op(calls: Sequence[Call], oracle: AutogradOracle, margin: float) -> tuple[list[Finding], dict[int, str]]:
-    """What is wrong with the rule of each op by itself, and the labels of these ops by their number."""
-    truth, blamed, everything = oracle.truth(), dict[int, str](), list[Finding]()
-    for k in reversed(range(len(truth.calls))):
+def _some_of_each(calls: Sequence[Call]) -> list[int]:
+    """The numbers of a few calls of every kind, from the first to the last: one op with inputs of equal shapes and dtypes."""
+    kinds: dict[Any, list[int]] = {}
+    for k, call in enumerate(calls):
+        shapes = tuple((v.dtype, v.shape) if isinstance(v, torch.Tensor) else None for v in call.inputs)
+        kinds.setdefault((id(call.op), shapes, repr(call.options)), []).append(k)
+    most = EQUAL_CALLS_ALONE.value
+    return sorted({numbers[(len(numbers) - 1) * i // (most - 1)] for numbers in kinds.values() for i in range(most)})
+
+
+def _each_op(calls: Sequence[Call], chosen: Sequence[int], oracle: AutogradOracle, margin: float) -> dict[int, list[Finding]]:
+    """What is wrong with the rules of the chosen calls by themselves, by their number."""
+    truth, found = oracle.truth(), dict[int, list[Finding]]()
+    for k in reversed(chosen):
         compared, findings = compare_isolated_rule(replace(truth.calls[k], names=calls[k].names), k, oracle, margin)
-        findings = findings + [f for c in compared for f in c.findings]
-        for finding in findings:
-            at = f"{finding.op}: " if finding.op and finding.cause not in having("no_result") else ""
-            everything.append(replace(finding, message=at + finding.message))
-        if any(f.severity == "error" or f.cause in having("admitted") for f in findings):
-            blamed[k] = call_label(calls[k])
-    return everything, blamed
+        found[k] = [_placed(finding) for finding in (*findings, *(f for c in compared for f in c.findings))]
+    return found
+
+
+def _placed(finding: Finding) -> Finding:
+    """The finding with the op that it is about in its message."""
+    at = f"{finding.op}: " if finding.op and finding.cause not in having("no_result") else ""
+    return replace(finding, message=at + finding.message)
 
 
 def labels(calls: Sequence[Call], taken: Sequence[str]) -> dict[Key, str]:
@@ -108,9 +133,11 @@ def _slots(
                 key = Key("value", k, j)
                 slot = Slot(named[key], f"intermediate {named[key]!r}", tuple(output.shape), output.dtype, output.device)
                 yield key, slot, intermediates.get(key)
+    wanted = [i for i, v in enumerate(inputs) if is_differentiable(v) and i not in subject.constants]
     for i, value in enumerate(inputs):
-        if is_differentiable(value) and i not in subject.constants:
-            slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device)
+        if i in wanted:
+            others = tuple(names[j] for j in wanted if j != i and returned[j] is not None)
+            slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, others=others)
             yield Key("input", i), slot, returned[i]
 
 

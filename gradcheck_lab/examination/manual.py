@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -16,13 +16,16 @@ from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
+from gradcheck_lab.examination.in_pieces import is_large
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.limits import COMPARED_FOR_WRITES
+from gradcheck_lab.model.raised import raised_cause
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.replayed_draws import replayed
 from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.data_inputs import data_inputs, data_note
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Recording, Subject
 from gradcheck_lab.torch_internals import writes_to
@@ -35,11 +38,12 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
 
     Raises `InvalidArgument` for outputs that are no tensors and for grad_outputs that do not fit them.
     """
+    given = case.grad_outputs
     handed_out, inputs = copy_inputs(case.inputs), detached(case.inputs)
     runner.begin(case.seed, forward=1)
     states = torch_states()
     recording = result_or_finding(
-        lambda: runner.subject.record(handed_out, case.options), "forward", "look at the forward's traceback below"
+        partial(runner.subject.record, handed_out, case.options), "forward", "look at the forward's traceback below"
     )
     if isinstance(recording, Finding):
         case = replace(case, inputs=inputs)
@@ -57,17 +61,29 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     case = replace(case, inputs=inputs, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
     oracle_runner = replayed(runner, case) if drew_random else runner
     findings = recording.findings
-    outputs = detached(recording.outputs) if policy.has_reference else ()
-    upstream = tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
+    large = is_large(case)
+    outputs = detached(recording.outputs) if policy.has_reference or large else ()
+    drawn = large and given is None and recording.fixed_grad_outputs is None
+    # what was drawn can be drawn again, which takes no memory while the backward runs
+    upstream = case.grad_outputs or () if drawn else tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
     # free what the forward saved, which may be large, as soon as the backward has run
     backward = _run_backward(runner, recording, upstream, case.seed)
-    buffers = recording.constants
-    del recording
+    carries, labels = _carry_gradients(recording), runner.subject.labels
+    shapes = [tuple(o.shape) for o in recording.outputs if is_differentiable(o)]
+    written = _write_findings("mutates-input", labels, handed_out, inputs, policy.thorough, recording.constants)
+    del recording, handed_out
+    if drawn:
+        case = replace(case, grad_outputs=_drawn(upstream, carries, case.seed))
     if isinstance(backward, Finding):
         return Examined(runner, case, policy, AutogradOracle(oracle_runner, case)).with_findings(*findings, backward)
-    written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough, buffers)
-    if masks := _masks_without_gradient(case.inputs, backward.returned):
-        runner = replace(runner, subject=replace(runner.subject, constants=runner.subject.constants | masks))
+    grads = ["grad_output" if len(upstream) == 1 else f"grad_output {i}" for i in range(len(upstream))]
+    written += _write_findings("mutates-grad-output", grads, upstream, case.grad_outputs or (), policy.thorough)
+    del upstream
+    data = data_inputs(runner.subject, case.inputs, backward.returned, shapes)
+    if not policy.derived:
+        findings += tuple(_data_notes(runner.subject, case.inputs, data))
+    if data:
+        runner = replace(runner, subject=replace(runner.subject, constants=runner.subject.constants | data))
     oracle = AutogradOracle(oracle_runner, case, copies=bool(written))
     examined = Examined(runner, case, policy, oracle, replace(backward, outputs=outputs) if outputs else backward)
     examined = examined.with_findings(*findings, *written)
@@ -76,10 +92,11 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     return examined
 
 
-def _masks_without_gradient(inputs: Sequence[Any], returned: Sequence[Any]) -> frozenset[int]:
-    """The inputs that hold infinities, which nothing that is trained does, and for which the backward returns None."""
-    pairs = enumerate(zip(inputs, returned, strict=False))
-    return frozenset(i for i, (v, g) in pairs if g is None and is_differentiable(v) and bool(torch.isinf(v).any()))
+def _data_notes(subject: Subject, inputs: Sequence[Any], data: frozenset[int]) -> Iterator[Finding]:
+    """A note for each input of the user's call that is taken for data."""
+    constants = subject.constants | data
+    wanted = [subject.names[i] for i, v in enumerate(inputs) if is_differentiable(v) and i not in constants]
+    return (data_note(subject, i, wanted) for i in sorted(data | subject.data))
 
 
 def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str) -> Result | Finding:
@@ -90,7 +107,7 @@ def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str)
         raise
     except Exception as error:
         return Finding(
-            "raises",
+            raised_cause(error),
             "error",
             f"{'reference' if stage == 'oracle' else stage} raised {type(error).__name__}",
             explanation=first_line(error),
@@ -150,12 +167,7 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
             )
         return recording.fixed_grad_outputs
     if given is None:
-        generator = torch.Generator().manual_seed(case.seed)
-        known = recording.engine is None
-        carries = [
-            is_differentiable(o) and (known or o.requires_grad) and i not in recording.unused for i, o in enumerate(outputs)
-        ]
-        return tuple(random_like(o, generator) if c else torch.zeros_like(o) for o, c in zip(outputs, carries, strict=True))
+        return _drawn(outputs, _carry_gradients(recording), case.seed)
     if len(given) != len(outputs):
         raise InvalidArgument(
             f"{len(given)} grad_outputs were given and {subject.name} has {len(outputs)} outputs; "
@@ -179,6 +191,20 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
     if not policy.derived and not all(bool(torch.isfinite(grad).all()) for grad in carrying):
         raise InvalidArgument("grad_output holds NaN or inf; pass finite numbers")
     return tuple(copy_tensor(grad).to(output) for grad, output in zip(given, outputs, strict=True))
+
+
+def _carry_gradients(recording: Recording) -> list[bool]:
+    """Which outputs an upstream gradient is drawn for."""
+    known, unused = recording.engine is None, recording.unused
+    return [
+        is_differentiable(o) and (known or o.requires_grad) and i not in unused for i, o in enumerate(recording.outputs)
+    ]
+
+
+def _drawn(like: Sequence[torch.Tensor], carries: Sequence[bool], seed: int) -> tuple[torch.Tensor, ...]:
+    """Upstream gradients of the shapes and dtypes of `like`, equal for an equal seed; zero for outputs that carry none."""
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(random_like(v, generator) if c else torch.zeros_like(v) for v, c in zip(like, carries, strict=True))
 
 
 def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Tensor, ...], seed: int) -> ManualRun | Finding:
@@ -206,31 +232,24 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
 
 
 def _write_findings(
-    subject: Subject,
-    case: Case,
+    cause: str,
+    names: Sequence[str],
     handed_out: Sequence[Any],
-    upstream: Sequence[torch.Tensor],
+    before: Sequence[Any],
     thorough: bool,
-    buffers: frozenset[int],
+    buffers: frozenset[int] = frozenset(),
 ) -> list[Finding]:
-    """A finding for each input and grad_output that the user's code wrote to, but for `buffers`, which torch itself writes."""
-    names = [name for i, name in enumerate(subject.labels) if i not in buffers]
-    handed_out, given = ([v for i, v in enumerate(values) if i not in buffers] for values in (handed_out, case.inputs))
-    grads = ["grad_output" if len(upstream) == 1 else f"grad_output {i}" for i in range(len(upstream))]
-    pairs = [
-        *(("mutates-input", n, a, b) for n, a, b in zip(names, handed_out, given, strict=True)),
-        *(("mutates-grad-output", n, a, b) for n, a, b in zip(grads, upstream, case.grad_outputs or (), strict=True)),
-    ]
+    """A finding for each tensor that the user's code wrote to, but for `buffers`, by number, which torch itself writes."""
     return [
         Finding(
             cause,
             "error",
-            f"{what} was written to",
+            f"{name} was written to",
             explanation="its values changed during the call, so whoever else holds it reads wrong numbers",
             suggestion="write to a new tensor, or to a clone",
         )
-        for cause, what, after, before in pairs
-        if isinstance(after, torch.Tensor) and _is_written(after, before, thorough)
+        for i, (name, mine, given) in enumerate(zip(names, handed_out, before, strict=True))
+        if i not in buffers and isinstance(mine, torch.Tensor) and _is_written(mine, given, thorough)
     ]
 
 

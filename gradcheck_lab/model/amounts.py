@@ -32,6 +32,11 @@ BESIDE_THE_CALL = Amount(
     "How far, relatively, inputs are moved to a point where nothing ties: far from a kink for differences, near for the "
     "function.",
 )
+TINY_UPSTREAM = Amount(
+    2.0**-100,
+    "The upstream gradient by which a layer steps its parameters too little to be seen, at a rate of 2**20 too, and which "
+    "float32 holds.",
+)
 BESIDE_ZERO = Amount(1e-2, "The size that a smaller element counts as having when it is moved beside the call.")
 SHOWN_AS_DIFFERENCE = Amount(1e-3, "A factor this near to one is shown as one and a difference: six digits would hide it.")
 SHOWN_IN_FULL = Amount(1e-4, "A factor of a forward-mode rule this near to one is shown with twelve digits: six would hide it.")
@@ -138,6 +143,10 @@ SIZE_CYCLES = Amount(
     "Sizes that dimensions are given in turn: odd and even, above 16 and 32, all equal, all one.",
 )
 SIZES_OF_ONE_DIMENSION = Amount(((3,), (17,), (33,), (9,), (1,)), "The same for a call of one dimension.")
+SIZES_FOR_ONE = Amount(
+    (2, 3, 5, 7, 11, 13),
+    "Sizes that axes of size 1 are given, of which those are taken that occur nowhere else in the call.",
+)
 ALIGNED_SALT = Amount(1, "The salt of tangents that have the signs of the gradient, so that nothing cancels.")
 END_OF_AN_AXIS = Amount(1 << 62, "Where a slice without an end stops.")
 SAME_EPSILON = Amount(

@@ -92,6 +92,26 @@ RERUN_ELEMENTS = Limit(
     "Input elements up to which the oracle is run once more for an explanation: beyond 8 MiB a run takes longer than a reader "
     "waits.",
 )
+LARGE_ELEMENTS = Limit(
+    1 << 20,
+    "Elements of an input from which on a call is compared in pieces and its copies are counted: 4 MiB of float32, and some "
+    "ten float64 copies of it.",
+)
+PIECE_ELEMENTS = Limit(
+    1 << 17,
+    "Elements of a piece of a large call: its oracle and samples take some 10 MiB, and a piece takes longer than the calls "
+    "that compare it.",
+)
+EQUAL_CALLS_ALONE = Limit(
+    8,
+    "Calls of one op with equal shapes that are run alone on a derived call of a program, from the first to the last: in the "
+    "call that was given all are, and every intermediate is compared in each.",
+)
+INPUTS_TOGETHER = Limit(
+    16,
+    "Inputs that are moved together along one direction where there are more: a call has rarely as many, and the rounding of "
+    "sixteen equal gradients hides no more than four times what that of one does.",
+)
 INPUTS_MOVED_ALONE = Limit(3, "Inputs that are moved alone around a kink, up and down: four runs of the oracle each.")
 AIMED_ROUNDS = Limit(
     2,
@@ -169,6 +189,7 @@ SAVED_AXES = Limit(32, "Axes of a tensor of a saved call: half of what torch tak
 SAVED_INPUTS = Limit(1000, "Tensors of a saved call: a program of a hundred layers has fewer.")
 WHOLE_DIGITS = Limit(20, "Digits of a whole number in a file of others: the largest seed, 2**64, has twenty.")
 REFUSED_ENTRIES = Limit(5, "Entries that the refusal of a report names: a damaged one may have thousands that do not fit.")
+SHOWN_VALUES = Limit(8, "Inputs of a call that a message lists with dtype and shape: two lines of a terminal hold them.")
 QUOTED_CHARACTERS = Limit(
     160,
     "Characters of a value of others that a message quotes: a path or a name fits, and two lines of a terminal hold it.",

@@ -36,7 +36,7 @@ TRAITS: Mapping[Trait, str] = {
     "whole_call": "about the call and no gradient of it; judged once, on the user's own call",
     "forward": "about the outputs and no gradient: the forward is not that of the user's reference",
     "changes_the_call": "the call is another one once it has run, so that repeating it shows nothing",
-    "ends_process": "the process of the call ended with it, by itself or by force; nothing was compared or shrunk",
+    "ends_process": "the process of the call ended with it, by itself or by force; nothing was compared or shrunk after it",
 }
 
 

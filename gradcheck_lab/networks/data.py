@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -39,11 +40,18 @@ def load_raw() -> tuple[torch.Tensor, torch.Tensor]:
     Raises `InvalidArgument` when scikit-learn is not installed.
     """
     try:
-        from sklearn.datasets import load_digits
+        pixels, digits = _read()
     except ImportError:
         raise InvalidArgument(
             "the digits data need scikit-learn, which is not installed; pip install 'gradcheck_lab[demo]'"
         ) from None
+    return pixels.clone(), digits.clone()
+
+
+@cache  # a demo asks for them once for each of its networks
+def _read() -> tuple[torch.Tensor, torch.Tensor]:
+    from sklearn.datasets import load_digits
+
     pixels, digits = load_digits(return_X_y=True)
     return torch.from_numpy(pixels).double(), torch.from_numpy(digits).long()
 

@@ -11,7 +11,7 @@ import torch
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import REUSED_BUFFERS
-from gradcheck_lab.model.user_errors import raises_again
+from gradcheck_lab.model.raised import raises_again
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.derived_calls import derived_case, examine_derived_call
 from gradcheck_lab.probes.support.repeats import (
@@ -138,7 +138,8 @@ def overwritten(context: Context) -> Iterator[Finding]:
 
 def _is_unchanged(now: torch.Tensor, before: torch.Tensor) -> bool:
     now = snapshot((now,))[0]
-    return now.shape == before.shape and torch.equal(torch.nan_to_num(now), torch.nan_to_num(before))
+    same = now.shape == before.shape
+    return same and (torch.equal(now, before) or torch.equal(torch.nan_to_num(now), torch.nan_to_num(before)))
 
 
 def _run_interleaved(context: Context, case: Case, expected: tuple[Any, ...]) -> Finding | None:

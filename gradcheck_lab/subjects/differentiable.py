@@ -138,7 +138,10 @@ class Differentiable:
 
     @contextmanager
     def _widened(self, inputs: tuple[Any, ...]) -> Iterator[None]:
-        """Make constants such as `torch.zeros(n)` in the dtype that the inputs were widened to."""
+        """Make constants such as `torch.zeros(n)` in the dtype that the inputs were widened to.
+
+        The default belongs to the process: other threads see it while the user's code runs on inputs wider than the given.
+        """
         default = torch.get_default_dtype()
         wide = dtype_changes(self.inputs, inputs).get(default, default)
         torch.set_default_dtype(wide)

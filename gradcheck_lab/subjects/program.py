@@ -43,7 +43,7 @@ def record_program(program: Program, name: str, inputs: tuple[Any, ...], options
         return Manual(returned, values)
 
     calls = tuple(_call(node) for node in tape)
-    for call in calls:
+    for call in {(id(call.op), len(call.inputs), *call.options): call for call in calls}.values():
         require_signature(call.op, call.inputs, call.options)
     several = isinstance(output, (tuple, list))
     notes = (_trusted(name, tuple(steps)),) if steps else ()

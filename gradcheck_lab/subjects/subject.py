@@ -101,13 +101,15 @@ class Stateful:
 
     `owner` is the user's object, which may have a training mode; `numpy` says whether its forward computes in NumPy. Within
     `alive()`, calls do not restore the object's state, so each call finds what the last one left. `adds_up(index)` says whether
-    the gradient of an input accumulates over backwards by design.
+    the gradient of an input accumulates over backwards by design. `stepped()` are the parameters, by name, that the backward
+    steps itself, as far as its calls have shown; each call gets them as they were before.
     """
 
     owner: Any
     numpy: bool = False
     alive: Callable[[], AbstractContextManager[None]] = nullcontext
     adds_up: Callable[[int], bool] = _always
+    stepped: Callable[[], frozenset[str]] = frozenset
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,15 @@ class Subject:
     unless the user's code does. `op` is set where the subject is a single op.
     `own_trace` is that of its own forward, where `trace` runs the user's `reference=`.
     `constants` are the floating inputs, by index, that are not compared: the targets of a loss, the data of a network whose
-    backward returns nothing, and inputs that do not require grad where others do.
+    backward returns nothing, and inputs that do not require grad where others do. `data` are those of them that nobody said
+    so of: a note does.
     `call_reference(reference, inputs, options)` runs the user's `reference=`, where it does not take the flat inputs.
     `user` is the Function's class or the operator, from which probes read other registered rules.
+    `signature` is the user's function whose parameters the inputs and options are, from which probes read defaults.
     `connected(inputs, options)` runs the forward as users do, so that the graph of the outputs has the hand-written
     backward. It is None where torch's engine does not call that. `state` is set for an object with state;
-    `parameters` are the inputs, by index, that are the object's parameters.
+    `parameters` are the inputs, by index, that are the object's parameters; `declared` those of which the user said that they
+    need a gradient: by `wrt=`, by `requires_grad`, or by the specs of an op.
     """
 
     name: str
@@ -143,12 +148,15 @@ class Subject:
     op: Op | None = None
     oracle: str = "autograd"
     constants: frozenset[int] = frozenset()
+    data: frozenset[int] = frozenset()
     own_trace: Callable[[tuple[Any, ...], Mapping[str, Any], frozenset[int]], Trace] | None = None
     call_reference: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     user: Any = None
+    signature: Callable[..., Any] | None = None
     connected: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     state: Stateful | None = None
     parameters: frozenset[int] = frozenset()
+    declared: frozenset[int] = frozenset()
 
     @property
     def is_program(self) -> bool:

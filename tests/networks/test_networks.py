@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from gradcheck_lab import GradientMismatch, InvalidArgument, Report, assert_gradients, check, ops
-from gradcheck_lab.networks import PARAMETERS, digits_classifier, digits_regressor, digits_scores, initial_parameters
+from gradcheck_lab.networks import PARAMETERS, data, digits_classifier, digits_regressor, digits_scores, initial_parameters
 from gradcheck_lab.networks.data import load, standardise
 from gradcheck_lab.networks.lockstep import (
     Parameters,
@@ -124,6 +124,7 @@ def test_a_constant_pixel_is_only_centred() -> None:
 
 
 def test_digits_without_scikit_learn_name_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    data._read.cache_clear()
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(InvalidArgument) as caught:
         load(0)
@@ -256,3 +257,16 @@ def test_only_a_failing_report_that_blames_the_right_gradient_counts_as_caught(m
     assert not is_caught(mistake, replace(report, findings=(replace(first, gradient="weight"), *rest)))
     assert not is_caught(mistake, replace(report, findings=(replace(first, cause="sign"), *rest)))
     assert not is_caught(mistake, report_of_the_sound_classifier())
+
+
+def test_the_digits_are_read_once_and_each_caller_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("sklearn.datasets")
+    data._read.cache_clear()
+    reads = []
+    read = datasets.load_digits
+    monkeypatch.setattr(datasets, "load_digits", lambda **options: reads.append(options) or read(**options))
+    first, second = data.load_raw(), data.load_raw()
+    assert len(reads) == 1
+    first[0].zero_()
+    assert bool(second[0].any())
+    assert bool(data.load_raw()[0].any())

@@ -45,6 +45,16 @@ class Disagreement:
     direction: torch.Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A gradient along a direction: the derivative `measured`, its `rounding`, and the typical elements of both."""
+
+    measured: float
+    rounding: float
+    step: float
+    size: float
+
+
 class NumericOracle:
     """Estimates gradients of a subject's forward on a case by the best method that can be trusted there.
 
@@ -183,12 +193,17 @@ class NumericOracle:
         along = whole.reshape(manual.shape) * power_of_two(_typical(self.problem.inputs[index]))
         return self._compare(index, manual, along)[0] is not None
 
+    def weighed(self, manual: torch.Tensor, direction: torch.Tensor) -> Weighed:
+        """What a hand-written gradient says of a direction, and what its rounding makes of that."""
+        weight = float(torch.linalg.vector_norm(widened(manual) * widened(direction.to(manual.device))))
+        rounding = LOCATED_ROUNDINGS.value * max(unit_roundoff(manual.dtype), self.problem.own_roundoff) * weight
+        return Weighed(inner(manual, direction), rounding, _typical(direction), _typical(manual))
+
     def _compare(
         self, index: int, manual: torch.Tensor, direction: torch.Tensor
     ) -> tuple[Disagreement | None, Derivative, float]:
-        numeric, measured = self.derivative({index: direction}), inner(manual, direction)
-        weight = float(torch.linalg.vector_norm(widened(manual) * widened(direction.to(manual.device))))
-        rounding = LOCATED_ROUNDINGS.value * max(unit_roundoff(manual.dtype), self.problem.own_roundoff) * weight
+        numeric, weighed = self.derivative({index: direction}), self.weighed(manual, direction)
+        measured, rounding = weighed.measured, weighed.rounding
         allowed = rounding + (0.0 if numeric.flag else numeric.error)
         if numeric.flag in ("jump", "non-finite"):
             return None, numeric, allowed

@@ -14,6 +14,7 @@ from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits, wide_dtype
 from gradcheck_lab.model.precision.derived_calls import ADDS_UP_NOISE, ADDS_UP_ROUNDINGS, CUT_OFF
+from gradcheck_lab.model.raised import raised_cause
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.repeats import (
@@ -206,7 +207,7 @@ def _finding(
 
 def _raised(description: str, error: Exception) -> Finding:
     return Finding(
-        "raises",
+        raised_cause(error),
         "error",
         f"backward raised {type(error).__name__} when grad_output is {description}",
         explanation=first_line(error),
