@@ -11,7 +11,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient
-from gradcheck_lab.comparison.noise import pooled, without_jumps
+from gradcheck_lab.comparison.noise import without_jumps
 from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
@@ -160,6 +160,6 @@ def references_of(
             return tensors
         typical = None if noise is None else noise.of(key.first)
         own = [] if typical is None or typical.shape != truth.shape else [truth.detach() + typical.to(truth.device)]
-        return [*(pooled(t, truth.detach()) for t in tensors), *own]
+        return [*tensors, *own]
 
     return references
