@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.comparison.findings import number, show
+from gradcheck_lab.comparison.findings import show
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, drawn_again
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
 from gradcheck_lab.comparison.located import located, passed_along_directions
