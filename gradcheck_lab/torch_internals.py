@@ -111,9 +111,17 @@ def sequence_number(node: Any) -> int:
     return int(node._sequence_nr())
 
 
-def saved_exponent(node: Any) -> Any:
-    """The exponent that a power saved for its backward. In its place: none; such a use is then not run again."""
-    return node._saved_exponent
+def saved(node: Any, name: str) -> Any:
+    """What a node of the graph saved by a name; None where it saved none or has freed it. In its place: None."""
+    try:
+        return getattr(node, f"_saved_{name}")
+    except (AttributeError, RuntimeError):
+        return None
+
+
+def shapes_of_results(node: Any) -> list[tuple[int, ...]]:
+    """The shapes of a node's results. In its place: those of the variables that hold them."""
+    return [tuple(result.shape) for result in node._input_metadata]
 
 
 def node_class(function: Any) -> Any:

@@ -29,7 +29,8 @@ class HandMade:
 def hand_made(values: Mapping[str, Any]) -> list[HandMade]:
     """Every hand-made gradient among the variables, a tensor and a gradient once.
 
-    A name pairs as it is written, and without regard to capitals where no other tensor claims it.
+    A name pairs as it is written, and without regard to capitals where no other tensor claims it. A name that only may be that
+    of a gradient (`gX`, `X_g`) has to have the tensor's shape.
     """
     tensors = {name: value for name, value in values.items() if _may_have_gradient(value)}
     found = [*_on_tensors(tensors), *_by_name(tensors, values), *_in_dictionaries(tensors, values)]

@@ -157,3 +157,13 @@ SEED_OF_FURTHER_DRAWS = Amount(
     7919,
     "Added to the seed of a call for the draws on which an explanation has to hold too: any number that no probe adds.",
 )
+NOTEBOOK_SAMPLES = Amount(
+    8,
+    "Times that a notebook's backward is run again with roundings at random: that all eight leave an element alone, where "
+    "rounding moves it, is no chance.",
+)
+NOTEBOOK_MOVE = Amount(
+    2.0**-30,
+    "By how much values are moved at least, relatively, to see what rounding does: far above the roundings of float64 that "
+    "this is computed in, and near enough for what is done with them to be linear.",
+)
