@@ -35,9 +35,9 @@ def compare(manual: Any, reference: Any = None, wrt: Wrt | None = None) -> Repor
     A reference that requires grad stands for its own `.grad`. Given one mapping alone, such as `globals()` of a notebook,
     every gradient made by hand, `X.grad_`, `dX`, `d_X`, `grad_X`, `X_grad`, `gX` or `grads["X"]`, is compared with the `.grad`
     of the tensor `X`; an intermediate keeps that after `X.retain_grad()`. What rounding may do to each follows from what it was
-    computed from, and one that is wrong only because of another is marked. `wrt` names the gradients that are wanted, or gives their positions; the
-    others are left out. Shapes have to be the same; nothing is broadcast. Neither side is the
-    truth here, so a difference between rounding and a mistake is `inconclusive`.
+    computed from, and one that is wrong only because of another is marked. `wrt` names the gradients that are wanted, or gives
+    their positions; the others are left out. Shapes have to be the same; nothing is broadcast. Neither side is the truth here,
+    so a difference between rounding and a mistake is `inconclusive`.
 
     Returns a `Report`. Raises `InvalidArgument` when there is nothing to compare or the two sides do not match up.
 
