@@ -47,6 +47,10 @@ class Call:
         """Whether no tensor that requires grad has an element, so that there is no number to compare."""
         return not any(tensor.numel() for tensor in self.tensors)
 
+    def gives_nothing(self) -> bool:
+        """Whether no output that depends on these tensors has an element."""
+        return not any(output.numel() for output in self.function(*self.tensors))
+
 
 def operators() -> list[Any]:
     """The operator database; exits with what is missing where torch's test helpers cannot be imported."""
