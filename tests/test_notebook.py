@@ -237,3 +237,19 @@ def test_nobody_is_told_to_use_the_dtype_that_is_in_use(dtype: torch.dtype) -> N
     report = gl.compare({"x": off.to(dtype)}, {"x": x})
     assert report.verdict == "inconclusive"
     assert ("float64" in report.reasons[0]) == (dtype == torch.float32)
+
+
+def test_capitals_tell_names_apart() -> None:
+    b, B = torch.randn(3, requires_grad=True), torch.randn(2, 3, requires_grad=True)
+    ((b + B) ** 2).sum().backward()
+    right = 2 * (b + B).detach()
+    report = gl.compare({"b": b, "B": B, "dB": right, "db": right.sum(0)})
+    assert [(g.name, g.verdict) for g in report.gradients] == [("B", "pass"), ("b", "pass")]
+    wrong = gl.compare({"b": b, "B": B, "dB": -right, "db": right.sum(0)})
+    assert [(f.gradient, f.cause) for f in wrong.findings] == [("B", "sign")]
+
+
+def test_one_gradient_of_other_capitals_is_paired() -> None:
+    W = torch.randn(2, 3, requires_grad=True)
+    (W**2).sum().backward()
+    assert gl.compare({"W": W, "dw": 2 * W.detach()}).verdict == "pass"

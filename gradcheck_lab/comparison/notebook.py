@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,14 +45,22 @@ def _on_tensors(tensors: Mapping[str, torch.Tensor]) -> Iterator[HandMade]:
 
 
 def _by_name(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Iterator[HandMade]:
-    claimed: dict[str, list[str]] = {}
-    for name in tensors:
-        for partner in partners(name, [n for n, value in values.items() if _is_gradient(value)]):
-            claimed.setdefault(partner, []).append(name)
-    for partner, names in claimed.items():
-        written = [name for name in names if name in partner] or names
-        if len(written) == 1 and (tensors[written[0]].requires_grad or _same_shape(values[partner], tensors[written[0]])):
-            yield HandMade(written[0], tensors[written[0]], partner, values[partner])
+    for gradient, names in _pairings(tensors, [name for name, value in values.items() if _is_gradient(value)]).items():
+        tensor = tensors[names[0]]
+        if len(names) == 1 and (tensor.requires_grad or _same_shape(values[gradient], tensor)):
+            yield HandMade(names[0], tensor, gradient, values[gradient])
+
+
+def _pairings(tensors: Iterable[str], gradients: Sequence[str]) -> dict[str, list[str]]:
+    """For each name of a gradient the tensors that it may belong to: those in its capitals, else the others."""
+    pairs = [(gradient, name) for gradient in gradients for name in tensors if partners(name, [gradient])]
+    written = [(gradient, name) for gradient, name in pairs if name in gradient]
+    paired = {word for pair in written for word in pair}
+    found: dict[str, list[str]] = {}
+    for gradient, name in pairs:
+        if (gradient, name) in written or not {gradient, name} & paired:
+            found.setdefault(gradient, []).append(name)
+    return found
 
 
 def _in_dictionaries(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Iterator[HandMade]:
