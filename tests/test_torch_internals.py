@@ -31,6 +31,17 @@ def names_set(statement):
     return (n for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
 
 
+# what only a private name of Python itself gives: frames, an exit without clean-up, locks and servers in a forked process
+PYTHON_OWN = {
+    "sys._getframe",
+    "os._exit",
+    "TURNS._at_fork_reinit",
+    "server._forkserver_alive_fd",
+    "server._forkserver_pid",
+}
+_OF_FORK_SERVER = {"_forkserver", "_forkserver_alive_fd"}
+
+
 def is_self(value: ast.expr) -> bool:
     return isinstance(value, ast.Name) and value.id in ("self", "cls")
 
@@ -43,11 +54,11 @@ def named(node: ast.AST, own: set[str]) -> str | None:
             return None
         parts = [part for module in modules for part in module.split(".")] + [alias.name for alias in node.names]
         return next(filter(private, parts), None)
-    if isinstance(node, ast.Attribute) and private(node.attr) and ast.unparse(node) not in ("sys._getframe", "os._exit"):
+    if isinstance(node, ast.Attribute) and private(node.attr) and ast.unparse(node) not in PYTHON_OWN:
         return None if node.attr in own else node.attr
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READS and len(node.args) > 1:
         name = node.args[1]
-        if isinstance(name, ast.Constant) and private(str(name.value)) and name.value not in own:
+        if isinstance(name, ast.Constant) and private(str(name.value)) and name.value not in own | _OF_FORK_SERVER:
             return str(name.value)
     return None
 

@@ -54,7 +54,7 @@ _PATTERNS = frozenset(FAMILIES) - {wrong_shape, scaled, missing_conjugate, other
 def explain(evidence: Evidence) -> Explanation:
     """The most specific cause that the evidence supports, on a second draw of the call too; else `wrong-value`."""
     for family in FAMILIES:
-        found = None if evidence.marginal and family in _PATTERNS else family(evidence)
+        found = None if evidence.marginal and family in _PATTERNS else _asked(family, evidence)
         if found is not None and (found := _confirmed(found, family, evidence)) is not None:
             return found
     return Explanation(
@@ -64,6 +64,14 @@ def explain(evidence: Evidence) -> Explanation:
     )
 
 
+def _asked(family: Family, evidence: Evidence) -> Explanation | None:
+    """What a family says; nothing where its arithmetic fails, as a fit to infinite numbers does: the error stands without it."""
+    try:
+        return family(evidence)
+    except (RuntimeError, ArithmeticError, ValueError):
+        return None
+
+
 def _confirmed(found: Explanation, family: Family, evidence: Evidence) -> Explanation | None:
     """The explanation as far as the next draw on which the gradient is wrong has it too; None where that has another."""
     if found.fact or evidence.again is None:
@@ -71,7 +79,7 @@ def _confirmed(found: Explanation, family: Family, evidence: Evidence) -> Explan
     for draw in evidence.again():
         if draw.actual.equal(draw.expected) or (draw.actual.shape == draw.expected.shape and draw.fits(draw.expected)):
             continue  # right there, which says nothing about why it is wrong here
-        again = family(replace(draw, sought=found))
+        again = _asked(family, replace(draw, sought=found))
         if again is None or not again.agrees(found):
             return None
         return replace(found, also=tuple(a for a in found.also if any(a.agrees(b) for b in again.also)))

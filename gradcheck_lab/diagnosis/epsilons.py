@@ -128,6 +128,8 @@ def _line(x: torch.Tensor, y: torch.Tensor, residual: Residual) -> float | None:
     if not bool(torch.isfinite(y).all()) or float(x.max()) < GROUPS_VARY.value * float(x.min()):
         return None
     basis = torch.stack([x / y, 1 / y], 1)  # relative to each y
+    if not bool(torch.isfinite(basis).all()):
+        return None
     solution = torch.linalg.lstsq(basis, torch.ones_like(x).unsqueeze(1)).solution.reshape(-1)
     left = float((basis @ solution - 1).abs().max())
     slope, offset = float(solution[0]), float(solution[1])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gradcheck_lab.calls.moves import random_lengths, random_signs
+
 
 class Rounding:
     """Moves each element of a tensor by up to `width` times itself and the smallest number `tiny`; drawn from `seed`."""
@@ -13,9 +15,9 @@ class Rounding:
         self._width, self._tiny, self._generator = width, tiny, torch.Generator().manual_seed(seed)
 
     def __call__(self, value: Tensor) -> Tensor:
-        drawn = 2 * torch.rand(value.shape, generator=self._generator, dtype=torch.float64).to(value.device) - 1
+        drawn = 2 * (random_lengths(value, self._generator) - 1).to(value.device)
         return value + drawn * (self._width * value.abs() + self._tiny)
 
     def sign(self) -> int:
         """One or minus one."""
-        return 2 * int(torch.randint(2, (), generator=self._generator)) - 1
+        return int(random_signs(torch.zeros(()), self._generator))

@@ -78,10 +78,13 @@ class Gradcheck:
         from gradcheck_lab.fuzzing.apart import fuzz_apart
         from gradcheck_lab.fuzzing.run import FuzzRun
         from gradcheck_lab.isolation import limits_of
+        from gradcheck_lab.model.arguments import refuse_unknown
 
         placement, keywords = self._placement, self._keywords(arguments)
         if self._session.settings.examples is not None:
             keywords.setdefault("max_examples", self._session.settings.examples)
+        known = inspect.signature(fuzz).parameters
+        refuse_unknown("fuzz", {n: v for n, v in keywords.items() if n not in known}, keywords.get("options"))
         inspect.signature(fuzz).bind(op, *specs, **keywords)
         dtypes = (DTYPES[placement.dtype],) if placement.dtype is not None else ()
         limits = limits_of(*(keywords.pop(name, None) for name in ("isolate", "timeout", "memory_limit")))

@@ -42,7 +42,7 @@ def test_fuzz(gradcheck):
 
 def test_argument_that_fuzz_does_not_have_is_refused(pytester: pytest.Pytester) -> None:
     result = run(pytester, "def test_fuzz(gradcheck):\n    gradcheck.fuzz(ops.relu, examples=3)\n")
-    result.stdout.fnmatch_lines(["*TypeError: got an unexpected keyword argument 'examples'"])
+    result.stdout.fnmatch_lines(["*fuzz has no argument 'examples'; *"])
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "many", "1.5"])

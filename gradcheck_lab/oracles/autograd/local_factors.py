@@ -187,6 +187,8 @@ def _powers(slope: torch.Tensor, logarithms: list[torch.Tensor]) -> list[float] 
     """The halves by which `slope` is a sum of the logarithms up to a constant; None where it is not."""
     columns = torch.stack([each - each.mean() for each in logarithms], 1)
     target = slope - slope.mean()
+    if not bool(torch.isfinite(columns).all() and torch.isfinite(target).all()):
+        return None
     solution = torch.linalg.lstsq(columns, target.unsqueeze(1)).solution.reshape(-1)
     powers = torch.round(2 * solution) / 2
     left = torch.linalg.vector_norm(target - columns @ powers)
