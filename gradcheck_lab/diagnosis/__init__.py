@@ -65,7 +65,7 @@ def explain(evidence: Evidence) -> Explanation:
 
 
 def _asked(family: Family, evidence: Evidence) -> Explanation | None:
-    """What a family says; nothing where its arithmetic fails, as a fit to infinite numbers does: the error stands without it."""
+    """What a family says; nothing where its arithmetic fails, as a fit to infinite numbers does."""
     try:
         return family(evidence)
     except (RuntimeError, ArithmeticError, ValueError):
