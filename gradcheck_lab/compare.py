@@ -11,7 +11,7 @@ import torch
 
 from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.comparison.findings import wrong_finding
-from gradcheck_lab.comparison.finished import Evidences, Finished, Pair, Wrong, as_tensor, compare_pair, rms
+from gradcheck_lab.comparison.finished import Evidences, Finished, Pair, Wrong, as_tensor, compare_pair
 from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.notebook import hand_made
 from gradcheck_lab.comparison.notebook_causes import attributed
@@ -25,7 +25,9 @@ from gradcheck_lab.model.arguments import Wrt, reading, wanted_of, wrt_of
 from gradcheck_lab.model.coverage import COMPARED, Coverage
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
+from gradcheck_lab.model.precision import widened
 from gradcheck_lab.model.shown import one_line
+from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.report import Report
 
 
@@ -54,7 +56,7 @@ def compare(manual: Any, reference: Any = None, wrt: Wrt | None = None) -> Repor
 
 
 def _compared(manual: Any, reference: Any, wrt: tuple[str | int, ...] | None, started: float) -> Report:
-    pairs = _notebook(manual) if reference is None else _pairs(manual, reference)
+    pairs, values = _notebook(manual) if reference is None else (_pairs(manual, reference), [])
     unwanted = () if wrt is None else _unwanted(pairs, wrt)
     pairs = [p for k, p in enumerate(pairs) if k not in unwanted]
     empty = [p.name for p in pairs if _is_empty(p)]
@@ -65,7 +67,7 @@ def _compared(manual: Any, reference: Any, wrt: tuple[str | int, ...] | None, st
     comparisons, findings = _together(pairs, manual if reference is None else None)
     gradients = tuple(comparison.result for comparison in comparisons)
     reasons = tuple(gradient.reason for gradient in gradients if gradient.reason)
-    uncompared = ["not wanted"] * len(unwanted) + ["no elements"] * len(empty)
+    uncompared = ["not wanted"] * len(unwanted) + ["no elements"] * len(empty) + ["a value of the forward"] * len(values)
     uncompared += ["inconclusive" if g.reason else COMPARED for g in gradients]
     return Report(
         verdict=verdict_of(gradients, findings, reasons),
@@ -102,7 +104,7 @@ def _together(pairs: Sequence[Pair], variables: Mapping[str, Any] | None) -> tup
         return evidence
 
     if variables is None:
-        scale = max((rms(value) for value in references.values()), default=0.0)
+        scale = max((rms(widened(value.detach())) for value in references.values()), default=0.0)
         return _alone([compare_pair(pair, evidences, Bounds(), scale) for pair in pairs], evidences)
     finished = [compare_pair(pair, evidences, *noise.allowed(pair.tensor)) for pair in pairs]
     return attributed(finished, noise, lambda wrong, expected: _explained(wrong, expected, evidences))
@@ -120,17 +122,19 @@ def _is_empty(pair: Pair) -> bool:
     return all(side is not None and not side.numel() for side in sides) and sides[0].shape == sides[1].shape  # type: ignore[union-attr]
 
 
-def _notebook(values: Any) -> list[Pair]:
+def _notebook(values: Any) -> tuple[list[Pair], list[str]]:
     if not isinstance(values, Mapping):
         raise InvalidArgument(
             f"compare was given a {type(values).__name__} and no reference; pass gl.compare(manual, reference) or "
             "gl.compare(globals())"
         )
-    found = hand_made(values)
+    found, forward = hand_made(values)
     if not found:
+        taken = f"; {', '.join(map(one_line, forward))} went into the loss" if forward else ""
         raise InvalidArgument(
             "nothing to compare: no tensor in the mapping has a gradient made by hand; call it dX, X_grad or grads['X'], or "
             "set X.grad_ = ..., beside autograd's X.grad, or pass gl.compare(manual, reference)"
+            f"{taken}"
         )
     count = Counter(each.name for each in found)
     pairs = []
@@ -139,7 +143,7 @@ def _notebook(values: Any) -> list[Pair]:
         name = tensor if count[each.name] == 1 else f"{tensor} ({one_line(each.where)})"
         where = None if each.on_tensor or count[each.name] > 1 else one_line(each.where)
         pairs.append(Pair(name, each.gradient, *_autograd(tensor, each.tensor), where=where, tensor=each.tensor))
-    return pairs
+    return pairs, forward
 
 
 def _autograd(name: str, value: torch.Tensor) -> tuple[torch.Tensor | None, str | None]:

@@ -253,3 +253,30 @@ def test_one_gradient_of_other_capitals_is_paired() -> None:
     W = torch.randn(2, 3, requires_grad=True)
     (W**2).sum().backward()
     assert gl.compare({"W": W, "dw": 2 * W.detach()}).verdict == "pass"
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_value_of_the_forward_that_is_called_as_a_gradient_is_none(tracked: bool) -> None:
+    x, W = torch.randn(5, 3, requires_grad=True), torch.randn(3, 2, requires_grad=True)
+    dx = x - x.mean(0)
+    h = dx @ W
+    loss = (h**2).mean()
+    loss.backward()
+    with torch.set_grad_enabled(tracked):
+        right = dx.T @ (2 * h / h.numel())
+    largest = (right - W).abs().max()  # made of the gradient, and no loss
+    values = {"x": x, "W": W, "dx": dx, "h": h, "loss": loss, "largest": largest}
+    report = gl.compare({**values, "dW": right})
+    assert [(g.name, g.verdict) for g in report.gradients] == [("W", "pass")]
+    assert "compared: 1 of 2 gradients (1 a value of the forward)" in str(report)
+    assert [f.cause for f in gl.compare({**values, "dW": -right}).findings] == ["sign"]
+    with pytest.raises(gl.InvalidArgument, match="dx went into the loss"):
+        gl.compare({"x": x, "dx": dx, "loss": loss})
+
+
+def test_rare_name_is_a_gradient_in_the_shape_of_its_tensor_alone() -> None:
+    x = torch.randn(4, 3, requires_grad=True)
+    (x**2).sum().backward()
+    right = 2 * x.detach()
+    assert gl.compare({"x": x, "gx": right, "x_g": torch.ones(2)}).gradients[0].verdict == "pass"
+    assert [f.cause for f in gl.compare({"x": x, "dx": right.sum(0)}).findings] == ["wrong-shape"]

@@ -139,7 +139,3 @@ def as_tensor(value: Any, name: str, side: str) -> torch.Tensor | None:
     if (other := what_else(value)) is not None:
         raise InvalidArgument(f"{side} {name!r} is {other[0]}; pass {other[1]}")
     return value
-
-
-def rms(value: torch.Tensor) -> float:
-    return float(torch.linalg.vector_norm(value.detach().double()) / max(1, value.numel()) ** 0.5)

@@ -28,7 +28,7 @@ from gradcheck_lab.model.precision.budget import NOISE_GROWTH, NOT_ROUNDING
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.subgradients import Interval, Subgradients
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
-from gradcheck_lab.oracles.numeric.scalar_problem import widened_options
+from gradcheck_lab.oracles.numeric.wide_problem import widened_options
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Key, Trace
 

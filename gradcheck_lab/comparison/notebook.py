@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradcheck_lab.subjects.layers.gradient_names import DICTIONARIES, partners
+from gradcheck_lab.subjects.layers.gradient_names import DICTIONARIES, is_usual, partners
+from gradcheck_lab.torch_internals import sequence_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,20 @@ class HandMade:
     on_tensor: bool = False
 
 
-def hand_made(values: Mapping[str, Any]) -> list[HandMade]:
-    """Every hand-made gradient among the variables, a tensor and a gradient once.
+def hand_made(values: Mapping[str, Any]) -> tuple[list[HandMade], list[str]]:
+    """Every hand-made gradient among the variables, a tensor and a gradient once; and the names of values of the forward.
+
+    Such a value is called as a gradient would be, and the loss was computed from it: a difference dx.
 
     A name pairs as it is written, and without regard to capitals where no other tensor claims it. A name that only may be that
     of a gradient (`gX`, `X_g`) has to have the tensor's shape.
     """
     tensors = {name: value for name, value in values.items() if _may_have_gradient(value)}
-    found = [*_on_tensors(tensors), *_by_name(tensors, values), *_in_dictionaries(tensors, values)]
-    seen: set[tuple[int, int]] = set()
-    return [f for f in found if (key := (id(f.tensor), id(f.gradient))) not in seen and not seen.add(key)]  # type: ignore[func-returns-value]
+    pairings = _pairings(tensors, [name for name, value in values.items() if _is_gradient(value)])
+    forward = _of_the_forward(values, pairings)
+    named = {gradient: names for gradient, names in pairings.items() if gradient not in forward}
+    found = [*_on_tensors(tensors), *_by_name(tensors, values, named), *_in_dictionaries(tensors, values)]
+    return list({(id(each.tensor), id(each.gradient)): each for each in reversed(found)}.values())[::-1], sorted(forward)
 
 
 def _on_tensors(tensors: Mapping[str, torch.Tensor]) -> Iterator[HandMade]:
@@ -44,11 +49,37 @@ def _on_tensors(tensors: Mapping[str, torch.Tensor]) -> Iterator[HandMade]:
             yield HandMade(name, tensor, f"{name}.grad_", vars(tensor)["grad_"], on_tensor=True)
 
 
-def _by_name(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Iterator[HandMade]:
-    for gradient, names in _pairings(tensors, [name for name, value in values.items() if _is_gradient(value)]).items():
+def _by_name(
+    tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any], pairings: Mapping[str, list[str]]
+) -> Iterator[HandMade]:
+    for gradient, names in pairings.items():
         tensor = tensors[names[0]]
-        if len(names) == 1 and (tensor.requires_grad or _same_shape(values[gradient], tensor)):
+        alike = tuple(values[gradient].shape) == tuple(tensor.shape)
+        if len(names) == 1 and (alike or (tensor.requires_grad and is_usual(names[0], gradient))):
             yield HandMade(names[0], tensor, gradient, values[gradient])
+
+
+def _of_the_forward(values: Mapping[str, Any], names: Iterable[str]) -> set[str]:
+    """Those of `names` that the loss was computed from, as no gradient is.
+
+    The loss is the number that was made first of those that no other number was computed from.
+    """
+    recorded = {n: v.grad_fn for n, v in values.items() if isinstance(v, torch.Tensor) and v.grad_fn is not None}
+    numbers = [node for n, node in recorded.items() if values[n].numel() == 1 and n not in names]
+    reached = {node: _before(node) for node in numbers}
+    last = [node for node in numbers if not any(node in reached[other] for other in numbers if other is not node)]
+    before = reached[min(last, key=sequence_number)] if last else set()
+    return {name for name in names if name in recorded and recorded[name] in before}
+
+
+def _before(node: Any) -> set[Any]:
+    """A node of autograd's graph and all that it was computed from."""
+    found, waiting = {node}, [node]
+    while waiting:
+        sources = {source for source, _ in waiting.pop().next_functions if source is not None} - found
+        found |= sources
+        waiting += sources
+    return found
 
 
 def _pairings(tensors: Iterable[str], gradients: Sequence[str]) -> dict[str, list[str]]:
@@ -84,7 +115,3 @@ def _is_gradient(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         return (value.is_floating_point() or value.is_complex()) and not (value.requires_grad and value.is_leaf)
     return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
-
-
-def _same_shape(gradient: Any, tensor: torch.Tensor) -> bool:
-    return tuple(gradient.shape) == tuple(tensor.shape)

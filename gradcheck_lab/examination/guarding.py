@@ -19,7 +19,8 @@ from gradcheck_lab.model.precision.budget import CLEARLY_MOVES, LESS_THAN_AGREEM
 from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd
 from gradcheck_lab.oracles.numeric.finite_difference import directional
 from gradcheck_lab.oracles.numeric.guard import Guarded, guard
-from gradcheck_lab.oracles.numeric.scalar_problem import inner, problem_of
+from gradcheck_lab.oracles.numeric.scalar_problem import inner
+from gradcheck_lab.oracles.numeric.wide_problem import problem_of
 from gradcheck_lab.subjects.subject import Key
 
 Agreeing = Literal["manual and numeric", "manual and autograd", "no two of them"]

@@ -21,7 +21,8 @@ from gradcheck_lab.model.precision.budget import REFERENCE_ERRORS
 from gradcheck_lab.model.precision.numbers import LOCATED_ROUNDINGS
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.oracles.numeric import complex_step, finite_difference, forward_mode
-from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, inner, power_of_two, problem_of
+from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions, Problem, inner, power_of_two
+from gradcheck_lab.oracles.numeric.wide_problem import problem_of
 from gradcheck_lab.subjects.runner import Runner
 
 Method = Callable[[Problem, Directions], Derivative | None]

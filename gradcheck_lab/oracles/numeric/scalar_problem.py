@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 import torch
 
-from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
+from gradcheck_lab.calls.case import copy_inputs, is_differentiable
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.limits import DIFFERENCE_GROUPS
-from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
+from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.model.precision.numbers import LIFTED_ROUNDINGS
+from gradcheck_lab.oracles.numeric.casts import Lifting, Watch, same_up_to
 from gradcheck_lab.subjects.runner import Runner
-from gradcheck_lab.torch_internals import DispatchMode
 
 Directions = Mapping[int, torch.Tensor]
 Flag = Literal["", "kink", "jump", "non-finite"]
@@ -85,14 +85,14 @@ class Problem:
     def run(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Call the forward on these inputs, which it may write to; warnings about values outside its domain are dropped."""
         self.runner.begin(self.seed, forward=1)
-        with torch.no_grad(), warnings.catch_warnings(), _Lifting() if self.own_roundoff else nullcontext():
+        with torch.no_grad(), warnings.catch_warnings(), Lifting() if self.own_roundoff else nullcontext():
             warnings.simplefilter("ignore")
             return self.forward(inputs, self.options)
 
     def base(self) -> tuple[Any, ...]:
         """The outputs at the point itself; raises what the forward raises."""
         if "base" not in self.memory:
-            watch = _Watch(all(self.inputs[i].numel() == 1 for i in self.differentiable))
+            watch = Watch(all(self.inputs[i].numel() == 1 for i in self.differentiable))
             with watch:
                 outputs = self.run(copy_inputs(self.inputs))
             self.memory["base"] = tuple(o.detach().clone() if isinstance(o, torch.Tensor) else o for o in outputs)
@@ -119,7 +119,7 @@ class Problem:
         self.memory["lifted"] = u
         try:
             after = tuple(o.detach().clone() if isinstance(o, torch.Tensor) else o for o in self.run(copy_inputs(self.inputs)))
-            same = all(_same_up_to(a, b, LIFTED_ROUNDINGS.value * u) for a, b in zip(after, before, strict=True))
+            same = all(same_up_to(a, b, LIFTED_ROUNDINGS.value * u) for a, b in zip(after, before, strict=True))
         except Exception:  # it mixes dtypes that only the casts make equal
             same = False
         self.memory.update({"base": after, "inside": 0.0} if same else {"lifted": 0.0})
@@ -186,46 +186,6 @@ class Problem:
         return found
 
 
-def problem_of(runner: Runner, case: Case, lifts: bool = False) -> Problem:
-    """The forward of a subject at a case with its grad_outputs, in the widest dtype that the forward takes.
-
-    With `lifts`, casts to 16 bits within it are left out.
-
-    Raises what the forward raises in the dtypes of the case.
-    """
-    assert case.grad_outputs is not None
-    given = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in case.inputs)
-    native = Problem(runner.subject.forward, given, case.options, case.grad_outputs, case.seed, runner, lifts=lifts)
-    native = replace(native, held=_held(native))
-    for wide in (torch.float64, torch.float32):
-        if all(unit_roundoff(given[i].dtype) <= unit_roundoff(wide) for i in native.differentiable):
-            break
-        inputs = tuple(v.to(wide.to_complex() if v.is_complex() else wide) if is_differentiable(v) else v for v in given)
-        problem = replace(native, inputs=inputs, options=widened_options(case.options, wide), memory={})
-        try:
-            problem.base()
-            return problem
-        except Exception:  # a kernel that does not take this dtype
-            continue
-    native.base()
-    return native
-
-
-def _held(problem: Problem) -> frozenset[int]:
-    """The constants in a narrower dtype, where all that is compared is in float64: such a call is evaluated as it stands."""
-    constants, own = problem.runner.subject.constants, problem.differentiable
-    if not all(is_wide(problem.inputs[i].dtype) for i in own if i not in constants):
-        return frozenset()
-    return frozenset(i for i in own if i in constants and not is_wide(problem.inputs[i].dtype))
-
-
-def widened_options(options: Mapping[str, Any], wide: torch.dtype) -> dict[str, Any]:
-    """The options with their tensors in a wider dtype, as the running mean of a normalisation has to be where its input is."""
-    return {
-        name: v.to(wide.to_complex() if v.is_complex() else wide) if is_differentiable(v) else v for name, v in options.items()
-    }
-
-
 def inner(gradient: torch.Tensor, direction: torch.Tensor) -> float:
     """Re⟨gradient, direction⟩: what a gradient says that the directional derivative is."""
     return float((widened(gradient).conj() * widened(direction.to(gradient.device))).real.sum())
@@ -252,45 +212,6 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-class _Lifting(DispatchMode):
-    """Leaves out casts to 16 bits."""
-
-    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        narrow = isinstance(kwargs.get("dtype"), torch.dtype) and is_narrow(kwargs["dtype"].to_real())
-        if narrow and func.overloadpacket.__name__ == "_to_copy" and is_differentiable(args[0]):
-            own, whole = args[0].dtype, kwargs["dtype"].is_complex
-            kwargs = {**kwargs, "dtype": own.to_complex() if whole else own.to_real()}
-        return func(*args, **kwargs)
-
-
-def _same_up_to(a: Any, b: Any, relative: float) -> bool:
-    if not is_differentiable(a) or not is_differentiable(b):
-        return type(a) is type(b)
-    if a.shape != b.shape:
-        return False
-    a, b = widened(a), widened(b)
-    size = float(torch.nan_to_num(b.abs(), 0.0, 0.0, 0.0).max()) if b.numel() else 0.0
-    return torch.allclose(a, b, rtol=relative, atol=relative * size, equal_nan=True)
-
-
-class _Watch(DispatchMode):
-    """Sees whether a forward draws random numbers, and whether it computes in 16 bits inside; there constants of one element do
-    not count, unless the inputs have no more elements.
-    """
-
-    def __init__(self, single: bool) -> None:
-        super().__init__()
-        self.least, self.roundoff, self.draws = 1 if single else 2, 0.0, False
-
-    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = func(*args, **kwargs)
-        self.draws |= torch.Tag.nondeterministic_seeded in func.tags
-        for value in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(value, torch.Tensor) and is_narrow(value.dtype) and value.numel() >= self.least:
-                self.roundoff = max(self.roundoff, unit_roundoff(value.dtype))
-        return result
 
 
 def _difference(there: Any, here: Any) -> torch.Tensor | None:

@@ -16,7 +16,8 @@ from gradcheck_lab.model.amounts import ALIGNED_SALT
 from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.model.precision.budget import REFERENCE_ERRORS, SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
 from gradcheck_lab.oracles.numeric.finite_difference import directional
-from gradcheck_lab.oracles.numeric.scalar_problem import Directions, inner, problem_of, quiet
+from gradcheck_lab.oracles.numeric.scalar_problem import Directions, inner, quiet
+from gradcheck_lab.oracles.numeric.wide_problem import problem_of
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.repeats import compared_inputs
 from gradcheck_lab.subjects.subject import Key

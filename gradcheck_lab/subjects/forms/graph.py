@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import FunctionType
@@ -113,7 +114,9 @@ class _Traced:
 
     def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         try:
-            result = self._function(*[built(place, inputs) for place in self._layout], **options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                result = self._function(*[built(place, inputs) for place in self._layout], **options)
         except Exception as error:
             raise Untraceable(f"{self._subject.name} takes no tensors: {type(error).__name__}") from error
         outputs = as_tuple(result[0] if isinstance(result, (list, tuple)) and len(result) == 1 else result)

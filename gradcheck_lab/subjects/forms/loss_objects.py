@@ -58,7 +58,8 @@ class MeanLoss:
 def adapt_loss_object(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
     """Translate a loss whose backward takes no upstream gradient but the prediction; anything else is declined.
 
-    Which of the two it takes is found by a call: an upstream gradient has the shape of the losses.
+    Which of the two it takes is found by a call: an upstream gradient has the shape of the losses. Where it names the
+    prediction as its forward does and has no `calculate`, another call tells whether it is the gradient of the mean.
     """
     if isinstance(value, (type, torch.nn.Module)) or len(inputs) != 2 or options or not is_array(inputs[0]):
         return None
@@ -71,6 +72,9 @@ def adapt_loss_object(value: Any, inputs: tuple[Any, ...], options: dict[str, An
         return None
     if not _takes_prediction(MeanLoss(value, methods), inputs):
         return None
+    has_mean = again[0] not in taken or callable(getattr(value, "calculate", None))
+    if not has_mean and not _is_of_mean(MeanLoss(value, methods), inputs):
+        return None  # the derivative of each loss, or of their sum
     return layer_subject(
         MeanLoss(value, methods), type(value).__name__, Methods("forward", "backward"), inputs, options,
         target=importable(value), written=(forward, backward),
@@ -87,11 +91,37 @@ def _takes_prediction(layer: MeanLoss, inputs: tuple[Any, ...]) -> bool:
             return False
         if not is_array(found) or found.shape != inputs[0].shape:
             return False
-        return not _takes_upstream(copy.deepcopy(layer), copy.deepcopy(inputs))
+        return not _takes_upstream(copy.deepcopy(layer), tuple(_repeated(v, _times(inputs)) for v in inputs))
+
+
+def _is_of_mean(layer: MeanLoss, inputs: tuple[Any, ...]) -> bool:
+    """Whether each row's gradient is halved where every row is given twice: that of a mean, of which nothing else speaks."""
+    try:
+        once, twice = copy.deepcopy(layer), copy.deepcopy(layer)
+        losses = getattr(once.loss, layer._methods.forward)(*copy.deepcopy(inputs))
+        once.forward(*copy.deepcopy(inputs))
+        twice.forward(*(_repeated(v, 2) for v in inputs))
+        of_once, of_twice = np.asarray(once.backward()), np.asarray(twice.backward())
+    except Exception:
+        return False
+    return is_array(losses) and losses.ndim > 0 and bool(np.allclose(2 * of_twice[: len(of_once)], of_once))
+
+
+def _repeated(value: Any, times: int) -> Any:
+    """A copy with every row as often as that."""
+    return torch.cat([value] * times) if isinstance(value, torch.Tensor) else np.concatenate([value] * times)
+
+
+def _times(inputs: tuple[Any, ...]) -> int:
+    rows, *others = inputs[0].shape or (1,)
+    return next(times for times in range(1, len(others) + 3) if rows * times not in (1, *others))
 
 
 def _takes_upstream(layer: MeanLoss, inputs: tuple[Any, ...]) -> bool:
-    """Whether its backward gives a gradient of the prediction from an upstream gradient of the losses."""
+    """Whether its backward gives a gradient of the prediction from an upstream gradient of the losses.
+
+    The number of losses is that of no other axis, so that none is broadcast along one.
+    """
     forward, backward = (getattr(layer.loss, name) for name in (layer._methods.forward, layer._methods.backward))
     try:
         losses = forward(*inputs)

@@ -32,6 +32,11 @@ def partners(name: str, available: Iterable[str]) -> list[str]:
     return []
 
 
+def is_usual(name: str, gradient: str) -> bool:
+    """Whether `gradient` is one of the usual forms for the gradient of `name`, and none of the rarer ones: `gx`, `x_g`."""
+    return _plain(gradient) in {form.format(_plain(name)) for form in _FORMS}
+
+
 def looks_like_parameter(name: str) -> bool:
     """Whether `name` is usual for a trained array: W, b1, weight, bias, gamma, Wx."""
     return bool(_PARAMETER.match(name.lower()))

@@ -12,7 +12,6 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.methods import Methods, methods_of
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.subjects.layers.code import LayerCode, layer_code
-from gradcheck_lab.subjects.layers.entries import entry_of
 from gradcheck_lab.subjects.layers.gradient_names import (
     CONTAINERS,
     DICTIONARIES,
@@ -190,11 +189,13 @@ def _pair_leftovers(
             search.lost[id(value)] = at
         else:
             items = [] if is_array(value) else _items(value)
-            given = {key: entry_of(str(key), returned or ()) for key, inner in items if not path.steps and is_array(inner)}
+            inside = {}
             for key, inner in items:
-                if (entry := given.get(key)) is not None:
-                    search.add(at.item(key), inner, (), returned=entry)
-            inside = {id(inner): at.item(key) for key, inner in items if is_array(inner) and given.get(key) is None}
+                named = partners(str(key), returned or ()) if not path.steps else []
+                if named and is_array(inner):
+                    search.add(at.item(key), inner, (), returned=list(returned or ()).index(named[0]))
+                elif is_array(inner):
+                    inside[id(inner)] = at.item(key)
             kind = search.lost if name in CONTAINERS else search.others
             kind.update({id(value): at} if is_array(value) else inside)
 

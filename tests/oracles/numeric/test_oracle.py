@@ -17,7 +17,8 @@ from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.oracles.numeric import complex_step, finite_difference, forward_mode
 from gradcheck_lab.oracles.numeric.guard import guard
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
-from gradcheck_lab.oracles.numeric.scalar_problem import Problem, inner, problem_of
+from gradcheck_lab.oracles.numeric.scalar_problem import Problem, inner
+from gradcheck_lab.oracles.numeric.wide_problem import problem_of
 from gradcheck_lab.subjects.op import adapt_op
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
