@@ -12,9 +12,9 @@ import pytest
 
 from gradcheck_lab import Report, ops
 from gradcheck_lab.commands import check as checking
-from gradcheck_lab.commands.cli import main
 from gradcheck_lab.discovery import targets
 from gradcheck_lab.errors import InvalidArgument
+from tests.command_line import exit_code
 
 LIBRARY = """
 import torch
@@ -57,13 +57,6 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("mylib", "mypkg", "mypkg.inner", "needs", "raises"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
-
-
-def exit_code(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code
 
 
 @pytest.mark.usefixtures("library")

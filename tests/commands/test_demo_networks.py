@@ -14,10 +14,10 @@ from rich.console import Console
 
 from gradcheck_lab import check, ops
 from gradcheck_lab.commands import demo_networks
-from gradcheck_lab.commands.cli import main
 from gradcheck_lab.networks.mistakes import classifier_without_mean
 from gradcheck_lab.networks.mnist import Images
 from gradcheck_lab.networks.reference import NETWORKS, Network
+from tests.command_line import exit_code
 
 APPLES, CLASSIFIER = (next(n for n in NETWORKS if n.title == title) for title in ("apples and tax", "digits classifier"))
 SMALL = replace(CLASSIFIER, epochs=2)
@@ -40,12 +40,6 @@ def run(monkeypatch: pytest.MonkeyPatch, *networks: Network) -> tuple[demo_netwo
     out = io.StringIO()
     done = demo_networks.run_all(seed=1, console=Console(file=out, width=200))
     return done, out.getvalue().splitlines()
-
-
-def exit_code(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    return int(stopped.value.code or 0)
 
 
 def test_demo_all_verifies_and_trains_every_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

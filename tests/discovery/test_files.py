@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck_lab.commands.cli import main
 from gradcheck_lab.version import __version__
+from tests.command_line import exit_code
 
 CODE = """
 import torch
@@ -45,12 +45,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("squares_2", "numbers_of", "packed_layers", "packed_layers.squares_3", "packed_layers.numbers_of"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
-
-
-def exit_code(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 @pytest.mark.usefixtures("folder")

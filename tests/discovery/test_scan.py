@@ -11,10 +11,10 @@ import pytest
 
 from gradcheck_lab import Report
 from gradcheck_lab.commands import check as checking
-from gradcheck_lab.commands.cli import main
 from gradcheck_lab.discovery.description import read_specs
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.several import Scan
+from tests.command_line import exit_code
 
 FORMS = """
 from typing import Annotated, Any
@@ -137,13 +137,6 @@ def forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setenv("NO_COLOR", "1")
-
-
-def exit_code(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code
 
 
 FORM_SPECS = {

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
-from gradcheck_lab.commands.cli import main
 from gradcheck_lab.commands.replay import library_ops, replay_case
 from gradcheck_lab.fuzzing.portable import SavedCase, read, write
 from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.strategies import load
+from tests.command_line import exit_code
 from tests.fuzzing.attacks import ATTACKS, TEXT, at
 from tests.lanes import examples
 from tests.strangers import CALL, CASE, changed, damaged, damaged_text, places
@@ -68,13 +68,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     assert not (tmp_path / "owned").exists()
     assert "evil" not in sys.modules
-
-
-def exit_code(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -19,7 +19,6 @@ import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
-from gradcheck_lab.commands.cli import main
 from gradcheck_lab.commands.fuzz import fuzz_targets
 from gradcheck_lab.commands.fuzz_jobs import Job, fuzz_run_of
 from gradcheck_lab.commands.replay import replay_case
@@ -31,6 +30,7 @@ from gradcheck_lab.fuzzing.strategy import coded_recipes
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import integers, labels, mask, nonzero, one_hot, positive, probabilities, real
 from gradcheck_lab.strategies import calls, load
+from tests.command_line import exit_code
 
 LIBRARY = """
 import torch
@@ -92,13 +92,6 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     settings.load_profile("without a database")
     yield tmp_path
     settings.load_profile(before)
-
-
-def exit_code(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code
 
 
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:
