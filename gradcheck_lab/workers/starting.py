@@ -9,11 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from multiprocessing import resource_tracker
+from multiprocessing import connection, resource_tracker
 from multiprocessing.context import BaseContext, SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -27,6 +28,7 @@ if sys.platform == "linux":
     Process, Context = ForkServerProcess, ForkServerContext
 # torch imports its symbolic shapes, and SymPy with them, in the first check; it takes as long as all the rest
 _SLOW = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.schema_check_mode")
+_ASKING = threading.Lock()
 _PRELOADED = ("gradcheck_lab.check", "gradcheck_lab.fuzzing.run", "gradcheck_lab.fuzzing.search", *_SLOW)
 
 
@@ -60,12 +62,31 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 class _UninterruptedProcess(Process):  # type: ignore[misc, valid-type]
-    """A process that ignores Ctrl-C in the terminal, which would make it print a traceback while it imports torch."""
+    """A process that ignores Ctrl-C in the terminal, which would make it print a traceback while it imports torch.
+
+    Several threads may ask how it ended. A fork server says that once, so that of two that read it together one would find
+    nothing there and keep the exit code 255: they take turns.
+    """
 
     def start(self) -> None:
         resource_tracker.ensure_running()  # its first start would unblock the signal again
         with _interrupts_blocked():
             super().start()
+
+    @property
+    def exitcode(self) -> int | None:
+        with _ASKING:
+            code: int | None = super().exitcode
+            return code
+
+    def is_alive(self) -> bool:
+        with _ASKING:
+            return bool(super().is_alive())
+
+    def join(self, timeout: float | None = None) -> None:
+        connection.wait([self.sentinel], timeout)
+        with _ASKING:
+            super().join(0)
 
 
 class UninterruptedContext(Context):  # type: ignore[misc, valid-type]
