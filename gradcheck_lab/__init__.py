@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gradcheck_lab.probes import ALL
     from gradcheck_lab.pytesting.parametrize import parametrize_checks
     from gradcheck_lab.report import Report
+    from gradcheck_lab.rules.graph import Graph
     from gradcheck_lab.rules.layer import Layer
     from gradcheck_lab.rules.op import Op, op
 
@@ -30,6 +31,7 @@ _HOMES = {
     "compare": "compare",
     "GradientMismatch": "errors",
     "InvalidArgument": "errors",
+    "Graph": "rules.graph",
     "Layer": "rules.layer",
     "Op": "rules.op",
     "op": "rules.op",
@@ -45,6 +47,7 @@ __all__ = [
     "Finding",
     "GradientMismatch",
     "GradientResult",
+    "Graph",
     "InvalidArgument",
     "Layer",
     "Op",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,17 +14,15 @@ from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.calls.tensor_kinds import what_else
-from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.examination.coverage import coverage_of, is_compared, outputs_coverage
 from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
-from gradcheck_lab.model.arguments import name_of, options_of, reading, refuse_names, refuse_order, seed_of
+from gradcheck_lab.examination.reporting import Asked, report_of
+from gradcheck_lab.isolation import Subjected, isolated, limits_of
+from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, refuse_unknown, seed_of
 from gradcheck_lab.model.causes import CAUSES
-from gradcheck_lab.model.coverage import coverage_text
-from gradcheck_lab.model.environment import environment
-from gradcheck_lab.model.findings import Finding, GradientResult, verdict_of
 from gradcheck_lab.model.user_errors import class_and_line
+from gradcheck_lab.model.watching import refuse_without_memory, watches
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes import ALL, PROBES, Probe
 from gradcheck_lab.probes.support import running
@@ -46,7 +45,12 @@ def check(
     order: int = 1,
     probes: Collection[str | Probe] = ALL,
     allow: Collection[str] = (),
+    wrt: Wrt | None = None,
     seed: int = 0,
+    isolate: bool | None = None,
+    timeout: float | None = None,
+    memory_limit: int | None = None,
+    **unknown: Any,
 ) -> Report:
     """Check every gradient of one call of `op` against autograd on the same forward.
 
@@ -55,9 +59,15 @@ def check(
     instead of the forward itself. `grad_output` has the output's shape (one per output, as a tuple, for several); it is drawn
     at random when left out. `probes=()` compares only; besides names it takes functions of a
     `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are downgraded to notes.
+    `wrt` names the inputs, or gives their positions, that need a gradient: the others are data, targets or masks. Left out,
+    `requires_grad` says so, where some tensors have it; else every floating input needs one. Parameters do in any case.
     With `order=2` the backward's own derivatives have to be right as well; with `order=1` a second derivative that is silently
-    wrong is a warning. The inputs, their `.grad`, the global generators and the other state of
-    the process are left as they were, whatever `op` does; modes around the call, such as autocast, do not reach it.
+    wrong is a warning.
+
+    With `isolate` the call runs in a process of its own, so that one that ends its process, takes longer than `timeout`
+    seconds or more than `memory_limit` bytes is a finding, `crashed`, `timed-out` or `memory-exceeded`, beside what was known
+    until then; either limit isolates by itself. The inputs, their `.grad`, the global generators and the other state of the
+    process are left as they were, whatever `op` does; modes around the call, such as autocast, do not reach it.
 
     Returns a `Report`. Raises `InvalidArgument` for arguments that do not fit, and where there is no gradient to compare.
     Source of the error budget: `gradcheck_lab.comparison.budget`.
@@ -69,20 +79,25 @@ def check(
     'pass'
     """
     started = time.perf_counter()
+    refuse_unknown("check", unknown, options)
     _refuse_arguments(op, inputs, order, probes, allow)
-    seed = seed_of(seed)
+    seed, limits = seed_of(seed), limits_of(isolate, timeout, memory_limit)
+    if limits is not None:
+        keywords = {"options": options, "reference": reference, "grad_output": grad_output, "order": order, "seed": seed}
+        call = partial(check, op, *inputs, **keywords, probes=probes, allow=allow, wrt=wrt)
+        return isolated(call, Subjected(name_of(op), seed, _command(op, seed, order)), limits)
+    asked = Asked(order, allow, seed, started)
     with preserved_state(seed):
         with reading("the arguments"):
             keywords = {name: own_copies(value) for name, value in options_of(options).items()}
-            subject = adapt(op, inputs, keywords)
+            subject = adapt(op, inputs, keywords, wrt)
             _refuse_inputs(subject)
             if reference is not None:
                 subject = with_reference(subject, reference)
             case = Case(subject.inputs, keywords, None if grad_output is None else tuple(as_tuple(grad_output)), seed)
         seed_all(seed)
         policy = Policy(thorough=len(probes) > 0, has_reference=reference is not None)
-        examined = _examined(Runner(subject), case, policy, probes, order)
-        return _report(examined, order, allow, seed, started)
+        return report_of(_examined(Runner(subject), case, policy, probes, asked), asked)
 
 
 def assert_gradients(op: Any, *inputs: Any, **arguments: Any) -> Report:
@@ -98,15 +113,25 @@ def assert_gradients(op: Any, *inputs: Any, **arguments: Any) -> Report:
     return report
 
 
-def _examined(runner: Runner, case: Case, policy: Policy, probes: Collection[str | Probe], order: int) -> Examined:
+def _examined(runner: Runner, case: Case, policy: Policy, probes: Collection[str | Probe], asked: Asked) -> Examined:
     """Examine the call and run the probes; where this package itself raises, the verdict of what is known is inconclusive."""
     examined = Examined(runner, case, policy, AutogradOracle(runner, case))
+
+    def tell(known: Examined) -> None:
+        with suppress(InvalidArgument):  # nothing was compared yet
+            report = report_of(known, asked)
+            for watch in watches:
+                watch.known(report)
+
     try:
         examined = examine(runner, case, policy)
-        return run_probes(PROBES, examined, probes, order)
+        if watches:
+            tell(examined)
+        return run_probes(PROBES, examined, probes, asked.order, tell)
     except InvalidArgument:
         raise
     except Exception as error:
+        refuse_without_memory(error)
         if running.STRICT:
             raise
         return examined.inconclusive_because(f"gradcheck_lab itself raised {class_and_line(error)}; please report it")
@@ -145,60 +170,5 @@ def _refuse_inputs(subject: Subject) -> None:
         )
 
 
-def _report(examined: Examined, order: int, allow: Collection[str], seed: int, started: float) -> Report:
-    subject, case = examined.subject, examined.case
-    coverage = coverage_of(examined)
-    shown = [c for c in examined.comparisons if is_compared(c) or c.result.reason is not None]
-    gradients = tuple(comparison.result for comparison in shown)
-    findings = tuple(_downgraded(finding, allow) for finding in examined.findings)
-    reasons = [*examined.reasons, *(g.reason for g in gradients if g.reason)]
-    if not reasons and not any(f.severity == "error" for f in examined.findings) and _compared_nothing(examined, shown):
-        what = f"nothing was compared for {subject.name}{coverage_text(coverage)}"
-        if not examined.findings:
-            raise InvalidArgument(f"{what}; pass inputs with elements that a floating output depends on")
-        reasons.append(what)
-    if allow:
-        gradients = tuple(_accepted(gradient, findings) for gradient in gradients)
-    return Report(
-        verdict=verdict_of(gradients, findings, reasons),
-        subject=subject.name,
-        kind=subject.kind,
-        gradients=gradients,
-        findings=findings,
-        oracle=examined.truth.name or f"{subject.oracle} in float64",
-        sensitivity={c.result.name: c.sensitivity for c in shown},
-        evaluations=examined.runner.evaluations.to_dict(),
-        seconds=time.perf_counter() - started,
-        seed=seed,
-        reproduce=_reproduce(subject, case, seed, order),
-        reasons=tuple(reasons),
-        environment=environment(),
-        coverage=coverage,
-    )
-
-
-def _compared_nothing(examined: Examined, shown: Sequence[Comparison]) -> bool:
-    if not any(is_compared(comparison) for comparison in shown):
-        return True
-    return examined.run is not None and not outputs_coverage(examined).compared
-
-
-def _downgraded(finding: Finding, allow: Collection[str]) -> Finding:
-    return replace(finding, severity="note") if finding.cause in allow else finding
-
-
-def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> GradientResult:
-    own = [finding for finding in findings if finding.gradient == gradient.name and finding.op == gradient.op]
-    is_allowed = own or gradient.contaminated_by is not None
-    if gradient.verdict == "fail" and is_allowed and not any(finding.severity == "error" for finding in findings):
-        return replace(gradient, verdict="pass", settled_by="allow")
-    return gradient
-
-
-def _reproduce(subject: Subject, case: Case, seed: int, order: int) -> str:
-    shapes = ", ".join(
-        f"{n}: {str(v.dtype).removeprefix('torch.')}{list(v.shape)}" if isinstance(v, torch.Tensor) else f"{n}: {v!r}"
-        for n, v in zip(subject.names, case.inputs, strict=True)
-    )
-    order_text = f"order={order}, " if order > 1 else ""
-    return f"gl.check({subject.name}, ..., {order_text}seed={seed}) with {shapes}"
+def _command(op: Any, seed: int, order: int) -> str:
+    return f"gl.check({name_of(op)}, ..., {f'order={order}, ' if order > 1 else ''}seed={seed})"

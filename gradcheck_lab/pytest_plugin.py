@@ -1,6 +1,6 @@
 """The pytest plugin: thin hooks over `gradcheck_lab.pytesting`; loading it imports neither torch nor Hypothesis.
 
-It adds the fixture `gradcheck`, the marker `gradcheck(allow=..., dtypes=..., devices=...)`, options that start with
+It adds the fixture `gradcheck`, the marker `gradcheck(allow=..., dtypes=..., devices=..., wrt=...)`, options that start with
 `--gradcheck-`, and a summary of what was verified. A run that uses none of them looks as it did without the plugin.
 """
 

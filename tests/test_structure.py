@@ -13,13 +13,14 @@ import pytest
 ROOT = Path(__file__).parent.parent / "gradcheck_lab"
 # the wings from the ground up: each may import from those before it, and from itself
 WINGS = (
-    "version errors torch_internals model specs calls rules ops engine render report diagnosis subjects oracles comparison "
-    "examination probes check networks workers discovery fuzzing compare fuzz strategies commands pytesting pytest_plugin "
-    "__init__ __main__"
+    "version errors torch_internals model specs calls workers rules ops engine render report diagnosis subjects oracles "
+    "comparison examination probes isolation check networks discovery fuzzing compare fuzz strategies commands pytesting "
+    "pytest_plugin __init__ __main__"
 ).split()
 # these are loaded before anybody knows whether torch, NumPy, Hypothesis or a renderer will be needed
 IMPORT_LATE = {
     "commands/cli.py": "`--help` answers without torch",
+    "commands/options.py": "`--help` answers without torch",
     "engine/operators.py": "a program without operators does not load all 84 ops",
     "fuzzing/run.py": "naming gl.fuzz does not load Hypothesis",
     "probes/registration.py": "torch.library.opcheck loads torch's compiler",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import signal
 import sys
@@ -67,7 +69,8 @@ def set_default_device(device: torch.device) -> None:
     torch.set_default_device(None if device.type == "cpu" else device)
 
 
-def _set_filters(filters: list[Any]) -> None:
+def set_filters(filters: list[Any]) -> None:
+    """Make these the filters of warnings."""
     warnings.resetwarnings()
     list.extend(warnings.filters, filters)  # type: ignore[arg-type]  # typeshed has a Sequence
 
@@ -113,6 +116,18 @@ def _set_numpy_errors(state: dict[str, str] | None) -> None:
         numpy.seterr(**state)
 
 
+def _logging() -> tuple[int, int, list[logging.Handler]]:
+    root = logging.getLogger()
+    return root.level, root.manager.disable, list(root.handlers)
+
+
+def _set_logging(state: tuple[int, int, list[logging.Handler]]) -> None:
+    root = logging.getLogger()
+    root.setLevel(state[0])
+    logging.disable(state[1])
+    root.handlers[:] = state[2]
+
+
 def _working_folder() -> str | None:
     try:
         return os.getcwd()
@@ -133,18 +148,29 @@ _SETTINGS = (
     _Setting(_autocast, _set_autocast),
     _Setting(_anomaly, lambda state: torch.autograd.set_detect_anomaly(*state)),
     _Setting(_deterministic, _set_deterministic),
-    _Setting(lambda: list(warnings.filters), _set_filters),
+    _Setting(lambda: list(warnings.filters), set_filters),
     _Setting(_numpy_errors, _set_numpy_errors),
     _Setting(_working_folder, _set_working_folder),
     _Setting(_environment, _set_environment),
     _Setting(_signals, _set_signals),
-    _Setting(lambda: (sys.stdout, sys.stderr), lambda streams: _set_streams(*streams)),
+    _Setting(lambda: (sys.stdin, sys.stdout, sys.stderr), lambda streams: _set_streams(*streams)),
+    _Setting(lambda: list(sys.path), lambda state: sys.path.__setitem__(slice(None), state)),
+    _Setting(lambda: list(sys.argv), lambda state: sys.argv.__setitem__(slice(None), state)),
+    _Setting(_logging, _set_logging),
+    _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    _Setting(lambda: (gc.isenabled(), gc.get_threshold()), lambda state: _set_collection(*state)),
+    _Setting(sys.getswitchinterval, sys.setswitchinterval),
     _Setting(sys.getrecursionlimit, sys.setrecursionlimit),
 )
 
 
-def _set_streams(out: Any, err: Any) -> None:
-    sys.stdout, sys.stderr = out, err
+def _set_collection(enabled: bool, threshold: tuple[int, ...]) -> None:
+    (gc.enable if enabled else gc.disable)()
+    gc.set_threshold(*threshold)
+
+
+def _set_streams(given: Any, out: Any, err: Any) -> None:
+    sys.stdin, sys.stdout, sys.stderr = given, out, err
 
 
 @contextmanager

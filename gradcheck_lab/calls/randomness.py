@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import threading
@@ -12,7 +13,9 @@ from typing import Any
 
 import torch
 
-_TURNS = threading.RLock()
+TURNS = threading.RLock()  # of threads that run blocks in which the state of the process is theirs
+if hasattr(os, "register_at_fork"):  # the thread that holds it is not there in a forked process
+    os.register_at_fork(after_in_child=TURNS._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +85,7 @@ def preserved_randomness(seed: int | None = None) -> Iterator[None]:
 
     The generators belong to the process, so a lock lets one thread run such a block at a time.
     """
-    with _TURNS:
+    with TURNS:
         before = random_states()
         try:
             if seed is not None:

@@ -11,16 +11,15 @@ from gradcheck_lab.discovery.scan import defined
 from gradcheck_lab.discovery.targets import DTYPES
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.several import Scan
+from gradcheck_lab.workers.apart import Limits
 
 
-def scan_module(
-    name: str, *, seed: int = 0, dtype: str = "float64", isolate: bool = False, timeout: float | None = None
-) -> Scan:
+def scan_module(name: str, *, seed: int = 0, dtype: str = "float64", limits: Limits | None = None) -> Scan:
     """Import the module `name` and check what it defines: ops, autograd Functions, custom ops, layers and modules.
 
     Inputs are drawn by `seed` from the specs that describe them: see `gradcheck_lab.discovery.description.specs_of`. What is
-    imported from elsewhere is left out unless `__gradcheck_specs__` names it. With `isolate` the code runs in a worker
-    process, so that an object that hangs, longer than `timeout` seconds, or ends its process fails and the others are checked.
+    imported from elsewhere is left out unless `__gradcheck_specs__` names it. With `limits` the code runs in a worker
+    process, so that an object that ends its process, or takes more time or memory, fails and the others are checked.
     Ctrl-C ends the scan with what is known. Raises `InvalidArgument` for a module that does not import or defines nothing of
     the kind.
 
@@ -29,13 +28,13 @@ def scan_module(
     """
     if dtype not in DTYPES:
         raise InvalidArgument(f"there is no dtype {dtype!r} to check in; pass one of {', '.join(DTYPES)}")
-    names, public = defined_in_worker(name, timeout) if isolate else defined(name)
+    names, public = defined_in_worker(name, limits) if limits is not None else defined(name)
     if not names:
         what = "no op, autograd Function, custom op, layer or module"
         raise InvalidArgument(f"the module {name!r} defines {what}; it has {public}")
     jobs = [CheckJob(f"{name}:{key}", seed=seed, dtype=dtype) for key in names]
     scan = Scan(name, {}, {})
-    checks = check_in_workers(jobs, timeout) if isolate else _check_here(jobs)
+    checks = check_in_workers(jobs, limits) if limits is not None else _check_here(jobs)
     try:
         for key, checked in zip(names, checks, strict=True):
             if checked.report is None:

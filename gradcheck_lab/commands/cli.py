@@ -8,25 +8,41 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 # Everything that needs torch is imported inside the commands, so that --help is quick.
 from gradcheck_lab.commands.exits import EXIT_CODES, INTERRUPTED, MISUSE, misuse_exits, refuse_unwritable_files, write_json
+from gradcheck_lab.commands.options import Isolate, Json, MemoryLimit, Seed, Timeout, limits_from
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.version import __version__
+
+if TYPE_CHECKING:
+    from gradcheck_lab.workers.apart import Limits
 
 app = typer.Typer(
     name="gradcheck-lab",
     help="Check hand-written gradients against autograd. Exit 0 pass, 1 fail, 2 misuse, 3 inconclusive, 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")]
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gradcheck-lab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -58,7 +74,10 @@ def demo(
 @app.command()
 def check(
     target: Annotated[
-        str, typer.Argument(metavar="MODULE[:NAME]", help="What to check, as pkg.module:name, or a module for all in it.")
+        str,
+        typer.Argument(
+            metavar="MODULE[:NAME]", help="What to check, as pkg.module:name or file.py:name; without a name all in it."
+        ),
     ],
     spec: Annotated[
         list[str] | None,
@@ -70,27 +89,25 @@ def check(
     order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
     json: Json = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the check.")] = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="What the check of one object may take; runs it in a process.")
-    ] = None,
-    isolate: Annotated[
-        bool | None, typer.Option(help="Check in a process of its own, whose end is a finding; by default only a module.")
-    ] = None,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
+    isolate: Isolate = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 where something of a module was not checked.")] = False,
 ) -> None:
     """Check every gradient of one object, or of all that a module defines, on one random call each."""
     with misuse_exits():
         refuse_unwritable_files(json)
-        _refuse_timeout(timeout, isolate)
+        limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
             has_object_options = bool(spec or option or allow or order != 1)
-            raise typer.Exit(_scan(target, has_object_options, seed, dtype, json, isolate is not False, timeout))
+            raise typer.Exit(_scan(target, has_object_options, seed, dtype, json, limits, strict))
         from gradcheck_lab.commands.check import CheckJob, single_report
         from gradcheck_lab.commands.check_processes import check_in_workers
         from gradcheck_lab.render.terminal import print_report
 
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
         job = CheckJob(target, specs, seed, dtype, options, allowed, order)
-        report = single_report(next(check_in_workers([job], timeout)) if isolate or timeout is not None else job.run())
+        report = single_report(job.run() if limits is None else next(check_in_workers([job], limits)))
         print_report(report)
         write_json(json, report.to_dict())
     raise typer.Exit(EXIT_CODES[report.verdict])
@@ -115,10 +132,14 @@ def fuzz(
     save: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where failing cases go; .hypothesis/ if not given.")
     ] = None,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
+    isolate: Isolate = None,
 ) -> None:
     """Draw calls of one object, or of all that a module defines, until one is wrong, and shrink it."""
     with misuse_exits():
         refuse_unwritable_files(json)
+        limits = limits_from(target, timeout, memory_limit, isolate)
         from gradcheck_lab.commands.fuzz import fuzz_targets
         from gradcheck_lab.commands.fuzz_jobs import Job
         from gradcheck_lab.fuzzing.storage import storage
@@ -128,7 +149,7 @@ def fuzz(
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
         job = Job(target, examples, seed, seed, specs, options, allowed, order, save or storage())
         with progress_bar(examples) as show:
-            fuzzed = fuzz_targets(job, jobs, show)
+            fuzzed = fuzz_targets(job, jobs, show, limits)
         print_lines(fuzz_lines(fuzzed))
         write_json(json, fuzzed.to_dict())
     if fuzzed.interrupted:
@@ -186,15 +207,8 @@ def _run_demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int |
     return EXIT_CODES[done.verdict]
 
 
-def _refuse_timeout(timeout: float | None, isolate: bool | None) -> None:
-    if timeout is not None and not 0 < timeout < float("inf"):
-        raise InvalidArgument(f"timeout is {timeout:g}; pass a number of seconds above 0")
-    if timeout is not None and isolate is False:
-        raise InvalidArgument("--timeout ends a process of its own; leave --no-isolate out")
-
-
 def _scan(
-    target: str, has_object_options: bool, seed: int, dtype: str, json: Path | None, isolate: bool, timeout: float | None
+    target: str, has_object_options: bool, seed: int, dtype: str, json: Path | None, limits: Limits | None, strict: bool
 ) -> int:
     if has_object_options:
         raise InvalidArgument(f"--spec, --option, --allow and --order are for one object; write it as {target}:name")
@@ -202,9 +216,11 @@ def _scan(
     from gradcheck_lab.render.scan import scan_lines
     from gradcheck_lab.render.terminal import print_lines
 
-    scan = scan_module(target, seed=seed, dtype=dtype, isolate=isolate, timeout=timeout)
+    scan = scan_module(target, seed=seed, dtype=dtype, limits=limits)
     print_lines(scan_lines(scan))
     write_json(json, scan.to_dict())
     if scan.interrupted:
         return INTERRUPTED
+    if strict and scan.skipped and scan.verdict == "pass":
+        return EXIT_CODES["inconclusive"]
     return EXIT_CODES[scan.verdict] if scan.reports else MISUSE

@@ -17,13 +17,15 @@ from gradcheck_lab.discovery.scan import names_of
 from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, import_module, listed, public
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.several import Fuzzed
+from gradcheck_lab.workers.apart import Limits
 
 
-def fuzz_targets(job: Job, processes: int, show: ShowCounts) -> Fuzzed:
+def fuzz_targets(job: Job, processes: int, show: ShowCounts, limits: Limits | None = None) -> Fuzzed:
     """Fuzz `pkg.module:name`, or everything in `pkg.module` whose inputs are described; Ctrl-C ends it with what is known.
 
-    `job` has the options of the command for all objects. With several `processes`, the objects, or the examples of one, are
-    divided among them, and an object that ends its process fails as `crashed`. Raises `InvalidArgument` for a target that
+    `job` has the options of the command for all objects. With several `processes`, or with `limits`, the objects, or the
+    examples of one, are divided among worker processes: an object that ends its process fails as `crashed`, one that takes more
+    than the limits as `timed-out` or `memory-exceeded`. Raises `InvalidArgument` for a target that
     cannot be imported or fuzzed.
     """
     if processes < 1:
@@ -33,10 +35,10 @@ def fuzz_targets(job: Job, processes: int, show: ShowCounts) -> Fuzzed:
     fuzzed = Fuzzed(job.target)
     ready = _jobs_of_objects(job, fuzzed)
     work = [part for each in ready for part in split(each, -(-processes // max(1, len(ready))))]
-    if processes == 1:
+    if processes == 1 and limits is None:
         fuzz_here(fuzzed, work, show)
     else:
-        fuzz_in_workers(fuzzed, work, processes, show)
+        fuzz_in_workers(fuzzed, work, processes, limits or Limits(), show)
     return fuzzed
 
 

@@ -1,78 +1,18 @@
-"""Calls that end their process: the log of the call that a run makes next, and the report of a process that ended in it."""
+"""The report of a fuzz job whose process ended, with the command that runs it again."""
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
 
-from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.commands.fuzz_jobs import Job, fuzz_run_of
-from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.fuzzing.portable import SavedCase
-from gradcheck_lab.fuzzing.run import FuzzRun
-from gradcheck_lab.fuzzing.wording import call_text
-from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.fuzzing.call_log import ended_run_report
 from gradcheck_lab.report import Report
-from gradcheck_lab.subjects import adapt
-from gradcheck_lab.workers.outcome import Died, Exited
-
-CAUSE = "crashed"
+from gradcheck_lab.workers.outcome import Outcome
 
 
-@dataclass(slots=True)
-class CallLog:
-    """Writes the next call of `run` as JSON by `write`, which returns whether there was room for the text."""
-
-    write: Callable[[str], bool]
-    run: FuzzRun | None = None
-    _kind: str = ""
-    _last: dict[str, Any] = field(default_factory=dict)
-
-    def before_call(self, call: CallRecipe, probed: bool) -> None:
-        """Write a call down before it is made; `probed` where the probes derive further calls from it."""
-        assert self.run is not None
-        self._last = {"words": call_text(call, self.run.input_names(call)), "probed": probed, "case": None}
-        with suppress(InvalidArgument):  # its options cannot be written as JSON
-            self._last["case"] = SavedCase(call, self.run.name).to_dict()
-        self._write_last()
-        if not self._kind:  # found out after the call was written down, since it makes the call
-            case = call.build()
-            self._kind = adapt(self.run.op, case.inputs, dict(case.options)).kind
-            self._write_last()
-
-    def _write_last(self) -> None:
-        entry = self._last | {"kind": self._kind}
-        if not self.write(json.dumps(entry)):
-            self.write(json.dumps(entry | {"case": None}))
-
-
-def crash_report(job: Job, ended: Died | Exited, logged: str, examples: int) -> Report:
+def crash_report(job: Job, outcome: Outcome, logged: str, examples: int) -> Report:
     """The report of a job whose process ended after `examples` examples; `logged` is the last text of its `CallLog`."""
-    entry = json.loads(logged) if logged else {}
-    call = None if entry.get("case") is None else SavedCase.from_dict(entry["case"]).call
-    finding = Finding(
-        CAUSE,
-        "error",
-        f"{_which_call(entry)} {ended}",
-        explanation="a call may raise an exception, but not end the process that makes it",
-        suggestion="raise an exception instead; python -X faulthandler shows where it ends",
-        probe="fuzz",
-        exception="SystemExit" if isinstance(ended, Exited) else None,
-    )
-    replayed = None if entry.get("probed", True) else call
-    return fuzz_run_of(job).crash_report(finding, replayed, entry.get("kind") or "op", examples, _command(job))
-
-
-def _which_call(entry: dict[str, Any]) -> str:
-    if not entry:
-        return "a call"
-    if entry["probed"]:
-        return f"a call that a probe made of the one on {entry['words']}"
-    return f"the call on {entry['words']}"
+    return ended_run_report(fuzz_run_of(job), outcome, logged, examples, _command(job))
 
 
 def _command(job: Job) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from gradcheck_lab.commands.fuzz_crash import CallLog, crash_report
+from gradcheck_lab.commands.fuzz_crash import crash_report
 from gradcheck_lab.commands.fuzz_jobs import Job, ShowCounts, fuzz_run_of
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.call_log import CallLog
 from gradcheck_lab.model.several import Fuzzed
+from gradcheck_lab.model.watching import Watch, watches
 from gradcheck_lab.report import Report
-from gradcheck_lab.workers.outcome import Died, Exited, Outcome, Returned
+from gradcheck_lab.workers.apart import Limits
+from gradcheck_lab.workers.memory import memory_limited
+from gradcheck_lab.workers.outcome import Died, Exited, MemoryExceeded, Outcome, Returned, TimedOut
 from gradcheck_lab.workers.pool import Call, Workers
 from gradcheck_lab.workers.progress import SharedProgress
 
@@ -42,21 +47,27 @@ def fuzz_here(fuzzed: Fuzzed, work: Sequence[Job], show: ShowCounts) -> None:
             break
 
 
-def fuzz_in_workers(fuzzed: Fuzzed, work: Sequence[Job], processes: int, show: ShowCounts) -> None:
+def fuzz_in_workers(fuzzed: Fuzzed, work: Sequence[Job], processes: int, limits: Limits, show: ShowCounts) -> None:
     """Run the jobs in worker processes and add their reports to `fuzzed`.
 
-    The first Ctrl-C ends each job with what it knows, the second ends the processes at once.
+    The seconds of `limits` are those of one drawn call with all that are derived from it. The first Ctrl-C ends each job with
+    what it knows, the second ends the processes at once.
     """
-    progress = SharedProgress(len(work), numbers=2)
-    shown: list[tuple[int, ...]] = [(0, 0)] * len(work)
+    progress = SharedProgress(len(work), numbers=3)
+    shown: list[tuple[int, ...]] = [(0, 0, 0)] * len(work)
+    clock = _Clock(progress, limits.seconds)
     with Workers(min(processes, len(work)), _prepare_worker, (progress,)) as workers:
         for index, job in enumerate(work):
-            workers.submit(Call(index, _run_in_worker, (index, job)))
+            workers.submit(Call(index, _run_in_worker, (index, job, limits.memory)))
         while workers.pending:
             try:
                 ended = workers.finished(within=_EVERY)
                 for index, outcome in ended:
+                    if isinstance(outcome, MemoryExceeded):
+                        outcome = replace(outcome, limit=limits.memory)
                     _add_outcome(fuzzed, work[index], outcome, progress, index)
+                for index in clock.late(range(len(work))):
+                    workers.end(index, TimedOut(clock.seconds))
                 _show_changes(work, progress, shown, show)
             except KeyboardInterrupt:
                 workers.withdraw()
@@ -67,17 +78,42 @@ def fuzz_in_workers(fuzzed: Fuzzed, work: Sequence[Job], processes: int, show: S
     fuzzed.reports = {name: fuzzed.reports[name] for name in dict.fromkeys(job.name for job in work) if name in fuzzed.reports}
 
 
+@dataclass(slots=True)
+class _Clock:
+    """When each job began its last call."""
+
+    progress: SharedProgress
+    limit: float | None
+    began: dict[int, tuple[int, float]] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that a call may take."""
+        return float("inf") if self.limit is None else self.limit
+
+    def late(self, jobs: Iterable[int]) -> list[int]:
+        """The jobs whose call takes longer than it may; one that has not begun a call imports its module."""
+        now, found = time.monotonic(), []
+        for job in jobs:
+            calls = self.progress.counts(job)[2]
+            if calls and self.began.get(job, (0, now))[0] != calls:
+                self.began[job] = calls, now
+            elif calls and now - self.began[job][1] > self.seconds:
+                found.append(job)
+        return found
+
+
 def _show_changes(work: Sequence[Job], progress: SharedProgress, shown: list[tuple[int, ...]], show: ShowCounts) -> None:
     """Show the counts of each object, summed over its jobs, where they differ from those in `shown`."""
     now = [progress.counts(index) for index in range(len(work))]
     for name in dict.fromkeys(job.name for index, job in enumerate(work) if now[index] != shown[index]):
         parts = [now[index] for index, job in enumerate(work) if job.name == name]
-        show(name, sum(examples for examples, _ in parts), max(wrong for _, wrong in parts))
+        show(name, sum(part[0] for part in parts), max(part[1] for part in parts))
     shown[:] = now
 
 
 def _add_outcome(fuzzed: Fuzzed, job: Job, outcome: Outcome, progress: SharedProgress, index: int) -> None:
-    if isinstance(outcome, (Died, Exited)):
+    if isinstance(outcome, (Died, Exited, TimedOut, MemoryExceeded)):
         interrupted_at_start = progress.stopped and isinstance(outcome, Died) and not progress.text(index)
         if not interrupted_at_start:
             report = crash_report(job, outcome, progress.text(index), progress.counts(index)[0])
@@ -118,15 +154,25 @@ def _prepare_worker(progress: SharedProgress) -> None:
     _progress = progress
 
 
-def _run_in_worker(index: int, job: Job) -> JobResult:
+def _run_in_worker(index: int, job: Job, memory: int | None) -> JobResult:
     assert _progress is not None
     progress = _progress
+    if progress.stopped:
+        return JobResult(None, interrupted=True)
+    counts = [0, 0, 0]  # examples, whether one is wrong, calls that were written down
 
     def count(name: str, examples: int, wrong: int) -> None:
-        progress.count(index, examples, wrong)
+        counts[:2] = examples, wrong
+        progress.count(index, *counts)
         if progress.stopped:
             raise KeyboardInterrupt
 
-    if progress.stopped:
-        return JobResult(None, interrupted=True)
-    return _run(job, count, CallLog(lambda text: progress.write(index, text)))
+    def write(text: str) -> bool:
+        written = progress.write(index, text)
+        counts[2] += 1
+        progress.count(index, *counts)
+        return written
+
+    watches[:] = [Watch(lambda text: None)]
+    with memory_limited(memory):
+        return _run(job, count, CallLog(write))

@@ -46,7 +46,7 @@ def replay_case(path: str | Path, target: str | None = None, reference: str | No
     _refuse_other_options(found, name, saved.call)
     compared = known.get(str(saved.reference)) if reference is None else locate(reference)
     try:
-        report = Examiner(found, compared, saved.order, saved.allow).report(saved.call)
+        report = Examiner(found, compared, saved.order, saved.allow, wrt=saved.wrt or None).report(saved.call)
     except InvalidArgument:
         raise
     except Exception as error:  # of a validator that meets values of other types, or of torch that has no memory for them

@@ -256,11 +256,18 @@ def _missing(slot: Slot, expected: torch.Tensor) -> Comparison:
         message=f"gradient of {slot.label} is missing",
         gradient=slot.name,
         explanation=f"{slot.label} receives no gradient, and {slot.reference} gives {show(number(expected[index]))}",
-        suggestion=f"return the gradient of {slot.name!r} instead of None; "
-        "where none is wanted, mark the others by requires_grad_()",
+        suggestion=f"return the gradient of {slot.name!r}{_or_say_so(slot)}",
         op=slot.op,
     )
     return Comparison(_result(slot, "fail", expected.numel()), (finding,))
+
+
+def _or_say_so(slot: Slot) -> str:
+    """What to do where no gradient is wanted: name those that are."""
+    if not slot.others:
+        return ""
+    where = f" of {slot.op.split(' (')[0]}" if slot.op is not None else ""
+    return f"; where none is wanted, say which inputs{where} need one: wrt={list(slot.others)}"
 
 
 def _broken(slot: Slot, what: str, explanation: Explanation) -> Comparison:

@@ -15,6 +15,7 @@ from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import COPIED_ELEMENTS
+from gradcheck_lab.model.raised import raised_cause
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
@@ -31,6 +32,7 @@ def compare_isolated_rule(
     upstream = tuple(_upstream(truth, number, j, output) for j, output in enumerate(outputs))
     subject = adapt_op(call.op, inputs, dict(call.options))
     assert subject is not None
+    subject = replace(subject, constants=subject.constants | _constants(call, program))
     local = Case(inputs, call.options, upstream, case.seed, case.label)
     oracle = AutogradOracle(replace(program.runner, subject=subject), local)
     try:
@@ -38,7 +40,7 @@ def compare_isolated_rule(
     except Exception as error:
         return [], [
             Finding(
-                "raises",
+                raised_cause(error),
                 "error",
                 f"backward of {label} raised {type(error).__name__}",
                 explanation=first_line(error),
@@ -55,6 +57,19 @@ def compare_isolated_rule(
     named = {"output": outputs[0]} if len(outputs) == 1 else {f"output {j}": o for j, o in enumerate(outputs)}
     draws = None if margin > 1 else FurtherDraws(oracle.runner, local)
     return compare_returned(subject, returned, oracle, truth, named, label, shares=number, margin=margin, draws=draws), []
+
+
+def _constants(call: Call, program: AutogradOracle) -> frozenset[int]:
+    """The inputs of a call that are inputs of the program itself for which no gradient is wanted."""
+    unwanted = [program.truth().inputs[i] for i in program.runner.subject.constants]
+    return frozenset(j for j, v in enumerate(call.inputs) if any(_is_the_same(v, data) for data in unwanted))
+
+
+def _is_the_same(value: Any, data: Any) -> bool:
+    """Whether a value of the program is this input of it, or a view of all of that."""
+    if not isinstance(value, torch.Tensor) or not isinstance(data, torch.Tensor) or not value.numel():
+        return value is data
+    return value.data_ptr() == data.data_ptr() and value.shape == data.shape and value.stride() == data.stride()
 
 
 def run_rule(call: Call, upstream: Sequence[torch.Tensor]) -> Any:

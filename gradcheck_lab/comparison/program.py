@@ -10,7 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.comparison.entries import references_of
-from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, drawn_again
+from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
 from gradcheck_lab.comparison.isolated_rule import call_label, compare_isolated_rule
 from gradcheck_lab.comparison.slot import Slot
@@ -133,9 +133,11 @@ def _slots(
                 key = Key("value", k, j)
                 slot = Slot(named[key], f"intermediate {named[key]!r}", tuple(output.shape), output.dtype, output.device)
                 yield key, slot, intermediates.get(key)
+    wanted = [i for i, v in enumerate(inputs) if is_differentiable(v) and i not in subject.constants]
     for i, value in enumerate(inputs):
-        if is_differentiable(value) and i not in subject.constants:
-            slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device)
+        if i in wanted:
+            others = tuple(names[j] for j in wanted if j != i and returned[j] is not None)
+            slot = Slot(names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, others=others)
             yield Key("input", i), slot, returned[i]
 
 
@@ -147,7 +149,7 @@ def _compare(
         return None if pair is None else Evidence(slot.name, *pair, slot.dtype)
 
     def evidence(found: torch.Tensor, expected: torch.Tensor) -> Evidence:
-        return Evidence(slot.name, found.detach(), expected, slot.dtype, again=drawn_again(draws, again))
+        return Evidence(slot.name, found.detach(), expected, slot.dtype, again=on_further_draws(draws, again))
 
     references = references_of(oracle, key, slot.dtype)
     return compare_gradient(slot, actual, oracle.truth().gradients.get(key), references, evidence)

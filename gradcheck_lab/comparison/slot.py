@@ -13,6 +13,7 @@ class Slot:
 
     `reference` is what messages call the other side, `truth_error` how far its values may be off.
     `margin` is how many times its budget an error has to be to count: on calls that nobody chose only gross errors do.
+    `others` are the inputs of the same call that do have a gradient.
     """
 
     name: str
@@ -24,3 +25,4 @@ class Slot:
     reference: str = "autograd"
     truth_error: float = 0.0
     margin: float = 1.0
+    others: tuple[str, ...] = ()

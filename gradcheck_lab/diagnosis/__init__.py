@@ -11,14 +11,14 @@ from gradcheck_lab.diagnosis.conjugate import missing_conjugate
 from gradcheck_lab.diagnosis.epsilons import wrong_epsilon
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, PartialGradient
 from gradcheck_lab.diagnosis.factors import varying_factor
-from gradcheck_lab.diagnosis.fan_out import missing_uses
+from gradcheck_lab.diagnosis.fan_out import misscaled_use, missing_uses
 from gradcheck_lab.diagnosis.overlaps import missing_overlap_sum
 from gradcheck_lab.diagnosis.positions import repeated_index, wrong_by_label, wrong_by_value, wrong_in_two_places, wrong_places
 from gradcheck_lab.diagnosis.precision import low_precision
 from gradcheck_lab.diagnosis.scaling import scaled
 from gradcheck_lab.diagnosis.shapes import rank1_broadcast, wrong_shape
-from gradcheck_lab.diagnosis.terms import missing_term
-from gradcheck_lab.diagnosis.variations import one_thing_changed
+from gradcheck_lab.diagnosis.terms import missing_statistic, missing_term
+from gradcheck_lab.diagnosis.variations import one_thing_changed, other_forward
 
 Family = Callable[[Evidence], Explanation | None]
 
@@ -27,10 +27,13 @@ FAMILIES: tuple[Family, ...] = (
     scaled,
     missing_conjugate,
     rearranged,
+    other_forward,
     wrong_epsilon,
+    misscaled_use,
     missing_term,
-    missing_uses,
     one_thing_changed,
+    missing_statistic,
+    missing_uses,
     varying_factor,
     wrong_inner_axis,
     repeated_index,
@@ -45,7 +48,7 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 # those that look for a pattern in the error, which an error close to rounding has by chance
-_PATTERNS = frozenset(FAMILIES) - {wrong_shape, scaled, missing_conjugate, low_precision}
+_PATTERNS = frozenset(FAMILIES) - {wrong_shape, scaled, missing_conjugate, other_forward, low_precision}
 
 
 def explain(evidence: Evidence) -> Explanation:
@@ -66,7 +69,7 @@ def _confirmed(found: Explanation, family: Family, evidence: Evidence) -> Explan
     if found.fact or evidence.again is None:
         return found
     for draw in evidence.again():
-        if draw.actual.shape == draw.expected.shape and draw.fits(draw.expected):
+        if draw.actual.equal(draw.expected) or (draw.actual.shape == draw.expected.shape and draw.fits(draw.expected)):
             continue  # right there, which says nothing about why it is wrong here
         again = family(replace(draw, sought=found))
         if again is None or not again.agrees(found):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,7 +11,13 @@ import torch
 
 from gradcheck_lab.model.limits import DIAGNOSED_ELEMENTS
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype, widened
-from gradcheck_lab.model.precision.fits import MARGINAL_ROUNDINGS, ORACLE_ERRORS, SOUND_ROUNDINGS, SOUND_ROUNDINGS_16_BITS
+from gradcheck_lab.model.precision.fits import (
+    ERROR_BESIDE_TENSOR,
+    MARGINAL_ROUNDINGS,
+    ORACLE_ERRORS,
+    SOUND_ROUNDINGS,
+    SOUND_ROUNDINGS_16_BITS,
+)
 
 
 class Claim(NamedTuple):
@@ -100,9 +106,10 @@ class Evidence:
     The callables run the oracle once more. `paths` gives the gradients without some uses of a value, `unreduced` the gradient
     with the input broadcast before the call, `conjugated` J^T g instead of J^H g. `reversed` gives, for each axis (counted from
     the end), the gradient with that axis of grad_output and of the result reversed. `variations` gives those with one
-    thing changed in the backward, `values` the forward's intermediate values by name. `again` gives the evidence of the same
-    gradient on further draws of the call, None where there is no code to run again; `sought` is the explanation that such a
-    draw is to confirm.
+    thing changed in the backward, `neighbours` those of forwards with another choice, `narrowed` those
+    with one value rounded to a narrower dtype, `values` the forward's intermediate values by name. `again` gives the evidence
+    of the same gradient on further draws of the call, None where there is no code to run again; `sought` is the explanation
+    that such a draw is to confirm.
     """
 
     name: str
@@ -120,6 +127,8 @@ class Evidence:
     conjugated: Callable[[], torch.Tensor | None] = nothing
     reversed: Callable[[], Iterable[tuple[int, torch.Tensor]]] = tuple
     variations: Callable[[], Iterable[Variation]] = tuple
+    neighbours: Callable[[], Iterable[Variation]] = tuple
+    narrowed: Callable[[Sequence[torch.dtype]], Iterable[Variation]] = lambda dtypes: ()
     values: Callable[[], Mapping[str, torch.Tensor]] = dict
     again: Callable[[], Iterable[Evidence]] | None = None
     sought: Explanation | None = None
@@ -175,6 +184,15 @@ class Evidence:
         error = float(torch.linalg.vector_norm(a - b))
         oracle_error = ORACLE_ERRORS.value * self.precision * value.numel() ** 0.5
         return scale > 0 and error <= self.rounding * scale + oracle_error
+
+
+def accounts_for(evidence: Evidence, candidate: torch.Tensor) -> bool:
+    """Whether a gradient that no number was fitted for is the wrong one: it leaves next to nothing of the error."""
+    if not evidence.fits(candidate):
+        return False
+    actual = evidence.actual.double()
+    error = float(torch.linalg.vector_norm(actual - evidence.expected.double()))
+    return float(torch.linalg.vector_norm(actual - candidate.double())) <= ERROR_BESIDE_TENSOR.value * error
 
 
 def axes_text(axes: tuple[int, ...]) -> str:

@@ -1,8 +1,14 @@
-"""A value that is used several times, and the gradient lacks the contributions of some uses."""
+"""A value that is used several times: what some uses send back is missing, has the wrong sign, or a factor too many."""
 
 from __future__ import annotations
 
-from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
+from collections import Counter
+
+from gradcheck_lab.diagnosis.constants import named_constant
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, PartialGradient, about
+from gradcheck_lab.diagnosis.scaling import times
+from gradcheck_lab.diagnosis.terms import Residual
+from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS, NAMED_COEFFICIENT
 
 
 def missing_uses(evidence: Evidence) -> Explanation | None:
@@ -28,3 +34,50 @@ def missing_uses(evidence: Evidence) -> Explanation | None:
             claims=claims,
         )
     return None
+
+
+def misscaled_use(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient in which what some uses of a value send back has the other sign, or a constant factor; else None."""
+    if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
+        return None
+    residual = Residual(evidence)
+    if not residual.certain(1):
+        return None
+    found = [(path, c) for path in evidence.paths() if (c := _coefficient(evidence, residual, path)) is not None]
+    close = NAMED_COEFFICIENT.value * residual.noise / residual.size
+    if any(abs(c) <= close for _, c in found):
+        return None  # it is missing
+    # of equal terms no one is the wrong one: two that are missing are as one with the other sign
+    alike = Counter((path.value, f"{c:.6g}") for path, c in found)
+    found = [(path, c) for path, c in found if alike[path.value, f"{c:.6g}"] == 1]
+    for path, c in found:
+        if abs(c + 1) <= close:
+            return _of_term(path, evidence, "sign", "has the wrong sign", f"negate what {path.lost} sends back")
+    found.sort(key=lambda each: named_constant(evidence, each[1]) is None)
+    for path, c in found:
+        _, what, why, fix = named_constant(evidence, c) or (c, f"{times(c)} times", "", f"divide it by {times(c)}")
+        said = f"is {what} what it should be{f', and {why}' if why else ''}"
+        factor = about("factor", c, close)
+        return _of_term(path, evidence, "constant-factor", said, f"{fix}, in what {path.lost} sends back", factor)
+    return None
+
+
+def _coefficient(evidence: Evidence, residual: Residual, path: PartialGradient) -> float | None:
+    """The number by which the term through the uses that were left out is multiplied; None where that explains nothing."""
+    if path.gradient.shape != evidence.expected.shape:
+        return None
+    term = evidence.expected.double() - path.gradient.double()
+    square = float(term.square().sum())
+    if not square > residual.noise**2:
+        return None
+    c = 1 - float((term * residual.value).sum()) / square
+    return c if residual.explained((1 - c) * term) else None
+
+
+def _of_term(
+    path: PartialGradient, evidence: Evidence, cause: str, said: str, fix: str, factor: Claim | None = None
+) -> Explanation:
+    user = repr(evidence.name) if path.value == "it" else path.value
+    sentence = f"{user} is used in {path.kept} and in {path.lost}, and the term through {path.lost} {said}"
+    claims = Claim(path.value), Claim(path.kept), Claim(path.lost), factor or Claim(said)
+    return Explanation(cause, sentence, f"{fix} to {user}", claims=claims)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, accounts_for
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
+from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
 from gradcheck_lab.model.precision.patterns import (
     ALIGNED_ERROR,
     LEVEL_FROM,
@@ -29,6 +30,9 @@ def low_precision(evidence: Evidence) -> Explanation | None:
     size = float(torch.linalg.vector_norm(error))
     if not 0 < size < SMALL_ERROR.value * scale:
         return None
+    found = _through(evidence)
+    if found is not None:
+        return found
     level = size / scale
     aligned = abs(float((error * truth).sum())) / (size * scale)
     # elements whose error is more than the rounding of the gradient's own dtype
@@ -55,6 +59,17 @@ def low_precision(evidence: Evidence) -> Explanation | None:
                 f"compute in {_name(evidence.dtype)} or wider throughout, without a cast to {name}",
                 claims=(Claim(name),),
             )
+    return None
+
+
+def _through(evidence: Evidence) -> Explanation | None:
+    """The explanation that one value was rounded to a narrower dtype, and nothing else is wrong; else None."""
+    if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
+        return None
+    u = unit_roundoff(evidence.dtype)
+    for each in evidence.narrowed([dtype for dtype in BELOW_FLOAT64 if unit_roundoff(dtype) > u]):
+        if each.gradient is not None and accounts_for(evidence, each.gradient):
+            return Explanation(each.cause, each.sentence, each.suggestion, claims=tuple(Claim(name) for name in each.names))
     return None
 
 

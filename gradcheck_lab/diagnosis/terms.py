@@ -25,12 +25,23 @@ from gradcheck_lab.model.precision.fits import (
 
 def missing_term(evidence: Evidence) -> Explanation | None:
     """Explain a gradient that differs from the reference by one term made of the call's tensors; else None."""
+    residual = _residual(evidence)
+    return None if residual is None else _single(evidence, residual)
+
+
+def missing_statistic(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that differs by a number or two for each row times tensors of the call, or an outer product."""
+    residual = _residual(evidence)
+    if residual is None or _single(evidence, residual) is not None:
+        return None  # one number for all rows fits, so that numbers for each row say nothing more
+    return _per_group(evidence, residual) or _rank_one(evidence, residual)
+
+
+def _residual(evidence: Evidence) -> Residual | None:
     if not evidence.real or not ENOUGH_ELEMENTS.value <= evidence.actual.numel() <= TERM_ELEMENTS.value:
         return None
     residual = Residual(evidence)
-    if not residual.certain(1):
-        return None
-    return _single(evidence, residual) or _per_group(evidence, residual) or _rank_one(evidence, residual)
+    return residual if residual.certain(1) else None
 
 
 class Residual:
@@ -121,7 +132,7 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
                 continue  # every gradient of this op lies in this span, so that a missing one says nothing
             return Explanation(
                 "missing-term",
-                f"what is missing is {text} {per(axes, shape)}{_origin(count, text)}",
+                f"what is missing is {text} {per(axes, shape)}{_origin(count, text) if groups > 1 else ''}",
                 f"derive the terms of the gradient of {evidence.name!r} that go through what is computed {per(axes, shape)}",
                 claims=(Claim(text), Claim(per(axes, shape))),
             )

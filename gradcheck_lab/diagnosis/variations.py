@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, accounts_for
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
 
 
@@ -21,4 +21,17 @@ def one_thing_changed(evidence: Evidence) -> Explanation | None:
             return Explanation(
                 each.cause, each.sentence, f"{each.suggestion}, in the gradient of {evidence.name!r}", claims=claims
             )
+    return None
+
+
+def other_forward(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is exactly that of a forward with another choice, such as an epsilon; else None.
+
+    Nothing is fitted, so that this may be said of an error near rounding as well, where it accounts for all of it.
+    """
+    if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
+        return None
+    for each in evidence.neighbours():
+        if each.gradient is not None and accounts_for(evidence, each.gradient):
+            return Explanation(each.cause, each.sentence, each.suggestion, claims=tuple(Claim(name) for name in each.names))
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -20,10 +20,12 @@ from gradcheck_lab.examination.in_pieces import is_large
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.limits import COMPARED_FOR_WRITES
+from gradcheck_lab.model.raised import raised_cause
 from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_count
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.replayed_draws import replayed
 from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.data_inputs import data_inputs, data_note
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Recording, Subject
 from gradcheck_lab.torch_internals import writes_to
@@ -67,7 +69,9 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     # free what the forward saved, which may be large, as soon as the backward has run
     backward = _run_backward(runner, recording, upstream, case.seed)
     carries, labels = _carry_gradients(recording), runner.subject.labels
-    written = _write_findings("mutates-input", labels, handed_out, inputs, policy.thorough, recording.constants)
+    is_state = partial(_is_state, runner, case, recording.keeps_in)
+    shapes = [tuple(o.shape) for o in recording.outputs if is_differentiable(o)]
+    written = _write_findings("mutates-input", labels, handed_out, inputs, policy.thorough, is_state)
     del recording, handed_out
     if drawn:
         case = replace(case, grad_outputs=_drawn(upstream, carries, case.seed))
@@ -76,8 +80,11 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     grads = ["grad_output" if len(upstream) == 1 else f"grad_output {i}" for i in range(len(upstream))]
     written += _write_findings("mutates-grad-output", grads, upstream, case.grad_outputs or (), policy.thorough)
     del upstream
-    if masks := _masks_without_gradient(case.inputs, backward.returned):
-        runner = replace(runner, subject=replace(runner.subject, constants=runner.subject.constants | masks))
+    data = data_inputs(runner.subject, case.inputs, backward.returned, shapes)
+    if not policy.derived:
+        findings += tuple(_data_notes(runner.subject, case.inputs, data))
+    if data:
+        runner = replace(runner, subject=replace(runner.subject, constants=runner.subject.constants | data))
     oracle = AutogradOracle(oracle_runner, case, copies=bool(written))
     examined = Examined(runner, case, policy, oracle, replace(backward, outputs=outputs) if outputs else backward)
     examined = examined.with_findings(*findings, *written)
@@ -86,10 +93,11 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     return examined
 
 
-def _masks_without_gradient(inputs: Sequence[Any], returned: Sequence[Any]) -> frozenset[int]:
-    """The inputs that hold infinities, which nothing that is trained does, and for which the backward returns None."""
-    pairs = enumerate(zip(inputs, returned, strict=False))
-    return frozenset(i for i, (v, g) in pairs if g is None and is_differentiable(v) and bool(torch.isinf(v).any()))
+def _data_notes(subject: Subject, inputs: Sequence[Any], data: frozenset[int]) -> Iterator[Finding]:
+    """A note for each input of the user's call that is taken for data."""
+    constants = subject.constants | data
+    wanted = [subject.names[i] for i, v in enumerate(inputs) if is_differentiable(v) and i not in constants]
+    return (data_note(subject, i, wanted) for i in sorted(data | subject.data))
 
 
 def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str) -> Result | Finding:
@@ -100,7 +108,7 @@ def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str)
         raise
     except Exception as error:
         return Finding(
-            "raises",
+            raised_cause(error),
             "error",
             f"{'reference' if stage == 'oracle' else stage} raised {type(error).__name__}",
             explanation=first_line(error),
@@ -230,20 +238,36 @@ def _write_findings(
     handed_out: Sequence[Any],
     before: Sequence[Any],
     thorough: bool,
-    buffers: frozenset[int] = frozenset(),
+    is_state: Callable[[int], bool] = lambda index: False,
 ) -> list[Finding]:
-    """A finding for each tensor that the user's code wrote to, but for `buffers`, by number, which torch itself writes."""
-    return [
-        Finding(
+    """A finding for each tensor that the user's code wrote to; a note for one, by number, that `is_state`."""
+    found = []
+    for i, (name, mine, given) in enumerate(zip(names, handed_out, before, strict=True)):
+        if not isinstance(mine, torch.Tensor) or not _is_written(mine, given, thorough):
+            continue
+        finding = Finding(
             cause,
             "error",
             f"{name} was written to",
             explanation="its values changed during the call, so whoever else holds it reads wrong numbers",
             suggestion="write to a new tensor, or to a clone",
         )
-        for i, (name, mine, given) in enumerate(zip(names, handed_out, before, strict=True))
-        if i not in buffers and isinstance(mine, torch.Tensor) and _is_written(mine, given, thorough)
-    ]
+        if is_state(i):
+            text = "torch's own operation keeps a state there, without a gradient, that the outputs of this call do not use"
+            finding = replace(finding, severity="note", explanation=text, suggestion="")
+        found.append(finding)
+    return found
+
+
+def _is_state(runner: Runner, case: Case, keeps_in: Callable[[int | str], bool], index: int) -> bool:
+    """Whether torch's own operations keep a state in an input that nobody wants a gradient of."""
+    if index not in runner.subject.constants:
+        return False
+    runner.begin(case.seed, forward=2)
+    try:
+        return keeps_in(index)
+    except Exception:  # the user's code does not run again where it has run
+        return False
 
 
 def _is_written(after: torch.Tensor, before: torch.Tensor, thorough: bool) -> bool:

@@ -25,7 +25,7 @@ from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow, is_wide
 from gradcheck_lab.model.precision.derived_calls import GROSS_ON_DERIVED_CALLS
-from gradcheck_lab.model.user_errors import raises_again
+from gradcheck_lab.model.raised import raises_again
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner

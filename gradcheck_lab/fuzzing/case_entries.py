@@ -109,6 +109,10 @@ CASE: Mapping[str, Entry] = {
     "words": TEXT,
     "python": TEXT,
     "made_with": SEED,
+    "wrt": Entry(
+        "a list of names and positions",
+        lambda value: isinstance(value, list) and all(isinstance(each, str) or is_whole(each, _INT64) for each in value),
+    ),
 }
 
 TENSOR: Mapping[str, Entry] = {

@@ -18,6 +18,7 @@ from gradcheck_lab.check import check
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import NO_ELEMENTS, is_compared
 from gradcheck_lab.fuzzing.wording import call_text
+from gradcheck_lab.model.arguments import Wrt
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.exceptions import DELIBERATE, SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding, verdict_of
@@ -68,6 +69,7 @@ class Examiner:
     remarks: dict[tuple[str | None, ...], Finding] = field(default_factory=dict)
     accepted: CallRecipe | None = None
     allowed_gradients: frozenset[tuple[str | None, str | None]] = frozenset()
+    wrt: Wrt | None = None
     _subjects: dict[tuple[Any, ...], Subject] = field(default_factory=dict)
 
     def examine(self, call: CallRecipe) -> CallVerdict:
@@ -113,7 +115,7 @@ class Examiner:
             warnings.simplefilter("ignore")
             return check(
                 self.op, *case.inputs, options=case.options, reference=self.reference, order=order, probes=probes,
-                allow=self.allow, seed=case.seed,
+                allow=self.allow, wrt=self.wrt, seed=case.seed,
             )  # fmt: skip
 
     def _attempt(self, case: Case) -> DerivedCall | None:
@@ -150,7 +152,7 @@ class Examiner:
         return replace(known, inputs=case.inputs)
 
     def _adapted(self, case: Case) -> Subject:
-        subject = adapt(self.op, case.inputs, dict(case.options))
+        subject = adapt(self.op, case.inputs, dict(case.options), self.wrt)
         return subject if self.reference is None else with_reference(subject, self.reference)
 
     def _errors(self, call: CallRecipe, case: Case, trial: DerivedCall, confirm: bool = False) -> list[Finding]:

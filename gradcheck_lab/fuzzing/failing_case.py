@@ -15,6 +15,7 @@ from gradcheck_lab.fuzzing.portable import SavedCase, replay_command, write
 from gradcheck_lab.fuzzing.script import call_lines
 from gradcheck_lab.fuzzing.storage import storage
 from gradcheck_lab.fuzzing.wording import call_text
+from gradcheck_lab.model.arguments import Wrt, wrt_of
 from gradcheck_lab.model.shown import file_stem
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
@@ -37,6 +38,7 @@ class FailingCaseWriter:
     allow: Collection[str]
     constructor_seed: int
     folder: Path | None
+    wrt: Wrt | None = None
 
     def add_to(self, report: Report, call: CallRecipe) -> Report:
         """The report with the call as its failing case, which is saved where possible."""
@@ -47,7 +49,7 @@ class FailingCaseWriter:
             call, self.name, self.target, reference, self.order, tuple(self.allow),
             "" if first is None else first.message, call_text(call, names),
             "\n".join(call_lines(self.op, call, names, self.target, None if first is None else first.gradient)),
-            self.constructor_seed,
+            self.constructor_seed, wrt_of(self.wrt) or (),
         )  # fmt: skip
         try:
             data = case.to_dict()

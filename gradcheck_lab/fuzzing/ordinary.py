@@ -13,6 +13,7 @@ from gradcheck_lab.calls.drawing import ordinary_call
 from gradcheck_lab.calls.kinds import WRITTEN
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.check import check
+from gradcheck_lab.model.arguments import Wrt
 from gradcheck_lab.report import Report
 from gradcheck_lab.specs import Spec
 
@@ -36,6 +37,7 @@ class OrdinaryCalls:
     seed: int
     device: str
     before_call: BeforeCall
+    wrt: Wrt | None = None
 
     def case(self, signature: Signature, dtype: torch.dtype) -> Case:
         """The ordinary call of a signature, which the caller makes next."""
@@ -56,7 +58,7 @@ class OrdinaryCalls:
         keywords: dict[str, Any] = {} if probes is None else {"probes": probes}
         return check(
             self.op, *case.inputs, options=case.options, reference=self.reference, order=self.order, allow=self.allow,
-            seed=case.seed, **keywords,
+            wrt=self.wrt, seed=case.seed, **keywords,
         )  # fmt: skip
 
     def forward_raises(self, case: Case) -> bool:

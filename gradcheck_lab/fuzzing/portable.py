@@ -31,7 +31,8 @@ class SavedCase:
     `target` is where the op was, as `pkg.module:name`; None where it cannot be imported. `reference` is the same for the
     reference, None where there is none and "?" where it cannot be imported. Both are for the reader: nothing is imported
     because a file names it, see `gradcheck_lab.commands.replay`. `constructor_seed` constructs an object from its
-    class. `finding`, `words` and `python` are for the reader: the message, the call in one line, and the call as code.
+    class. `wrt` are the inputs that need a gradient, none where nothing was said. `finding`, `words` and `python` are for the
+    reader: the message, the call in one line, and the call as code.
     """
 
     call: CallRecipe
@@ -44,6 +45,7 @@ class SavedCase:
     words: str = ""
     python: str = ""
     constructor_seed: int = 0
+    wrt: tuple[str | int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe data, which `from_dict` reads.
@@ -69,6 +71,7 @@ class SavedCase:
             "words": self.words,
             "python": self.python,
             "made_with": self.constructor_seed,
+            "wrt": list(self.wrt),
         }
 
     @classmethod
@@ -79,6 +82,7 @@ class SavedCase:
                 f"its format is {quoted(data.get('format'))}, schema {quoted(data.get('schema'))}; this version reads "
                 f"{FORMAT!r}, schema {SCHEMA}, as gl.fuzz writes it"
             )
+        data = {"wrt": [], **data}  # files from before it was an argument have none
         refuse_misfit_call(data)
         tensors = tuple(_tensor(entry) for entry in data["inputs"])
         return cls(
@@ -92,6 +96,7 @@ class SavedCase:
             data["words"],
             data["python"],
             data["made_with"],
+            tuple(data["wrt"]),
         )
 
 

@@ -21,7 +21,7 @@ from gradcheck_lab.fuzzing.failing_case import FailingCaseWriter
 from gradcheck_lab.fuzzing.ordinary import BeforeCall, OrdinaryCalls, Signature
 from gradcheck_lab.fuzzing.signatures import known_options
 from gradcheck_lab.fuzzing.wording import call_text
-from gradcheck_lab.model.arguments import name_of, options_of, refuse_names, refuse_order, seed_of
+from gradcheck_lab.model.arguments import Wrt, name_of, options_of, refuse_names, refuse_order, seed_of, wrt_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.environment import environment
@@ -68,23 +68,25 @@ class FuzzRun:
     dtypes: tuple[torch.dtype, ...] = ()
     device: str = "cpu"
     before_call: BeforeCall = lambda call, probed: None
+    wrt: Wrt | None = None
 
     def __post_init__(self) -> None:
         refuse_names("allow", self.allow, CAUSES)
         refuse_order(self.order)
         if type(self.max_examples) is not int or self.max_examples < 1:
             raise InvalidArgument(f"max_examples is {quoted(self.max_examples)}; pass a whole number of at least 1")
-        self.options, self.seed = options_of(self.options), seed_of(self.seed)
+        self.options, self.seed, self.wrt = options_of(self.options), seed_of(self.seed), wrt_of(self.wrt)
         self.name = name_of(self.op)
         self.target = self.target or importable(self.op)
         self.signatures = signatures_of(self.op, self.name, self.specs)
-        self.examiner = Examiner(self.op, self.reference, self.order, self.allow, self.device)
+        self.examiner = Examiner(self.op, self.reference, self.order, self.allow, self.device, wrt=self.wrt)
         self._ordinary = OrdinaryCalls(
             self.op, self.signatures, self.options, self.reference, self.order, self.allow, self.seed, self.device,
-            self.before_call,
+            self.before_call, self.wrt,
         )  # fmt: skip
         self._writer = FailingCaseWriter(
-            self.op, self.name, self.target, self.reference, self.order, self.allow, self.constructor_seed, self.folder
+            self.op, self.name, self.target, self.reference, self.order, self.allow, self.constructor_seed, self.folder,
+            self.wrt,
         )
 
     def run(self) -> Report:

@@ -32,6 +32,11 @@ BESIDE_THE_CALL = Amount(
     "How far, relatively, inputs are moved to a point where nothing ties: far from a kink for differences, near for the "
     "function.",
 )
+TINY_UPSTREAM = Amount(
+    2.0**-100,
+    "The upstream gradient by which a layer steps its parameters too little to be seen, at a rate of 2**20 too, and which "
+    "float32 holds.",
+)
 BESIDE_ZERO = Amount(1e-2, "The size that a smaller element counts as having when it is moved beside the call.")
 SHOWN_AS_DIFFERENCE = Amount(1e-3, "A factor this near to one is shown as one and a difference: six digits would hide it.")
 SHOWN_IN_FULL = Amount(1e-4, "A factor of a forward-mode rule this near to one is shown with twelve digits: six would hide it.")
@@ -44,6 +49,7 @@ USUAL_EPSILONS = Amount(
     (1e-3, 1e-5, 1e-6, 1e-8, 1e-12),
     "Epsilons that layers add under a root when the call does not say which.",
 )
+GELU_CUBE = Amount(0.044715, "The coefficient of the cube in the approximation of gelu by a hyperbolic tangent, as published.")
 LABELS_LOST = Amount(
     (-100, -1, 255),
     "Labels that losses ignore by convention: torch's, a padding, and the border of segmentation data.",
@@ -137,6 +143,10 @@ SIZE_CYCLES = Amount(
     "Sizes that dimensions are given in turn: odd and even, above 16 and 32, all equal, all one.",
 )
 SIZES_OF_ONE_DIMENSION = Amount(((3,), (17,), (33,), (9,), (1,)), "The same for a call of one dimension.")
+SIZES_FOR_ONE = Amount(
+    (2, 3, 5, 7, 11, 13),
+    "Sizes that axes of size 1 are given, of which those are taken that occur nowhere else in the call.",
+)
 ALIGNED_SALT = Amount(1, "The salt of tangents that have the signs of the gradient, so that nothing cancels.")
 END_OF_AN_AXIS = Amount(1 << 62, "Where a slice without an end stops.")
 SAME_EPSILON = Amount(
@@ -146,4 +156,14 @@ SAME_EPSILON = Amount(
 SEED_OF_FURTHER_DRAWS = Amount(
     7919,
     "Added to the seed of a call for the draws on which an explanation has to hold too: any number that no probe adds.",
+)
+NOTEBOOK_SAMPLES = Amount(
+    8,
+    "Times that a notebook's backward is run again with roundings at random: that all eight leave an element alone, where "
+    "rounding moves it, is no chance.",
+)
+NOTEBOOK_MOVE = Amount(
+    2.0**-30,
+    "By how much values are moved at least, relatively, to see what rounding does: far above the roundings of float64 that "
+    "this is computed in, and near enough for what is done with them to be linear.",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,8 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.shown import cut, one_line, quoted
 from gradcheck_lab.model.user_errors import class_and_line
+
+Wrt = Collection[str | int] | str | int  # inputs by name or position
 
 _SEEDS = 2**62  # a quarter of what torch's generators take, so that what is added to a seed gives a seed too
 
@@ -38,10 +40,26 @@ def seed_of(value: Any) -> int:
     return int(seed)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a plain number of Python, and not a bool."""
+    return type(value) in (int, float)
+
+
 def refuse_order(order: Any) -> None:
     """Raise `InvalidArgument` for anything but 1 and 2."""
     if type(order) is not int or order not in (1, 2):
         raise InvalidArgument(f"order is {quoted(order)}; pass 1 or 2")
+
+
+def refuse_unknown(verb: str, unknown: Mapping[str, Any], options: Any) -> None:
+    """Raise `InvalidArgument` for keyword arguments that a verb does not have, which are meant for the forward as a rule."""
+    if unknown:
+        known = options if isinstance(options, Mapping) else {}
+        given = ", ".join(f"{key!r}: {quoted(value)}" for key, value in {**known, **unknown}.items())
+        raise InvalidArgument(
+            f"{verb} has no argument {' and '.join(map(repr, unknown))}; what the forward takes by keyword goes into options: "
+            f"options={{{given}}}"
+        )
 
 
 def options_of(options: Any) -> dict[str, Any]:
@@ -54,6 +72,32 @@ def options_of(options: Any) -> dict[str, Any]:
         if not isinstance(key, str):
             raise InvalidArgument(f"options has the key {quoted(key)}; pass a dict of keyword arguments: options={{'dim': 1}}")
     return dict(options)
+
+
+def wrt_of(value: Any) -> tuple[str | int, ...] | None:
+    """The names and positions in `wrt`, a single one as a tuple. Raises `InvalidArgument` for anything else, and for none."""
+    if value is None:
+        return None
+    each = (value,) if isinstance(value, str) or type(value) is int else value
+    if not isinstance(each, Collection) or not all(isinstance(v, str) or type(v) is int for v in each):
+        raise InvalidArgument(f"wrt is {quoted(value)}; pass names or positions of inputs: wrt=['x']")
+    if not each:
+        raise InvalidArgument("wrt names no input; name those that need a gradient, or leave it out")
+    return tuple(each)
+
+
+def wanted_of(wrt: Wrt, title: str, names: Sequence[str], floating: Collection[int]) -> frozenset[int]:
+    """The inputs, by index, that `wrt` names. Raises `InvalidArgument` for one that is unknown or has no gradient."""
+    wanted = set[int]()
+    for each in wrt_of(wrt) or ():
+        index = each if isinstance(each, int) else names.index(each) if each in names else len(names)
+        if not 0 <= index < len(names):
+            raise InvalidArgument(f"wrt names {quoted(each)}, which is no input of {title}; its inputs are {', '.join(names)}")
+        if index not in floating:
+            fix = f"pass {names[index]}.double(), or leave it out"
+            raise InvalidArgument(f"wrt names {quoted(each)}, which is no floating tensor; {fix}")
+        wanted.add(index)
+    return frozenset(wanted)
 
 
 @contextmanager

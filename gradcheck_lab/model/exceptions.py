@@ -16,6 +16,10 @@ class Passing(BaseException):
     """Raised by this package across the user's code, which does not catch it."""
 
 
+class MemoryRanOut(Passing):
+    """Raised in a worker process once memory ran out, which ends the worker: what it would find from then on is of no worth."""
+
+
 class WouldEndProcess(Exception):
     """An exception of the user's code that is no `Exception`, such as `SystemExit`, or that hides its class's name."""
 

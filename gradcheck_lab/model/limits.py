@@ -78,9 +78,9 @@ RETAINED_NODES = Limit(
     "Nodes of a notebook's graph that are walked: networks have hundreds, and a walk of 4,000 takes milliseconds.",
 )
 RETAINED_USES = Limit(6, "Uses of a tensor whose subsets are added up: 62 sums, and the sums of more meet by chance.")
-RETAINED_DEPTH = Limit(
-    8,
-    "Steps from a tensor towards the loss over which what was sent is worked out again: every use on the way branches.",
+NOTEBOOK_ELEMENTS = Limit(
+    1 << 22,
+    "Elements of all values of a notebook's graph up to which its backward is run again: 32 MiB a pass, and nine passes.",
 )
 GRAPH_NODES = Limit(
     400,
@@ -189,6 +189,7 @@ SAVED_AXES = Limit(32, "Axes of a tensor of a saved call: half of what torch tak
 SAVED_INPUTS = Limit(1000, "Tensors of a saved call: a program of a hundred layers has fewer.")
 WHOLE_DIGITS = Limit(20, "Digits of a whole number in a file of others: the largest seed, 2**64, has twenty.")
 REFUSED_ENTRIES = Limit(5, "Entries that the refusal of a report names: a damaged one may have thousands that do not fit.")
+SHOWN_VALUES = Limit(8, "Inputs of a call that a message lists with dtype and shape: two lines of a terminal hold them.")
 QUOTED_CHARACTERS = Limit(
     160,
     "Characters of a value of others that a message quotes: a path or a name fits, and two lines of a terminal hold it.",

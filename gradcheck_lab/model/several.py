@@ -84,9 +84,9 @@ class Fuzzed:
             return
         worst, other = sorted((known, report), key=_rank)
         findings, gradients = worst.findings, worst.gradients
-        if _crashed(worst) and not _crashed(other):  # a crash says nothing about the gradients
+        if _crashed(worst) and not _crashed(other):  # it kept the other from being compared to the end
             findings = (*findings, *(finding for finding in other.findings if finding.severity == "error"))
-            gradients = other.gradients
+            gradients = worst.gradients or other.gradients
         self.reports[name] = replace(worst, examples=worst.examples + other.examples, findings=findings, gradients=gradients)
 
 

@@ -6,6 +6,8 @@ them, so that a test fails where another version of torch words one differently.
 
 from __future__ import annotations
 
+import torch
+
 from gradcheck_lab.model.user_errors import first_line, text_of
 
 _CANNOT_BE_DIFFERENTIATED = (
@@ -19,6 +21,7 @@ _CANNOT_BE_DIFFERENTIATED = (
     "does not support",
     "not support",
 )
+_NO_MEMORY = ("can't allocate memory", "std::bad_alloc")
 _CANNOT_BE_MAPPED = ("vmap: ", "Batching rule not implemented", "setup_context", "doesn't have storage")
 
 
@@ -57,6 +60,13 @@ def cannot_be_mapped(error: BaseException) -> bool:
 def lacks_fake_kernel(error: BaseException) -> bool:
     """Whether opcheck finds no fake kernel, which gives the shapes of outputs without computing them."""
     return "no fake impl" in text_of(error) or type(error).__name__ == "UnsupportedOperatorException"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python and NumPy have a class for it, torch has one on GPUs only."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in first_line(error) for words in _NO_MEMORY)
 
 
 def writes_undeclared(error: BaseException) -> bool:

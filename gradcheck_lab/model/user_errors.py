@@ -5,8 +5,8 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from gradcheck_lab.model.exceptions import Contained, class_name
-from gradcheck_lab.model.findings import Finding, Stage
+from gradcheck_lab.model.exceptions import Contained
+from gradcheck_lab.model.findings import Finding
 
 _ENGINE = tuple(
     str(Path(__file__).parent.parent / name)
@@ -23,22 +23,6 @@ def wrong_count(returned: int, inputs: int, op: str | None) -> Finding:
         explanation=f"returned {returned} for {inputs} inputs",
         suggestion="return one gradient per input, in order, None where not differentiable",
         op=op,
-    )
-
-
-def raises_again(error: Exception, stage: Stage, probe: str, case: str) -> Finding:
-    """The finding that a call raises that did not raise when it was made first."""
-    return Finding(
-        "raises",
-        "error",
-        f"{stage} raised {type(error).__name__}, and did not in the first call",
-        explanation=first_line(error),
-        suggestion="let nothing that the first call used up, closed or changed be needed by the next",
-        probe=probe,
-        case=case,
-        traceback=user_traceback(error),
-        stage=stage,
-        exception=class_name(error),
     )
 
 

@@ -15,6 +15,7 @@ from gradcheck_lab.model.amounts import ALIGNED_SALT, SHOWN_IN_FULL
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import TANGENTS_ALONE
+from gradcheck_lab.model.raised import raised_cause
 from gradcheck_lab.model.torch_messages import lacks_tangent
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context
@@ -118,7 +119,7 @@ def _raised(context: Context, error: Exception, only_input: int | None) -> Findi
     condition = "every input has a tangent" if only_input is None else f"only {context.label(only_input)} has a tangent"
     words = "" if only_input is None else f" when {condition}"
     return Finding(
-        "missing-gradient" if none else "raises",
+        "missing-gradient" if none else raised_cause(error),
         "error",
         f"forward-mode rule (jvp) of {name} {what}{words}",
         explanation="it returned None, or a tensor that is not floating, for it" if none else first,

@@ -13,7 +13,6 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import LANE_ELEMENTS
-from gradcheck_lab.probes.options import known_options, options_among_inputs
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import (
@@ -24,6 +23,7 @@ from gradcheck_lab.probes.support.derived_calls import (
     repeated_index_text,
     wide_inputs,
 )
+from gradcheck_lab.probes.support.option_values import known_options, options_among_inputs
 
 _IGNORED_INDEX_OPTION = re.compile(r"ignore|pad|blank|(^|_)(index|idx|id|token)$", re.IGNORECASE)
 _FROM_THE_END = "-1, the last one"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.amounts import OTHER_OPTIONS_FOR_ZERO
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.exceptions import OF_ARGUMENTS
 from gradcheck_lab.model.findings import Finding
@@ -19,10 +18,9 @@ from gradcheck_lab.model.limits import LANE_ELEMENTS, OPTION_CHANGES
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import DerivedCall, derived_case, examine_derived_call, wide_inputs
+from gradcheck_lab.probes.support.option_values import known_options, options_among_inputs, other_values, with_changes
 from gradcheck_lab.subjects import adapt
-from gradcheck_lab.subjects.custom_op import defaults_of
 
-_WORDS = (("none", "mean", "sum"), ("constant", "reflect", "replicate", "circular"), ("none", "tanh"), ("zeros", "border"))
 # these say how or where to run, and do not change the function that is differentiated
 _NOT_THE_FUNCTION = frozenset("self ctx inplace generator seed device dtype out requires_grad training_step".split())
 
@@ -49,19 +47,8 @@ def options(context: Context) -> Iterator[Finding]:
         for new_error in () if derived is None else derived.new_errors:
             if new_error.gradient not in reported and derived is not None and changed_context is not None:
                 reported.add(new_error.gradient)
-                was_passed = changes.keys() <= {*context.subject.names, *context.case.options}
+                was_passed = changes.keys() <= {*options_among_inputs(context), *context.case.options}
                 yield _finding(changed_context, derived, new_error, changes, known, was_passed)
-
-
-def known_options(context: Context) -> dict[str, Any]:
-    """The options of the call, and the defaults of others, unless a reference is used, which may not have those."""
-    defaults = {} if context.has_reference else _defaults(context)
-    return {**defaults, **context.case.options}
-
-
-def options_among_inputs(context: Context) -> dict[str, Any]:
-    """The inputs that are options rather than tensors, as of an autograd.Function, by name."""
-    return {context.name(i): v for i, v in enumerate(context.case.inputs) if isinstance(v, (bool, int, float, str))}
 
 
 def _context_of_change(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) -> Context | None:
@@ -93,50 +80,13 @@ def _changes(context: Context, known: Mapping[str, Any]) -> Iterator[dict[str, A
             yield {name: other}
 
 
-def other_values(value: Any) -> Iterator[Any]:
-    """Other values for an option with this value, the most revealing first.
-
-    >>> list(other_values("mean")), list(other_values(True)), list(other_values(0.5))
-    (['none', 'sum'], [False], [0.25, 1.5])
-    """
-    if isinstance(value, bool):
-        yield not value
-    elif isinstance(value, int) and value > 8:  # as for a window or block larger than the inputs
-        yield from (2, value + 1, 1)
-    elif isinstance(value, int):
-        yield from (value + 1, value - 1) if value >= 0 else ((0, 1) if value > -8 else (0,))
-    elif isinstance(value, float):
-        yield from (value / 2, value * 3) if value else OTHER_OPTIONS_FOR_ZERO.value
-    elif isinstance(value, str):
-        words = next((family for family in _WORDS if value in family), ())
-        yield from (word for word in words if word != value)
-
-
 def _case_with_options(context: Context, given: tuple[Any, ...], changes: Mapping[str, Any]) -> Case:
-    names = context.subject.names
-    scalars = {n for n, v in zip(names, context.case.inputs, strict=True) if isinstance(v, (bool, int, float, str))}
-    inputs = tuple(changes[n] if n in changes and n in scalars else v for n, v in zip(names, given, strict=True))
-    rest = {name: value for name, value in changes.items() if name not in scalars}
+    scalars = options_among_inputs(context)
+    inputs = tuple(with_changes(n, v, changes) for n, v in zip(context.subject.names, given, strict=True))
+    # what was passed as an option is placed among the inputs of a Function anew, over what stands there
+    rest = {name: value for name, value in changes.items() if name not in scalars or name in context.case.options}
     label = _option_text(changes)
     return derived_case(context, inputs=inputs, options={**context.case.options, **rest}, label=label)
-
-
-def _defaults(context: Context) -> dict[str, Any]:
-    """The forward's options and their defaults, by name; empty where its signature cannot be read."""
-    subject = context.subject
-    function: Any = subject.op.forward if subject.op is not None else None
-    if subject.operator is not None:
-        return {name: default for name, default in defaults_of(subject.user).items() if name not in subject.names}
-    if subject.autograd_function is not None:
-        function = getattr(subject.user, "forward", None)
-    if function is None and subject.is_program and subject.target:
-        module, _, name = subject.target.partition(":")
-        function = getattr(importlib.import_module(module), name, None)
-    try:
-        parameters = list(inspect.signature(function).parameters.values()) if function is not None else []
-    except (TypeError, ValueError):
-        return {}
-    return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in subject.names}
 
 
 def _option_text(changes: Mapping[str, Any]) -> str:
@@ -151,16 +101,26 @@ def _finding(
     known: Mapping[str, Any],
     was_passed: bool,
 ) -> Finding:
-    names = context.subject.names
-    before = {n: known[n] if n in known else context.case.inputs[names.index(n)] for n in changes}
+    among_inputs = options_among_inputs(context)
+    before = {n: known[n] if n in known else among_inputs[n] for n in changes}
     index, why = derived.input_index(new_error), new_error.explanation
     if index is not None and new_error.cause not in having("no_result") and _is_unchanged(context, derived, index, before):
         why = f"it is the same gradient for every {' and '.join(changes)}"
     many = " and ".join(repr(n) for n in changes)
+    if new_error.cause in having("digits") and _has_the_same_outputs(context, derived, before):
+        return replace(
+            new_error,
+            severity="warning",
+            message=f"{new_error.message}, with {_option_text(changes)}, which trades precision for memory or speed",
+            explanation=f"the outputs are those of {_option_text(before)}, whose gradient has all its digits: {why}",
+            suggestion=f"say so where {many} is described, or keep what the backward needs in full",
+            probe="options",
+            case=_option_text(changes),
+        )
     return replace(
         new_error,
         cause=new_error.cause if new_error.cause in having("keeps_name") else "option-specialised",
-        severity="note" if _is_refusal(new_error, was_passed, changes, before) else "error",
+        severity="note" if _is_refusal(context, new_error, was_passed, changes, before) else "error",
         message=f"{new_error.message}, with {_option_text(changes)}",
         explanation=f"right with {_option_text(before)}, wrong with {_option_text(changes)}: {why}",
         suggestion=f"use {many} in the backward as the forward does",
@@ -169,15 +129,28 @@ def _finding(
     )
 
 
-def _is_refusal(new_error: Finding, was_passed: bool, changes: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+def _has_the_same_outputs(context: Context, derived: DerivedCall, before: Mapping[str, Any]) -> bool:
+    """Whether the forward is the same function with the original options, to the last digit."""
+    cases = (derived.examined.case, _case_with_options(context, derived.inputs, before))
+    upstream = derived.examined.case.grad_outputs
+    here, there = (context.run(replace(case, grad_outputs=upstream)) for case in cases)
+    if here.error is not None or there.error is not None or len(here.outputs) != len(there.outputs):
+        return False
+    return all(torch.equal(a, b) for a, b in zip(here.outputs, there.outputs, strict=True))
+
+
+def _is_refusal(
+    context: Context, new_error: Finding, was_passed: bool, changes: Mapping[str, Any], before: Mapping[str, Any]
+) -> bool:
     """Whether an error is a refusal of an option that need not be supported.
 
     That is an integer that became negative, as padding that crops, or a value that the backward rejects for an option that the
-    call did not pass.
+    call did not pass: on purpose, or, of an object, because its forward left nothing to it.
     """
     raised = new_error.cause in having("no_result")
     negative = any(isinstance(v, int) and isinstance(before[n], int) and v < 0 <= before[n] for n, v in changes.items())
-    if negative or (raised and not was_passed and new_error.exception in OF_ARGUMENTS):
+    refused = new_error.exception in OF_ARGUMENTS or context.subject.state is not None
+    if negative or (raised and not was_passed and refused):
         return True
     return new_error.cause in having("arity") and not was_passed
 

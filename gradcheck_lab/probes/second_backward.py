@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ import torch
 from gradcheck_lab.comparison.isolated_rule import call_label
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding, Stage
+from gradcheck_lab.model.raised import raises_again
 from gradcheck_lab.model.torch_messages import writes_to_saved
-from gradcheck_lab.model.user_errors import first_line, raises_again
+from gradcheck_lab.model.user_errors import first_line
 from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.own_step import after_own_step
 from gradcheck_lab.probes.support.repeats import (
     Repetition,
     compared_inputs,
@@ -26,7 +29,11 @@ from gradcheck_lab.subjects.subject import Recording
 
 
 def second_backward(context: Context) -> Iterator[Finding]:
-    """Repeat the call with the same random numbers; then run backward twice on one forward."""
+    """Repeat the call with the same random numbers; then run backward twice on one forward.
+
+    Of a layer that steps its parameters in its backward, test first whether a gradient was made of what the step left.
+    """
+    yield from after_own_step(context)
     repeated = repetition(context)
     if repeated.second.error is not None:
         stage: Stage = "backward" if repeated.forward_ran else "forward"
@@ -69,7 +76,9 @@ def second_backward(context: Context) -> Iterator[Finding]:
     if different:
         i = different[0]
         message = f"gradient of {context.label(i)} differs in a second backward on the same forward"
-        yield _mutates(changed, message, context.name(i), "")
+        finding = _mutates(changed, message, context.name(i), "")
+        own = "let backward leave what forward keeps on the layer as it is: give a new value a name of its own"
+        yield replace(finding, suggestion=own) if context.subject.keeps_last_call and not changed else finding
     elif any(name in _returned(recording) for name in changed):
         yield _mutates(changed, "backward writes to what forward returned", None, "")
 

@@ -11,7 +11,7 @@ import torch
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import REUSED_BUFFERS
-from gradcheck_lab.model.user_errors import raises_again
+from gradcheck_lab.model.raised import raises_again
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.derived_calls import derived_case, examine_derived_call
 from gradcheck_lab.probes.support.repeats import (

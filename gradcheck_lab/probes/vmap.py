@@ -21,6 +21,7 @@ from gradcheck_lab.model.limits import BATCHED_ALONE
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
 from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
 from gradcheck_lab.model.precision.derived_calls import BATCHED_SUM
+from gradcheck_lab.model.raised import raised_cause
 from gradcheck_lab.model.torch_messages import cannot_be_mapped
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.oracles.autograd.simulated_rounding import perturb
@@ -232,7 +233,7 @@ def _raised(context: Context, batch: _Batch, error: Exception) -> Finding:
     first = first_line(error)
     refused = isinstance(error, NotImplementedError) or cannot_be_mapped(error)
     return Finding(
-        "unsupported" if refused else "raises",
+        "unsupported" if refused else raised_cause(error),
         "note" if refused else "error",
         f"{_rule(context)} {'refuses this call' if refused else f'raised {type(error).__name__}'}, {batch.description}",
         explanation=first,

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from gradcheck_lab.pytesting.marks import BadMark, allowed_causes, declarations, declared_names, placements
+from gradcheck_lab.pytesting.marks import (
+    BadMark,
+    allowed_causes,
+    apart,
+    declarations,
+    declared_names,
+    placements,
+    wanted_inputs,
+)
 from gradcheck_lab.pytesting.session import ITEM_SETTINGS, ItemSettings, Session
 
 _PLACEMENT = "_gradcheck_placement"
@@ -58,7 +66,9 @@ def _settings_of(item: pytest.Item, session: Session) -> ItemSettings:
         raise pytest.UsageError(f"{item.nodeid}: one case of a test cannot have several dtypes or devices; mark the test")
     if not found:
         return ItemSettings(skip_reason=f"the test is for {declared_names(declared)} only")
-    return ItemSettings(found[0], allowed_causes(declared, found[0]))
+    return ItemSettings(
+        found[0], allowed_causes(declared, found[0]), apart=apart(declared), wrt=wanted_inputs(declared, found[0])
+    )
 
 
 def _missing(device: str, known: dict[str, bool]) -> str:

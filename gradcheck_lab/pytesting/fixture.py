@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_lab.pytesting.inputs import placed_inputs, placed_op
@@ -60,7 +61,7 @@ class Gradcheck:
         from gradcheck_lab.check import assert_gradients
 
         if isinstance(op, PromiseCheck):
-            return op.run(self._session, self._placement, self._allow)
+            return op.run(self._session, self._placement, self._allow, self._apart)
         keywords = self._keywords(arguments)
         placement = self._placement
         tensors = placed_inputs(op, inputs, placement, keywords["seed"])
@@ -74,14 +75,18 @@ class Gradcheck:
         """
         from gradcheck_lab.discovery.targets import DTYPES
         from gradcheck_lab.fuzz import fuzz
+        from gradcheck_lab.fuzzing.apart import fuzz_apart
         from gradcheck_lab.fuzzing.run import FuzzRun
+        from gradcheck_lab.isolation import limits_of
 
         placement, keywords = self._placement, self._keywords(arguments)
         if self._session.settings.examples is not None:
             keywords.setdefault("max_examples", self._session.settings.examples)
         inspect.signature(fuzz).bind(op, *specs, **keywords)
         dtypes = (DTYPES[placement.dtype],) if placement.dtype is not None else ()
-        report = FuzzRun(placed_op(op, placement), specs, **keywords, dtypes=dtypes, device=placement.device or "cpu").run()
+        limits = limits_of(*(keywords.pop(name, None) for name in ("isolate", "timeout", "memory_limit")))
+        make = partial(FuzzRun, placed_op(op, placement), specs, **keywords, dtypes=dtypes, device=placement.device or "cpu")
+        report = make().run() if limits is None else fuzz_apart(make, limits)
         report.raise_if_failed()
         return report
 
@@ -97,12 +102,19 @@ class Gradcheck:
         running = self._session.current
         return {} if running is None or running.settings is None else running.settings.allow
 
+    @property
+    def _apart(self) -> dict[str, Any]:
+        running = self._session.current
+        return {} if running is None or running.settings is None else running.settings.apart
+
     def _keywords(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         from gradcheck_lab.pytesting.placement import placed
 
-        keywords = {"seed": self.seed, **arguments}
+        keywords = {"seed": self.seed, **self._apart, **arguments}
         if self._allow:
             keywords["allow"] = {*keywords.get("allow", ()), *self._allow}
+        if self._session.wrt is not None:
+            keywords.setdefault("wrt", self._session.wrt)
         for name in ("options", "grad_output"):
             if name in keywords:
                 keywords[name] = placed(keywords[name], self._placement)

@@ -1,4 +1,4 @@
-"""The marker `gradcheck(allow=..., dtypes=..., devices=...)`: where a test runs, and which causes it allows."""
+"""The marker `gradcheck(allow=..., dtypes=..., wrt=..., isolate=...)`: where a test runs, what it allows and compares."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.arguments import wrt_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.pytesting.options import DTYPES
 from gradcheck_lab.pytesting.settings import Settings
 
 NAME = "gradcheck"
-_KEYWORDS = ("allow", "dtypes", "devices")
+_APART = ("isolate", "timeout", "memory_limit")
+_KEYWORDS = ("allow", "dtypes", "devices", "wrt", *_APART)
 
 
 class BadMark(ValueError):
@@ -33,11 +36,17 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What one marker says: the allowed causes with their reasons, and the dtypes and devices that it is for (empty: all)."""
+    """What one marker says: the allowed causes with their reasons, and the dtypes and devices that it is for (empty: all).
+
+    `apart` are the arguments of `check` by which it runs in a process of its own. `wrt` are the inputs that need a gradient,
+    by name or position; None leaves that open.
+    """
 
     allow: Mapping[str, str]
     dtypes: tuple[str, ...]
     devices: tuple[str, ...]
+    apart: Mapping[str, Any]
+    wrt: tuple[str | int, ...] | None = None
 
     def covers(self, placement: Placement) -> bool:
         """Whether its causes are allowed in `placement`."""
@@ -54,6 +63,14 @@ def declarations(marks: Iterable[pytest.Mark]) -> tuple[Declaration, ...]:
 def allowed_causes(declared: Iterable[Declaration], placement: Placement) -> dict[str, str]:
     """Each cause that is allowed in `placement`, with its reason."""
     return {cause: reason for each in declared if each.covers(placement) for cause, reason in each.allow.items()}
+
+
+def apart(declared: Iterable[Declaration]) -> dict[str, Any]:
+    """The arguments of `check` for a process of its own; of several markers the nearest to the test decides."""
+    found: dict[str, Any] = {}
+    for each in declared:
+        found = {**each.apart, **found}
+    return found
 
 
 def placements(declared: Iterable[Declaration], settings: Settings) -> list[Placement]:
@@ -93,7 +110,28 @@ def _read(mark: pytest.Mark) -> Declaration:
     for name in dtypes:
         if name not in DTYPES:
             raise BadMark(f"dtypes of the gradcheck marker names {name!r}; known: {', '.join(DTYPES)}")
-    return Declaration(_allowed(mark.kwargs.get("allow", {})), dtypes, _names(mark, "devices"))
+    return Declaration(_allowed(mark.kwargs.get("allow", {})), dtypes, _names(mark, "devices"), _apart(mark), _wrt(mark))
+
+
+def _apart(mark: pytest.Mark) -> dict[str, Any]:
+    given = {name: mark.kwargs[name] for name in _APART if name in mark.kwargs}
+    if not isinstance(given.get("isolate", True), bool):
+        raise BadMark(f"isolate of the gradcheck marker is {given['isolate']!r}; pass True or False")
+    for name, unit in (("timeout", "seconds"), ("memory_limit", "bytes")):
+        if name in given and (type(given[name]) not in (int, float) or not 0 < given[name] < float("inf")):
+            raise BadMark(f"{name} of the gradcheck marker is {given[name]!r}; pass a number of {unit} above 0")
+    return given
+
+def wanted_inputs(declared: Iterable[Declaration], placement: Placement) -> tuple[str | int, ...] | None:
+    """The inputs that the nearest marker which names some says need a gradient; None where none does."""
+    return next((each.wrt for each in declared if each.wrt is not None and each.covers(placement)), None)
+
+
+def _wrt(mark: pytest.Mark) -> tuple[str | int, ...] | None:
+    try:
+        return wrt_of(mark.kwargs.get("wrt"))
+    except InvalidArgument as error:
+        raise BadMark(f"the gradcheck marker: {error}") from None
 
 
 def _names(mark: pytest.Mark, keyword: str) -> tuple[str, ...]:

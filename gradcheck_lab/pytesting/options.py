@@ -8,8 +8,9 @@ import pytest
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 MARKER = (
-    "gradcheck(allow={cause: reason}, dtypes=[...], devices=[...]): causes that are accepted in this test, and have to be "
-    "found; the dtypes and devices that it is for"
+    "gradcheck(allow={cause: reason}, dtypes=[...], devices=[...], wrt=[...], isolate=True, timeout=seconds, "
+    "memory_limit=bytes): causes that are accepted in this test, and have to be found; the dtypes and devices that it is for; "
+    "the inputs that need a gradient; checks in processes of their own"
 )
 _NAMES = ("device", "dtype", "examples", "seed", "report", "save_failures")
 

@@ -44,21 +44,21 @@ class PromiseCheck:
         """The op that the user listed."""
         return self.entry.op
 
-    def run(self, session: Session, placement: Placement, allow: Mapping[str, str]) -> Report:
+    def run(self, session: Session, placement: Placement, allow: Mapping[str, str], apart: Mapping[str, Any]) -> Report:
         """Check the promise. All promises of an op share one check, so that each mistake is reported by one test.
 
         Raises `GradientMismatch` where the promise is broken; skips the test where it does not apply to the op.
         """
-        key = (self.entry, placement, frozenset(allow))
+        key = (self.entry, placement, frozenset(allow), session.wrt)
         if key not in session.cache:
-            session.cache[key] = self._checked(session, placement, allow, self.entry.probes)
+            session.cache[key] = self._checked(session, placement, allow, self.entry.probes, apart)
         full: Report = session.cache[key]
         report = _part_about(full, self.promise)
         running = session.current
         if running is not None:
             # that an allowed cause no longer happens is for the test of the comparison to say: it sees all findings
             running.causes.update(allow if self.promise != COMPARISON else (finding.cause for finding in full.findings))
-        if self.promise != COMPARISON and not report.findings and not self._applies(session, placement):
+        if self.promise != COMPARISON and not report.findings and not self._applies(session, placement, apart):
             import pytest
 
             passed = not full.reasons and _part_about(full, COMPARISON).verdict == "pass"
@@ -67,7 +67,12 @@ class PromiseCheck:
         return report
 
     def _checked(
-        self, session: Session, placement: Placement, allow: Collection[str], probes: Collection[str | Probe]
+        self,
+        session: Session,
+        placement: Placement,
+        allow: Collection[str],
+        probes: Collection[str | Probe],
+        apart: Mapping[str, Any],
     ) -> Report:
         from gradcheck_lab.check import check
         from gradcheck_lab.pytesting.inputs import placed_inputs, placed_op
@@ -77,21 +82,21 @@ class PromiseCheck:
         inputs = placed_inputs(self.entry.op, self.entry.inputs, placement, seed)
         options = placed(dict(self.entry.options), placement)
         op = placed_op(self.entry.op, placement)
-        return check(op, *inputs, options=options, probes=probes, allow=set(allow), seed=seed)
+        return check(op, *inputs, options=options, probes=probes, allow=set(allow), wrt=session.wrt, seed=seed, **apart)
 
-    def _applies(self, session: Session, placement: Placement) -> bool:
+    def _applies(self, session: Session, placement: Placement, apart: Mapping[str, Any]) -> bool:
         """Whether the probe ran the user's code, which none does where the comparison ended early."""
         from gradcheck_lab.probes.support.running import FOR_ANY_CALL
 
-        probed = self._checked(session, placement, (), (self.promise,))
+        probed = self._checked(session, placement, (), (self.promise,), apart)
         if probed.reasons or not probed.gradients:
             return False
         if self.promise == "registration":  # opcheck runs the operator, and its runs are not counted
             return probed.kind == "custom_op"
         without = _no_probe if self.promise in FOR_ANY_CALL else _repeat_only
-        key = (self.entry, placement, without)
+        key = (self.entry, placement, without, session.wrt)
         if key not in session.cache:
-            session.cache[key] = self._checked(session, placement, (), (without,)).evaluations
+            session.cache[key] = self._checked(session, placement, (), (without,), apart).evaluations
         return bool(probed.evaluations != session.cache[key])
 
 

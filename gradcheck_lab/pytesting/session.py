@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ItemSettings:
-    """How a test that uses the fixture runs: where, with which allowed causes (and their reasons), or why it is skipped."""
+    """How a test that uses the fixture runs: where, with which allowed causes (and their reasons), or why it is skipped.
+
+    `apart` are the arguments by which its checks run in processes of their own, `wrt` the inputs whose gradients are wanted,
+    None where nothing says so.
+    """
 
     placement: Placement = field(default_factory=Placement)
     allow: dict[str, str] = field(default_factory=dict)
     skip_reason: str = ""
+    apart: dict[str, Any] = field(default_factory=dict)
+    wrt: tuple[str | int, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +77,11 @@ class Session:
     not_run: Counter[str] = field(default_factory=Counter)
     cache: dict[Any, Any] = field(default_factory=dict)
     unwritten: str = ""
+
+    @property
+    def wrt(self) -> tuple[str | int, ...] | None:
+        """The inputs that need a gradient by the running test's marker; None where it names none."""
+        return None if self.current is None or self.current.settings is None else self.current.settings.wrt
 
     def add_report(self, report: Report) -> None:
         """Add a report that the running test asserted; one that is asserted outside a test is dropped."""

@@ -11,6 +11,7 @@ import torch
 
 from gradcheck_lab import specs as specs_module
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.arguments import Wrt, wrt_of
 from gradcheck_lab.model.shown import cut
 from gradcheck_lab.rules.naming import input_names, option_names, takes_any_number
 from gradcheck_lab.specs import DTYPES, Spec
@@ -33,7 +34,8 @@ class Op:
     `forward(*inputs, **options)` returns a tensor or a tuple of tensors. `backward(grad_output, output, *inputs, **options)`
     returns one gradient per input, each of its input's shape and dtype, None where not differentiable; with several
     outputs `grad_output` and `output` are tuples. Called with tensors an op runs its forward; called with a `Variable`
-    it records itself. `specs` says what the inputs are, `choices` which values of its options to try, by name.
+    it records itself. `specs` says what the inputs are, `choices` which values of its options to try, by name, `wrt` which
+    inputs have a gradient, by name or position: the others are data, and their entry is not compared.
 
     Raises `InvalidArgument` when forward or backward is not callable, or a call does not fit the specs.
 
@@ -51,6 +53,7 @@ class Op:
         name: str | None = None,
         specs: Sequence[Spec] = (),
         choices: Mapping[str, Sequence[Any]] | None = None,
+        wrt: Wrt | None = None,
     ) -> None:
         for role, function in (("forward", forward), ("backward", backward)):
             if function is not None and not callable(function):
@@ -64,6 +67,7 @@ class Op:
         self.forward = forward
         self.rule = backward
         self.signatures: tuple[tuple[Spec, ...], ...] = (tuple(specs),) if specs else ()
+        self.wrt = wrt_of(wrt)
         self.admitted: tuple[tuple[Spec, ...], ...] = ()
         self.choices: dict[str, tuple[Any, ...]] = {name: tuple(values) for name, values in (choices or {}).items()}
         self._validators: list[Callable[..., None]] = []
@@ -194,10 +198,13 @@ class Op:
         return function
 
 
-def op(*specs: Spec, choices: Mapping[str, Sequence[Any]] | None = None) -> Callable[[Callable[..., Any]], Op]:
+def op(
+    *specs: Spec, choices: Mapping[str, Sequence[Any]] | None = None, wrt: Wrt | None = None
+) -> Callable[[Callable[..., Any]], Op]:
     """Make an `Op` of a forward; its backward is registered with `@name.backward`.
 
-    `specs` say what its inputs are, `choices` which values of its options fuzzing tries, by the options' names.
+    `specs` say what its inputs are, `choices` which values of its options fuzzing tries, by the options' names, `wrt` which
+    inputs have a gradient.
 
     >>> from gradcheck_lab.specs import real
     >>> @op(real("*s"))
@@ -210,7 +217,7 @@ def op(*specs: Spec, choices: Mapping[str, Sequence[Any]] | None = None) -> Call
     >>> halve.formula
     'dx = g / 2.'
     """
-    return lambda forward: Op(forward, specs=specs, choices=choices)
+    return lambda forward: Op(forward, specs=specs, choices=choices, wrt=wrt)
 
 
 def missing_backward(name: str) -> str:

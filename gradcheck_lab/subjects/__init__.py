@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.arguments import reading
+from gradcheck_lab.model.arguments import Wrt, reading
 from gradcheck_lab.subjects.array_options import with_array_options
 from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
 from gradcheck_lab.subjects.contained import contained
 from gradcheck_lab.subjects.custom_op import adapt_custom_op
 from gradcheck_lab.subjects.forms.adapters import adapt_context_class, adapt_loss_with_gradient
+from gradcheck_lab.subjects.forms.graph import adapt_graph
+from gradcheck_lab.subjects.forms.loss_objects import adapt_loss_object
 from gradcheck_lab.subjects.layers.adapter import adapt_layer
 from gradcheck_lab.subjects.marked_inputs import with_marks
 from gradcheck_lab.subjects.module import adapt_module
@@ -28,6 +30,8 @@ ADAPTERS: tuple[Adapter, ...] = (
     adapt_autograd_function,
     adapt_custom_op,
     adapt_context_class,
+    adapt_graph,
+    adapt_loss_object,
     adapt_layer,
     adapt_module,
     adapt_loss_with_gradient,
@@ -35,8 +39,10 @@ ADAPTERS: tuple[Adapter, ...] = (
 )
 
 
-def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject:
+def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any], wrt: Wrt | None = None) -> Subject:
     """Find the adapter for `value` and let it translate it with the inputs and options of a call.
+
+    `wrt` names the inputs that need a gradient; None leaves that to their marks and to the object.
 
     Raises `InvalidArgument` for an object that none of them knows, that raises when it is looked at, and for inputs or options
     that it cannot take.
@@ -45,7 +51,7 @@ def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subje
         with reading(f"the {type(value).__name__} and its inputs"):
             subject = adapter(value, inputs, options)
             if subject is not None:
-                return contained(with_marks(with_array_options(subject, options)))
+                return contained(with_marks(with_array_options(subject, options), wrt))
     raise InvalidArgument(
         f"cannot check an object of type {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops"
     )

@@ -57,6 +57,7 @@ def adapt_autograd_function(value: Any, inputs: tuple[Any, ...], options: dict[s
             call_like_subject(reference, len(inputs), names, with_options(names, given, options), options)
         ),
         user=function,
+        signature=function.forward,
         connected=partial(_connected, function, names),
     )
 

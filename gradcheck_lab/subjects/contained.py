@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -17,6 +19,7 @@ from gradcheck_lab.calls.tensor_kinds import is_sparse, what_else
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.limits import LARGE_ELEMENTS
 from gradcheck_lab.model.shown import cut, one_line
+from gradcheck_lab.model.watching import calling, refuse_without_memory
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject
 
 Value = TypeVar("Value")
@@ -31,18 +34,27 @@ class NotComparable:
 
 
 class UsersCode(Contained):
-    """A run of the user's code, after which the defaults that this package's own tensors are made by are as before."""
+    """A run of the user's code, after which the defaults that this package's own tensors are made by are as before.
 
-    __slots__ = ("device", "dtype")
+    A process that the code forks, and does not end itself, ends with the run instead of going on as a second check.
+    """
+
+    __slots__ = ("depth", "device", "dtype", "process")
 
     def __enter__(self) -> None:
+        self.process, self.depth = os.getpid(), sys.getrecursionlimit()
         self.dtype, self.device = torch.get_default_dtype(), torch.empty(0).device  # torch.get_default_device takes longer
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if os.getpid() != self.process:  # a copy of this process, which the code forked and did not end
+            os._exit(0)
+        if sys.getrecursionlimit() != self.depth:  # which Hypothesis sets as well, around each of its calls
+            sys.setrecursionlimit(self.depth)
         if torch.get_default_dtype() != self.dtype:
             torch.set_default_dtype(self.dtype)
         if torch.empty(0).device != self.device:
             set_default_device(self.device)
+        refuse_without_memory(error)
         super().__exit__(kind, error, trace)
 
 
@@ -58,11 +70,11 @@ def contained(subject: Subject) -> Subject:
         names=tuple(map(one_line, subject.names)),
         labels=tuple(map(one_line, subject.labels)),
         inputs=tuple(_own_input(value) for value in subject.inputs),
-        record=lambda inputs, options: _contained_recording(_guarded(subject.record)(inputs, options)),
-        trace=None if subject.trace is None else _guarded(subject.trace),
-        forward=_guarded(subject.forward),
-        connected=None if subject.connected is None else _guarded(subject.connected),
-        call_reference=None if subject.call_reference is None else _guarded(subject.call_reference),
+        record=lambda inputs, options: _contained_recording(_guarded(subject.record, "forward")(inputs, options), inputs),
+        trace=None if subject.trace is None else _guarded(subject.trace, "forward under autograd"),
+        forward=_guarded(subject.forward, "forward"),
+        connected=None if subject.connected is None else _guarded(subject.connected, "forward"),
+        call_reference=None if subject.call_reference is None else _guarded(subject.call_reference, "reference"),
     )
 
 
@@ -92,15 +104,17 @@ def own_copies(value: Any) -> Any:
     return type(value)(map(own_copies, value)) if type(value) in (list, tuple) else value
 
 
-def _contained_recording(recording: Recording) -> Recording:
+def _contained_recording(recording: Recording, inputs: tuple[Any, ...]) -> Recording:
     def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
+        calling("backward", inputs)
         with UsersCode():
             manual = recording.backward(grad_outputs)
         returned = manual.returned
         found = tuple(map(comparable, returned)) if isinstance(returned, (tuple, list)) else comparable(returned)
         return Manual(found, manual.intermediates)
 
-    return replace(recording, backward=backward, engine=None if recording.engine is None else _guarded(recording.engine))
+    engine = None if recording.engine is None else _guarded(recording.engine, "backward")
+    return replace(recording, backward=backward, engine=engine)
 
 
 def comparable(value: Any) -> Any:
@@ -111,9 +125,10 @@ def comparable(value: Any) -> Any:
     return value if other is None else NotComparable(*other)
 
 
-def _guarded(function: Callable[..., Value]) -> Callable[..., Value]:
+def _guarded(function: Callable[..., Value], stage: str) -> Callable[..., Value]:
     @wraps(function)
     def guarded(*arguments: Any) -> Value:
+        calling(stage, arguments[0])
         with UsersCode():
             return function(*arguments)
 

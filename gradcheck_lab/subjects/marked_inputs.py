@@ -1,4 +1,4 @@
-"""A call whose inputs say by `requires_grad` which of them need a gradient."""
+"""A call of which the user said which inputs need a gradient: by `wrt=`, or by `requires_grad` on the tensors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,28 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.model.arguments import Wrt, wanted_of
 from gradcheck_lab.subjects.subject import Recording, Subject
 
 
-def with_marks(subject: Subject) -> Subject:
-    """The subject with the inputs that require no grad as constants, where other inputs do require it; parameters always do."""
-    own = [i for i, v in enumerate(subject.inputs) if is_differentiable(v) and i not in subject.parameters]
-    marked = {i for i in own if subject.inputs[i].requires_grad}
-    constants = subject.constants | frozenset(own) - marked
-    if not marked or constants == subject.constants:
+def with_marks(subject: Subject, wrt: Wrt | None = None) -> Subject:
+    """The subject with the inputs that need no gradient as constants.
+
+    Those are the ones that `wrt` leaves out; where it is None, those that require no grad, where other inputs do require it.
+    Parameters need one, unless `wrt` names some of them. Raises `InvalidArgument` for a `wrt` that does not fit.
+    """
+    floating = frozenset(i for i, v in enumerate(subject.inputs) if is_differentiable(v))
+    own = floating - subject.parameters
+    marked = frozenset(i for i in own if subject.inputs[i].requires_grad)
+    constants = subject.constants | own - marked
+    if wrt is not None:
+        marked = wanted_of(wrt, subject.name, subject.names, floating)
+        constants = (floating if marked & subject.parameters else own) - marked
+    if not marked:
+        return subject
+    unsaid = subject.data if wrt is None else frozenset[int]()
+    subject = replace(subject, declared=subject.declared | marked, data=unsaid)
+    if constants == subject.constants:
         return subject
 
     def as_marked(inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -44,6 +44,7 @@ def adapt_module(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -
         forward=module.forward,
         oracle="autograd of the Functions' bodies",
         call_reference=module.call_reference,
+        signature=value.forward,
         connected=module.connected,
         state=Stateful(value, alive=module.alive),
         parameters=frozenset(range(len(laid.labels), len(module.flat))),

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.arguments import wanted_of
 from gradcheck_lab.rules.op import Op, as_tuple, missing_backward
 from gradcheck_lab.subjects.array_options import with_array_inputs
 from gradcheck_lab.subjects.backward_signature import require_signature
@@ -26,6 +28,8 @@ def adapt_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Su
     op, further = with_array_inputs(value, len(inputs), options)
     labels = input_labels(op.names(len(inputs)))
     inputs, constants = (*inputs, *further), frozenset(range(len(inputs), len(inputs) + len(further)))
+    floating = frozenset(i for i, v in enumerate(inputs) if is_differentiable(v))
+    wanted = None if value.wrt is None else wanted_of(value.wrt, value.name, op.names(len(inputs)), floating)
 
     def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         with torch.no_grad():
@@ -64,9 +68,16 @@ def adapt_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Su
         forward=forward,
         target=importable(value),
         specs=op.specs,
-        constants=constants,
+        constants=constants if wanted is None else floating - wanted,
         op=op,
+        signature=op.forward,
+        declared=_declared(value, floating) if wanted is None else wanted,
     )
+
+
+def _declared(op: Op, floating: frozenset[int]) -> frozenset[int]:
+    """The floating inputs that have a spec, which says that they have a gradient."""
+    return floating if op.specs else frozenset()
 
 
 def require_tensors(name: str, inputs: tuple[Any, ...]) -> None:

@@ -13,10 +13,11 @@ from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.naming import input_names
-from gradcheck_lab.rules.op import Op
+from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.subjects.forms.as_layers import Derivative, FunctionPair, named
 from gradcheck_lab.subjects.forms.backward_plan import Plan, is_cache_name, parameter_names, plan_of
 from gradcheck_lab.subjects.layers.adapter import layer_subject
+from gradcheck_lab.subjects.layers.code import returned_names
 from gradcheck_lab.subjects.layers.paths import is_array, is_number
 from gradcheck_lab.subjects.op import adapt_op
 from gradcheck_lab.subjects.subject import Subject
@@ -28,7 +29,7 @@ def adapt_pair(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> 
     """Translate a tuple of two callables; anything else is declined.
 
     The backward takes what its parameters are called: the upstream gradient, the output, inputs, or what the forward returned
-    after its outputs. Raises `InvalidArgument` where the names do not tell.
+    after its outputs, which may be several. Raises `InvalidArgument` where the names do not tell.
     """
     if not isinstance(value, tuple) or len(value) != 2 or not all(callable(function) for function in value):
         return None
@@ -36,10 +37,16 @@ def adapt_pair(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> 
     names = input_names(forward, len(inputs))
     in_torch = all(v is None or isinstance(v, torch.Tensor) for v in inputs)
     plan = plan_of(backward, names, options, has_cache=False)
-    if in_torch and (plan is None or plan.is_standard(len(inputs))) and not _takes_cache(backward):
+    if in_torch and plan is not None and plan.is_standard(len(inputs)) and not _takes_cache(backward):
         return adapt_op(Op(forward, backward), inputs, options)
-    if _returns_cache(forward, backward, inputs, options):
-        plan = plan_of(backward, names, options, has_cache=True)
+    result = result_of(forward, inputs, options)
+    if cached := _returns_cache(result, backward):
+        result = result[:-1]
+    outputs = _output_names(forward, result[0] if cached and len(result) == 1 else result)
+    if cached or plan is None:
+        plan = plan_of(backward, names, options, has_cache=cached, outputs=outputs)
+    if in_torch and plan is None and not _takes_cache(backward):
+        return adapt_op(Op(forward, backward), inputs, options)
     if plan is None:
         raise InvalidArgument(
             f"cannot tell what the backward of {named(forward, 'the pair')} takes: its parameters are "
@@ -64,13 +71,19 @@ def _takes_cache(backward: Callable[..., Any]) -> bool:
     return any(is_cache_name(name) for name in parameter_names(backward))
 
 
-def _returns_cache(forward: Callable[..., Any], backward: Callable[..., Any], inputs: Any, options: dict[str, Any]) -> bool:
-    result = result_of(forward, inputs, options)
+def _returns_cache(result: Any, backward: Callable[..., Any]) -> bool:
     if not isinstance(result, (tuple, list)) or len(result) < 2:
         return False
     return _takes_cache(backward) or not (
         is_array(result[-1]) or is_number(result[-1]) or isinstance(result[-1], (int, np.generic))
     )
+
+
+def _output_names(forward: Callable[..., Any], outputs: Any) -> tuple[str, ...]:
+    """A name for each output, from the forward's return statement; "" for one that has none there."""
+    count = len(as_tuple(outputs))
+    names = returned_names(forward) or ()
+    return (*names[:count], *[""] * (count - len(names)))
 
 
 def _reordered(backward: Callable[..., Any], plan: Plan) -> Callable[..., Any]:

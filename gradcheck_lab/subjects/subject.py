@@ -54,6 +54,14 @@ class Manual:
     intermediates: Mapping[Key, torch.Tensor | None] = field(default_factory=dict)
 
 
+def _always(index: int) -> bool:
+    return True
+
+
+def _never(place: int | str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """The result of one forward on the hand-written side, and the backward that belongs to it.
@@ -64,7 +72,9 @@ class Recording:
     outputs that are not connected to the backward. `kind` replaces the subject's kind where only a run can tell it: a "program"
     that calls no op is a "function". `fixed_grad_outputs` are the only upstream gradients that the backward can be checked
     with, such as ones where it takes no upstream gradient. `unused` are outputs, by index, that no gradient can be sent to, as
-    torch marks the statistics of a normalisation; `constants` inputs that torch refuses to differentiate.
+    torch marks the statistics of a normalisation; `constants` inputs that torch refuses to differentiate. `keeps_in(place)`
+    says whether torch's own operations keep a state in an input or option, as running statistics: they have no derivative of
+    it, and the outputs of the call do not depend on it.
     """
 
     outputs: tuple[torch.Tensor, ...]
@@ -77,6 +87,7 @@ class Recording:
     fixed_grad_outputs: tuple[torch.Tensor, ...] | None = None
     unused: frozenset[int] = frozenset()
     constants: frozenset[int] = frozenset()
+    keeps_in: Callable[[int | str], bool] = _never
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +102,21 @@ class Trace:
     cut: tuple[str, ...] = ()
 
 
-def _always(index: int) -> bool:
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class Stateful:
     """The state of a subject that is an object.
 
     `owner` is the user's object, which may have a training mode; `numpy` says whether its forward computes in NumPy. Within
     `alive()`, calls do not restore the object's state, so each call finds what the last one left. `adds_up(index)` says whether
-    the gradient of an input accumulates over backwards by design.
+    the gradient of an input accumulates over backwards by design. `stepped()` are the parameters, by name, that the backward
+    steps itself, as far as its calls have shown; each call gets them as they were before.
     """
 
     owner: Any
     numpy: bool = False
     alive: Callable[[], AbstractContextManager[None]] = nullcontext
     adds_up: Callable[[int], bool] = _always
+    stepped: Callable[[], frozenset[str]] = frozenset
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +131,15 @@ class Subject:
     unless the user's code does. `op` is set where the subject is a single op.
     `own_trace` is that of its own forward, where `trace` runs the user's `reference=`.
     `constants` are the floating inputs, by index, that are not compared: the targets of a loss, the data of a network whose
-    backward returns nothing, and inputs that do not require grad where others do.
+    backward returns nothing, and inputs that do not require grad where others do. `data` are those of them that nobody said
+    so of: a note does.
     `call_reference(reference, inputs, options)` runs the user's `reference=`, where it does not take the flat inputs.
     `user` is the Function's class or the operator, from which probes read other registered rules.
+    `signature` is the user's function whose parameters the inputs and options are, from which probes read defaults.
     `connected(inputs, options)` runs the forward as users do, so that the graph of the outputs has the hand-written
     backward. It is None where torch's engine does not call that. `state` is set for an object with state;
-    `parameters` are the inputs, by index, that are the object's parameters.
+    `parameters` are the inputs, by index, that are the object's parameters; `declared` those of which the user said that they
+    need a gradient: by `wrt=`, by `requires_grad`, or by the specs of an op.
     """
 
     name: str
@@ -143,12 +155,15 @@ class Subject:
     op: Op | None = None
     oracle: str = "autograd"
     constants: frozenset[int] = frozenset()
+    data: frozenset[int] = frozenset()
     own_trace: Callable[[tuple[Any, ...], Mapping[str, Any], frozenset[int]], Trace] | None = None
     call_reference: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     user: Any = None
+    signature: Callable[..., Any] | None = None
     connected: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     state: Stateful | None = None
     parameters: frozenset[int] = frozenset()
+    declared: frozenset[int] = frozenset()
 
     @property
     def is_program(self) -> bool:

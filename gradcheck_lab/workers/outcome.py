@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from traceback import format_exc
 from typing import Any
 
+from gradcheck_lab.model.exceptions import MemoryRanOut
+from gradcheck_lab.model.torch_messages import out_of_memory
+from gradcheck_lab.model.user_errors import text_of
+
 
 @dataclass(frozen=True, slots=True)
 class Returned:
@@ -23,6 +27,9 @@ class Raised:
     kind: str
     message: str
     traceback: str
+
+    def __str__(self) -> str:
+        return f"raised {self.kind}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +65,21 @@ class TimedOut:
 
     seconds: float
 
+    def __str__(self) -> str:
+        return f"took longer than {self.seconds:g} seconds"
 
-Outcome = Returned | Raised | Exited | Died | TimedOut
+
+@dataclass(frozen=True, slots=True)
+class MemoryExceeded:
+    """The call ran out of memory: of the machine's, or of the bytes that it may take."""
+
+    limit: int | None = None
+
+    def __str__(self) -> str:
+        return "ran out of memory" if self.limit is None else f"took more than {self.limit / 2**20:g} MiB of memory"
+
+
+Outcome = Returned | Raised | Exited | Died | TimedOut | MemoryExceeded
 
 
 def outcome_of(function: Callable[..., Any], arguments: Sequence[Any] = ()) -> Outcome:
@@ -75,4 +95,6 @@ def outcome_of(function: Callable[..., Any], arguments: Sequence[Any] = ()) -> O
     except SystemExit as error:
         return Exited("" if error.code is None else repr(error.code))
     except BaseException as error:
-        return Raised(type(error).__name__, str(error), format_exc())
+        if isinstance(error, MemoryRanOut) or out_of_memory(error):
+            return MemoryExceeded()
+        return Raised(type(error).__name__, text_of(error), format_exc())

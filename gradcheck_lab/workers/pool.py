@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import RawArray
 from types import TracebackType
@@ -56,6 +58,7 @@ class _Slot:
     call: Call | None = None
     future: Future[bytes] | None = None
     ended_at: float | None = None
+    ended_as: Outcome | None = None  # set where this process ended the call
 
 
 class Workers:
@@ -102,6 +105,14 @@ class Workers:
                 self._end(slot)
                 slot.call = slot.future = None
 
+    def end(self, key: Key, outcome: Outcome) -> None:
+        """Kill the process of a call that runs; the call ends with this outcome."""
+        for slot in self._slots:
+            if slot.call is not None and slot.call.key == key and slot.pid[0] > 0:
+                slot.ended_as = outcome
+                with suppress(ProcessLookupError):
+                    os.kill(slot.pid[0], signal.SIGKILL)
+
     def finished(self, within: float) -> list[tuple[Key, Outcome]]:
         """The calls that ended since the last time, with their outcomes; waits at most `within` seconds for the first."""
         futures = [slot.future for slot in self._slots if slot.future is not None]
@@ -111,8 +122,8 @@ class Workers:
         for slot in self._slots:
             outcome = self._outcome(slot)
             if outcome is not None and slot.call is not None:
-                found.append((slot.call.key, outcome))
-                slot.call = slot.future = None
+                found.append((slot.call.key, slot.ended_as or outcome))
+                slot.call = slot.future = slot.ended_as = None
         self._fill()
         return found
 

@@ -1,39 +1,84 @@
-"""Worker processes are started by spawn, with the signal of Ctrl-C blocked from their first instruction on."""
+"""How worker processes are started: with the signal of Ctrl-C blocked from their first instruction on.
+
+On Linux they are forked by a server that has imported torch and this package once, and nothing of the user's: a worker that
+replaces one that died starts in milliseconds. Elsewhere each imports them anew.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
+import sys
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from multiprocessing import resource_tracker
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.context import BaseContext, SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any
 
+Process: type[BaseProcess] = SpawnProcess
+Context: type[BaseContext] = SpawnContext
+if sys.platform == "linux":
+    from multiprocessing import forkserver
+    from multiprocessing.context import ForkServerContext, ForkServerProcess
 
-class _UninterruptedProcess(SpawnProcess):
+    Process, Context = ForkServerProcess, ForkServerContext
+# torch imports its symbolic shapes, and SymPy with them, in the first check; it takes as long as all the rest
+_SLOW = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.schema_check_mode")
+_PRELOADED = ("gradcheck_lab.check", "gradcheck_lab.fuzzing.run", "gradcheck_lab.fuzzing.search", *_SLOW)
+
+
+def import_slow() -> None:
+    """Import here what each process that is forked from this one would import again."""
+    for name in _SLOW:
+        with suppress(ImportError):
+            import_module(name)
+
+
+def start_server() -> None:
+    """Start the server now, so that it imports while this process does something else."""
+    if sys.platform == "linux":
+        resource_tracker.ensure_running()
+        multiprocessing.set_forkserver_preload(list(_PRELOADED))
+        with _interrupts_blocked():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block the signal of Ctrl-C here, which a process that is started meanwhile inherits."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _UninterruptedProcess(Process):  # type: ignore[misc, valid-type]
     """A process that ignores Ctrl-C in the terminal, which would make it print a traceback while it imports torch."""
 
     def start(self) -> None:
-        if not hasattr(signal, "pthread_sigmask"):
-            super().start()
-            return
         resource_tracker.ensure_running()  # its first start would unblock the signal again
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new process inherits what is blocked
-        try:
+        with _interrupts_blocked():
             super().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class UninterruptedContext(SpawnContext):
-    """The `multiprocessing` context of spawn whose processes ignore Ctrl-C; it remembers the last few that it started."""
+class UninterruptedContext(Context):  # type: ignore[misc, valid-type]
+    """The `multiprocessing` context whose processes ignore Ctrl-C; it remembers the last few that it started."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._started: deque[_UninterruptedProcess] = deque(maxlen=4)
+        self._started: deque[BaseProcess] = deque(maxlen=4)
+        start_server()
 
-    def Process(self, *arguments: Any, **keywords: Any) -> _UninterruptedProcess:  # type: ignore[override]
+    def Process(self, *arguments: Any, **keywords: Any) -> BaseProcess:
         """Make a process, which is not started yet."""
-        process = _UninterruptedProcess(*arguments, **keywords)
+        process: BaseProcess = _UninterruptedProcess(*arguments, **keywords)
         self._started.append(process)
         return process
 

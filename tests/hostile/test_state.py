@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import random
 import signal
@@ -41,7 +43,14 @@ def state() -> dict[str, Any]:
         "environment": dict(os.environ),
         "signals": signal.getsignal(signal.SIGTERM),
         "NumPy's errors": np.geterr(),
-        "streams": (sys.stdout, sys.stderr),
+        "streams": (sys.stdin, sys.stdout, sys.stderr),
+        "path": list(sys.path),
+        "arguments": list(sys.argv),
+        "logging": (logging.getLogger().level, logging.root.manager.disable, list(logging.getLogger().handlers)),
+        "matrix products": torch.get_float32_matmul_precision(),
+        "recursion": sys.getrecursionlimit(),
+        "garbage": (gc.isenabled(), gc.get_threshold()),
+        "switching": sys.getswitchinterval(),
     }
 
 
@@ -60,6 +69,13 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "signals": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     "NumPy's errors": lambda: np.seterr(all="raise"),
     "streams": lambda: setattr(sys, "stdout", None),
+    "path": lambda: sys.path.insert(0, "/hostile"),
+    "arguments": lambda: sys.argv.append("--hostile"),
+    "logging": lambda: logging.basicConfig(level=logging.DEBUG, force=True),
+    "matrix products": lambda: torch.set_float32_matmul_precision("medium"),
+    "garbage": lambda: (gc.disable(), gc.set_threshold(1)),
+    "switching": lambda: sys.setswitchinterval(0.5),
+    "recursion": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 1),
 }
 
 

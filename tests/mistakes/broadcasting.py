@@ -25,6 +25,6 @@ MISTAKES = (
     Planted("wrong-sign", add, scaled(add, 1, lambda *inputs: -1), {"b": "sign"}),
     Planted("swapped", mul, swapped, {"a": "slots-swapped", "b": "slots-swapped"}),
     Planted("doubled", mul, scaled(mul, 0, lambda *inputs: 2), {"a": "constant-factor"}),
-    Planted("squared-denominator-forgotten", div, squared_denominator_forgotten, {"b": "wrong-value"}),
+    Planted("squared-denominator-forgotten", div, squared_denominator_forgotten, {"b": "missing-factor"}),
     Planted("not-transposed", matmul, not_transposed, {"a": "wrong-operand"}, sizes={"k": "m", "n": "m"}),
 )

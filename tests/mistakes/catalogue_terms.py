@@ -199,7 +199,7 @@ def layer_norm(wrong: bool) -> Any:
     return op
 
 
-@table("wrong-value", "function-gelu", normal(5, 4))
+@table("constant-factor", "function-gelu", normal(5, 4))
 def gelu_tanh(wrong: bool) -> Any:
     class Gelu(Function):
         @staticmethod
@@ -244,7 +244,7 @@ def error_function(wrong: bool) -> Any:
     return Erf()
 
 
-@table("wrong-value", "program-mish", normal(5, 4))
+@table("wrong-operand", "program-mish", normal(5, 4))
 def mish(wrong: bool) -> Any:
     def backward(g: Tensor, output: Tensor, x: Tensor) -> Any:
         t, s = torch.tanh(F.softplus(x)), torch.sigmoid(x)

@@ -68,7 +68,7 @@ MISTAKES = (
         {"logits": "constant-factor"},
         options={"reduction": "sum"},
     ),
-    Planted("without-softmax", softmax_cross_entropy, without_softmax, {"logits": "wrong-value"}),
+    Planted("without-softmax", softmax_cross_entropy, without_softmax, {"logits": "wrong-operand"}),
     Planted("over-wrong-axis", softmax_cross_entropy, over_wrong_axis, {"logits": "wrong-value"}),
     Planted(
         "zero-logits", softmax_cross_entropy, changed(softmax_cross_entropy, 0, torch.zeros_like), {"logits": "zero-gradient"}

@@ -70,6 +70,7 @@ def test_it(gradcheck, ops):
     run(pytester, body).assert_outcomes(passed=2)
 
 
+KNOWN = "allow, dtypes, devices, wrt, isolate, timeout, memory_limit"
 BAD = {
     "no reasons": ("allow={'sign'}", "allow of the gradcheck marker has no reasons; write allow={'sign': 'why it is right'}"),
     "one name": ("allow='sign'", "allow of the gradcheck marker has no reasons; write allow={'sign': 'why it is right'}"),
@@ -81,8 +82,10 @@ BAD = {
         "allow={'sing': 'so'}",
         f"allow of the gradcheck marker names 'sing', which is no cause; known: {', '.join(sorted(CAUSES))}",
     ),
-    "unknown keyword": ("dtype=['float32']", "the gradcheck marker has no 'dtype'; it takes allow, dtypes, devices"),
-    "positional": ("'sign'", "the gradcheck marker takes keywords only; it takes allow, dtypes, devices"),
+    "timeout": ("timeout=0", "timeout of the gradcheck marker is 0; pass a number of seconds above 0"),
+    "isolate": ("isolate=1", "isolate of the gradcheck marker is 1; pass True or False"),
+    "unknown keyword": ("dtype=['float32']", f"the gradcheck marker has no 'dtype'; it takes {KNOWN}"),
+    "positional": ("'sign'", f"the gradcheck marker takes keywords only; it takes {KNOWN}"),
     "string": ("dtypes='float32'", "dtypes of the gradcheck marker is 'float32'; pass a list: dtypes=['float32']"),
     "unknown dtype": (
         "dtypes=['float8']",
@@ -119,4 +122,34 @@ def test_marker_without_the_fixture_is_refused(pytester: pytest.Pytester) -> Non
 
 def test_marker_is_registered(pytester: pytest.Pytester) -> None:
     result = run(pytester, "", "--markers", "--strict-markers")
-    result.stdout.fnmatch_lines(["@pytest.mark.gradcheck(allow={cause: reason}, dtypes=[[]...], devices=[[]...]): *"])
+    arguments = "allow={cause: reason}, dtypes=[[]...], devices=[[]...], wrt=[[]...], isolate=True, *"
+    result.stdout.fnmatch_lines([f"@pytest.mark.gradcheck({arguments}): *"])
+
+
+def test_marker_says_which_inputs_need_a_gradient(pytester: pytest.Pytester) -> None:
+    body = """
+forgets = gl.Op(lambda x, y: (x - y) ** 2, lambda g, output, x, y: (2 * g * (x - y), None), name="forgets")
+
+@pytest.mark.gradcheck(wrt=["x"])
+def test_wanted(gradcheck):
+    gradcheck(forgets, torch.randn(3), torch.randn(3))
+
+@pytest.mark.gradcheck(wrt=["x"])
+@gl.parametrize_checks([(forgets, torch.randn(3), torch.randn(3))], probes=[])
+def test_each(gradcheck, check):
+    gradcheck(check)
+
+@pytest.mark.gradcheck(wrt=["x"])
+def test_argument_before_marker(gradcheck):
+    gradcheck(forgets, torch.randn(3), torch.randn(3), wrt=["x", "y"])
+
+def test_unmarked(gradcheck):
+    gradcheck(forgets, torch.randn(3), torch.randn(3))
+"""
+    result = run(pytester, body)
+    result.assert_outcomes(passed=2, failed=2)
+
+
+def test_marker_with_no_names_of_inputs_is_refused(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "@pytest.mark.gradcheck(wrt=1.5)\ndef test_it(gradcheck):\n    gradcheck(ops.relu)\n")
+    assert "wrt is 1.5; pass names or positions of inputs" in result.stdout.str() + result.stderr.str()

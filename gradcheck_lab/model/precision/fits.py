@@ -150,3 +150,9 @@ TWO_AXES = Threshold(
     mistake="wrong-axis-pair-softmax-float32",
     twin="sound wrong-axis-pair-softmax-float32",
 )
+STEP_ROUNDINGS = Threshold(
+    8,
+    "A parameter that its layer steps is rounded once, and once more where a decay is added; a fit of both rounds as often.",
+    mistake="mutates-input-layer-that-shrinks-its-weights",
+    twin="sound mutates-input-layer-that-shrinks-its-weights",
+)

@@ -141,3 +141,8 @@ OWN_DTYPE_ROUNDINGS = Threshold(
     "The gradient's own dtype rounds every element, its last operations included: four roundings say nothing of another dtype "
     "inside.",
 )
+EXACT_POWER = Threshold(
+    1e-9,
+    "A local derivative in float64 is a product of powers of saved values when the logarithms agree to nine digits, and a "
+    "value that varies less shows no power.",
+)

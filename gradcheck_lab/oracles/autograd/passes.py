@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,12 @@ from gradcheck_lab.model.amounts import FURTHER_SAMPLES, ROUNDING_SAMPLES
 from gradcheck_lab.model.limits import LARGE_ELEMENTS
 from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.partial_gradients import incomplete_gradients
+from gradcheck_lab.oracles.autograd.recorded_graph import Graph, recorded
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
-from gradcheck_lab.oracles.autograd.variations import Graph, recorded
+from gradcheck_lab.oracles.autograd.written_out import WrittenOut
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Call, Key
-from gradcheck_lab.torch_internals import DispatchMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class AutogradOracle:
         rounding: SimulatedRounding | None = None,
         case: Case | None = None,
         substitute: frozenset[int] = frozenset(),
-        moving: DispatchMode | None = None,
+        moving: AbstractContextManager[object] | None = None,
     ) -> Pass:
         """Run forward and backward in `dtype` (None: as the inputs are), on `case` instead of the oracle's when given.
 
@@ -144,21 +144,24 @@ class AutogradOracle:
         wide = torch.float64 if not self.truth_roundoff else None
         inputs = tuple(_leaf(value, wide) for value in copy_inputs(case.inputs))
         with torch.enable_grad():
-            outputs = self.runner.trace(inputs, case).outputs
+            with WrittenOut() as written:
+                outputs = self.runner.trace(inputs, case).outputs
             pairs = [
                 (o, g.to(o)) for o, g in zip(outputs, case.grad_outputs, strict=True)
                 if isinstance(o, torch.Tensor) and o.requires_grad
             ]  # fmt: skip
             roots, upstream = [o for o, _ in pairs], [g for _, g in pairs]
-            return list(incomplete_gradients(roots, upstream, inputs[index])) if pairs else []
+            found = list(incomplete_gradients(roots, upstream, inputs[index])) if pairs else []
+        # steps that nobody wrote overwrite nothing
+        return [replace(each, assigned=False) for each in found] if written.steps else found
 
-    def graph(self, index: int) -> Graph:
-        """The forward in float64 with all that it computes and saves, for variations of the gradient of an input."""
+    def graph(self, index: int, changed: AbstractContextManager[object]) -> Graph:
+        """The forward in float64 with all that it computes and saves, run in a context that changes what it computes."""
         case = self.case
         assert case.grad_outputs is not None
         inputs = tuple(_leaf(value, torch.float64 if not self.truth_roundoff else None) for value in copy_inputs(case.inputs))
         named = {name: v for name, v in zip(self.subject.names, inputs, strict=True) if is_differentiable(v)}
-        return recorded(lambda: self.runner.trace(inputs, case).outputs, named, inputs[index], case.grad_outputs)
+        return recorded(lambda: self.runner.trace(inputs, case).outputs, named, inputs[index], case.grad_outputs, changed)
 
     def _try(
         self,
@@ -175,8 +178,9 @@ class AutogradOracle:
                 u = 4 * times * unit_roundoff(simulate)  # two samples stand for every sound order of operations
                 other = self._roundings.get((simulate, independent, times))
                 rounding = SimulatedRounding(
-                    u, salt, long_sums=not is_narrow(simulate), independent=independent, modulus=True, other=other
-                )
+                    u, salt, long_sums=not is_narrow(simulate), independent=independent, modulus=True, other=other,
+                    dtype=simulate,
+                )  # fmt: skip
                 self._roundings.setdefault((simulate, independent, times), rounding)
                 assert case.grad_outputs is not None
                 case = replace(

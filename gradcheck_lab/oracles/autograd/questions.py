@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 
@@ -11,8 +12,11 @@ import torch
 from gradcheck_lab.diagnosis.evidence import PartialGradient, Variation
 from gradcheck_lab.model.limits import RERUN_ELEMENTS
 from gradcheck_lab.model.precision.numbers import SAME_FORWARD, SAME_FORWARD_NEAR_ZERO
+from gradcheck_lab.oracles.autograd.neighbouring_forwards import neighbours
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
-from gradcheck_lab.oracles.autograd.variations import Graph, variations
+from gradcheck_lab.oracles.autograd.recorded_graph import Graph
+from gradcheck_lab.oracles.autograd.variations import left_out, narrowed, variations
+from gradcheck_lab.oracles.autograd.written_out import WrittenOut
 from gradcheck_lab.subjects.subject import Key
 
 
@@ -76,8 +80,22 @@ class Reruns:
 
     def variations(self) -> Iterator[Variation]:
         """The gradients that the backward gives with one thing changed in it."""
+        plain, written = self._graph, self._graph_of(WrittenOut())
+        if plain is not None:
+            yield from left_out(plain)
+        if written is not None:
+            yield from variations(written)
+
+    def neighbours(self) -> Iterator[Variation]:
+        """The gradients of forwards that differ from this one in a choice, such as an epsilon."""
+        key = Key("input", self.index)
+        if self._cheap():
+            yield from neighbours(lambda mode: self.oracle.run(torch.float64, moving=mode).gradients.get(key))
+
+    def narrowed(self, dtypes: Sequence[torch.dtype]) -> Iterator[Variation]:
+        """The gradients that the backward gives with one value rounded to a narrower dtype."""
         if self._graph is not None:
-            yield from variations(self._graph)
+            yield from narrowed(self._graph, dtypes)
 
     def values(self) -> Mapping[str, torch.Tensor]:
         """The intermediate values of the forward, by how they are computed."""
@@ -85,8 +103,11 @@ class Reruns:
 
     @cached_property
     def _graph(self) -> Graph | None:
+        return self._graph_of(nullcontext())
+
+    def _graph_of(self, changed: AbstractContextManager[object]) -> Graph | None:
         try:
-            return self.oracle.graph(self.index) if self._cheap() else None
+            return self.oracle.graph(self.index, changed) if self._cheap() else None
         except Exception:  # the forward does not run under a mode, or saves what cannot be replaced
             return None
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from gradcheck_lab.diagnosis.evidence import Variation
-from gradcheck_lab.model.limits import DIAGONAL_ELEMENTS, NAMED_VALUES, NESTED_NAMES, VARIED_RUNS
+from gradcheck_lab.model.limits import DIAGONAL_ELEMENTS, VARIED_RUNS
 from gradcheck_lab.model.precision.patterns import SMALL_ERROR
+from gradcheck_lab.oracles.autograd.local_factors import changed_factors, edges_of
 from gradcheck_lab.oracles.autograd.partial_gradients import kind
-from gradcheck_lab.torch_internals import DispatchMode
-
-Place = tuple[int, tuple[int, ...], tuple[int, ...]]
-
-_SHORT = {"linalg_vector_norm": "norm", "mm": "matmul", "bmm": "matmul"}
+from gradcheck_lab.oracles.autograd.recorded_graph import Graph, nodes
 
 # nodes that move elements or pass them on: what leaving one out does is no missing factor
 _MOVES = frozenset(
@@ -25,115 +22,59 @@ _MOVES = frozenset(
 )
 
 
-class NamedValues(DispatchMode):
-    """Names what a forward computes by how it is computed: `exp(b)`, `a result of exp` where that is long."""
-
-    def __init__(self, names: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
-        self.values: dict[str, torch.Tensor] = {}
-        self._names: dict[Place, str] = {}
-        for name, value in names.items():
-            self.keep(name, value)
-
-    def keep(self, name: str, value: torch.Tensor) -> None:
-        """Give a value a name; the values are kept, so that no other can take their place in memory."""
-        self.values[name] = value.detach()
-        self._names[_place(value)] = name
-
-    def name_of(self, value: torch.Tensor) -> str | None:
-        """The name of a value, or of what it is the transpose of."""
-        found = self._names.get(_place(value))
-        return found or (self._names.get(_place(value.mT)) if value.ndim > 1 else None)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
-        """Run the op and name its result."""
-        result = func(*args, **(kwargs or {}))
-        tensors = [value for value in args if isinstance(value, torch.Tensor) and value.is_floating_point()]
-        names = [self.name_of(value) for value in tensors]
-        for each in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(each, torch.Tensor) and each.is_floating_point() and names and all(names):
-                self._keep_result(func, each, [*map(str, names), *_numbers(args)])
-        return result
-
-    def _keep_result(self, func: Any, result: torch.Tensor, names: list[str]) -> None:
-        if self.name_of(result) is None and len(self.values) < NAMED_VALUES.value:
-            called = func.overloadpacket.__name__.strip("_")
-            called = _SHORT.get(called, called)
-            words = f"{called}({', '.join(names)})"
-            self.keep(self._fresh(words if words.count("(") <= NESTED_NAMES.value else f"a result of {called}"), result)
-
-    def _fresh(self, words: str) -> str:
-        number = 1 + sum(1 for name in self.values if name.partition(" #")[0] == words)
-        return words if number == 1 else f"{words} #{number}"
-
-
-def _numbers(args: Sequence[Any]) -> list[str]:
-    return [f"{value:g}" for value in args if isinstance(value, (int, float)) and not isinstance(value, bool)]
-
-
-def _place(value: torch.Tensor) -> Place:
-    return value.data_ptr(), tuple(value.shape), tuple(value.stride())
-
-
-@dataclass(slots=True)
-class Graph:
-    """A forward whose saved tensors can be replaced before a backward pass; `leaf` is the input that it is about."""
-
-    leaf: torch.Tensor
-    mode: NamedValues
-    outputs: list[torch.Tensor] = field(default_factory=list)
-    upstream: list[torch.Tensor] = field(default_factory=list)
-    saved: list[torch.Tensor] = field(default_factory=list)
-    replaced: dict[int, torch.Tensor] = field(default_factory=dict)
-
-    def pack(self, value: torch.Tensor) -> int:
-        self.saved.append(value.detach())
-        return len(self.saved) - 1
-
-    def unpack(self, number: int) -> torch.Tensor:
-        return self.replaced.get(number, self.saved[number])
-
-    def gradient(self, upstream: Sequence[torch.Tensor] | None = None) -> torch.Tensor | None:
-        """The gradient of the leaf as things are; None where a pass does not take what was replaced."""
-        try:
-            found = torch.autograd.grad(
-                self.outputs, [self.leaf], upstream or self.upstream, retain_graph=True, allow_unused=True
-            )[0]  # fmt: skip
-        except Exception:  # shapes that do not fit
-            return None
-        return None if found is None or found.shape != self.leaf.shape else found.detach()
-
-
-def recorded(
-    trace: Callable[[], Sequence[Any]], inputs: Mapping[str, torch.Tensor], leaf: torch.Tensor, upstream: Sequence[torch.Tensor]
-) -> Graph:
-    """Run a forward under autograd and record what it computes and saves."""
-    graph = Graph(leaf, NamedValues(inputs))
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(graph.pack, graph.unpack), graph.mode:
-        outputs = trace()
-    for k, (output, grad) in enumerate(zip(outputs, upstream, strict=True)):
-        if isinstance(output, torch.Tensor) and output.requires_grad:
-            graph.outputs.append(output)
-            graph.upstream.append(grad.to(output))
-            graph.mode.keep("output" if len(outputs) == 1 else f"output {k}", output)
-    return graph
-
-
 def variations(graph: Graph) -> Iterator[Variation]:
     """What the gradient would be with one thing changed in its backward, the likeliest first."""
-    for each in itertools.islice(itertools.chain(_left_out(graph), _other_operands(graph)), VARIED_RUNS.value):
-        found = each()
-        if found is not None:
-            yield found
+    edges = edges_of(graph)
+    missing, otherwise = changed_factors(graph, edges)
+    # what a function of one argument saved need not be a factor of its derivative
+    saved = {number for edge in edges if edge.of_one_argument for number in edge.saved}
+    values = [number for number in range(len(graph.saved)) if number not in saved]
+    yield from _made(itertools.chain(missing, _left_out(graph, values), _other_operands(graph), otherwise))
     yield from _diagonal(graph)
 
 
-def _left_out(graph: Graph) -> Iterator[Callable[[], Variation | None]]:
+def left_out(graph: Graph) -> Iterator[Variation]:
+    """What the gradient would be without the derivative of one function."""
+    yield from _made(_left_out(graph, ()))
+
+
+def narrowed(graph: Graph, dtypes: Sequence[torch.dtype]) -> Iterator[Variation]:
+    """What the gradient would be with one value, or grad_output, rounded to a narrower dtype before it is used."""
+    saved: dict[str, list[int]] = {}
+    for number, value in enumerate(graph.saved):
+        name = graph.mode.name_of(value)
+        if name is not None and value.is_floating_point():
+            saved.setdefault(name, []).append(number)
+    for dtype in dtypes:
+        short = str(dtype).removeprefix("torch.")
+
+        def rounded(value: torch.Tensor, dtype: torch.dtype = dtype) -> torch.Tensor:
+            return value.to(dtype).to(value.dtype)
+
+        for name in ("grad_output", *saved):
+            replaced = {number: rounded(graph.saved[number]) for number in saved.get(name, ())}
+            upstream = [rounded(g) for g in graph.upstream] if name == "grad_output" else None
+            found = graph.gradient(upstream, replaced)
+            if found is not None:
+                sentence = f"{name} goes through {short}: it is what the true derivative gives with {name} rounded to that"
+                fix = f"keep {name} as it is, without a cast to {short}"
+                yield Variation("low-precision", sentence, fix, (name, short), found)
+
+
+def _made(candidates: Iterator[Callable[[], Variation | None]]) -> Iterator[Variation]:
+    for each in itertools.islice(candidates, VARIED_RUNS.value):
+        found = each()
+        if found is not None:
+            yield found
+
+
+def _left_out(graph: Graph, saved: Iterable[int]) -> Iterator[Callable[[], Variation | None]]:
     """The local derivative of one function left out: exp(b), 1/s."""
-    for node in _nodes(graph.outputs):
+    for node in nodes(graph.outputs):
         if kind(node) not in _MOVES and len([n for n, _ in node.next_functions if n is not None]) == 1:
             yield lambda node=node: _without(graph, node)  # type: ignore[misc]
-    for number, value in enumerate(graph.saved):
+    for number in saved:
+        value = graph.saved[number]
         name = graph.mode.name_of(value)
         if name is not None and value.is_floating_point():
             sentence = f"{name} is left out: it is right with 1 in the place of {name}"
@@ -174,6 +115,15 @@ def _other_operands(graph: Graph) -> Iterator[Callable[[], Variation | None]]:
                 (name, "transposed"),
             )
             yield lambda n=number, v=value, c=changed: _replaced(graph, n, v.mT, c)  # type: ignore[misc]
+        if value.ndim > 2:
+            changed = Variation(
+                "wrong-operand",
+                f"it is right with {name} flipped along its axes from 2 on: {name} belongs there as it is",
+                f"flip {name} where it is convolved with grad_output, or do not",
+                (name, "flipped"),
+            )
+            flipped = value.flip(tuple(range(2, value.ndim)))
+            yield lambda n=number, v=flipped, c=changed: _replaced(graph, n, v, c)  # type: ignore[misc]
     for number, value in enumerate(graph.saved):
         name = graph.mode.name_of(value)
         for other_name, other in [*graph.mode.values.items()] if name is not None and value.is_floating_point() else ():
@@ -203,11 +153,7 @@ def _same(value: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _replaced(graph: Graph, number: int, value: torch.Tensor, changed: Variation) -> Variation | None:
-    graph.replaced = {number: value.to(graph.saved[number])}
-    try:
-        return _with(changed, graph.gradient())
-    finally:
-        graph.replaced = {}
+    return _with(changed, graph.gradient(replaced={number: value.to(graph.saved[number])}))
 
 
 def _with(changed: Variation, gradient: torch.Tensor | None) -> Variation | None:
@@ -230,15 +176,3 @@ def _diagonal(graph: Graph) -> Iterator[Variation]:
         torch.stack(found).detach() * upstream[places],
         places,
     )
-
-
-def _nodes(outputs: Sequence[torch.Tensor]) -> Iterator[Any]:
-    seen: set[int] = set()
-    queue = [output.grad_fn for output in outputs if output.grad_fn is not None]
-    while queue and len(seen) < VARIED_RUNS.value:
-        node = queue.pop(0)
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        yield node
-        queue += [source for source, _ in node.next_functions if source is not None]

@@ -14,6 +14,7 @@ from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.user_errors import class_and_line
+from gradcheck_lab.model.watching import refuse_without_memory, watches
 from gradcheck_lab.probes.state import overwritten
 from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
 from gradcheck_lab.probes.support.repeats import is_repeatable, repetition
@@ -22,15 +23,20 @@ from gradcheck_lab.probes.support.repeats import is_repeatable, repetition
 FOR_ANY_CALL = ("state", "second_backward", "poison", "registration")
 # raise what a probe itself raises, as this project's own tests want it, instead of reporting a note
 STRICT = False
-# called with the name of each probe before it runs: a worker process writes down there what it is doing
-starting: list[Callable[[str], object]] = []
+Tell = Callable[[Examined], object]
 
 
-def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Collection[str | Probe], order: int = 1) -> Examined:
+def nothing(examined: Examined) -> None:
+    """Tell nobody."""
+
+
+def run_probes(
+    registered: Mapping[str, Probe], examined: Examined, names: Collection[str | Probe], order: int = 1, tell: Tell = nothing
+) -> Examined:
     """Run the named ones of the registered probes in their order, then those passed as functions; merge all findings.
 
     None is run where the examination ended early, or where the oracles contradict each other. With `order=2` second
-    derivatives are compared whatever the names are.
+    derivatives are compared whatever the names are. `tell` is given what is known after each probe, in a worker process.
     """
     decided = any(each.result.verdict != "inconclusive" for each in examined.comparisons)
     if not decided or not examined.returned or examined.reasons:
@@ -43,6 +49,8 @@ def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Colle
     for name, probe in registered.items():
         if name in chosen and (name in FOR_ANY_CALL or is_repeatable(context)):
             found += _run(name, probe, whole if name == "second_backward" else context)
+            if watches:
+                tell(_with(examined, found))
     for function in (probe for probe in names if callable(probe)):
         found += _run_own(function, context)
     if len(names) > 0 and "second_backward" not in names and repetition(context).outcome == "raises":
@@ -51,6 +59,10 @@ def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Colle
         found += _run("state", overwritten, context)
     if order == 2 and not is_repeatable(context):
         found.append(Inconclusive("the second derivative was not compared: the call does not give the same when repeated"))
+    return _with(examined, found)
+
+
+def _with(examined: Examined, found: Collection[Yielded]) -> Examined:
     return replace(
         examined,
         comparisons=(*examined.comparisons, *(each for each in found if isinstance(each, Comparison))),
@@ -62,6 +74,8 @@ def run_probes(registered: Mapping[str, Probe], examined: Examined, names: Colle
 def _run_own(function: Probe, context: Context) -> list[Yielded]:
     """Return what a probe of the user's finds; where it raises or yields something else, the verdict is inconclusive."""
     found: list[Yielded] = []
+    for watch in watches:
+        watch.probing(name_of(function))
     try:
         with Contained():
             found.extend(function(context))
@@ -76,13 +90,14 @@ def _run_own(function: Probe, context: Context) -> list[Yielded]:
 def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
     """Return what a probe finds; where the probe itself raises, a note says so and the other probes still run."""
     found: list[Yielded] = []
-    for note in starting:
-        note(name)
+    for watch in watches:
+        watch.probing(name)
     try:
         with warnings.catch_warnings():  # those of the user's code were shown when the call itself ran
             warnings.simplefilter("ignore")
             found.extend(probe(context))
     except Exception as error:
+        refuse_without_memory(error)
         if STRICT:
             raise
         text = f"the probe {name} failed: {class_and_line(error)}"

@@ -14,6 +14,7 @@ from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits, wide_dtype
 from gradcheck_lab.model.precision.derived_calls import ADDS_UP_NOISE, ADDS_UP_ROUNDINGS, CUT_OFF
+from gradcheck_lab.model.raised import raised_cause
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.repeats import (
@@ -25,7 +26,7 @@ from gradcheck_lab.probes.support.repeats import (
     run_copied,
 )
 from gradcheck_lab.probes.upstream.outputs import each_output
-from gradcheck_lab.probes.upstream.scalar import scalarized
+from gradcheck_lab.probes.upstream.scalar import hidden_by_equal_elements, scalarized
 
 _PLAIN = "a gradient is a matrix product with grad_output: remove what is not linear in it"
 _USE = "multiply by grad_output, element by element"
@@ -71,6 +72,7 @@ def upstream(context: Context) -> Iterator[Finding]:
             if finding.cause == "upstream-ignored":
                 yield from _wrong_at_ones(context, index)
     yield from scalarized(context, [i for i in compared_inputs(context) if i in context.wrong_inputs and i not in explained])
+    yield from hidden_by_equal_elements(context, explained)
     yield from each_output(context, explained)
 
 
@@ -205,7 +207,7 @@ def _finding(
 
 def _raised(description: str, error: Exception) -> Finding:
     return Finding(
-        "raises",
+        raised_cause(error),
         "error",
         f"backward raised {type(error).__name__} when grad_output is {description}",
         explanation=first_line(error),

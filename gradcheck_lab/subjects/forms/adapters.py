@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from types import FunctionType, MethodType
 from typing import Any
 
-import numpy as np
 import torch
 
 from gradcheck_lab.rules.methods import Methods
-from gradcheck_lab.subjects.forms.as_layers import LossWithGradient, WithContext, named
+from gradcheck_lab.rules.naming import input_names
+from gradcheck_lab.subjects.forms.as_layers import LossWithGradient, WithContext, loss_of_object, named
 from gradcheck_lab.subjects.forms.backward_plan import is_cache_name
 from gradcheck_lab.subjects.layers.adapter import layer_subject
-from gradcheck_lab.subjects.layers.paths import is_array
+from gradcheck_lab.subjects.layers.arguments import arguments_of
+from gradcheck_lab.subjects.layers.code import returned_names
+from gradcheck_lab.subjects.layers.entries import entries_of, entry_of, keys_of, last_key
+from gradcheck_lab.subjects.layers.gradient_names import partners
+from gradcheck_lab.subjects.layers.paths import arrays, is_array, is_number
 from gradcheck_lab.subjects.pair import result_of
 from gradcheck_lab.subjects.subject import Subject, importable
 
@@ -38,29 +43,52 @@ def adapt_context_class(value: Any, inputs: tuple[Any, ...], options: dict[str, 
 
 
 def adapt_loss_with_gradient(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
-    """Translate a NumPy function that returns a loss and then gradients of its inputs; anything else is declined."""
-    if not isinstance(value, (FunctionType, MethodType)) or not any(isinstance(v, np.ndarray) for v in inputs):
+    """Translate a function or method that returns a loss and then gradients: of its inputs, or of what its object holds.
+
+    Anything else is declined, and so is a result in torch whose gradients no name tells from further outputs.
+    """
+    if not isinstance(value, (FunctionType, MethodType)):
+        return None
+    names = input_names(value, len(inputs))
+    leaves = arguments_of(inputs, names).leaves
+    returned = returned_names(value)
+    if returned == () or not any(is_array(v) for v in leaves):
+        return None
+    if any(isinstance(v, torch.Tensor) for v in leaves) and len(returned or ()) < 2:
         return None
     result = result_of(value, inputs, options)
-    if not isinstance(result, tuple) or len(result) < 2 or not _is_loss(result[0]):
+    if not isinstance(result, (tuple, list)) or len(result) < 2 or not _is_loss(result[0]):
         return None
-    shapes = {tuple(v.shape) for v in inputs if isinstance(v, np.ndarray)}
-    if not all(is_array(v) and tuple(v.shape) in shapes for v in result[1:]):
+    owner = value.__self__ if isinstance(value, MethodType) else None
+    held = {tuple(v.shape): None for _, v in arrays(owner)} if owner is not None and not isinstance(owner, type) else {}
+    given = arguments_of(inputs, names)
+    gradients, keys = entries_of(list(result[1:])), keys_of(list(result[1:]))
+    shapes = {tuple(v.shape) for v in given.leaves if is_array(v)} | set(held)
+    if not gradients or not all(is_array(v) and tuple(v.shape) in shapes for v in gradients):
         return None
-    function = value
+    if any(isinstance(v, torch.Tensor) for v in gradients) and not _named_as_gradients(value, keys, given.names, owner):
+        return None
+    layer, methods = LossWithGradient(value), _PAIR
+    if owner is not None and held:
+        layer, methods = loss_of_object(owner, value.__name__)
     return layer_subject(
-        LossWithGradient(value),
-        named(value, "loss"),
-        _PAIR,
-        inputs,
-        options,
-        target=importable(value),
-        written=(function, function),
-    )
+        layer, named(value, "loss"), methods, inputs, options, target=importable(value), written=(value, value),
+        returns_dict=bool(keys),
+    )  # fmt: skip
 
 
 def _is_loss(value: Any) -> bool:
-    return isinstance(value, (float, np.floating)) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    return is_number(value) or (is_array(value) and value.ndim == 0)
+
+
+def _named_as_gradients(function: Any, keys: Sequence[str | None], names: Sequence[str], owner: Any) -> bool:
+    """Whether the results after the first are called gradients of inputs, or keys name inputs or what the object holds."""
+    known = {last_key(name) for name in names} | {str(path.last.key) for path, _ in arrays(owner)} if owner is not None else (
+        {last_key(name) for name in names})  # fmt: skip
+    if keys:
+        return all(any(entry_of(name, [key]) is not None for name in known) for key in keys if key is not None)
+    words = (returned_names(function) or ())[1:]
+    return bool(words) and all(any(partners(name, [word]) for name in known) for word in words)
 
 
 def _after_context(function: Any) -> Any:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
+from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.subjects.forms.backward_plan import Plan
+from gradcheck_lab.subjects.layers.paths import attributes
 
 
 class FunctionPair:
@@ -53,6 +56,27 @@ class LossWithGradient:
         return self._gradients[0] if len(self._gradients) == 1 else tuple(self._gradients)
 
 
+def loss_of_object(owner: Any, method: str) -> tuple[Any, Methods]:
+    """A copy of `owner`, with the same arrays, whose `method` returns the loss alone, and its backward the rest."""
+
+    class Loss(type(owner)):  # type: ignore[misc]
+        def returned_with_loss(self) -> Any:
+            rest = self.__dict__.pop("_returned_with_loss")
+            return rest[0] if len(rest) == 1 else rest
+
+    def forward(self: Any, *inputs: Any, **options: Any) -> Any:
+        loss, *rest = getattr(super(Loss, self), method)(*inputs, **options)
+        self.__dict__["_returned_with_loss"] = tuple(rest)
+        return loss
+
+    Loss.__name__ = type(owner).__name__
+    setattr(Loss, method, forward)
+    layer = Loss.__new__(Loss)
+    for name, value in attributes(owner).items():
+        object.__setattr__(layer, name, value)
+    return layer, Methods(method, "returned_with_loss")
+
+
 class Context:
     """What a forward saves on, by any attribute or by `save_for_backward`; read as `saved_values` or `saved_tensors`."""
 
@@ -85,4 +109,6 @@ class WithContext:
 
 def named(function: Callable[..., Any], otherwise: str) -> str:
     """What a form is called: by its function's name."""
-    return str(getattr(function, "__name__", None) or otherwise)
+    name = str(getattr(function, "__name__", None) or otherwise)
+    owner = getattr(function, "__self__", None)
+    return f"{type(owner).__name__}.{name}" if isinstance(function, MethodType) and not isinstance(owner, type) else name

@@ -17,14 +17,14 @@ _UPSTREAM = frozenset(
 _OUTPUT = frozenset("output outputs out result ans y_hat o res".split())
 _CACHE = frozenset("cache caches ctx context saved memo memory state tape stash linear_cache activation_cache".split())
 _LOOKS_UPSTREAM = re.compile(
-    r"^(d|d_|grad_?|gradient_?)(out|output|outputs|upstream|y|z|a|h|s|l|loss|score|scores|next|prev|val\w*)$"
+    r"^(d|d_|grad_?|gradient_?)(out|output|outputs|upstream|y|z|a|h|c|s|l|loss|score|scores|next|prev|val\w*)$"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The arguments of a backward by role; `index` says which input, `name` which option. With `cached` the forward returns a
-    cache after its outputs."""
+    """The arguments of a backward by role; `index` says which input or output, `name` which option. With `cached` the forward
+    returns a cache after its outputs. One upstream argument stands for all outputs, several for one each."""
 
     roles: tuple[tuple[Role, int, str], ...]
     cached: bool = False
@@ -42,16 +42,25 @@ class Plan:
     def arguments(self, upstream: Any, output: Any, inputs: Sequence[Any], cache: Any, options: Mapping[str, Any]) -> list[Any]:
         """The positional arguments of one call."""
         held = {"upstream": upstream, "output": output, "cache": cache}
+        each = sum(role == "upstream" for role, _, _ in self.roles) > 1
         return [
-            inputs[index] if role == "input" else options[name] if role == "option" else held[role]
+            inputs[index] if role == "input" else options[name] if role == "option"
+            else upstream[index] if role == "upstream" and each else held[role]
             for role, index, name in self.roles
-        ]
+        ]  # fmt: skip
 
 
-def plan_of(backward: Callable[..., Any], names: Sequence[str], options: Mapping[str, Any], has_cache: bool) -> Plan | None:
+def plan_of(
+    backward: Callable[..., Any],
+    names: Sequence[str],
+    options: Mapping[str, Any],
+    has_cache: bool,
+    outputs: Sequence[str] | None = None,
+) -> Plan | None:
     """The plan of a backward whose forward takes inputs of these `names`; None where its parameters do not tell.
 
-    `has_cache` says whether the forward returns something after its outputs that is no array.
+    `has_cache` says whether the forward returns something after its `outputs` that is no array; these have
+    names, or "", and are None where nobody ran it yet.
     """
     try:
         parameters = list(inspect.signature(backward).parameters.values())
@@ -60,18 +69,37 @@ def plan_of(backward: Callable[..., Any], names: Sequence[str], options: Mapping
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return None
     positional = [p for p in parameters if p.kind is not p.VAR_KEYWORD and (p.default is p.empty or p.name in options)]
-    if has_cache and len(positional) == 2:
-        first = 1 if positional[0].name.lower() in _CACHE else 0
-        roles = [("upstream", 0, ""), ("cache", 0, "")]
-        return Plan(tuple(roles[::-1] if first else roles), True)  # type: ignore[arg-type]
     if has_cache:
-        return None
-    if len(positional) == len(names) + 2 and not _starts_with_input(positional[0].name, names):
+        return _with_cache([p.name for p in positional], outputs or ("",))
+    usual = len(positional) == len(names) + 2 and not _starts_with_input(positional[0].name, names)
+    if usual and (outputs is None or len(outputs) < 2) and not (outputs is None and _is_upstream(positional[1].name)):
         return Plan((("upstream", 0, ""), ("output", 0, ""), *(("input", i, "") for i in range(len(names)))))
     found = [_role(p.name, names, options) for p in positional]
-    if None in found or sum(role is not None and role[0] == "upstream" for role in found) > 1:
+    upstream = [p.name for p, role in zip(positional, found, strict=True) if role is not None and role[0] == "upstream"]
+    if None in found or len(upstream) not in (0, 1, len(outputs or ())):
         return None
-    return Plan(tuple(role for role in found if role is not None))
+    which = iter(_outputs_of(upstream, outputs or ()))
+    roles = (role for role in found if role is not None)
+    return Plan(tuple(("upstream", next(which), "") if role[0] == "upstream" else role for role in roles))
+
+
+def _with_cache(parameters: Sequence[str], outputs: Sequence[str]) -> Plan | None:
+    """The plan of a backward that takes a cache, by its name or else last, and one upstream gradient or one for each output."""
+    if len(parameters) not in (2, len(outputs) + 1):
+        return None
+    at = next((k for k, name in enumerate(parameters) if name.lower() in _CACHE), len(parameters) - 1)
+    upstream = [name for k, name in enumerate(parameters) if k != at]
+    roles: list[tuple[Role, int, str]] = [("upstream", k, "") for k in _outputs_of(upstream, outputs)]
+    return Plan((*roles[:at], ("cache", 0, ""), *roles[at:]), True)
+
+
+def _outputs_of(parameters: Sequence[str], outputs: Sequence[str]) -> list[int]:
+    """Which output each upstream parameter goes with: by names such as `dh` of `h` where they tell, else in order."""
+    bare = [re.sub(r"^(d|grad|gradient|g)_?", "", name.lower()) for name in parameters]
+    named = [name.lower() for name in outputs]
+    if len(parameters) == len(outputs) and len(set(bare)) == len(bare) and set(bare) == set(named):
+        return [named.index(name) for name in bare]
+    return list(range(len(parameters)))
 
 
 def _role(name: str, names: Sequence[str], options: Mapping[str, Any]) -> tuple[Role, int, str] | None:
@@ -79,10 +107,13 @@ def _role(name: str, names: Sequence[str], options: Mapping[str, Any]) -> tuple[
         return "option", 0, name
     if name in names:
         return "input", list(names).index(name), ""
-    plain = name.lower()
-    if plain in _UPSTREAM or _LOOKS_UPSTREAM.match(plain):
+    if _is_upstream(name):
         return "upstream", 0, ""
-    return ("output", 0, "") if plain in _OUTPUT else None
+    return ("output", 0, "") if name.lower() in _OUTPUT else None
+
+
+def _is_upstream(name: str) -> bool:
+    return name.lower() in _UPSTREAM or _LOOKS_UPSTREAM.match(name.lower()) is not None
 
 
 def _starts_with_input(name: str, names: Sequence[str]) -> bool:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
 from typing import Any
 
 import numpy as np
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.methods import Methods, methods_of
 from gradcheck_lab.rules.naming import input_names, option_names
 from gradcheck_lab.rules.op import Op
-from gradcheck_lab.subjects.layers.arguments import arguments_of
+from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of
 from gradcheck_lab.subjects.layers.backward_call import backward_call
-from gradcheck_lab.subjects.layers.code import layer_code, local_names, returned_names, uses_numpy
+from gradcheck_lab.subjects.layers.code import layer_code, local_names, returned_names, returns_mapping, uses_numpy
 from gradcheck_lab.subjects.layers.found import find, wants_trial
 from gradcheck_lab.subjects.layers.numpy_boundary import kind_of, to_tensor
 from gradcheck_lab.subjects.layers.paths import arrays, attributes
@@ -56,12 +56,19 @@ def layer_subject(
     explicit: Layer | None = None,
     target: str | None = None,
     written: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
+    returns_dict: bool = False,
+    given: Arguments | None = None,
 ) -> Subject:
-    """Translate a layer whose methods are known; `written` are the user's functions where the methods only call those."""
+    """Translate a layer whose methods are known; `written` are the user's functions where the methods only call those.
+
+    `returns_dict` says that its backward returns a dict of gradients, which else is read from its code; `given` are its inputs
+    where they are taken apart already.
+    """
     method, backward = written or (getattr(layer, methods.forward), getattr(layer, methods.backward))
+    inputs = _as_the_forward_takes(method, inputs)
     _refuse_options(title, method, len(inputs), options)
     given_names = input_names(method, len(inputs))
-    given = arguments_of(inputs, given_names)
+    given = given or arguments_of(inputs, given_names)
     names, labels = given.names, input_labels(given.names)
     numpy = _wants_numpy(layer, methods, given.leaves)
     further = explicit.backward_arguments if explicit else {}
@@ -70,7 +77,9 @@ def layer_subject(
     trials = Trials(methods, tensors, tuple(kind_of(v, numpy) for v in given.leaves), options, given.rebuild, call)
     returned = returned_names(backward)
     several = len(floating_inputs(tensors)) > max(1, len(returned or ()))
-    trial = trials.run(layer) if several or wants_trial(layer, methods) else None
+    trial = trials.run(layer) if several or returns_dict or returns_mapping(backward) or wants_trial(layer, methods) else None
+    keys = trial.keys if trial is not None else ()
+    returned = _named_by(keys, layer) or returned
     found = find(layer, title, methods, returned, explicit, trials, trial)
     layer, parameters = found.layer, found.parameters
     numpy = _wants_numpy(layer, methods, given.leaves, [p.value for p in parameters])
@@ -87,6 +96,7 @@ def layer_subject(
         trial.returned if trial is not None else None,
         loss=not call.required and not call.variadic,
         kept=frozenset(kept) if not code.stores_on_tensors([p.path.last.key for p in parameters]) else None,
+        keys=keys,
     )
     run = LayerRun(
         layer=layer,
@@ -101,9 +111,12 @@ def layer_subject(
         call=call,
         code=code,
         numpy=numpy,
+        keys=keys,
+        sources=roles.sources,
         rates=found.rates,
-        notes=(*found.notes, *(_without_gradient(title, labels[i]) for i in sorted(roles.data))),
+        notes=tuple(found.notes),
     )
+    adds_up = Resets(layer, methods, len(names), parameters).adds_up
     return Subject(
         name=title,
         kind="layer",
@@ -114,20 +127,28 @@ def layer_subject(
         trace=run.trace,
         forward=run.forward,
         target=target,
+        signature=method,
         constants=roles.constants,
-        state=Stateful(layer, numpy=numpy, adds_up=Resets(layer, methods, len(names), parameters).adds_up),
+        data=roles.data,
+        state=Stateful(layer, numpy=numpy, adds_up=adds_up, stepped=lambda: run.stepped or frozenset()),
         parameters=frozenset(range(len(labels), len(titles))),
     )
 
 
-def _without_gradient(title: str, label: str) -> Finding:
-    return Finding(
-        "not-compared",
-        "note",
-        f"the backward of {title} returns nothing and keeps no gradient of {label}, so that none was compared",
-        explanation="it was taken for data",
-        suggestion="return its gradient where another layer comes before",
-    )
+def _as_the_forward_takes(method: Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Several inputs as one tuple for a `forward(xs)` that takes a single argument."""
+    try:
+        parameters = list(inspect.signature(method).parameters.values())
+    except (TypeError, ValueError):
+        return inputs
+    one = len(parameters) == 1 and parameters[0].kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    return (inputs,) if one and len(inputs) > 1 else inputs
+
+
+def _named_by(keys: Sequence[str | None], layer: Any) -> tuple[str, ...]:
+    """The keys of a returned dict as names of gradients: `dW` where they are called as what the layer holds."""
+    held = {str(path.last.key) for path, _ in arrays(layer)}
+    return tuple(f"d{key}" if key in held else key or "" for key in keys)
 
 
 def _may_be_layer(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ def arguments_of(inputs: Sequence[Any], names: Sequence[str]) -> Arguments:
     """
     leaves: list[Any] = []
     found: list[str] = []
-    layout = tuple(_taken_apart(value, name, leaves, found) for value, name in zip(inputs, names, strict=True))
+    layout = tuple(taken_apart(value, name, leaves, found, _holds_arrays) for value, name in zip(inputs, names, strict=True))
     return Arguments(tuple(leaves), tuple(found), layout)
 
 
@@ -53,10 +53,11 @@ def built(place: Any, leaves: Sequence[Any]) -> Any:
     return leaves[place]
 
 
-def _taken_apart(value: Any, name: str, leaves: list[Any], names: list[str]) -> Any:
-    if type(value) in (list, tuple, dict) and _holds_arrays(value):
+def taken_apart(value: Any, name: str, leaves: list[Any], names: list[str], holds_leaves: Callable[[Any], bool]) -> Any:
+    """The layout of one argument; its leaves and their names are appended. `holds_leaves` says which containers are opened."""
+    if type(value) in (list, tuple, dict) and holds_leaves(value):
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        places = {key: _taken_apart(inner, f"{name}[{key!r}]", leaves, names) for key, inner in items}
+        places = {key: taken_apart(inner, f"{name}[{key!r}]", leaves, names, holds_leaves) for key, inner in items}
         return places if isinstance(value, dict) else type(value)(places.values())
     leaves.append(value)
     names.append(name)

@@ -10,6 +10,7 @@ from typing import Any
 from gradcheck_lab.errors import InvalidArgument
 
 RATES = frozenset("learning_rate lr alpha eta step_size learn_rate lrate learningrate rate l_rate".split())
+PLURALS = frozenset("grad_outputs gys output_grads grad_ys douts d_outputs doutputs upstreams cotangents".split())
 # so large that a parameter is no more than a rounding of its own step, and a power of two, which divides exactly
 STEP = 2.0**20
 
@@ -36,9 +37,12 @@ class BackwardCall:
         """Whether a parameter can take an upstream gradient."""
         return bool(self.upstream) or self.variadic
 
-    def arguments(self, grad_outputs: Sequence[Any], inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+    def arguments(
+        self, grad_outputs: Sequence[Any], inputs: Sequence[Any], container: type | None = None
+    ) -> tuple[list[Any], dict[str, Any]]:
         """The positional and keyword arguments of one backward.
 
+        `container` is the tuple or list that the forward returned; a backward whose parameter is in the plural gets one too.
         Raises `InvalidArgument` where it requires more arguments than one upstream gradient per output.
         """
         values = {name: inputs[index] for name, index in self.inputs.items()} | dict(self.given)
@@ -53,8 +57,13 @@ class BackwardCall:
         if not self.upstream and self.variadic:
             return list(grad_outputs), values
         if self.upstream:
+            if container in (tuple, list) and len(self.upstream) == 1 and self.upstream[0].lower() in PLURALS:
+                return self._positional(values | {self.upstream[0]: container(grad_outputs)})
             each = count if count <= len(self.upstream) and self.required in (0, count) else 1
             values |= dict(zip(self.upstream, grad_outputs if each == count else [tuple(grad_outputs)], strict=False))
+        return self._positional(values)
+
+    def _positional(self, values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         positional: list[Any] = []
         for name in self.order:
             if name not in values:

@@ -99,6 +99,8 @@ def returned_names(function: Callable[..., Any]) -> tuple[str, ...] | None:
     except (OSError, TypeError, SyntaxError):
         return None
     body = tree.body[0]
+    if not isinstance(body, (ast.FunctionDef, ast.AsyncFunctionDef)):  # a lambda stands in a line with other code
+        return None
     nodes = [node for node in ast.walk(body) if isinstance(node, ast.Return) and not _is_none(node.value)]
     literal = {
         node.targets[0].id: node.value
@@ -114,6 +116,24 @@ def returned_names(function: Callable[..., Any]) -> tuple[str, ...] | None:
         names = tuple(_word(part) for part in parts if part is not None)
         found = max(found, names, key=len)
     return found
+
+
+def returns_mapping(function: Callable[..., Any]) -> bool:
+    """Whether a `return` of `function` may have a dict in it; not where its source cannot be read."""
+    try:
+        body = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return False
+    dicts = {name for node in ast.walk(body) if isinstance(node, ast.Assign) and _is_mapping(node.value)
+             for target in node.targets for name in [_word(target)]}  # fmt: skip
+    returned = [node.value for node in ast.walk(body) if isinstance(node, ast.Return) and node.value is not None]
+    parts = [part for value in returned for part in (value.elts if isinstance(value, (ast.Tuple, ast.List)) else [value])]
+    return any(_is_mapping(part) or (_word(part) in dicts and _word(part) != "") for part in parts)
+
+
+def _is_mapping(node: ast.expr) -> bool:
+    called = isinstance(node, ast.Call) and _word(node.func) in ("dict", "OrderedDict", "defaultdict")
+    return called or isinstance(node, (ast.Dict, ast.DictComp))
 
 
 def _is_none(node: ast.expr | None) -> bool:

@@ -76,7 +76,7 @@ def find(
         return Found(searched, named_parameters(searched, title, grads or {}, automatic))
     if among.doubtful:
         raise InvalidArgument(among.doubtful[0])
-    if trial is None and (among.lost or among.others):
+    if trial is None and (among.lost or among.others or _may_keep_no_gradient(among, shown, trials)):
         trial = trials.run(layer)
     stepped, rates = _stepped(among, shown, trials, trial)
     if shown is not searched and stepped:
@@ -89,22 +89,39 @@ def _stepped(
     search: Search, layer: Any, trials: Trials, trial: Trial | None
 ) -> tuple[tuple[Parameter, ...], tuple[ObjectPath, ...]]:
     """Take those arrays without a gradient that the backward itself steps, and the learning rates on the layer for that."""
-    alone = {**search.lost, **search.others}
-    changed = {key: path for key, path in alone.items() if trial is not None and str(path) in trial.stored}
-    places = {ObjectPath(): layer, **{ObjectPath(path.steps[:-1]): path.owner(layer) for path in changed.values()}}
-    rates = tuple(
+    written = trial.stored if trial is not None else {}
+    empty = {k: p.path for k, p in search.found.items() if p.gradients and not any(str(g) in written for g in p.gradients)}
+    alone = {**search.lost, **search.others, **{k: path for k, path in empty.items() if _has_none(search.found[k], layer)}}
+    changed = {key: path for key, path in alone.items() if str(path) in written}
+    rates = _rates(layer, list(changed.values()))
+    if not changed or (trials.signature.rate is None and not rates):
+        return (), ()
+    for key in changed:
+        for known in (search.lost, search.others, search.found):
+            known.pop(key, None)
+    found = tuple(Parameter(str(path), path, path.get(layer), stepped=True) for path in changed.values())
+    return found, () if trials.signature.rate is not None else rates
+
+
+def _may_keep_no_gradient(search: Search, layer: Any, trials: Trials) -> bool:
+    """Whether a layer with a learning rate has a place for a gradient and nothing there yet, so that it may only step."""
+    empty = [p.path for p in search.found.values() if _has_none(p, layer)]
+    return bool(empty) and (trials.signature.rate is not None or bool(_rates(layer, empty)))
+
+
+def _has_none(parameter: Parameter, layer: Any) -> bool:
+    return bool(parameter.gradients) and parameter.gradient(layer) is None
+
+
+def _rates(layer: Any, paths: Sequence[ObjectPath]) -> tuple[ObjectPath, ...]:
+    """The learning rates on a layer, and on the objects that hold the arrays at `paths`."""
+    places = {ObjectPath(): layer, **{ObjectPath(path.steps[:-1]): path.owner(layer) for path in paths}}
+    return tuple(
         place.attribute(name)
         for place, owner in places.items()
         for name, value in attributes(owner).items()
         if name.lower() in RATES and is_number(value)
     )
-    if not changed or (trials.signature.rate is None and not rates):
-        return (), ()
-    for key in changed:
-        search.lost.pop(key, None)
-        search.others.pop(key, None)
-    found = tuple(Parameter(str(path), path, path.get(layer), stepped=True) for path in changed.values())
-    return found, () if trials.signature.rate is not None else rates
 
 
 def _judged(search: Search, layer: Any, trials: Trials, trial: Trial | None) -> tuple[Finding, ...]:

@@ -37,6 +37,11 @@ def looks_like_parameter(name: str) -> bool:
     return bool(_PARAMETER.match(name.lower()))
 
 
+def looks_like_gradient(name: str) -> bool:
+    """Whether `name` is usual for a gradient: dW, d_x, grad_input, dinputs."""
+    return bool(_GRADIENT.match(_plain(name)))
+
+
 def abbreviated(names: list[str], available: Iterable[str]) -> dict[str, str]:
     """Pair `weights` with `dw` and `bias` with `db`: names without a partner, where only one pairing is possible."""
     stems = {other: found.group(1) or found.group(2) for other in available if (found := _GRADIENT.match(_plain(other)))}

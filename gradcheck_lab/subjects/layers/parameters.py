@@ -12,6 +12,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.methods import Methods, methods_of
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.subjects.layers.code import LayerCode, layer_code
+from gradcheck_lab.subjects.layers.entries import entry_of
 from gradcheck_lab.subjects.layers.gradient_names import (
     CONTAINERS,
     DICTIONARIES,
@@ -188,7 +189,12 @@ def _pair_leftovers(
         elif name in likely:
             search.lost[id(value)] = at
         else:
-            inside = {id(inner): at.item(key) for key, inner in _items(value) if is_array(inner)}
+            items = [] if is_array(value) else _items(value)
+            given = {key: entry_of(str(key), returned or ()) for key, inner in items if not path.steps and is_array(inner)}
+            for key, inner in items:
+                if (entry := given.get(key)) is not None:
+                    search.add(at.item(key), inner, (), returned=entry)
+            inside = {id(inner): at.item(key) for key, inner in items if is_array(inner) and given.get(key) is None}
             kind = search.lost if name in CONTAINERS else search.others
             kind.update({id(value): at} if is_array(value) else inside)
 

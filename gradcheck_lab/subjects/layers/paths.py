@@ -169,4 +169,9 @@ def _may_hold(value: Any) -> bool:
         return False
     if isinstance(value, torch.nn.Module):
         return True
-    return type(value).__module__.partition(".")[0] not in _LIBRARIES and bool(attributes(value))
+    return is_user_class(type(value)) and bool(attributes(value))
+
+
+def is_user_class(kind: type) -> bool:
+    """Whether a class is none of Python's own, NumPy's or torch's."""
+    return kind.__module__.partition(".")[0] not in _LIBRARIES

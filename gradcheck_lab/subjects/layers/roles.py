@@ -9,12 +9,11 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.subjects.data_inputs import TARGETS, is_named
+from gradcheck_lab.subjects.layers.entries import entry_of
 from gradcheck_lab.subjects.layers.gradient_names import partners
 from gradcheck_lab.subjects.layers.parameters import Parameter
 
-_TARGETS = frozenset(
-    "t target targets label labels y_true ytrue true truth ground_truth onehot one_hot gt expected teacher y_trues".split()
-)
 _PREDICTIONS = frozenset(
     "p pred preds prediction predictions predicted y_pred ypred y_hat yhat logits scores probs out output outputs".split()
 )
@@ -25,12 +24,14 @@ class Roles:
     """`slots` are the inputs, by index, that returned entries belong to, in order, where there are fewer of them than inputs.
 
     `constants` are the floating inputs that the backward has no gradient for: targets, and `data` of a network whose backward
-    returns nothing and stores the gradients of its parameters.
+    returns nothing and stores the gradients of its parameters. `sources` are the entries, one an input, of a backward that
+    returns a dict, by the names of its keys.
     """
 
     slots: tuple[int, ...]
     constants: frozenset[int]
     data: frozenset[int] = frozenset()
+    sources: tuple[int | None, ...] | None = None
 
 
 def floating_inputs(tensors: Sequence[Any]) -> list[int]:
@@ -46,13 +47,16 @@ def roles_of(
     entries: Sequence[Any] | None,
     loss: bool,
     kept: frozenset[str] | None,
+    keys: Sequence[str | None] = (),
 ) -> Roles:
     """Decide by what the backward returned in a trial, `entries`, else by the names in its code, `returned`.
 
     `loss` is set for a backward that needs no upstream gradient; `kept` are names under which the backward may keep gradients,
-    None where it may keep them on the inputs themselves.
+    None where it may keep them on the inputs themselves. `keys` are those of a returned dict.
     """
     floating = floating_inputs(tensors)
+    if keys:
+        return _by_keys(names, tensors, floating, parameters, keys, loss)
     among = {p.returned for p in parameters if p.returned is not None}
     if entries is not None:
         own = [value for k, value in enumerate(entries) if k not in among]
@@ -71,6 +75,23 @@ def roles_of(
     return Roles(slots, frozenset(i for i in left if _is_target(names[i], tensors[i]) or loss))
 
 
+def _by_keys(
+    names: Sequence[str], tensors: Sequence[Any], floating: Sequence[int], parameters: Sequence[Parameter],
+    keys: Sequence[str | None], loss: bool,
+) -> Roles:  # fmt: skip
+    """Decide by the keys of a returned dict; entries beside it belong to the inputs that no key names, in order."""
+    sources = [entry_of(name, keys) if i in floating else None for i, name in enumerate(names)]
+    taken = {p.returned for p in parameters}
+    beside = iter([k for k, key in enumerate(keys) if key is None and k not in taken])
+    for i in floating:
+        if sources[i] is None:
+            sources[i] = next(beside, None)
+    left = [i for i in floating if sources[i] is None]
+    targets = frozenset(i for i in left if _is_target(names[i], tensors[i]))
+    data = frozenset(left) - targets if loss or parameters else frozenset()
+    return Roles(tuple(floating), targets | data, data, tuple(sources))
+
+
 def _claimed(names: Sequence[str], tensors: Sequence[Any], floating: Sequence[int], own: Sequence[Any]) -> tuple[int, ...]:
     """The inputs that the returned entries belong to: predictions first, then those of an entry's shape, targets last."""
     shapes = [tuple(v.shape) if isinstance(v, torch.Tensor) else None for v in own]
@@ -80,7 +101,7 @@ def _claimed(names: Sequence[str], tensors: Sequence[Any], floating: Sequence[in
     # zeros and ones are taken for a target only beside a prediction, by name or by other values
     def order(i: int) -> tuple[bool, bool, bool, bool, int]:
         plain = names[i].lower().strip("_")
-        return plain in _TARGETS, plain not in _PREDICTIONS, known and not fits[i], _is_target(names[i], tensors[i]), i
+        return plain in TARGETS, plain not in _PREDICTIONS, known and not fits[i], _is_target(names[i], tensors[i]), i
 
     ordered = sorted(floating, key=order)
     return tuple(sorted(ordered[: len(own)]))
@@ -96,10 +117,11 @@ def _given_no_gradient(
     return frozenset(i for i in floating if not partners(names[i], kept))
 
 
-def _is_named_target(name: str) -> bool:
-    return name.lower().strip("_") in _TARGETS
+def is_target_name(name: str) -> bool:
+    """Whether an argument of this name is a target: `y_true`, `t`, `labels`."""
+    return is_named(name, TARGETS)
 
 
 def _is_target(name: str, value: torch.Tensor) -> bool:
     zeros_and_ones = bool(((value == 0) | (value == 1)).all())
-    return _is_named_target(name) or (value.ndim > 0 and value.numel() > 0 and zeros_and_ones)
+    return is_target_name(name) or (value.ndim > 0 and value.numel() > 0 and zeros_and_ones)

@@ -19,11 +19,13 @@ from gradcheck_lab.subjects.layers.arguments import Arguments
 from gradcheck_lab.subjects.layers.backward_call import STEP, BackwardCall
 from gradcheck_lab.subjects.layers.code import LayerCode
 from gradcheck_lab.subjects.layers.copies import copy_with, slots
+from gradcheck_lab.subjects.layers.entries import entries_of
 from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS, partners
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
 from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint
 from gradcheck_lab.subjects.layers.parameters import Parameter
 from gradcheck_lab.subjects.layers.paths import ObjectPath, attributes
+from gradcheck_lab.subjects.layers.steps import copied, is_changed, is_step, put_back
 from gradcheck_lab.subjects.subject import Manual, Recording, Trace
 from gradcheck_lab.subjects.untraceable import Untraceable
 
@@ -33,7 +35,9 @@ class LayerRun:
     """Runs copies of `layer` with given parameters; `kinds` are the forms in which it takes its flat inputs.
 
     `given` makes arguments of flat inputs, `slots` are the inputs that returned entries belong to where there are fewer
-    entries, and `notes` are said once of every check. `rates` are learning rates on the layer, which steps its parameters.
+    entries; where the backward returns a dict, with `keys`, `sources` are the entries that belong to the inputs. `notes` are
+    said once of every check. `rates` are learning rates on the layer, which steps its parameters.
+    `stepped` are the parameters that its backward steps, None before the first backward.
     """
 
     layer: Any
@@ -48,11 +52,14 @@ class LayerRun:
     call: BackwardCall
     code: LayerCode
     numpy: bool
+    keys: tuple[str | None, ...] = ()
+    sources: tuple[int | None, ...] | None = None
     notes: tuple[Finding, ...] = ()
     rates: tuple[ObjectPath, ...] = ()
     _recorded: tuple[Any, tuple[Any, ...]] | None = None
     _verified: set[Any] = field(default_factory=set)
     _refused: Untraceable | None = None
+    stepped: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         self._tracer = NumpyTracer(self.title)
@@ -61,9 +68,9 @@ class LayerRun:
         """Run the forward as its users do."""
         inputs = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in inputs)
         native = self._native_inputs(inputs)
-        if self._steps:  # in place, as a rule, which is no write to what the user handed in
+        if self._may_step:  # in place, as a rule, which is no write to what the user handed in
             self._refuse_16_bits(inputs)
-            native = [_copied(v) if k >= len(self.names) else v for k, v in enumerate(native)]
+            native = [copied(v) if k >= len(self.names) else v for k, v in enumerate(native)]
         layer = self._layer_copy(inputs, native, zero_gradients=True)
         for path in self.rates:
             path.set(layer, STEP)
@@ -77,13 +84,13 @@ class LayerRun:
 
         def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
             upstream = fixed if fixed is not None else grad_outputs
-            before = [_copied(p.path.find(layer)) if self._steps else None for p in self.parameters]
+            held = [p.path.find(layer) for p in self.parameters]
+            before = [copied(value) if self._may_step else None for value in held]
             with torch.no_grad(), np.errstate(all="ignore"):
-                returned = self._run_backward(layer, raw, upstream, given)
+                returned = self._run_backward(layer, output, upstream, given)
                 collected = self._collected(layer, returned, inputs, given, before)
-            for parameter, value in zip(self.parameters, before, strict=True):
-                if self._steps:
-                    parameter.path.set(layer, value)
+            if self._may_step:
+                self._undo_steps(layer, held, before, collected[len(collected) - len(held) :], inputs[len(self.names) :])
             return Manual(collected)
 
         fixed = None
@@ -146,14 +153,16 @@ class LayerRun:
         }
         return copy_with(self.layer, self.title, self.parameters, native[len(self.names) :], changes, zero_gradients)
 
-    def _run_backward(self, layer: Any, raw: Sequence[Any], upstream: Sequence[torch.Tensor], given: Sequence[Any]) -> Any:
-        grads = [like_output(grad, output) for grad, output in zip(upstream, raw, strict=True)]
+    def _run_backward(self, layer: Any, output: Any, upstream: Sequence[torch.Tensor], given: Sequence[Any]) -> Any:
+        raw, container = as_tuple(output), type(output)
+        grads = [like_output(grad, own) for grad, own in zip(upstream, raw, strict=True)]
         attribute = self._upstream_attribute()
         if attribute and not self.call.takes_upstream:
-            for output, grad in zip(raw, grads, strict=True):
-                setattr(output, attribute, grad)
+            for own, grad in zip(raw, grads, strict=True):
+                setattr(own, attribute, grad)
             grads = []
-        positional, keywords = self.call.arguments(grads if self.call.takes_upstream else (), self.given.rebuild(given))
+        sent = grads if self.call.takes_upstream else ()
+        positional, keywords = self.call.arguments(sent, self.given.rebuild(given), container)
         return getattr(layer, self.methods.backward)(*positional, **keywords)
 
     def _upstream_attribute(self) -> str | None:
@@ -166,6 +175,26 @@ class LayerRun:
     def _steps(self) -> bool:
         """Whether its backward steps parameters itself."""
         return self.call.rate is not None or bool(self.rates)
+
+    @property
+    def _may_step(self) -> bool:
+        """Whether its backward steps parameters itself, as far as is known."""
+        return bool(self.parameters) and (self._steps or self.stepped is None or bool(self.stepped))
+
+    def _undo_steps(
+        self, layer: Any, held: Sequence[Any], before: Sequence[Any], gradients: Sequence[Any], given: Sequence[Any]
+    ) -> None:
+        """Give the layer the parameters again that its backward stepped; any other write reaches what was handed in."""
+        after = [p.path.find(layer) for p in self.parameters]
+        changed = [k for k in range(len(after)) if is_changed(before[k], after[k])]
+        if self.stepped is None:
+            known = self._steps or all(is_step(before[k], after[k], gradients[k]) for k in changed)
+            self.stepped = frozenset(self.parameters[k].name for k in changed) if known else frozenset()
+        for k in changed:
+            if self._may_step:
+                put_back(layer, self.parameters[k].path, held[k], before[k])
+            elif after[k] is held[k] and isinstance(given[k], torch.Tensor):
+                given[k].copy_(from_native(after[k]))
 
     def _refuse_16_bits(self, inputs: Sequence[Any]) -> None:
         if any(p.stepped and is_narrow(v.dtype) for p, v in zip(self.parameters, inputs[len(self.names) :], strict=True)):
@@ -180,10 +209,12 @@ class LayerRun:
         self, layer: Any, returned: Any, inputs: tuple[Any, ...], given: Sequence[Any], before: Sequence[Any]
     ) -> Any:
         """One gradient per flat input: those returned, or else stored on the layer, then those of the parameters."""
-        entries = _flat(returned) if returned is not None else []
+        entries = entries_of(returned, self.keys) if returned is not None else []
         taken = {p.returned for p in self.parameters if p.returned is not None}
         of_inputs = [value for index, value in enumerate(entries) if index not in taken]
-        if not of_inputs or all(value is None for value in of_inputs):
+        if self.sources is not None:
+            of_inputs = [entries[k] if k is not None and k < len(entries) else None for k in self.sources]
+        elif not of_inputs or all(value is None for value in of_inputs):
             of_inputs = [self._stored_gradient(layer, index, given[index]) for index in range(len(self.names))]
         floating = [i for i in range(len(self.names)) if is_differentiable(inputs[i])]
         slots = self.slots if len(self.slots) == len(of_inputs) else floating
@@ -210,15 +241,3 @@ class LayerRun:
         return None
 
 
-def _copied(value: Any) -> Any:
-    return (
-        value.detach().clone() if isinstance(value, torch.Tensor) else value.copy() if isinstance(value, np.ndarray) else value
-    )
-
-
-def _flat(returned: Any) -> list[Any]:
-    """The entries that a backward returned, with lists of them taken apart."""
-    found: list[Any] = []
-    for entry in as_tuple(returned):
-        found += list(entry) if type(entry) in (list, tuple) else [entry]
-    return found

@@ -14,6 +14,7 @@ from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.layers.backward_call import BackwardCall
+from gradcheck_lab.subjects.layers.entries import entries_of, keys_of
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
 from gradcheck_lab.subjects.layers.numpy_trace import call
 from gradcheck_lab.subjects.layers.paths import ObjectPath, arrays, attributes, is_array, owners
@@ -27,13 +28,15 @@ class Trial:
 
     `layer` is a copy after the first forward. `kept` are the paths of attributes that the second forward left as they were,
     `created` those of arrays among them that the first one made. `returned` are the entries that the backward returned, `None`
-    where it was not run or raised. `stored` are arrays that the backward put on the layer or changed, by path.
+    where it was not run or raised, and `keys` their keys where it returned a dict of gradients. `stored` are
+    arrays that the backward put on the layer or changed, by path.
     """
 
     layer: Any
     kept: frozenset[str] = frozenset()
     created: frozenset[str] = frozenset()
     returned: tuple[Any, ...] | None = None
+    keys: tuple[str | None, ...] = ()
     stored: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -90,11 +93,13 @@ class Trials:
             raw = as_tuple(output)
             grads = [like_output(torch.ones_like(from_native(o)), o) for o in raw]
             again = self.rebuild(given)
-            positional, keywords = self.signature.arguments(grads if self.signature.takes_upstream else (), again)
+            positional, keywords = self.signature.arguments(grads if self.signature.takes_upstream else (), again, type(output))
             returned = getattr(layer, self.methods.backward)(*positional, **keywords)
         except Exception:
             return trial
-        trial.returned = tuple(from_native(v) for v in as_tuple(returned)) if returned is not None else ()
+        trial.keys = keys_of(returned)
+        found = entries_of(returned, trial.keys) if trial.keys else as_tuple(returned)
+        trial.returned = tuple(from_native(v) for v in found) if returned is not None else ()
         after = _arrays(layer)
         trial.stored = {p: v for p, v in after.items() if p not in before or not _equal(before[p], v)}
         return trial

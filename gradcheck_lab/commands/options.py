@@ -1,0 +1,41 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.workers.starting import start_server
+
+if TYPE_CHECKING:
+    from gradcheck_lab.workers.apart import Limits
+
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="What the check of one object, or one drawn call, may take.")
+]
+MemoryLimit = Annotated[
+    float | None, typer.Option(metavar="MIB", help="What it may take of memory, beside what its process starts with.")
+]
+Isolate = Annotated[
+    bool | None, typer.Option(help="Run it in a process of its own, whose end is a finding; by default only a module.")
+]
+
+
+def limits_from(target: str, timeout: float | None, mebibytes: float | None, isolate: bool | None) -> Limits | None:
+    """The limits of a worker process, None for none of them; a module is checked in workers unless the user says otherwise."""
+    apart = isolate or (isolate is None and ":" not in target) or timeout is not None or mebibytes is not None
+    if apart:
+        start_server()
+    from gradcheck_lab.isolation import limits_of
+
+    if mebibytes is not None and not 0 < mebibytes < float("inf"):
+        raise InvalidArgument(f"memory-limit is {mebibytes:g}; pass a number of MiB above 0")
+    if isolate is False and (timeout is not None or mebibytes is not None):
+        raise InvalidArgument("--timeout and --memory-limit end a process of its own; leave --no-isolate out")
+    memory = None if mebibytes is None else max(1, int(mebibytes * 2**20))
+    return limits_of(apart or None, timeout, memory)

@@ -1,0 +1,102 @@
+"""The report of an examined call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.examination.coverage import coverage_of, is_compared, outputs_coverage
+from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.model.coverage import coverage_text
+from gradcheck_lab.model.environment import environment
+from gradcheck_lab.model.exceptions import Contained
+from gradcheck_lab.model.findings import Finding, GradientResult, verdict_of
+from gradcheck_lab.model.shown import cut, quoted
+from gradcheck_lab.report import Report
+from gradcheck_lab.subjects.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user asked of a check, and when it began."""
+
+    order: int
+    allow: Collection[str]
+    seed: int
+    started: float
+
+
+def report_of(examined: Examined, asked: Asked) -> Report:
+    """The report. Raises `InvalidArgument` where nothing was compared and nothing found."""
+    subject, case, allow = examined.subject, examined.case, asked.allow
+    coverage = coverage_of(examined)
+    shown = [c for c in examined.comparisons if is_compared(c) or c.result.reason is not None]
+    gradients = tuple(comparison.result for comparison in shown)
+    findings = tuple(_downgraded(finding, allow) for finding in examined.findings)
+    reasons = [*examined.reasons, *(g.reason for g in gradients if g.reason)]
+    if not reasons and not any(f.severity == "error" for f in examined.findings) and _compared_nothing(examined, shown):
+        what = f"nothing was compared for {subject.name}{coverage_text(coverage)}"
+        if not examined.findings:
+            raise InvalidArgument(f"{what}; pass inputs with elements that a floating output depends on")
+        reasons.append(what)
+    if allow:
+        gradients = tuple(_accepted(gradient, findings) for gradient in gradients)
+    return Report(
+        verdict=verdict_of(gradients, findings, reasons),
+        subject=subject.name,
+        kind=subject.kind,
+        gradients=gradients,
+        findings=findings,
+        oracle=examined.truth.name or f"{subject.oracle} in float64",
+        sensitivity={c.result.name: c.sensitivity for c in shown},
+        evaluations=examined.runner.evaluations.to_dict(),
+        seconds=time.perf_counter() - asked.started,
+        seed=asked.seed,
+        reproduce=_reproduce(subject, case, asked.seed, asked.order),
+        reasons=tuple(reasons),
+        environment=environment(),
+        coverage=coverage,
+    )
+
+
+def _compared_nothing(examined: Examined, shown: Sequence[Comparison]) -> bool:
+    if not any(is_compared(comparison) for comparison in shown):
+        return True
+    return examined.run is not None and not outputs_coverage(examined).compared
+
+
+def _downgraded(finding: Finding, allow: Collection[str]) -> Finding:
+    return replace(finding, severity="note") if finding.cause in allow else finding
+
+
+def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> GradientResult:
+    own = [finding for finding in findings if finding.gradient == gradient.name and finding.op == gradient.op]
+    is_allowed = own or gradient.contaminated_by is not None
+    if gradient.verdict == "fail" and is_allowed and not any(finding.severity == "error" for finding in findings):
+        return replace(gradient, verdict="pass", settled_by="allow")
+    return gradient
+
+
+def _reproduce(subject: Subject, case: Case, seed: int, order: int) -> str:
+    shapes = ", ".join(
+        f"{n}: {str(v.dtype).removeprefix('torch.')}{list(v.shape)}" if isinstance(v, torch.Tensor) else f"{n}: {_text(v)}"
+        for n, v in zip(subject.names, case.inputs, strict=True)
+    )
+    order_text = f"order={order}, " if order > 1 else ""
+    return f"gl.check({subject.name}, ..., {order_text}seed={seed}) with {shapes}"
+
+
+def _text(value: Any) -> str:
+    """A value of the user on one line; where its text raises, as that of an int of 5,000 digits does, what it is."""
+    try:
+        with Contained():
+            return cut(repr(value))
+    except Exception:
+        return quoted(value)

@@ -1,0 +1,65 @@
+"""The call that a run makes next, written down, and the report of a run whose process ended in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gradcheck_lab.calls.recipe import CallRecipe
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.portable import SavedCase
+from gradcheck_lab.fuzzing.run import FuzzRun
+from gradcheck_lab.fuzzing.wording import call_text
+from gradcheck_lab.isolation import ended_finding
+from gradcheck_lab.report import Report
+from gradcheck_lab.subjects import adapt
+from gradcheck_lab.workers.outcome import Exited, Outcome
+
+
+@dataclass(slots=True)
+class CallLog:
+    """Writes the next call of `run` as JSON by `write`, which returns whether there was room for the text."""
+
+    write: Callable[[str], bool]
+    run: FuzzRun | None = None
+    _kind: str = ""
+    _last: dict[str, Any] = field(default_factory=dict)
+
+    def before_call(self, call: CallRecipe, probed: bool) -> None:
+        """Write a call down before it is made; `probed` where the probes derive further calls from it."""
+        assert self.run is not None
+        self._last = {"words": call_text(call, self.run.input_names(call)), "probed": probed, "case": None}
+        with suppress(InvalidArgument):  # its options cannot be written as JSON
+            self._last["case"] = SavedCase(call, self.run.name).to_dict()
+        self._write_last()
+        if not self._kind:  # found out after the call was written down, since it makes the call
+            case = call.build()
+            self._kind = adapt(self.run.op, case.inputs, dict(case.options)).kind
+            self._write_last()
+
+    def _write_last(self) -> None:
+        entry = self._last | {"kind": self._kind}
+        if not self.write(json.dumps(entry)):
+            self.write(json.dumps(entry | {"case": None}))
+
+
+def ended_run_report(run: FuzzRun, outcome: Outcome, logged: str, examples: int, command: str) -> Report:
+    """The report of a run whose process ended after `examples` examples; `logged` is the last text of its `CallLog`."""
+    entry = json.loads(logged) if logged else {}
+    call = None if entry.get("case") is None else SavedCase.from_dict(entry["case"]).call
+    finding = ended_finding(outcome, _which_call(entry), "fuzz")
+    if isinstance(outcome, Exited):
+        finding = replace(finding, exception="SystemExit")
+    replayed = None if entry.get("probed", True) else call
+    return run.crash_report(finding, replayed, entry.get("kind") or "op", examples, command)
+
+
+def _which_call(entry: dict[str, Any]) -> str:
+    if not entry:
+        return "a call"
+    if entry["probed"]:
+        return f"a call that a probe made of the one on {entry['words']}"
+    return f"the call on {entry['words']}"

@@ -1,0 +1,139 @@
+"""A check in a process of its own: its end, by itself, by time or by memory, is a finding beside what was known until then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.arguments import is_number
+from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.environment import environment
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.shown import one_line, quoted
+from gradcheck_lab.model.watching import AS_GIVEN, Watch, watches
+from gradcheck_lab.report import Report
+from gradcheck_lab.workers.apart import CannotStart, Ended, Limits, Line, run_apart
+from gradcheck_lab.workers.memory import CAN_LIMIT
+from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome, Raised, Returned, TimedOut
+
+
+@dataclass(frozen=True, slots=True)
+class Subjected:
+    """What is checked in another process: what its report says of it where nothing came back."""
+
+    name: str
+    seed: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What the call refused, as an exception need not be one that can be pickled."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Interrupted:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """The call in the other process; pickled where that is not a fork of this one."""
+
+    call: Callable[[], Report]
+
+    def __call__(self, line: Line) -> Report | Refused | _Interrupted:
+        watches[:] = [Watch(line.doing, line.known)]
+        try:
+            return self.call()
+        except InvalidArgument as error:
+            return Refused(str(error))
+        except KeyboardInterrupt:
+            return _Interrupted()
+
+
+def limits_of(isolate: Any, timeout: Any, memory_limit: Any) -> Limits | None:
+    """The limits of a call in a process of its own, None for a call in this one. Raises `InvalidArgument`."""
+    if isolate is not None and type(isolate) is not bool:
+        raise InvalidArgument(f"isolate is {quoted(isolate)}; pass True or False")
+    refuse_timeout(timeout)
+    if memory_limit is not None and (type(memory_limit) is not int or memory_limit < 1):
+        raise InvalidArgument(f"memory_limit is {quoted(memory_limit)}; pass a whole number of bytes above 0")
+    if memory_limit is not None and not CAN_LIMIT:
+        raise InvalidArgument("memory_limit is for Linux; leave it out on this system")
+    limited = timeout is not None or memory_limit is not None
+    if limited and isolate is False:
+        raise InvalidArgument("timeout and memory_limit are for a process of its own; leave isolate=False out")
+    return Limits(timeout, memory_limit) if limited or isolate else None
+
+
+def refuse_timeout(timeout: Any) -> None:
+    """Raise `InvalidArgument` for anything but a number of seconds above 0, and None."""
+    if timeout is not None and not (is_number(timeout) and 0 < timeout < float("inf")):
+        raise InvalidArgument(f"timeout is {quoted(timeout)}; pass a number of seconds above 0")
+
+
+def isolated(call: Callable[[], Report], subject: Subjected, limits: Limits) -> Report:
+    """The report of a call that is made in a process of its own.
+
+    Raises `InvalidArgument` and `KeyboardInterrupt` as the call does, and `InvalidArgument` where it cannot be made there.
+    """
+    ended = apart(_Check(call), subject.name, limits)
+    outcome = ended.outcome
+    if not isinstance(outcome, Returned):
+        return ended_report(ended.known, subject, outcome, ended.doing)
+    report: Report = outcome.value
+    return report
+
+
+def apart(function: Callable[[Line], Any], name: str, limits: Limits) -> Ended:
+    """Call a function in a process of its own, and raise here what it refuses and the user's interrupt."""
+    try:
+        ended = run_apart(function, limits)
+    except CannotStart as error:
+        raise InvalidArgument(
+            f"{name} cannot be checked in a process of its own ({one_line(str(error))}); define it at the top of a module, "
+            'keep calls of a script under if __name__ == "__main__":, or leave isolate, timeout and memory_limit out'
+        ) from error
+    outcome = ended.outcome
+    if isinstance(outcome, Raised):
+        raise RuntimeError(f"gradcheck_lab itself {outcome}; please report it\n{outcome.traceback}")
+    if isinstance(outcome, Returned) and isinstance(outcome.value, Refused):
+        raise InvalidArgument(outcome.value.message)
+    if isinstance(outcome, Returned) and isinstance(outcome.value, _Interrupted):
+        raise KeyboardInterrupt
+    return ended
+
+
+def ended_report(known: Report | None, subject: Subjected, outcome: Outcome, doing: str) -> Report:
+    """The report of a call whose process ended early: what is known of it, and the finding how it ended."""
+    finding = ended_finding(outcome, doing or AS_GIVEN)
+    if known is None:
+        return Report(
+            "fail", subject.name, "op", (), (finding,), "none", seed=subject.seed, reproduce=subject.command,
+            environment=environment(),
+        )  # fmt: skip
+    return replace(known, verdict="fail", findings=(finding, *known.findings))
+
+
+def ended_finding(outcome: Outcome, doing: str, probe: str = "comparison") -> Finding:
+    """The finding that the process of a call ended; `doing` names the call, as the start of a sentence."""
+    cause = _cause(outcome)
+    return Finding(
+        cause,
+        "error",
+        f"{doing} {one_line(str(outcome))}",
+        explanation="a call may raise an exception, but not end, hold up or fill the process that makes it",
+        suggestion=CAUSES[cause].fix,
+        probe=probe,
+    )
+
+
+def _cause(outcome: Outcome) -> str:
+    if isinstance(outcome, TimedOut):
+        return "timed-out"
+    return "memory-exceeded" if isinstance(outcome, MemoryExceeded) else "crashed"

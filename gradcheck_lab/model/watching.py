@@ -1,0 +1,50 @@
+"""What the check of this process is doing. A worker process writes it where its parent can read it when the worker is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradcheck_lab.model.exceptions import MemoryRanOut
+from gradcheck_lab.model.limits import SHOWN_VALUES
+from gradcheck_lab.model.shown import cut
+from gradcheck_lab.model.torch_messages import out_of_memory
+
+AS_GIVEN = "the call as given"
+
+
+@dataclass(slots=True)
+class Watch:
+    """`write` takes the words for what is done next, `known` what is known so far; `place` names the call that is made."""
+
+    write: Callable[[str], object]
+    known: Callable[[Any], object] = lambda report: None
+    place: str = AS_GIVEN
+
+    def probing(self, name: str) -> None:
+        """Say that a probe derives calls from here on; an empty name stands for none."""
+        self.place = f"a call that the probe {name} made of {AS_GIVEN}" if name else AS_GIVEN
+
+
+watches: list[Watch] = []  # those of a worker process; empty everywhere else
+
+
+def refuse_without_memory(error: BaseException | None) -> None:
+    """Raise `MemoryRanOut` in a worker process for an exception that says so."""
+    if watches and error is not None and out_of_memory(error):
+        raise MemoryRanOut from error
+
+
+def calling(stage: str, values: Sequence[Any]) -> None:
+    """Tell the watches that the user's code runs next, on these values."""
+    for watch in watches:
+        watch.write(f"the {stage} of {watch.place}, on {', '.join(map(_text, values[: SHOWN_VALUES.value])) or 'nothing'},")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, torch.Tensor) or value.is_nested:
+        return cut(type(value).__name__)
+    return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"

@@ -1,0 +1,179 @@
+"""The adapter of functions over nodes of the user's own graph: micrograd's `Value`, DeZero's `Variable` and `Function`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import torch
+
+from gradcheck_lab.calls.randomness import preserved_randomness
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.rules.graph import Graph
+from gradcheck_lab.rules.methods import Methods, methods_of
+from gradcheck_lab.rules.naming import input_names
+from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.forms.as_layers import named
+from gradcheck_lab.subjects.forms.nodes import NodeClass, node_class, node_class_among, node_class_beside, node_class_named_by
+from gradcheck_lab.subjects.layers.adapter import layer_subject
+from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of, built, taken_apart
+from gradcheck_lab.subjects.layers.numpy_trace import agree
+from gradcheck_lab.subjects.layers.paths import is_number
+from gradcheck_lab.subjects.subject import Subject, Trace, importable
+from gradcheck_lab.subjects.untraceable import Untraceable
+
+
+class GraphCalls:
+    """Makes leaves of numbers and arrays, calls the function with them, and reads the gradients that its backward leaves."""
+
+    def __init__(self, function: Callable[..., Any], nodes: NodeClass, layout: tuple[Any, ...]) -> None:
+        self._function, self._nodes, self._layout = function, nodes, layout
+        self._leaves: list[Any] = []
+        self._result: Any = None
+        self._again: Callable[[], Any] | None = None
+        self._given: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+        self.seed: Callable[[Any], Any] | None = None
+
+    def forward(self, *values: Any, **options: Any) -> Any:
+        """The value of the result for these values of the leaves."""
+        self._again = None
+        self._leaves = [self._nodes.leaf(value) if _is_numeric(value) else value for value in values]
+        result = self._function(*[built(place, self._leaves) for place in self._layout], **options)
+        if isinstance(result, (list, tuple)) and len(result) == 1:
+            result = result[0]
+        if not isinstance(result, self._nodes.kind):
+            raise InvalidArgument(
+                f"{named(self._function, 'the function')} returns a {type(result).__name__} and not one "
+                f"{self._nodes.kind.__name__}; combine what it returns to one, or give the class: gl.Graph(f, Value)"
+            )
+        self._result, self._given = result, (values, options)
+        return self._nodes.value_of(result)
+
+    def backward(self, grad_output: Any) -> tuple[Any, ...]:
+        """The gradients of the leaves, from this upstream gradient where the graph takes one.
+
+        A graph is walked once: its nodes add up what reaches them, so that a second backward makes the graph again.
+        """
+        if self._again is not None:
+            self._again()
+        values, options = self._given
+        self._again = lambda: self.forward(*values, **options)
+        if self.seed is not None:
+            setattr(self._result, self._nodes.gradient, self.seed(grad_output))
+        self._result.backward()
+        return tuple(self._nodes.gradient_of(leaf) if isinstance(leaf, self._nodes.kind) else None for leaf in self._leaves)
+
+
+class UnseededGraphCalls(GraphCalls):
+    """A graph whose backward starts from one, whatever the result's gradient was."""
+
+    def backward(self) -> tuple[Any, ...]:  # type: ignore[override]
+        return super().backward(None)
+
+
+def adapt_graph(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
+    """Translate a function over nodes, an object whose call makes nodes, or a `gl.Graph`; anything else is declined."""
+    function, title = (value.function, value.name) if isinstance(value, Graph) else (value, named(value, type(value).__name__))
+    nodes = node_class(value.node) if isinstance(value, Graph) else _nodes_of(function, inputs)
+    if nodes is None:
+        if isinstance(value, Graph):
+            raise InvalidArgument(f"{value.node.__name__}(0.5) is no leaf with data and grad; give a class that makes one")
+        return None
+    names = input_names(function, len(inputs))
+    leaves: list[Any] = []
+    found: list[str] = []
+    layout = tuple(taken_apart(v, name, leaves, found, _holds_leaves) for v, name in zip(inputs, names, strict=True))
+    leaves = [nodes.value_of(v) if isinstance(v, nodes.kind) else v for v in leaves]
+    if not any(map(_is_numeric, leaves)):
+        leaves = [float(v) if type(v) is int else v for v in leaves]
+    calls: GraphCalls = GraphCalls(function, nodes, layout)
+    seed = _seed(calls, nodes, leaves, options)
+    if isinstance(seed, Exception) and not isinstance(value, Graph) and node_class_among(inputs) is None:
+        return None  # it only stands beside a class of nodes
+    if not callable(seed):
+        calls = UnseededGraphCalls(function, nodes, layout)
+    calls.seed = seed if callable(seed) else None
+    given = Arguments(tuple(leaves), tuple(found), tuple(range(len(leaves))))
+    subject = layer_subject(
+        calls, title, Methods("forward", "backward"), inputs, options,
+        target=importable(function), written=(function, calls.backward), given=given,
+    )  # fmt: skip
+    return replace(subject, trace=_Traced(function, layout, subject).trace)
+
+
+class _Traced:
+    """The function on tensors in the place of nodes, which autograd follows where it takes them and gives the same value."""
+
+    def __init__(self, function: Callable[..., Any], layout: tuple[Any, ...], subject: Subject) -> None:
+        self._function, self._layout, self._subject = function, layout, subject
+
+    def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
+        try:
+            result = self._function(*[built(place, inputs) for place in self._layout], **options)
+        except Exception as error:
+            raise Untraceable(f"{self._subject.name} takes no tensors: {type(error).__name__}") from error
+        outputs = as_tuple(result[0] if isinstance(result, (list, tuple)) and len(result) == 1 else result)
+        own = self._subject.forward(inputs, options)
+        if len(outputs) != len(own) or not all(agree(a, b) for a, b in zip(outputs, own, strict=True)):
+            raise Untraceable(f"on tensors, {self._subject.name} gives another value than on its own nodes")
+        return Trace(outputs)
+
+
+def _nodes_of(function: Any, inputs: Sequence[Any]) -> NodeClass | None:
+    if not callable(function) or isinstance(function, type):
+        return None
+    among = node_class_among(inputs)
+    if among is not None:
+        return among
+    if any(isinstance(v, torch.Tensor) for v in arguments_of(inputs, [""] * len(inputs)).leaves):
+        return None
+    if isinstance(function, FunctionType):
+        return node_class_named_by(function) or node_class_beside(function)
+    call = inspect.getattr_static(type(function), "__call__", None)
+    return node_class_named_by(call) if isinstance(call, FunctionType) and methods_of(function) is not None else None
+
+
+def _seed(
+    calls: GraphCalls, nodes: NodeClass, leaves: Sequence[Any], options: Mapping[str, Any]
+) -> Callable[[Any], Any] | Exception | None:
+    """How an upstream gradient is put on the result: as it is, or as a node; None where the backward starts from one.
+
+    What the function raises is returned instead.
+    """
+    with preserved_randomness(), np.errstate(all="ignore"):
+        try:
+            calls.forward(*leaves, **options)
+            once = calls.backward(None)
+        except Exception as error:
+            return error
+        for seed in (_as_it_is, nodes.leaf):
+            try:
+                calls.seed = seed
+                output = calls.forward(*leaves, **options)
+                twice = calls.backward(output * 0 + 2.0)
+                pairs = [(a, np.asarray(b)) for a, b in zip(twice, once, strict=True) if _is_numeric(b)]
+                if any(b.any() for _, b in pairs) and all(np.allclose(a, 2.0 * b) for a, b in pairs):
+                    return seed
+            except Exception:
+                continue
+            finally:
+                calls.seed = None
+        return None
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _holds_leaves(value: Any) -> bool:
+    items = value.values() if isinstance(value, dict) else value
+    return any(_is_numeric(v) or type(v) is int or callable(getattr(v, "backward", None)) or (
+        type(v) in (list, tuple, dict) and _holds_leaves(v)) for v in items)  # fmt: skip
+
+
+def _is_numeric(value: Any) -> bool:
+    return is_number(value) or isinstance(value, (complex, np.ndarray, np.generic))

@@ -1,0 +1,202 @@
+"""One call in a process of its own, started for it: by fork where that is safe, so that a call on anything can be made."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from typing import Any, Literal
+
+import torch
+
+from gradcheck_lab.calls.process_state import set_filters
+from gradcheck_lab.calls.randomness import TURNS
+from gradcheck_lab.workers.lifetime import end_group_with, end_with_parent
+from gradcheck_lab.workers.memory import memory_limited
+from gradcheck_lab.workers.outcome import Died, MemoryExceeded, Outcome, Raised, TimedOut, outcome_of
+from gradcheck_lab.workers.progress import SharedProgress
+from gradcheck_lab.workers.starting import import_slow
+
+_EVERY = 0.05  # seconds between two looks at the process
+Function = Callable[["Line"], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The seconds that a call may take, and the bytes of memory beside those that its process starts with; None: any."""
+
+    seconds: float | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a call in another process can tell the one that waits for it, and what is known there should it end early."""
+
+    progress: SharedProgress
+    connection: Connection
+
+    def doing(self, text: str) -> bool:
+        """Replace the text that stands for what is done next; False where there is no room for it."""
+        return self.progress.write(0, text)
+
+    def began(self) -> None:
+        """Count a step. The time that a call may take is that of one step."""
+        steps, count = self.progress.counts(0)
+        self.progress.count(0, steps + 1, count)
+
+    def count(self, number: int) -> None:
+        """Keep a number for the one that waits."""
+        self.progress.count(0, self.progress.counts(0)[0], number)
+
+    def known(self, value: Any) -> None:
+        """Send what is known so far; what cannot be pickled is not sent."""
+        with suppress(Exception):
+            self.connection.send_bytes(pickle.dumps(("known", value)))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a call ended, the last text of what it did, the number that it kept, and what was known last, None for nothing."""
+
+    outcome: Outcome
+    doing: str
+    count: int
+    known: Any
+
+
+class CannotStart(Exception):
+    """The call cannot be made in another process; the message says why."""
+
+
+def run_apart(function: Function, limits: Limits) -> Ended:
+    """Call `function(line)` in a process of its own, and wait for its end. Raises `CannotStart`."""
+    danger = danger_of_fork()
+    if danger == "none" or (danger == "threads" and not can_be_sent(function)):
+        import_slow()
+        return _run(multiprocessing.get_context("fork"), function, limits)
+    return _run(multiprocessing.get_context("spawn"), function, limits)
+
+
+def danger_of_fork() -> Literal["none", "threads", "accelerator", "system"]:
+    """What may go wrong in a process that is forked now.
+
+    Other threads may hold a lock, which is then never released; a GPU's driver, and autograd's threads for it, do not work in
+    a forked process; and the libraries of other systems than Linux use threads of their own.
+    """
+    if sys.platform != "linux":
+        return "system"
+    if torch.cuda.is_available():
+        return "accelerator"
+    return "none" if threading.active_count() == 1 else "threads"
+
+
+def can_be_sent(function: Function) -> bool:
+    """Whether a function, with what it holds, can be pickled."""
+    try:
+        pickle.dumps(function)
+    except Exception:
+        return False
+    return True
+
+
+def _run(context: BaseContext, function: Function, limits: Limits) -> Ended:
+    receiver, sender = context.Pipe(duplex=False)
+    progress, lifeline = SharedProgress(1, numbers=2), context.Pipe(duplex=False)
+    process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+        target=_call, args=(function, Line(progress, sender), limits, lifeline, list(warnings.filters)), daemon=False
+    )
+    try:
+        with _quiet_fork():
+            process.start()
+    except Exception as error:
+        raise CannotStart(f"{type(error).__name__}: {error}") from error
+    try:
+        sender.close()
+        lifeline[0].close()
+        return _wait(process, receiver, progress, limits)
+    finally:
+        _kill(process)
+        receiver.close()
+        lifeline[1].close()
+
+
+@contextmanager
+def _quiet_fork() -> Iterator[None]:
+    """While no other thread checks, and without Python's warning of threads, which those that torch computes with are too."""
+    with TURNS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def _wait(process: BaseProcess, receiver: Connection, progress: SharedProgress, limits: Limits) -> Ended:
+    known, steps, started = None, 0, False
+    since = time.monotonic()
+
+    def ended(outcome: Outcome) -> Ended:
+        return Ended(outcome, progress.text(0), progress.counts(0)[1], known)
+
+    while True:
+        code = process.exitcode  # asked first, so that what was sent before the end is still read
+        while receiver.poll(0 if code is not None else _EVERY):
+            try:
+                kind, value = pickle.loads(receiver.recv_bytes())
+            except (EOFError, OSError):  # its end is closed, and it is about to end
+                time.sleep(_EVERY)
+                break
+            if kind == "done":
+                return ended(replace(value, limit=limits.memory) if isinstance(value, MemoryExceeded) else value)
+            if kind == "started":
+                started, since = True, time.monotonic()
+            else:
+                known = value
+        if code is not None:
+            if not started:
+                raise CannotStart(f"the new process ended with exit code {code} before the call")
+            return ended(Died(code))
+        if progress.counts(0)[0] != steps:
+            steps, since = progress.counts(0)[0], time.monotonic()
+        if started and limits.seconds is not None and time.monotonic() - since > limits.seconds:
+            return ended(TimedOut(limits.seconds))
+
+
+def _kill(process: BaseProcess) -> None:
+    """End the process with all that it started."""
+    if process.pid is not None and hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
+
+
+def _call(
+    function: Function, line: Line, limits: Limits, lifeline: tuple[Connection, Connection], filters: list[Any]
+) -> None:
+    lifeline[1].close()
+    end_group_with(lifeline[0], line.connection)
+    end_with_parent()
+    set_filters(filters)
+    torch.set_num_threads(1)  # the threads of the parent's pool are not here
+    line.connection.send_bytes(pickle.dumps(("started", None)))
+
+    def limited() -> Any:
+        with memory_limited(limits.memory):
+            return function(line)
+
+    outcome = outcome_of(limited)
+    try:
+        data = pickle.dumps(("done", outcome))
+    except Exception as error:
+        data = pickle.dumps(("done", Raised(type(error).__name__, str(error), "")))
+    line.connection.send_bytes(data)
