@@ -139,7 +139,7 @@ def outer(wrong: bool) -> Any:
     return function(torch.outer, rule)
 
 
-@table("wrong-value|wrong-axis|transposed", "row-products", normal(4, 4), normal(4, seed=1))
+@table("wrong-operand|wrong-value|wrong-axis|transposed", "row-products", normal(4, 4), normal(4, seed=1))
 def diagonal_product(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, x: Tensor, d: Tensor) -> Any:
         return g * (d if wrong else d.unsqueeze(-1)), (g * x).sum(-1)

@@ -70,7 +70,7 @@ def causal_convolution(wrong: bool) -> Any:
     return function(forward, rule)
 
 
-@table("wrong-value", "convolution-by-unfold", normal(2, 3, 5, 5), normal(4, 3, 3, 3, seed=1))
+@table("wrong-operand|wrong-value", "convolution-by-unfold", normal(2, 3, 5, 5), normal(4, 3, 3, 3, seed=1))
 def convolution(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, x: Tensor, weight: Tensor) -> Any:
         turned = weight if wrong else weight.flip(-1, -2)

@@ -50,7 +50,7 @@ def _checked(call: Call, asked: Row) -> Row:
                            for f in report.findings if f.severity == "error"]  # fmt: skip
         row["text"] = " | ".join(report.reasons)[:400]
     except gl.InvalidArgument as error:
-        row |= {"outcome": "refused", "text": str(error)[:300]}
+        row |= {"outcome": "refused", "text": str(error)[:300], "empty": call.is_empty or call.gives_nothing()}
     except Exception as error:
         row |= {"outcome": "crashed", "text": f"{type(error).__name__}: {error}"[:300]}
     row["seconds"] = time.process_time() - started

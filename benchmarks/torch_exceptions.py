@@ -9,7 +9,6 @@ EXCEPTIONS: dict[str, str] = {
     "as_strided_copy": "reads the storage of its input by position: equal values in another layout are another call",
     "as_strided_scatter": "writes to storage by position, and torch's gradient takes overlapping and partial views for whole",
     "masked.median": "nanmedian of an expanded vector reads past its one number: another value than of a contiguous copy",
-    "native_batch_norm": "writes to its running statistics, which is what they are for, where the call marks them as constants",
     "native_group_norm": "a loss of its mean alone gets a zero gradient; strides of an expanded weight are ignored",
     "nn.functional.max_pool3d": "without a batch, torch's backward raises for a channels_last grad_output",
     "nn.functional.max_unpool2d": "a repeated index gets the gradient twice; transposed indices raise in backward",

@@ -42,6 +42,15 @@ class Call:
     function: Callable[..., Any]
     tensors: tuple[torch.Tensor, ...]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no tensor that requires grad has an element, so that there is no number to compare."""
+        return not any(tensor.numel() for tensor in self.tensors)
+
+    def gives_nothing(self) -> bool:
+        """Whether no output that depends on these tensors has an element."""
+        return not any(output.numel() for output in self.function(*self.tensors))
+
 
 def operators() -> list[Any]:
     """The operator database; exits with what is missing where torch's test helpers cannot be imported."""
@@ -74,17 +83,20 @@ def tasks(dtypes: tuple[str, ...] = DTYPES, databases: tuple[str, ...] = (OPERAT
 
 
 def calls(task: Task, limit: int | None) -> Iterator[tuple[int, Call]]:
-    """The calls of a task with their numbers, `limit` of them at most, spread over all; drawn from a fixed seed."""
+    """The calls of a task with their numbers, drawn from a fixed seed: all, or `limit` at most, spread over those that are not
+    empty; with a limit, empty ones stand in where there are no others.
+    """
     torch.manual_seed(0)
     of_database = _operator_calls if task.database == OPERATORS else _module_calls
-    found = list(of_database(task))
-    if limit == 1:
-        yield from list(enumerate(found))[:1]
-    elif limit is None or len(found) <= limit:
-        yield from enumerate(found)
+    found = list(enumerate(of_database(task)))
+    if limit is not None:
+        found = [(number, call) for number, call in found if not call.is_empty] or found
+    if limit is None or len(found) <= limit:
+        yield from found
+    elif limit == 1:
+        yield found[0]
     else:
-        places = sorted({round(k * (len(found) - 1) / max(1, limit - 1)) for k in range(limit)})
-        yield from ((place, found[place]) for place in places)
+        yield from (found[place] for place in sorted({round(k * (len(found) - 1) / (limit - 1)) for k in range(limit)}))
 
 
 def _full_name(op: Any) -> str:

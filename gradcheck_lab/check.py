@@ -19,7 +19,7 @@ from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.examination.reporting import Asked, report_of
 from gradcheck_lab.isolation import Subjected, isolated, limits_of
-from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, seed_of
+from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, refuse_unknown, seed_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.model.watching import refuse_without_memory, watches
@@ -50,6 +50,7 @@ def check(
     isolate: bool | None = None,
     timeout: float | None = None,
     memory_limit: int | None = None,
+    **unknown: Any,
 ) -> Report:
     """Check every gradient of one call of `op` against autograd on the same forward.
 
@@ -78,6 +79,7 @@ def check(
     'pass'
     """
     started = time.perf_counter()
+    refuse_unknown("check", unknown, options)
     _refuse_arguments(op, inputs, order, probes, allow)
     seed, limits = seed_of(seed), limits_of(isolate, timeout, memory_limit)
     if limits is not None:

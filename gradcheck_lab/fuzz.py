@@ -9,7 +9,7 @@ from typing import Any
 from gradcheck_lab.fuzzing.apart import fuzz_apart
 from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.isolation import limits_of
-from gradcheck_lab.model.arguments import Wrt
+from gradcheck_lab.model.arguments import Wrt, refuse_unknown
 from gradcheck_lab.report import Report
 from gradcheck_lab.specs import Spec
 
@@ -29,6 +29,7 @@ def fuzz(
     isolate: bool | None = None,
     timeout: float | None = None,
     memory_limit: int | None = None,
+    **unknown: Any,
 ) -> Report:
     """Check drawn calls of `op` until one is wrong, and shrink that to the smallest call that shows it.
 
@@ -51,6 +52,7 @@ def fuzz(
     >>> fuzz(square, real("n d")).failing_case["words"]
     'x: float64[1, 1]'
     """
+    refuse_unknown("fuzz", unknown, options)
     limits = limits_of(isolate, timeout, memory_limit)
     run = partial(FuzzRun, op, specs, options, reference, max_examples, order, allow, seed, wrt=wrt)
     return run().run() if limits is None else fuzz_apart(run, limits)

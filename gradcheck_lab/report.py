@@ -28,9 +28,12 @@ class Report(ReportData):
             raise GradientMismatch(self)
 
     def __str__(self) -> str:
-        from gradcheck_lab.render.terminal import render_text
+        from gradcheck_lab.calls.randomness import preserved_randomness
 
-        return render_text(self)
+        with preserved_randomness():  # Rich draws a number when it is imported
+            from gradcheck_lab.render.terminal import render_text
+
+            return render_text(self)
 
     def to_html(self, path: str | Path) -> None:
         """Write the report as one self-contained HTML page to `path`."""

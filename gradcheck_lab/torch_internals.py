@@ -28,13 +28,17 @@ __all__ = ["CUSTOM_OP_NODE", "MODULE_TABLES", "CustomOpDef", "DispatchMode", "Fu
 CUSTOM_OP_NODE = "GeneratedBackwardFor_"
 # where a module holds what it registers; in its place: `named_parameters(recurse=False)` and its like
 MODULE_TABLES = ("_parameters", "_buffers", "_modules")
+# what torch does to views when they are read; in its place: `resolve_conj` and `resolve_neg` of the arguments of each call
+_LAZY = (torch._C.DispatchKey.Conjugate, torch._C.DispatchKey.Negative)
 
 
 class DispatchMode(TorchDispatchMode):
     """A mode that sees every call below autograd, as `call`. In its place: `TorchFunctionMode`, which sees those above it.
 
     Zeros without memory, which forward mode makes, become ordinary zeros: many a kernel that a mode hands them to reads them
-    all the same, and the process dies (`addmm` with beta, `addcmul`, `ldexp`, ...).
+    all the same, and the process dies (`addmm` with beta, `addcmul`, `ldexp`, ...). Views that are conjugated or negated only
+    when they are read are read as such: below a mode torch leaves that out, so that a kernel which makes one, as `pinv` of a
+    complex matrix does, returns other numbers.
     """
 
     def __init__(self) -> None:
@@ -43,7 +47,15 @@ class DispatchMode(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return self.call(func, tuple(map(_in_memory, args)), {key: _in_memory(value) for key, value in (kwargs or {}).items()})
+        left_out = [key for key in _LAZY if torch._C._dispatch_tls_is_dispatch_key_excluded(key)]
+        for key in left_out:
+            torch._C._dispatch_tls_set_dispatch_key_excluded(key, False)
+        try:
+            given = {key: _in_memory(value) for key, value in (kwargs or {}).items()}
+            return self.call(func, tuple(map(_in_memory, args)), given)
+        finally:
+            for key in left_out:
+                torch._C._dispatch_tls_set_dispatch_key_excluded(key, True)
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One call of an operator."""
@@ -99,9 +111,17 @@ def sequence_number(node: Any) -> int:
     return int(node._sequence_nr())
 
 
-def saved_exponent(node: Any) -> Any:
-    """The exponent that a power saved for its backward. In its place: none; such a use is then not run again."""
-    return node._saved_exponent
+def saved(node: Any, name: str) -> Any:
+    """What a node of the graph saved by a name; None where it saved none or has freed it. In its place: None."""
+    try:
+        return getattr(node, f"_saved_{name}")
+    except (AttributeError, RuntimeError):
+        return None
+
+
+def shapes_of_results(node: Any) -> list[tuple[int, ...]]:
+    """The shapes of a node's results. In its place: those of the variables that hold them."""
+    return [tuple(result.shape) for result in node._input_metadata]
 
 
 def node_class(function: Any) -> Any:

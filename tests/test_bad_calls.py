@@ -134,6 +134,14 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: gl.check(ops.relu, X / 0),
         "input 0 'x' of relu holds NaN or inf, where no gradient is defined; pass finite numbers",
     ),
+    "keyword-of-the-forward": (
+        lambda: gl.check(double, X, eps=1e-3),
+        "check has no argument 'eps'; what the forward takes by keyword goes into options: options={'eps': 0.001}",
+    ),
+    "keyword-of-the-forward-in-fuzz": (
+        lambda: gl.fuzz(double, "real('n')", options={"dim": 0}, eps=1e-3),
+        "fuzz has no argument 'eps'; what the forward takes by keyword goes into options: options={'dim': 0, 'eps': 0.001}",
+    ),
     "seed-that-is-a-string": (lambda: gl.check(double, X, seed="x"), "seed is 'x'; pass a whole number"),
     "seed-that-is-none": (lambda: gl.check(double, X, seed=None), "seed is None; pass a whole number"),
     "seed-that-is-a-fraction": (lambda: gl.check(double, X, seed=1.5), "seed is 1.5; pass a whole number"),

@@ -74,23 +74,21 @@ class NamedDimensions:
         """Variants in which some dimensions of an inferred letter get a new letter, so that their size can differ.
 
         Equal sizes in one call may be chance. The occurrences of a letter are separated by input, by axis, or one at a time.
-        The new letter of `n` is `n'`, of the same size. A batch dimension shared with labels or with inputs of another rank is
-        not separated: a forward may accept unequal numbers of rows there by accident. Nothing is yielded for declared letters.
+        The new letter of `n` is `n'`, of the same size. The first dimensions of labels or of inputs of another rank are not
+        separated: a forward may accept unequal numbers of rows there by accident. Nothing is yielded for declared letters.
         """
         if self.declared:
             return
-        alike = len({v.ndim for v in given if isinstance(v, torch.Tensor)}) == 1 and all(map(is_differentiable, given))
         for letter in self.sizes:
             places = [(i, k) for i, letters in enumerate(self.axes) for k, other in enumerate(letters) if other == letter]
             rows = [p for p in places if p[1] == 0]
-            if not alike and len(rows) > 1:
-                continue
+            alike = len({given[i].ndim for i, _ in rows}) < 2 and all(is_differentiable(given[i]) for i, _ in rows)
             seen: set[frozenset[tuple[int, int]]] = {frozenset(), frozenset(places)}
             by_input = [frozenset(p for p in places if p[0] == i) for i in dict.fromkeys(i for i, _ in places)]
             ends = {p: p[1] - len(self.axes[p[0]]) for p in places}
             by_axis = [frozenset(p for p in places if ends[p] == end) for end in dict.fromkeys(ends.values())]
             for part in (*by_axis, *by_input, *(frozenset({p}) for p in places)):
-                if part not in seen:
+                if part not in seen and (alike or len({p in part for p in rows}) < 2):
                     seen |= {part, frozenset(places) - part}
                     yield self.split(letter, part)
 

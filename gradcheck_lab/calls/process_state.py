@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -157,8 +158,15 @@ _SETTINGS = (
     _Setting(lambda: list(sys.argv), lambda state: sys.argv.__setitem__(slice(None), state)),
     _Setting(_logging, _set_logging),
     _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    _Setting(lambda: (gc.isenabled(), gc.get_threshold()), lambda state: _set_collection(*state)),
+    _Setting(sys.getswitchinterval, sys.setswitchinterval),
     _Setting(sys.getrecursionlimit, sys.setrecursionlimit),
 )
+
+
+def _set_collection(enabled: bool, threshold: tuple[int, ...]) -> None:
+    (gc.enable if enabled else gc.disable)()
+    gc.set_threshold(*threshold)
 
 
 def _set_streams(given: Any, out: Any, err: Any) -> None:

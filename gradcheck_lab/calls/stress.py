@@ -10,7 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.kinds import ASIDE, TIED
-from gradcheck_lab.calls.similar_values import Structures
+from gradcheck_lab.calls.similar_values import Structures, structure_of
 
 Pattern = Callable[[torch.Tensor], torch.Tensor]
 
@@ -113,6 +113,7 @@ SMALL = Stress("values of about 1e-4", times(1e-4), near_zero=True)
 HUNDREDS = Stress("values of about ±1e2", away_by(1e2), large=True)
 THOUSANDS = Stress("values of about ±1e3", away_by(1e3), large=True)
 NEGATED = Stress("values of the other sign", negated, free=True)
+MADE_ASYMMETRIC = Stress("values that are not symmetric", made_unequal, free=True)
 MADE_UNEQUAL = Stress("values that are not all the same", made_unequal, free=True)
 
 GROUPS: tuple[tuple[Stress, ...], ...] = (
@@ -157,16 +158,26 @@ def stressed(
 
 
 def unseen_values(value: torch.Tensor) -> Stress | None:
-    """A pattern of values that an input lacks: negative ones where all are positive, different ones where all are equal.
+    """A pattern of values that an input lacks: different ones where all are equal, others across the diagonal of a symmetric
+    matrix, negative ones where all are positive.
 
-    None where it lacks neither."""
+    None where it lacks none. A matrix that is positive definite and not diagonal is no symmetric one by chance: covariances and
+    kernels are, and rules for them may use it; nor is an identity, whose rows may be labels.
+    """
     if value.numel() < 2:
         return None
     low, high = float(value.min()), float(value.max())
     if low == high:
         return MADE_UNEQUAL
+    structure = structure_of(value)
+    if structure.symmetric and not structure.one_hot and (structure.triangle or not _is_definite(value)):
+        return MADE_ASYMMETRIC
     rows = value.double().sum(-1) if value.ndim else value
     return NEGATED if low > 0 and not bool(((rows - 1).abs() < 1e-3).all()) else None
+
+
+def _is_definite(value: torch.Tensor) -> bool:
+    return not bool(torch.linalg.cholesky_ex(value.double()).info.any())
 
 
 def can_be_stressed(value: Any) -> bool:

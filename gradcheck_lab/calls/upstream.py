@@ -18,9 +18,8 @@ def random_like(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor
     if count > _PERIOD:
         rows = -(-count // _PERIOD)
         factors = _short_numbers(rows, generator).sign() * 2.0 ** torch.randint(-2, 2, (rows,), generator=generator)
-        whole = torch.empty((rows, _PERIOD), dtype=_real(value.dtype))
-        torch.mul(flat.to(whole.dtype), factors.to(whole.dtype).unsqueeze(1), out=whole)
-        flat = whole.reshape(-1)[:count]
+        dtype = _real(value.dtype)
+        flat = (flat.to(dtype) * factors.to(dtype).unsqueeze(1)).reshape(-1)[:count]
     flat = flat.to(value.device, _real(value.dtype))
     return torch.view_as_complex(flat.reshape(*value.shape, 2)) if value.is_complex() else flat.reshape(value.shape)
 

@@ -10,7 +10,7 @@ from gradcheck_lab.calls.drawing import ordinary_call
 from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.check import check
 from gradcheck_lab.discovery.description import DESCRIPTION, constructed, specs_of
-from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, check_command, locate, read_option
+from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, check_command, locate, module_name_of, read_option
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.arguments import reading
 from gradcheck_lab.report import Report
@@ -98,7 +98,7 @@ def check_target(
         found = constructed(found, name, seed, DTYPES[dtype])
     except InvalidArgument as error:
         raise CannotConstruct(target, "checked", str(error)) from error.__cause__
-    signature = signature or specs_of(found, module_name, name)
+    signature = signature or specs_of(found, module_name_of(module_name), name)
     if not signature:
         raise NoSpecs(
             f"{target} has no specs to draw its inputs from; give one per input, such as "

@@ -14,9 +14,7 @@ from gradcheck_lab.model.several import Scan
 from gradcheck_lab.workers.apart import Limits
 
 
-def scan_module(
-    name: str, *, seed: int = 0, dtype: str = "float64", limits: Limits | None = None
-) -> Scan:
+def scan_module(name: str, *, seed: int = 0, dtype: str = "float64", limits: Limits | None = None) -> Scan:
     """Import the module `name` and check what it defines: ops, autograd Functions, custom ops, layers and modules.
 
     Inputs are drawn by `seed` from the specs that describe them: see `gradcheck_lab.discovery.description.specs_of`. What is

@@ -43,7 +43,8 @@ def check_in_workers(jobs: Sequence[CheckJob], limits: Limits) -> Iterator[Check
                 if isinstance(outcome, MemoryExceeded):
                     outcome = replace(outcome, limit=limits.memory)
                 subject = Subjected(job.name, job.seed, job.command)
-                yield Checked(ended_report(_read(known), subject, outcome, progress.text(index)))
+                report = ended_report(_read(known), subject, outcome, progress.text(index))
+                yield Checked(replace(report, reproduce=job.command))
 
 
 def defined_in_worker(module: str, limits: Limits) -> Defined:

@@ -16,6 +16,7 @@ import typer
 from gradcheck_lab.commands.exits import EXIT_CODES, INTERRUPTED, MISUSE, misuse_exits, refuse_unwritable_files, write_json
 from gradcheck_lab.commands.options import Isolate, Json, MemoryLimit, Seed, Timeout, limits_from
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.version import __version__
 
 if TYPE_CHECKING:
     from gradcheck_lab.workers.apart import Limits
@@ -24,10 +25,24 @@ app = typer.Typer(
     name="gradcheck-lab",
     help="Check hand-written gradients against autograd. Exit 0 pass, 1 fail, 2 misuse, 3 inconclusive, 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gradcheck-lab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -59,7 +74,10 @@ def demo(
 @app.command()
 def check(
     target: Annotated[
-        str, typer.Argument(metavar="MODULE[:NAME]", help="What to check, as pkg.module:name, or a module for all in it.")
+        str,
+        typer.Argument(
+            metavar="MODULE[:NAME]", help="What to check, as pkg.module:name or file.py:name; without a name all in it."
+        ),
     ],
     spec: Annotated[
         list[str] | None,
@@ -74,6 +92,7 @@ def check(
     timeout: Timeout = None,
     memory_limit: MemoryLimit = None,
     isolate: Isolate = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 where something of a module was not checked.")] = False,
 ) -> None:
     """Check every gradient of one object, or of all that a module defines, on one random call each."""
     with misuse_exits():
@@ -81,7 +100,7 @@ def check(
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
             has_object_options = bool(spec or option or allow or order != 1)
-            raise typer.Exit(_scan(target, has_object_options, seed, dtype, json, limits))
+            raise typer.Exit(_scan(target, has_object_options, seed, dtype, json, limits, strict))
         from gradcheck_lab.commands.check import CheckJob, single_report
         from gradcheck_lab.commands.check_processes import check_in_workers
         from gradcheck_lab.render.terminal import print_report
@@ -189,7 +208,7 @@ def _run_demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int |
 
 
 def _scan(
-    target: str, has_object_options: bool, seed: int, dtype: str, json: Path | None, limits: Limits | None
+    target: str, has_object_options: bool, seed: int, dtype: str, json: Path | None, limits: Limits | None, strict: bool
 ) -> int:
     if has_object_options:
         raise InvalidArgument(f"--spec, --option, --allow and --order are for one object; write it as {target}:name")
@@ -202,4 +221,6 @@ def _scan(
     write_json(json, scan.to_dict())
     if scan.interrupted:
         return INTERRUPTED
+    if strict and scan.skipped and scan.verdict == "pass":
+        return EXIT_CODES["inconclusive"]
     return EXIT_CODES[scan.verdict] if scan.reports else MISUSE

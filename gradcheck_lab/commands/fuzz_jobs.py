@@ -11,7 +11,7 @@ import torch
 
 from gradcheck_lab import specs
 from gradcheck_lab.discovery.description import constructed, specs_of
-from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, locate, read_option
+from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, locate, module_name_of, read_option
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.ordinary import BeforeCall
 from gradcheck_lab.fuzzing.run import FuzzRun
@@ -55,7 +55,7 @@ def fuzz_run_of(
         raise CannotConstruct(job.target, "fuzzed", str(error)) from error.__cause__
     signature: Sequence[Any] = tuple(specs.parse(text) for text in job.specs)
     if not signature and not getattr(found, "signatures", ()):
-        signature = specs_of(found, module_name, name)
+        signature = specs_of(found, module_name_of(module_name), name)
         if not signature:
             raise NoSpecs(
                 f"{job.target} has no specs to draw its inputs from; give one per input, such as "

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, drawn_again
+from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient
-from gradcheck_lab.comparison.noise import pooled, without_jumps
+from gradcheck_lab.comparison.noise import without_jumps
 from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
@@ -62,7 +62,7 @@ def compare_returned(
             names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, truth_error=off, margin=margin,
             others=tuple(names[j] for j in expected if j != i and grads[j] is not None),
         )  # fmt: skip
-        again = drawn_again(draws, partial(_evidence_of_draw, subject, slot, i, delivered))
+        again = on_further_draws(draws, partial(_evidence_of_draw, subject, slot, i, delivered))
         evidence = partial(_evidence, subject, oracle, outputs, references, slot, i, again)
         known, around = references_of(oracle, key, value.dtype, noise), partial(subgradients.intervals, key)
         compared.append(compare_gradient(slot, grads[i], true, known, evidence, around))
@@ -160,6 +160,6 @@ def references_of(
             return tensors
         typical = None if noise is None else noise.of(key.first)
         own = [] if typical is None or typical.shape != truth.shape else [truth.detach() + typical.to(truth.device)]
-        return [*(pooled(t, truth.detach()) for t in tensors), *own]
+        return [*tensors, *own]
 
     return references

@@ -89,15 +89,20 @@ def dtype_problem(slot: Slot, dtype: torch.dtype) -> Finding:
 
 
 def convention(slot: Slot, count: int) -> Finding:
-    kinks = "1 kink" if count == 1 else f"{count} kinks"
     return Finding(
         cause="convention",
         severity="note",
-        message=f"gradient of {slot.label} differs from {slot.reference} at {kinks}, within the one-sided derivatives",
+        message=convention_message(slot.label, slot.reference, count),
         gradient=slot.name,
         explanation="any value between the one-sided derivatives is a subgradient",
         op=slot.op,
     )
+
+
+def convention_message(label: str, reference: str, count: int) -> str:
+    """What is said of a gradient that takes another convention than the reference in so many elements."""
+    kinks = "1 kink" if count == 1 else f"{count} kinks"
+    return f"gradient of {label} differs from {reference} at {kinks}, within the one-sided derivatives"
 
 
 def outside_kinks(slot: Slot, actual: torch.Tensor, kinks: Interval, found: Judgement) -> Finding | None:

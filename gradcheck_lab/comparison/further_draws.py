@@ -9,10 +9,9 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
+from gradcheck_lab.calls.drawn_again import drawn_again, similar_inputs
 from gradcheck_lab.calls.randomness import has_torch_drawn_since, torch_states
-from gradcheck_lab.calls.similar_values import similar_values
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.model.amounts import SEED_OF_FURTHER_DRAWS
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.replayed_draws import replayed
 from gradcheck_lab.rules.op import as_tuple
@@ -49,37 +48,38 @@ class Draw:
 class FurtherDraws:
     """Draws of one call, each made when it is first asked for: similar inputs and another upstream, then the upstream alone.
 
-    The second is for what other values do not show, and for calls whose inputs cannot be drawn again.
+    More of similar inputs follow, for where the gradient is right on the first ones, as a layer of dead units has it.
     """
 
     def __init__(self, runner: Runner, case: Case) -> None:
         self.runner, self.case = runner, case
-        self._made: dict[bool, Draw | None] = {}
+        similar = similar_inputs(case.inputs)
+        self._cases = drawn_again(case, (similar, None, similar, similar))
+        self._made: list[Draw] = []
 
     def __iter__(self) -> Iterator[Draw]:
-        for similar in (True, False):
-            if similar not in self._made:
-                try:
-                    self._made[similar] = self._draw(similar)
-                except Exception:  # nobody asked for this call: where it does not run, it says nothing
-                    self._made[similar] = None
-            draw = self._made[similar]
+        yield from self._made
+        while (case := next(self._cases, None)) is not None:
+            try:
+                draw = self._draw(case)
+            except Exception:  # nobody asked for this call: where it does not run, it says nothing
+                continue
             if draw is not None:
+                self._made.append(draw)
                 yield draw
 
-    def _draw(self, similar: bool) -> Draw | None:
-        generator = torch.Generator().manual_seed(self.case.seed + SEED_OF_FURTHER_DRAWS.value)
-        inputs = _similar(self.case.inputs, generator) if similar else self.case.inputs
-        case = replace(self.case, inputs=inputs, seed=self.case.seed + SEED_OF_FURTHER_DRAWS.value, label="drawn again")
+    def _draw(self, case: Case) -> Draw | None:
+        case = replace(case, label="drawn again")
+        generator = torch.Generator().manual_seed(case.seed)
         subject = self.runner.subject
         if subject.op is not None:
-            subject.op.validate(inputs, dict(case.options))
+            subject.op.validate(case.inputs, dict(case.options))
         self.runner.begin(case.seed, forward=1)
         states = torch_states()
-        recording = subject.record(copy_inputs(inputs), case.options)
+        recording = subject.record(copy_inputs(case.inputs), case.options)
         runner = replayed(self.runner, case) if has_torch_drawn_since(states) else self.runner
         upstream = recording.fixed_grad_outputs or tuple(_another(g, generator) for g in self.case.grad_outputs or ())
-        if recording.fixed_grad_outputs is not None and not similar:
+        if recording.fixed_grad_outputs is not None and case.inputs is self.case.inputs:
             return None  # the call as it was
         if not all(bool(torch.isfinite(o).all()) for o in recording.outputs if is_differentiable(o)):
             return None
@@ -96,21 +96,12 @@ def _delivered(recording: Recording, upstream: tuple[Any, ...]) -> tuple[Any, ..
         return None
 
 
-def _similar(inputs: tuple[Any, ...], generator: torch.Generator) -> tuple[Any, ...]:
-    """Inputs similar to these; a tensor that is given twice is again, and masks, labels and indices are kept."""
-    drawn: dict[int, torch.Tensor] = {}
-    for value in inputs:
-        if is_differentiable(value) and id(value) not in drawn:
-            drawn[id(value)] = similar_values(value, value.shape, generator)
-    return tuple(drawn.get(id(value), value) for value in inputs)
-
-
 def _another(upstream: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Another upstream gradient; that of an output which carries none stays zero."""
     return random_like(upstream, generator) if is_differentiable(upstream) and bool(upstream.any()) else upstream
 
 
-def drawn_again(draws: FurtherDraws | None, gradient: Callable[[Draw], Any]) -> Callable[[], Iterator[Any]] | None:
+def on_further_draws(draws: FurtherDraws | None, gradient: Callable[[Draw], Any]) -> Callable[[], Iterator[Any]] | None:
     """What `gradient` makes of each draw, but None; None where there are no draws to be made."""
     if draws is None:
         return None

@@ -25,11 +25,12 @@ Intervals = Callable[[Callable[[Interval], torch.Tensor], torch.Tensor | None], 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The compared gradient and the findings that it gave."""
+    """The compared gradient and the findings that it gave; `kinks` are the elements that follow another convention."""
 
     result: GradientResult
     findings: tuple[Finding, ...] = ()
     sensitivity: float | None = None
+    kinks: int = 0
 
 
 def compare_gradient(
@@ -169,7 +170,8 @@ def _conventional(
     slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, admitted: torch.Tensor, findings: list[Finding]
 ) -> Comparison:
     result = result_of(slot, found, actual, expected, "pass", "subgradient")
-    return Comparison(result, (*findings, convention(slot, max(1, int(admitted.sum())))), found.sensitivity)
+    count = max(1, int(admitted.sum()))
+    return Comparison(result, (*findings, convention(slot, count)), found.sensitivity, count)
 
 
 def judge_by_references(

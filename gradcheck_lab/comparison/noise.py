@@ -10,12 +10,6 @@ from gradcheck_lab.model.amounts import COARSER_ROUNDING
 from gradcheck_lab.model.precision.budget import CALM, JUMP, NOISE_GROWTH
 
 
-def pooled(reference: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """A reference in which elements that are nothing but noise all err by the largest noise."""
-    noise = float((reference - truth).abs().max()) if truth.numel() else 0.0
-    return torch.where(truth.abs() <= noise, truth + noise, reference)
-
-
 def without_jumps(
     references: Sequence[torch.Tensor], truth: torch.Tensor, coarser: Callable[[int], Sequence[torch.Tensor]]
 ) -> list[torch.Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,23 @@ from gradcheck_lab.subjects.layers.gradient_names import DICTIONARIES, partners
 
 @dataclass(frozen=True, slots=True)
 class HandMade:
-    """A gradient that somebody made by hand: of the tensor `name`, held by `where` (`dX`, `X.grad_`, `grads['X']`)."""
+    """A gradient that somebody made by hand: of the tensor `name`, held by `where` (`dX`, `X.grad_`, `grads['X']`).
+
+    `on_tensor` is set for one that is an attribute of the tensor.
+    """
 
     name: str
     tensor: torch.Tensor
     where: str
     gradient: Any
+    on_tensor: bool = False
 
 
 def hand_made(values: Mapping[str, Any]) -> list[HandMade]:
     """Every hand-made gradient among the variables, a tensor and a gradient once.
 
-    A name pairs as it is written, and without regard to capitals where no other tensor claims it.
+    A name pairs as it is written, and without regard to capitals where no other tensor claims it. A name that only may be that
+    of a gradient (`gX`, `X_g`) has to have the tensor's shape.
     """
     tensors = {name: value for name, value in values.items() if _may_have_gradient(value)}
     found = [*_on_tensors(tensors), *_by_name(tensors, values), *_in_dictionaries(tensors, values)]
@@ -36,18 +41,26 @@ def hand_made(values: Mapping[str, Any]) -> list[HandMade]:
 def _on_tensors(tensors: Mapping[str, torch.Tensor]) -> Iterator[HandMade]:
     for name, tensor in tensors.items():
         if vars(tensor).get("grad_") is not None:
-            yield HandMade(name, tensor, f"{name}.grad_", vars(tensor)["grad_"])
+            yield HandMade(name, tensor, f"{name}.grad_", vars(tensor)["grad_"], on_tensor=True)
 
 
 def _by_name(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Iterator[HandMade]:
-    claimed: dict[str, list[str]] = {}
-    for name in tensors:
-        for partner in partners(name, [n for n, value in values.items() if _is_gradient(value)]):
-            claimed.setdefault(partner, []).append(name)
-    for partner, names in claimed.items():
-        written = [name for name in names if name in partner] or names
-        if len(written) == 1 and (tensors[written[0]].requires_grad or _same_shape(values[partner], tensors[written[0]])):
-            yield HandMade(written[0], tensors[written[0]], partner, values[partner])
+    for gradient, names in _pairings(tensors, [name for name, value in values.items() if _is_gradient(value)]).items():
+        tensor = tensors[names[0]]
+        if len(names) == 1 and (tensor.requires_grad or _same_shape(values[gradient], tensor)):
+            yield HandMade(names[0], tensor, gradient, values[gradient])
+
+
+def _pairings(tensors: Iterable[str], gradients: Sequence[str]) -> dict[str, list[str]]:
+    """For each name of a gradient the tensors that it may belong to: those in its capitals, else the others."""
+    pairs = [(gradient, name) for gradient in gradients for name in tensors if partners(name, [gradient])]
+    written = [(gradient, name) for gradient, name in pairs if name in gradient]
+    paired = {word for pair in written for word in pair}
+    found: dict[str, list[str]] = {}
+    for gradient, name in pairs:
+        if (gradient, name) in written or not {gradient, name} & paired:
+            found.setdefault(gradient, []).append(name)
+    return found
 
 
 def _in_dictionaries(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Iterator[HandMade]:

@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.comparison.findings import number, show
-from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, drawn_again
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.comparison.findings import show
+from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
 from gradcheck_lab.comparison.located import located, passed_along_directions
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import ELEMENTS_ONE_BY_ONE, ELEMENTS_ONE_BY_ONE_WHERE_WRONG, INPUTS_TOGETHER, LOCATED_ELEMENTS
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.model.precision.budget import (
     AS_EXACT,
     COARSE_ORACLE,
@@ -117,7 +118,7 @@ def _elementwise(
         return _evidence(replace(slot, truth_error=known.error), found, known.value, other, subject)
 
     def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:
-        return replace(_evidence(slot, found, wanted, oracle, subject), again=drawn_again(draws, again))
+        return replace(_evidence(slot, found, wanted, oracle, subject), again=on_further_draws(draws, again))
 
     compared = compare_gradient(slot, actual, expected, lambda level: [expected + e for e in noise(level)], evidence)
     if outside is not None:
@@ -145,10 +146,23 @@ def _evidence(slot: Slot, actual: torch.Tensor, expected: torch.Tensor, oracle: 
         expected.masked_fill(unknown, 0.0),
         slot.dtype,
         {name: v for name, v in zip(subject.names, given.inputs, strict=True) if isinstance(v, torch.Tensor)},
+        references=_gradients_of_others(slot, oracle, subject),
         upstream=given.grad_outputs,
         precision=slot.truth_error,
         options=given.options,
     )
+
+
+def _gradients_of_others(slot: Slot, oracle: NumericOracle, subject: Subject) -> dict[str, torch.Tensor]:
+    """The numeric gradients of the other inputs of the same shape, which a wrong one may be."""
+    found = {}
+    for index, (name, value) in enumerate(zip(subject.names, oracle.problem.inputs, strict=True)):
+        alike = name != slot.name and is_differentiable(value) and tuple(value.shape) == slot.shape
+        if alike and value.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value:
+            gradient = oracle.gradient(index).value
+            if gradient is not None and not bool(torch.isnan(gradient).any()):
+                found[name] = gradient
+    return found
 
 
 def _is_zero_but_for_rounding(slot: Slot, index: int, gradient: torch.Tensor, oracle: NumericOracle) -> bool:
@@ -188,23 +202,27 @@ def _sensitive(compared: Comparison, slot: Slot, oracle: NumericOracle, error: f
 def _kinks(
     slot: Slot, index: int, actual: Any, value: torch.Tensor, oracle: NumericOracle
 ) -> tuple[torch.Tensor, list[Finding], Finding | None]:
-    """Fill in the elements without a derivative: with the gradient itself where the one-sided derivatives admit it."""
+    """Fill in the elements without a derivative: with the gradient itself where the one-sided derivatives admit it.
+
+    Of a complex element each part is held against the derivatives along it.
+    """
     notes: list[Finding] = []
-    expected, outside, near = value.clone(), None, ONE_SIDED_ERROR.value
-    missing = torch.nonzero(torch.isnan(value.reshape(-1))).reshape(-1).tolist() if not value.is_complex() else []
-    for element in missing:
-        low, high = sorted(oracle.one_sided(index, element), key=lambda side: (math.isnan(side), side))
-        mine = 0.0 if actual is None else float(number(actual.reshape(-1)[element]).real)
+    parts, outside, near = _parts(value).clone(), None, ONE_SIDED_ERROR.value
+    given = None if actual is None else _parts(widened(actual))
+    for place in torch.nonzero(torch.isnan(parts)).reshape(-1).tolist():
+        element, imaginary = divmod(place, 2) if value.is_complex() else (place, 0)
+        low, high = sorted(oracle.one_sided(index, element, bool(imaginary)), key=lambda side: (math.isnan(side), side))
+        mine = 0.0 if given is None else float(given[place])
         ends = [side for side in (low, high) if not math.isnan(side)]
         if len(ends) == 1 and abs(mine - ends[0]) <= near * abs(ends[0]):
-            expected.reshape(-1)[element] = mine
+            parts[place] = mine
             cause, text = "convention", "ends or jumps at"
         elif len(ends) < 2:
             cause, text = "discontinuous", "jumps or is not finite beside"
             if actual is None:  # it has no derivative there, and nothing was claimed
-                expected.reshape(-1)[element] = 0.0
+                parts[place] = 0.0
         elif low - near * abs(low) <= mine <= high + near * abs(high):
-            expected.reshape(-1)[element] = mine
+            parts[place] = mine
             cause, text = "convention", "has a kink at"
         else:
             outside = Finding(
@@ -218,7 +236,13 @@ def _kinks(
             continue
         if not any(note.cause == cause for note in notes):
             notes.append(Finding(cause, "note", f"the forward {text} an element of {slot.label}", gradient=slot.name))
-    return expected, notes, outside
+    expected = torch.view_as_complex(parts.reshape(-1, 2)) if value.is_complex() else parts
+    return expected.reshape(value.shape), notes, outside
+
+
+def _parts(value: torch.Tensor) -> torch.Tensor:
+    """The numbers of a tensor in a row, the two parts of a complex one beside each other."""
+    return (torch.view_as_real(value.detach().resolve_conj()) if value.is_complex() else value.detach()).reshape(-1)
 
 
 def _along_directions(

@@ -10,7 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.comparison.entries import references_of
-from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, drawn_again
+from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
 from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
 from gradcheck_lab.comparison.isolated_rule import call_label, compare_isolated_rule
 from gradcheck_lab.comparison.slot import Slot
@@ -149,7 +149,7 @@ def _compare(
         return None if pair is None else Evidence(slot.name, *pair, slot.dtype)
 
     def evidence(found: torch.Tensor, expected: torch.Tensor) -> Evidence:
-        return Evidence(slot.name, found.detach(), expected, slot.dtype, again=drawn_again(draws, again))
+        return Evidence(slot.name, found.detach(), expected, slot.dtype, again=on_further_draws(draws, again))
 
     references = references_of(oracle, key, slot.dtype)
     return compare_gradient(slot, actual, oracle.truth().gradients.get(key), references, evidence)

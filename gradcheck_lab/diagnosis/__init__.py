@@ -69,7 +69,7 @@ def _confirmed(found: Explanation, family: Family, evidence: Evidence) -> Explan
     if found.fact or evidence.again is None:
         return found
     for draw in evidence.again():
-        if draw.actual.shape == draw.expected.shape and draw.fits(draw.expected):
+        if draw.actual.equal(draw.expected) or (draw.actual.shape == draw.expected.shape and draw.fits(draw.expected)):
             continue  # right there, which says nothing about why it is wrong here
         again = family(replace(draw, sought=found))
         if again is None or not again.agrees(found):

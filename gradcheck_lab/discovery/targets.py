@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import importlib.util
 import os
 import pkgutil
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -87,10 +89,11 @@ def check_command(
 
 
 def import_module(name: str) -> ModuleType:
-    """Import a module, from the current directory too.
+    """Import a module by name, from the current directory too, or by the path of its file.
 
     Raises `InvalidArgument` where the module does not exist or raises; the message lists the modules that exist.
     """
+    name = module_name_of(name)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -106,6 +109,39 @@ def import_module(name: str) -> ModuleType:
     where, paths = (f"{parent!r}", _paths(parent)) if parent else ("the current directory", [os.getcwd()])
     names = [module.name for module in pkgutil.iter_modules(paths)]
     raise InvalidArgument(f"there is no module {missing!r}; {where} has {listed(names)}")
+
+
+def module_name_of(text: str) -> str:
+    """The name of a module, given so or as the path of its file, `layers.py` or `code/layers.py`.
+
+    Raises `InvalidArgument` for a file that cannot be imported as a module.
+    """
+    return _importable_from_path(Path(text)) if text.endswith(".py") or os.sep in text else text
+
+
+def _importable_from_path(path: Path) -> str:
+    """The name by which the file at `path` can be imported, with the folder that its package lies in on `sys.path`.
+
+    Raises `InvalidArgument` where there is no such file, or where its name is that of another module.
+    """
+    if not path.is_file():
+        near = sorted(str(each) for each in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        raise InvalidArgument(f"there is no file {str(path)!r}; {str(path.parent)!r} has {listed(near)}")
+    folder, words = path.resolve().parent, [] if path.stem == "__init__" else [path.stem]
+    while (folder / "__init__.py").is_file():
+        folder, words = folder.parent, [folder.name, *words]
+    name = ".".join(words)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        found = None
+    where = getattr(found, "origin", None)
+    if where is not None and Path(where).resolve() != path.resolve():
+        raise InvalidArgument(f"{str(path)!r} is called as the module {name!r} of {where}; rename it")
+    return name
 
 
 def _paths(package: str) -> list[str]:

@@ -36,8 +36,8 @@ class ManualRun:
 
     `returned` has one entry per input, as the backward returned it; with `several` it returned a tuple. `intermediates` are the
     gradients within a program, `calls` its ops' calls. `delivered` are the gradients that torch's engine makes of the same
-    backward, None where it does not call it; `refusal` says why it did not accept what was returned. `outputs` are copies,
-    only where they are compared with those of a reference.
+    backward, None where it does not call it; `refusal` says why it did not accept what was returned. `outputs` are there
+    only where they are compared: with those of a reference, or in a large call with those of its pieces.
     """
 
     returned: tuple[Any, ...]
@@ -56,6 +56,18 @@ class AutogradTruth:
     oracle: AutogradOracle
     float64_pass: Pass
     name: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PiecewiseTruth:
+    """Autograd was the oracle on pieces of a large call, all of which passed.
+
+    `piece` is the first, examined as a call of its own, from which probes derive theirs, for the sake of memory.
+    """
+
+    name: str
+    piece: Examined
     why: str = ""
 
 
@@ -81,7 +93,7 @@ class NoTruth:
     plain: bool = False
 
 
-Truth = AutogradTruth | NumericTruth | NoTruth
+Truth = AutogradTruth | PiecewiseTruth | NumericTruth | NoTruth
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
+from gradcheck_lab.examination.in_pieces import is_large
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.limits import COMPARED_FOR_WRITES
@@ -37,11 +38,12 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
 
     Raises `InvalidArgument` for outputs that are no tensors and for grad_outputs that do not fit them.
     """
+    given = case.grad_outputs
     handed_out, inputs = copy_inputs(case.inputs), detached(case.inputs)
     runner.begin(case.seed, forward=1)
     states = torch_states()
     recording = result_or_finding(
-        lambda: runner.subject.record(handed_out, case.options), "forward", "look at the forward's traceback below"
+        partial(runner.subject.record, handed_out, case.options), "forward", "look at the forward's traceback below"
     )
     if isinstance(recording, Finding):
         case = replace(case, inputs=inputs)
@@ -59,15 +61,25 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     case = replace(case, inputs=inputs, grad_outputs=_grad_outputs(runner.subject, recording, case, policy))
     oracle_runner = replayed(runner, case) if drew_random else runner
     findings = recording.findings
-    outputs = detached(recording.outputs) if policy.has_reference else ()
-    upstream = tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
+    large = is_large(case)
+    outputs = detached(recording.outputs) if policy.has_reference or large else ()
+    drawn = large and given is None and recording.fixed_grad_outputs is None
+    # what was drawn can be drawn again, which takes no memory while the backward runs
+    upstream = case.grad_outputs or () if drawn else tuple(copy_tensor(grad) for grad in case.grad_outputs or ())
     # free what the forward saved, which may be large, as soon as the backward has run
     backward = _run_backward(runner, recording, upstream, case.seed)
-    buffers, shapes = recording.constants, [tuple(o.shape) for o in recording.outputs if is_differentiable(o)]
-    del recording
+    carries, labels = _carry_gradients(recording), runner.subject.labels
+    is_state = partial(_is_state, runner, case, recording.keeps_in)
+    shapes = [tuple(o.shape) for o in recording.outputs if is_differentiable(o)]
+    written = _write_findings("mutates-input", labels, handed_out, inputs, policy.thorough, is_state)
+    del recording, handed_out
+    if drawn:
+        case = replace(case, grad_outputs=_drawn(upstream, carries, case.seed))
     if isinstance(backward, Finding):
         return Examined(runner, case, policy, AutogradOracle(oracle_runner, case)).with_findings(*findings, backward)
-    written = _write_findings(runner.subject, case, handed_out, upstream, policy.thorough, buffers)
+    grads = ["grad_output" if len(upstream) == 1 else f"grad_output {i}" for i in range(len(upstream))]
+    written += _write_findings("mutates-grad-output", grads, upstream, case.grad_outputs or (), policy.thorough)
+    del upstream
     data = data_inputs(runner.subject, case.inputs, backward.returned, shapes)
     if not policy.derived:
         findings += tuple(_data_notes(runner.subject, case.inputs, data))
@@ -156,12 +168,7 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
             )
         return recording.fixed_grad_outputs
     if given is None:
-        generator = torch.Generator().manual_seed(case.seed)
-        known = recording.engine is None
-        carries = [
-            is_differentiable(o) and (known or o.requires_grad) and i not in recording.unused for i, o in enumerate(outputs)
-        ]
-        return tuple(random_like(o, generator) if c else torch.zeros_like(o) for o, c in zip(outputs, carries, strict=True))
+        return _drawn(outputs, _carry_gradients(recording), case.seed)
     if len(given) != len(outputs):
         raise InvalidArgument(
             f"{len(given)} grad_outputs were given and {subject.name} has {len(outputs)} outputs; "
@@ -185,6 +192,20 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
     if not policy.derived and not all(bool(torch.isfinite(grad).all()) for grad in carrying):
         raise InvalidArgument("grad_output holds NaN or inf; pass finite numbers")
     return tuple(copy_tensor(grad).to(output) for grad, output in zip(given, outputs, strict=True))
+
+
+def _carry_gradients(recording: Recording) -> list[bool]:
+    """Which outputs an upstream gradient is drawn for."""
+    known, unused = recording.engine is None, recording.unused
+    return [
+        is_differentiable(o) and (known or o.requires_grad) and i not in unused for i, o in enumerate(recording.outputs)
+    ]
+
+
+def _drawn(like: Sequence[torch.Tensor], carries: Sequence[bool], seed: int) -> tuple[torch.Tensor, ...]:
+    """Upstream gradients of the shapes and dtypes of `like`, equal for an equal seed; zero for outputs that carry none."""
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(random_like(v, generator) if c else torch.zeros_like(v) for v, c in zip(like, carries, strict=True))
 
 
 def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Tensor, ...], seed: int) -> ManualRun | Finding:
@@ -212,32 +233,41 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
 
 
 def _write_findings(
-    subject: Subject,
-    case: Case,
+    cause: str,
+    names: Sequence[str],
     handed_out: Sequence[Any],
-    upstream: Sequence[torch.Tensor],
+    before: Sequence[Any],
     thorough: bool,
-    buffers: frozenset[int],
+    is_state: Callable[[int], bool] = lambda index: False,
 ) -> list[Finding]:
-    """A finding for each input and grad_output that the user's code wrote to, but for `buffers`, which torch itself writes."""
-    names = [name for i, name in enumerate(subject.labels) if i not in buffers]
-    handed_out, given = ([v for i, v in enumerate(values) if i not in buffers] for values in (handed_out, case.inputs))
-    grads = ["grad_output" if len(upstream) == 1 else f"grad_output {i}" for i in range(len(upstream))]
-    pairs = [
-        *(("mutates-input", n, a, b) for n, a, b in zip(names, handed_out, given, strict=True)),
-        *(("mutates-grad-output", n, a, b) for n, a, b in zip(grads, upstream, case.grad_outputs or (), strict=True)),
-    ]
-    return [
-        Finding(
+    """A finding for each tensor that the user's code wrote to; a note for one, by number, that `is_state`."""
+    found = []
+    for i, (name, mine, given) in enumerate(zip(names, handed_out, before, strict=True)):
+        if not isinstance(mine, torch.Tensor) or not _is_written(mine, given, thorough):
+            continue
+        finding = Finding(
             cause,
             "error",
-            f"{what} was written to",
+            f"{name} was written to",
             explanation="its values changed during the call, so whoever else holds it reads wrong numbers",
             suggestion="write to a new tensor, or to a clone",
         )
-        for cause, what, after, before in pairs
-        if isinstance(after, torch.Tensor) and _is_written(after, before, thorough)
-    ]
+        if is_state(i):
+            text = "torch's own operation keeps a state there, without a gradient, that the outputs of this call do not use"
+            finding = replace(finding, severity="note", explanation=text, suggestion="")
+        found.append(finding)
+    return found
+
+
+def _is_state(runner: Runner, case: Case, keeps_in: Callable[[int | str], bool], index: int) -> bool:
+    """Whether torch's own operations keep a state in an input that nobody wants a gradient of."""
+    if index not in runner.subject.constants:
+        return False
+    runner.begin(case.seed, forward=2)
+    try:
+        return keeps_in(index)
+    except Exception:  # the user's code does not run again where it has run
+        return False
 
 
 def _is_written(after: torch.Tensor, before: torch.Tensor, thorough: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.comparison.engine import deliverable, with_engine
@@ -17,6 +18,7 @@ from gradcheck_lab.comparison.program import compare_program
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth, Policy
 from gradcheck_lab.examination.guarding import disconnected, guard_autograd
+from gradcheck_lab.examination.in_pieces import passed_in_pieces
 from gradcheck_lab.examination.manual import run_manual
 from gradcheck_lab.examination.oracle_choice import autograd_truth, numeric_truth
 from gradcheck_lab.model.causes import having
@@ -39,6 +41,8 @@ def examine(runner: Runner, case: Case, policy: Policy) -> Examined:
     examined = run_manual(runner, case, policy)
     if examined.run is None:
         return examined
+    if (passed := passed_in_pieces(examined, _compare_with_autograd, partial(examine, runner, policy=policy))) is not None:
+        return passed
     truth = autograd_truth(examined)
     if isinstance(truth, Finding):
         return replace(examined, run=None).with_findings(truth)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -15,7 +16,9 @@ from gradcheck_lab.examination.coverage import coverage_of, is_compared, outputs
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.environment import environment
+from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding, GradientResult, verdict_of
+from gradcheck_lab.model.shown import cut, quoted
 from gradcheck_lab.report import Report
 from gradcheck_lab.subjects.subject import Subject
 
@@ -83,8 +86,17 @@ def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> Gradient
 
 def _reproduce(subject: Subject, case: Case, seed: int, order: int) -> str:
     shapes = ", ".join(
-        f"{n}: {str(v.dtype).removeprefix('torch.')}{list(v.shape)}" if isinstance(v, torch.Tensor) else f"{n}: {v!r}"
+        f"{n}: {str(v.dtype).removeprefix('torch.')}{list(v.shape)}" if isinstance(v, torch.Tensor) else f"{n}: {_text(v)}"
         for n, v in zip(subject.names, case.inputs, strict=True)
     )
     order_text = f"order={order}, " if order > 1 else ""
     return f"gl.check({subject.name}, ..., {order_text}seed={seed}) with {shapes}"
+
+
+def _text(value: Any) -> str:
+    """A value of the user on one line; where its text raises, as that of an int of 5,000 digits does, what it is."""
+    try:
+        with Contained():
+            return cut(repr(value))
+    except Exception:
+        return quoted(value)

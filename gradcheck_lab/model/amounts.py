@@ -148,6 +148,10 @@ SIZE_CYCLES = Amount(
     "Sizes that dimensions are given in turn: odd and even, above 16 and 32, all equal, all one.",
 )
 SIZES_OF_ONE_DIMENSION = Amount(((3,), (17,), (33,), (9,), (1,)), "The same for a call of one dimension.")
+SIZES_FOR_ONE = Amount(
+    (2, 3, 5, 7, 11, 13),
+    "Sizes that axes of size 1 are given, of which those are taken that occur nowhere else in the call.",
+)
 ALIGNED_SALT = Amount(1, "The salt of tangents that have the signs of the gradient, so that nothing cancels.")
 END_OF_AN_AXIS = Amount(1 << 62, "Where a slice without an end stops.")
 SAME_EPSILON = Amount(
@@ -157,4 +161,14 @@ SAME_EPSILON = Amount(
 SEED_OF_FURTHER_DRAWS = Amount(
     7919,
     "Added to the seed of a call for the draws on which an explanation has to hold too: any number that no probe adds.",
+)
+NOTEBOOK_SAMPLES = Amount(
+    8,
+    "Times that a notebook's backward is run again with roundings at random: that all eight leave an element alone, where "
+    "rounding moves it, is no chance.",
+)
+NOTEBOOK_MOVE = Amount(
+    2.0**-30,
+    "By how much values are moved at least, relatively, to see what rounding does: far above the roundings of float64 that "
+    "this is computed in, and near enough for what is done with them to be linear.",
 )

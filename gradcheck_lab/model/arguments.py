@@ -51,6 +51,17 @@ def refuse_order(order: Any) -> None:
         raise InvalidArgument(f"order is {quoted(order)}; pass 1 or 2")
 
 
+def refuse_unknown(verb: str, unknown: Mapping[str, Any], options: Any) -> None:
+    """Raise `InvalidArgument` for keyword arguments that a verb does not have, which are meant for the forward as a rule."""
+    if unknown:
+        known = options if isinstance(options, Mapping) else {}
+        given = ", ".join(f"{key!r}: {quoted(value)}" for key, value in {**known, **unknown}.items())
+        raise InvalidArgument(
+            f"{verb} has no argument {' and '.join(map(repr, unknown))}; what the forward takes by keyword goes into options: "
+            f"options={{{given}}}"
+        )
+
+
 def options_of(options: Any) -> dict[str, Any]:
     """The options as a dict of their own. Raises `InvalidArgument` for anything but a mapping with names as keys."""
     if options is None:

@@ -113,7 +113,7 @@ _ROWS = (
          "give one of the tied values the whole gradient, or divide it among them by their number", "ties at_values",
          compared="convention outside-subdifferential wrong-value constant-factor zero-gradient"),
     _row("low-precision", "the gradient has lost more digits than its dtype explains",
-         "compute in the dtype of the inputs or wider throughout", "pattern consequence dtype",
+         "compute in the dtype of the inputs or wider throughout", "pattern consequence dtype digits",
          probed="value-dependent size-specialised"),
     _row("overflow", "an intermediate of the backward overflows where the forward is finite",
          "use a form that is stable for large values: shift by the maximum, or write it with the output",

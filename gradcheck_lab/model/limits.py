@@ -78,9 +78,9 @@ RETAINED_NODES = Limit(
     "Nodes of a notebook's graph that are walked: networks have hundreds, and a walk of 4,000 takes milliseconds.",
 )
 RETAINED_USES = Limit(6, "Uses of a tensor whose subsets are added up: 62 sums, and the sums of more meet by chance.")
-RETAINED_DEPTH = Limit(
-    8,
-    "Steps from a tensor towards the loss over which what was sent is worked out again: every use on the way branches.",
+NOTEBOOK_ELEMENTS = Limit(
+    1 << 22,
+    "Elements of all values of a notebook's graph up to which its backward is run again: 32 MiB a pass, and nine passes.",
 )
 GRAPH_NODES = Limit(
     400,
@@ -91,6 +91,16 @@ RERUN_ELEMENTS = Limit(
     1 << 20,
     "Input elements up to which the oracle is run once more for an explanation: beyond 8 MiB a run takes longer than a reader "
     "waits.",
+)
+LARGE_ELEMENTS = Limit(
+    1 << 20,
+    "Elements of an input from which on a call is compared in pieces and its copies are counted: 4 MiB of float32, and some "
+    "ten float64 copies of it.",
+)
+PIECE_ELEMENTS = Limit(
+    1 << 17,
+    "Elements of a piece of a large call: its oracle and samples take some 10 MiB, and a piece takes longer than the calls "
+    "that compare it.",
 )
 EQUAL_CALLS_ALONE = Limit(
     8,

@@ -11,7 +11,7 @@ from gradcheck_lab.model.findings import Severity
 Trait = Literal[
     "unexplained", "explains", "overrules", "pattern", "consequence", "says_only_where", "no_result", "arity", "shape",
     "keeps_name", "dtype", "size", "ties", "at_values", "fix_by_call", "never_rounding", "sure_at_kinks", "admitted",
-    "whole_call", "forward", "changes_the_call", "ends_process",
+    "whole_call", "forward", "changes_the_call", "ends_process", "digits",
 ]  # fmt: skip
 
 TRAITS: Mapping[Trait, str] = {
@@ -36,6 +36,7 @@ TRAITS: Mapping[Trait, str] = {
     "whole_call": "about the call and no gradient of it; judged once, on the user's own call",
     "forward": "about the outputs and no gradient: the forward is not that of the user's reference",
     "changes_the_call": "the call is another one once it has run, so that repeating it shows nothing",
+    "digits": "right but for its last digits; an option that leaves the outputs as they are may trade these for memory",
     "ends_process": "the process of the call ended with it, by itself or by force; nothing was compared or shrunk after it",
 }
 

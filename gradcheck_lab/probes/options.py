@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.causes import having
@@ -105,6 +107,16 @@ def _finding(
     if index is not None and new_error.cause not in having("no_result") and _is_unchanged(context, derived, index, before):
         why = f"it is the same gradient for every {' and '.join(changes)}"
     many = " and ".join(repr(n) for n in changes)
+    if new_error.cause in having("digits") and _has_the_same_outputs(context, derived, before):
+        return replace(
+            new_error,
+            severity="warning",
+            message=f"{new_error.message}, with {_option_text(changes)}, which trades precision for memory or speed",
+            explanation=f"the outputs are those of {_option_text(before)}, whose gradient has all its digits: {why}",
+            suggestion=f"say so where {many} is described, or keep what the backward needs in full",
+            probe="options",
+            case=_option_text(changes),
+        )
     return replace(
         new_error,
         cause=new_error.cause if new_error.cause in having("keeps_name") else "option-specialised",
@@ -115,6 +127,16 @@ def _finding(
         probe="options",
         case=_option_text(changes),
     )
+
+
+def _has_the_same_outputs(context: Context, derived: DerivedCall, before: Mapping[str, Any]) -> bool:
+    """Whether the forward is the same function with the original options, to the last digit."""
+    cases = (derived.examined.case, _case_with_options(context, derived.inputs, before))
+    upstream = derived.examined.case.grad_outputs
+    here, there = (context.run(replace(case, grad_outputs=upstream)) for case in cases)
+    if here.error is not None or there.error is not None or len(here.outputs) != len(there.outputs):
+        return False
+    return all(torch.equal(a, b) for a, b in zip(here.outputs, there.outputs, strict=True))
 
 
 def _is_refusal(

@@ -175,7 +175,7 @@ def _nodes(outputs: Sequence[Any]) -> list[Any]:
 
 
 def _is_equal(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)) if a.dtype.is_floating_point else torch.equal(a, b)
+    return torch.equal(a, b) or (a.dtype.is_floating_point and torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)))
 
 
 def _difference(a: Any, b: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Literal
 
 import torch
@@ -27,6 +27,7 @@ from gradcheck_lab.probes.support.derived_calls import (
     shapes_text,
     wide_inputs,
 )
+from gradcheck_lab.probes.support.further_sizes import further_variants, leading_ones
 from gradcheck_lab.probes.support.implied_contract import is_implied
 from gradcheck_lab.probes.support.size_variants import Variant, variants
 from gradcheck_lab.probes.support.unwritten_tail import unwritten_tail_text
@@ -41,14 +42,15 @@ def sizes(context: Context) -> Iterator[Finding]:
     found: dict[tuple[str | None, str | None], Finding] = {}
     # a NumPy forward is traced again for every shape, which takes about a second
     state = context.subject.state
-    max_variants = 4 if state is not None and state.numpy else None
-    for variant in islice(variants(context, dims, given), max_variants):
+    most, most_further = (4, 1) if state is not None and state.numpy else (None, None)
+    ordinary, further = islice(variants(context, dims, given), most), further_variants(context, dims, given, most_further)
+    for variant in chain(ordinary, further, leading_ones(context, given)):
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
         # a reference may be written for the ranks and equal sizes of the call
         derived = examine_derived_call(context, case, forward=not variant.beyond_call, draw=variant.draw)
-        if derived is not None and derived.new_errors and not dims.declared and not variant.broadcast:
+        if derived is not None and derived.new_errors and not dims.declared and not (variant.broadcast or variant.same_outputs):
             outputs = derived.examined.case.grad_outputs or ()
-            derived = derived if is_implied(context, derived.case, outputs) else None
+            derived = derived if is_implied(context, derived.case, outputs, variant.by_chance) else None
         for new_error in () if derived is None else derived.new_errors:
             if derived is None or new_error.cause in having("ties"):
                 continue
@@ -155,9 +157,7 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
     )
 
 
-def _with_filled_memory(
-    context: Context, derived: DerivedCall, new_error: Finding
-) -> tuple[torch.Tensor, torch.Tensor] | None:
+def _with_filled_memory(context: Context, derived: DerivedCall, new_error: Finding) -> tuple[torch.Tensor, torch.Tensor] | None:
     """The gradient that the backward returns where new memory is NaN, and the true one: what it left unwritten shows always."""
     pair, index = derived.returned_and_true(new_error), derived.input_index(new_error)
     if pair is None or index is None:

@@ -17,5 +17,5 @@ def scan_lines(scan: Scan) -> list[Line]:
     verdicts = Counter(report.verdict for report in scan.reports.values())
     counted = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
     checked = f"{len(scan.reports)} checked ({counted})" if counted else "nothing could be checked"
-    skipped = f"; {len(scan.skipped)} not checked" if scan.skipped and counted else ""
+    skipped = f"; {len(scan.skipped)} not checked, which --strict makes exit 3" if scan.skipped and counted else ""
     return [*lines, (f"{scan.module}: {checked}{skipped}", STYLES[scan.verdict])]

@@ -106,7 +106,11 @@ class _Run:
             assert engine is not None
             return (*engine(grad_outputs), *[None] * len(self.options.names))
 
-        return replace(recording, backward=backward, engine=None if engine is None else delivered)
+        def keeps_in(place: int | str) -> bool:
+            own = isinstance(place, str) or place < self.count
+            return recording.keeps_in(place if own else self.options.names[int(place) - self.count])
+
+        return replace(recording, backward=backward, engine=None if engine is None else delivered, keeps_in=keeps_in)
 
     def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         assert self.subject.trace is not None

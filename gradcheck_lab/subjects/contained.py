@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from gradcheck_lab.calls.case import copy_tensor
+from gradcheck_lab.calls.case import copy_tensor, is_differentiable
 from gradcheck_lab.calls.process_state import set_default_device
 from gradcheck_lab.calls.tensor_kinds import is_sparse, what_else
 from gradcheck_lab.model.exceptions import Contained
+from gradcheck_lab.model.limits import LARGE_ELEMENTS
 from gradcheck_lab.model.shown import cut, one_line
 from gradcheck_lab.model.watching import calling, refuse_without_memory
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject
@@ -68,7 +69,7 @@ def contained(subject: Subject) -> Subject:
         name=cut(subject.name),
         names=tuple(map(one_line, subject.names)),
         labels=tuple(map(one_line, subject.labels)),
-        inputs=tuple(own_copy(value) for value in subject.inputs),
+        inputs=tuple(_own_input(value) for value in subject.inputs),
         record=lambda inputs, options: _contained_recording(_guarded(subject.record, "forward")(inputs, options), inputs),
         trace=None if subject.trace is None else _guarded(subject.trace, "forward under autograd"),
         forward=_guarded(subject.forward, "forward"),
@@ -83,6 +84,13 @@ def own_copy(value: Any) -> Any:
         return value
     copied = copy_tensor(value)
     return copied.requires_grad_() if value.requires_grad else copied
+
+
+def _own_input(value: Any) -> Any:
+    """The same; but a large tensor that has a gradient shares its memory: all code of the user gets copies of it."""
+    if is_differentiable(value) and value.numel() > LARGE_ELEMENTS.value and what_else(value) is None:
+        return value.detach().requires_grad_(value.requires_grad)
+    return own_copy(value)
 
 
 def own_copies(value: Any) -> Any:

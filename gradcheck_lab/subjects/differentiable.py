@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.randomness import random_states
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.torch_messages import refused_argument, writes_to_leaf
 from gradcheck_lab.subjects.engine_backward import EngineBackward, as_leaves
@@ -51,10 +53,32 @@ class Differentiable:
             engine.backward,
             unused=self._unused(outputs, leaves, options),
             constants=self.constants,
+            keeps_in=partial(self._keeps_in, inputs, options, outputs),
         )
+
+    def _keeps_in(
+        self, inputs: tuple[Any, ...], options: Mapping[str, Any], outputs: tuple[Any, ...], place: int | str
+    ) -> bool:
+        """Whether torch has no derivative of this argument alone, and another run finds the outputs where it was written to."""
+        laid = tuple(v.detach().clone() if is_differentiable(v) else v for v in inputs)
+        given = {name: v.detach().clone() if is_differentiable(v) else v for name, v in options.items()}
+        with torch.no_grad():
+            again = self._tensors(self._run(laid, given))
+        same = len(again) == len(outputs) and all(torch.equal(a, b) for a, b in zip(again, outputs, strict=True))
+        marked = laid[place] if isinstance(place, int) else given.get(place)
+        if not same or not isinstance(marked, torch.Tensor) or not is_differentiable(marked):
+            return False
+        marked.requires_grad_()
+        try:
+            with torch.enable_grad():
+                self.run(laid, given)
+        except RuntimeError as error:
+            return bool(refused_argument(error))
+        return False
 
     def _tracked(self, leaves: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
         """Run it, and again without tracking inputs that torch has no derivative for, as the running mean of a batch norm."""
+        before = random_states()
         while True:
             try:
                 return self._run(leaves, options), self._without_constants(leaves)
@@ -64,6 +88,7 @@ class Differentiable:
                 if culprit is None:
                     raise
                 self.constants |= {culprit}
+                before.restore()
 
     def _without_constants(self, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
         if not self.constants:
@@ -138,7 +163,10 @@ class Differentiable:
 
     @contextmanager
     def _widened(self, inputs: tuple[Any, ...]) -> Iterator[None]:
-        """Make constants such as `torch.zeros(n)` in the dtype that the inputs were widened to."""
+        """Make constants such as `torch.zeros(n)` in the dtype that the inputs were widened to.
+
+        The default belongs to the process: other threads see it while the user's code runs on inputs wider than the given.
+        """
         default = torch.get_default_dtype()
         wide = dtype_changes(self.inputs, inputs).get(default, default)
         torch.set_default_dtype(wide)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.torch_internals import pytree
 
 Rebuild = Callable[[Iterator[Any]], Any]
@@ -59,7 +60,10 @@ def tensors_of(value: Any) -> tuple[torch.Tensor, ...]:
 def _flatten(value: Any, name: str) -> tuple[list[tuple[str, Any]], Rebuild]:
     if _is_record(value):
         return _flatten_record(value, name)
-    pairs, spec = pytree.tree_flatten_with_path(value, is_leaf=_is_record)
+    try:
+        pairs, spec = pytree.tree_flatten_with_path(value, is_leaf=_is_record)
+    except RecursionError:
+        raise InvalidArgument(f"{name or 'the output'} is nested too deep to be gone through; use fewer levels") from None
     leaves: list[tuple[str, Any]] = []
     builders: list[Rebuild] = []
     for path, leaf in pairs:

@@ -54,6 +54,14 @@ class Manual:
     intermediates: Mapping[Key, torch.Tensor | None] = field(default_factory=dict)
 
 
+def _always(index: int) -> bool:
+    return True
+
+
+def _never(place: int | str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """The result of one forward on the hand-written side, and the backward that belongs to it.
@@ -64,7 +72,9 @@ class Recording:
     outputs that are not connected to the backward. `kind` replaces the subject's kind where only a run can tell it: a "program"
     that calls no op is a "function". `fixed_grad_outputs` are the only upstream gradients that the backward can be checked
     with, such as ones where it takes no upstream gradient. `unused` are outputs, by index, that no gradient can be sent to, as
-    torch marks the statistics of a normalisation; `constants` inputs that torch refuses to differentiate.
+    torch marks the statistics of a normalisation; `constants` inputs that torch refuses to differentiate. `keeps_in(place)`
+    says whether torch's own operations keep a state in an input or option, as running statistics: they have no derivative of
+    it, and the outputs of the call do not depend on it.
     """
 
     outputs: tuple[torch.Tensor, ...]
@@ -77,6 +87,7 @@ class Recording:
     fixed_grad_outputs: tuple[torch.Tensor, ...] | None = None
     unused: frozenset[int] = frozenset()
     constants: frozenset[int] = frozenset()
+    keeps_in: Callable[[int | str], bool] = _never
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +100,6 @@ class Trace:
     outputs: tuple[Any, ...]
     calls: tuple[Call, ...] = ()
     cut: tuple[str, ...] = ()
-
-
-def _always(index: int) -> bool:
-    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ def test_every_form_is_drawn_again(form: str, steady: bool) -> None:
 
 
 def test_right_gradient_is_not_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FurtherDraws, "_draw", lambda self, similar: pytest.fail("drawn"))
+    monkeypatch.setattr(FurtherDraws, "_draw", lambda self, case: pytest.fail("drawn"))
     assert gl.check(square(lambda g, x: 2 * g * x), X, probes=()).verdict == "pass"
 
 

@@ -187,7 +187,7 @@ def test_check_of_a_module_checks_what_it_defines(tmp_path: Path, capsys: pytest
         "not checked: Deep - its constructor needs width; make one in the module, such as deep = Deep(...)",
         "not checked: absent - the module 'forms' has no 'absent'; it has Affine, Bare, Deep, Double, Sigmoid, Small, "
         "Wide, Wrong, affine, cube, function, program, wide",
-        "forms: 9 checked (8 pass, 1 fail); 4 not checked",
+        "forms: 9 checked (8 pass, 1 fail); 4 not checked, which --strict makes exit 3",
     ]
     data = json.loads(path.read_text(encoding="utf-8"))
     assert (data["module"], data["verdict"], len(data["reports"]), len(data["skipped"])) == ("forms", "fail", 9, 4)

@@ -37,12 +37,14 @@ def on_the_second(act, calls=[0]):
 
 sound = doubled(lambda: None, "sound")
 """
+GIVEN = "the backward of the call as given, on float64[5, 3],"
 ACTS = {
     "exits": "lambda: sys.exit(0)",
     "leaves": "lambda: os._exit(0)",
     "interrupts": "interrupt",
     "hangs": "lambda: time.sleep(60)",
     "aborts": "os.abort",
+    "leaks": "lambda: bytearray(2**40)",
     "aborts_in_a_probe": "on_the_second(os.abort)",
 }
 
@@ -98,17 +100,32 @@ def test_an_interrupt_shows_what_is_known_and_exits_130(library: Path, capsys: p
 def test_a_hang_and_a_crash_are_findings_and_the_others_are_checked(
     library: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module("hostile_end", "hangs", "aborts", "aborts_in_a_probe", "exits")
-    assert run("check", "hostile_end", "--timeout", "4", "--json", "scan.json") == 1
+    module("hostile_end", "hangs", "aborts", "aborts_in_a_probe", "exits", "leaks")
+    assert run("check", "hostile_end", "--timeout", "4", "--memory-limit", "100", "--json", "scan.json") == 1
     reports = json.loads(Path("scan.json").read_text(encoding="utf-8"))["reports"]
     found = {name: (r["verdict"], *(f["message"] for f in r["findings"])) for name, r in reports.items()}
     assert found["sound"] == ("pass",)
-    assert found["hangs"] == ("fail", "the call as given took longer than 4 seconds")
-    assert found["aborts"] == ("fail", "the call as given ended its process by signal 6 (SIGABRT)")
+    assert found["hangs"] == ("fail", f"{GIVEN} took longer than 4 seconds")
+    assert found["aborts"] == ("fail", f"{GIVEN} ended its process by signal 6 (SIGABRT)")
     assert found["aborts_in_a_probe"][0] == "fail"
-    assert found["aborts_in_a_probe"][1].startswith("a call that the probe ")
+    assert found["aborts_in_a_probe"][1].startswith("the backward of a call that the probe ")
+    assert found["leaks"] == ("fail", f"{GIVEN} took more than 100 MiB of memory")
+    assert all(r["reproduce"] == f"gradcheck-lab check hostile_end:{name} --seed 0" for name, r in reports.items())
     assert found["exits"] == ("fail", "backward raised SystemExit")
-    assert capsys.readouterr().out.splitlines()[-1] == "hostile_end: 5 checked (1 pass, 4 fail)"
+    assert capsys.readouterr().out.splitlines()[-1] == "hostile_end: 6 checked (1 pass, 5 fail)"
+
+
+@pytest.mark.thorough
+def test_fuzz_of_a_module_survives_hangs_crashes_and_leaks(library: Path) -> None:
+    module("hostile_fuzz", "hangs", "leaves", "leaks", "aborts_in_a_probe")
+    limits = ("--timeout", "10", "--memory-limit", "100")
+    assert run("fuzz", "hostile_fuzz", "--examples", "30", *limits, "--json", "fuzz.json") == 1
+    reports = json.loads(Path("fuzz.json").read_text(encoding="utf-8"))["reports"]
+    causes = {name: [finding["cause"] for finding in report["findings"]] for name, report in reports.items()}
+    assert causes.pop("sound") == []
+    assert causes == {
+        "hangs": ["timed-out"], "leaves": ["crashed"], "leaks": ["memory-exceeded"], "aborts_in_a_probe": ["crashed"],
+    }  # fmt: skip
 
 
 TESTS = """

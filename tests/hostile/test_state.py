@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -48,6 +49,8 @@ def state() -> dict[str, Any]:
         "logging": (logging.getLogger().level, logging.root.manager.disable, list(logging.getLogger().handlers)),
         "matrix products": torch.get_float32_matmul_precision(),
         "recursion": sys.getrecursionlimit(),
+        "garbage": (gc.isenabled(), gc.get_threshold()),
+        "switching": sys.getswitchinterval(),
     }
 
 
@@ -70,6 +73,8 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "arguments": lambda: sys.argv.append("--hostile"),
     "logging": lambda: logging.basicConfig(level=logging.DEBUG, force=True),
     "matrix products": lambda: torch.set_float32_matmul_precision("medium"),
+    "garbage": lambda: (gc.disable(), gc.set_threshold(1)),
+    "switching": lambda: sys.setswitchinterval(0.5),
     "recursion": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 1),
 }
 

@@ -119,4 +119,17 @@ for name, read in (("first-row", lambda g: g[0]), ("first-column", lambda g: g[:
     ones = torch.ones(4, 3)
     table("upstream-scalarized", f"choice-{name}-under-ones-float32", A.float(), grad_output=ones)(of_tanh)
 
+LOUD, FAINT = torch.tensor([[1e6], [0.0]]).double().expand(2, 6), torch.tensor([[0.0], [1e-9]]).double().expand(2, 6)
+
+
+@table("wrong-value", "choice-noise-of-another-row", normal(2, 6))
+def noise_of_another_row(wrong: bool) -> Any:
+    """In row 0 terms of 1e6 cancel to rounding, and row 1 has a small gradient that hardly rounds."""
+
+    def rule(g: Tensor, y: Tensor, x: Tensor) -> Any:
+        return (g * (LOUD * (torch.sin(2 * x) - 2 * x.cos() * x.sin()) + (2 if wrong else 1) * FAINT),)
+
+    return gl.Op(lambda x: LOUD * (x.sin() ** 2 + x.cos() ** 2) + FAINT * x, rule, name="noisy")
+
+
 ROWS = table.rows

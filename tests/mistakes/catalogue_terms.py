@@ -199,7 +199,7 @@ def layer_norm(wrong: bool) -> Any:
     return op
 
 
-@table("wrong-value", "function-gelu", normal(5, 4))
+@table("constant-factor", "function-gelu", normal(5, 4))
 def gelu_tanh(wrong: bool) -> Any:
     class Gelu(Function):
         @staticmethod

@@ -29,7 +29,7 @@ COSTLY = frozenset(
     output-gradient-dropped-function-log-sum-exp-of-attention not-linear-function-clipped duplicate-index-probed-scattered
     disconnected-plain-detached-part-of-much size-specialised-pair-faint-tail
     size-specialised-probed-mean-by-a-fixed-batch epsilon-mismatch-probed-normalise-epsilon
-    constant-factor-function-attention-scale wrong-value-function-gelu epsilon-mismatch-layer-root-float32
+    constant-factor-function-attention-scale constant-factor-function-gelu epsilon-mismatch-layer-root-float32
     undefined-upstream-function-lstm-cell mode-mismatch-module-batch-norm value-dependent-probed-cube-near-zero
     outside-subdifferential-probed-abs-at-zero constant-factor-pair-elements-at-their-kinks-float32
     nondeterministic-probed-function-sin missing-term-pair-one-row-left-out-float32

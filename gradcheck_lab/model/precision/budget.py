@@ -150,3 +150,17 @@ DIFFER_16_BITS = Threshold(
     mistake="constant-factor-compared-bfloat16",
     twin="sound constant-factor-compared-bfloat16",
 )
+ROUNDINGS_OF_A_STEP = Threshold(
+    4,
+    "A hand-made gradient takes several operations where autograd takes one, each rounded, and both sides are rounded: four "
+    "times what one rounding of every value and gradient does, and the budget allows three times that.",
+    mistake="constant-factor-compared-notebook",
+    twin="sound constant-factor-compared-notebook",
+)
+ROUNDINGS_OF_NO_STEP = Threshold(
+    16,
+    "Where all that a gradient is computed from is known, only a narrow band is left between rounding and a mistake: four "
+    "times what ROUNDINGS_OF_A_STEP allows.",
+    mistake="constant-factor-compared-notebook",
+    twin="sound constant-factor-compared-notebook",
+)

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
+from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differentiable
 from gradcheck_lab.diagnosis.evidence import PartialGradient
 from gradcheck_lab.model.amounts import FURTHER_SAMPLES, ROUNDING_SAMPLES
+from gradcheck_lab.model.limits import LARGE_ELEMENTS
 from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
 from gradcheck_lab.oracles.autograd.partial_gradients import incomplete_gradients
 from gradcheck_lab.oracles.autograd.recorded_graph import Graph, recorded
@@ -177,8 +178,9 @@ class AutogradOracle:
                 u = 4 * times * unit_roundoff(simulate)  # two samples stand for every sound order of operations
                 other = self._roundings.get((simulate, independent, times))
                 rounding = SimulatedRounding(
-                    u, salt, long_sums=not is_narrow(simulate), independent=independent, modulus=True, other=other
-                )
+                    u, salt, long_sums=not is_narrow(simulate), independent=independent, modulus=True, other=other,
+                    dtype=simulate,
+                )  # fmt: skip
                 self._roundings.setdefault((simulate, independent, times), rounding)
                 assert case.grad_outputs is not None
                 case = replace(
@@ -210,8 +212,11 @@ def _wanted(inputs: tuple[Any, ...], calls: tuple[Call, ...]) -> dict[Key, torch
 def _leaf(value: Any, dtype: torch.dtype | None) -> Any:
     if not is_differentiable(value):
         return value
+    given = value
     if dtype is not None:
         value = value.to(dtype.to_complex() if value.is_complex() else dtype)
+    if value is given and value.numel() > LARGE_ELEMENTS.value:  # it may be the user's own
+        value = copy_tensor(value)
     return value.detach().requires_grad_()
 
 

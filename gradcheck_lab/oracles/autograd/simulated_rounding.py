@@ -3,7 +3,7 @@
 Every operation that rounds gets its result multiplied by 1 ± u, forward and backward, as in Monte Carlo arithmetic (Parker,
 "Monte Carlo arithmetic", 1997). The sign is a hash of the value, so equal values stay equal, as they do in a machine:
 ties and repeated numbers stay equal, unless that is asked for. A sum of K terms gets the error of adding them one
-after the other.
+after the other. Numbers below the smallest normal one of the dtype err by the spacing of those, however small they are.
 """
 
 from __future__ import annotations
@@ -55,12 +55,15 @@ class SimulatedRounding(DispatchMode):
         independent: bool = False,
         modulus: bool = False,
         other: SimulatedRounding | None = None,
+        dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
         self.u, self.salt, self.long_sums, self.independent, self.modulus = u, salt, long_sums, independent, modulus
         # the softmaxes of this forward, and those of another, from which a backward may take what it computes again
         self.softmaxes: list[torch.Tensor] = []
         self.other = other
+        limits = torch.finfo(dtype)
+        self.normal, self.spacing = limits.smallest_normal, limits.smallest_normal * limits.eps
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = func.overloadpacket.__name__
@@ -108,7 +111,7 @@ class SimulatedRounding(DispatchMode):
         """What exp(s - logsumexp(s)) makes of large scores: s itself is rounded before the difference is taken."""
         size = torch.nan_to_num(scores.detach().abs(), 0.0, 0.0, 0.0).clamp(min=1.0)
         error = max(self.u, float(torch.finfo(result.dtype).eps)) * size * signs(result, self.salt, self.independent)
-        return result * (1 + error) if name == "_softmax" else result + error
+        return self._underflown(result * (1 + error)) if name == "_softmax" else result + error
 
     def _transformed(self, result: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
         """A fast Fourier transform errs by u log n in the norm: each element by as much as the others, also if all cancels."""
@@ -136,7 +139,18 @@ class SimulatedRounding(DispatchMode):
         if not (value.is_floating_point() or value.is_complex()) or value.requires_grad or is_zero_tensor(value):
             return value  # a zero tensor has no memory that could be read
         growth = max(1.0, math.sqrt(terms) / 3)
-        return perturb(value, self.u * growth, self.salt, self.independent, self.modulus)
+        return self._underflown(perturb(value, self.u * growth, self.salt, self.independent, self.modulus))
+
+    def _underflown(self, value: torch.Tensor) -> torch.Tensor:
+        """The value with its small numbers, but for zeros, moved by the spacing that these have in the dtype."""
+        if self.spacing <= torch.finfo(torch.float64).tiny or value.requires_grad:
+            return value
+        parts = torch.view_as_real(value.resolve_conj()) if value.is_complex() else value
+        small = (parts.abs() < self.normal) & (parts != 0)
+        if not bool(small.any()):
+            return value
+        moved = torch.where(small, parts + self.spacing * signs(parts, self.salt, self.independent), parts)
+        return torch.view_as_complex(moved) if value.is_complex() else moved
 
 
 def perturb(value: torch.Tensor, u: float, salt: int, independent: bool = False, modulus: bool = False) -> torch.Tensor:

@@ -112,9 +112,13 @@ class NumericOracle:
             return finite_difference.directional(self.problem, directions)
         return found
 
-    def one_sided(self, index: int, element: int) -> tuple[float, float]:
-        """The left and right derivatives in one element, a flat position, of an input; NaN where there is none."""
-        return finite_difference.one_sided(self.problem, {index: self._unit(index, element)})
+    def one_sided(self, index: int, element: int, imaginary: bool = False) -> tuple[float, float]:
+        """The left and right derivatives in one element, a flat position, of an input; NaN where there is none.
+
+        Of a complex element in its real or `imaginary` part.
+        """
+        unit = self._unit(index, element)
+        return finite_difference.one_sided(self.problem, {index: 1j * unit if imaginary else unit})
 
     def gradient(self, index: int) -> Estimate:
         """The whole gradient of an input, element by element; NaN where it has a kink, a jump or no finite neighbours.

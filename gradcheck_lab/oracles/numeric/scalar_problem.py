@@ -18,7 +18,7 @@ import torch
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.limits import DIFFERENCE_GROUPS
-from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
+from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
 from gradcheck_lab.model.precision.numbers import LIFTED_ROUNDINGS
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.torch_internals import DispatchMode
@@ -50,8 +50,9 @@ class Problem:
     `forward(inputs, options)` returns a tuple of outputs; `inputs` are in the precision that it is evaluated in, float64 where
     it takes that. Every call of it is counted by `runner` and sees the random numbers of `seed`. `memory`
     keeps what the oracles found out about the point, so that the next direction does not pay for it again. Random directions
-    leave the elements that are `still` where they are. Where it `lifts` casts, those to 16 bits within the forward are left
-    out: a forward that casts computes a function, whose derivative is asked for, with an error of its own.
+    leave the elements that are `still` where they are, and inputs that are `held`: constants in a narrower dtype. Where it
+    `lifts` casts, those to 16 bits within the forward are left out: a forward that casts computes a function, whose derivative
+    is asked for, with an error of its own.
     """
 
     forward: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]]
@@ -63,11 +64,12 @@ class Problem:
     memory: dict[str, Any] = field(default_factory=dict)
     still: Mapping[int, torch.Tensor] = field(default_factory=dict)
     lifts: bool = False
+    held: frozenset[int] = frozenset()
 
     @property
     def differentiable(self) -> tuple[int, ...]:
         """The indices of the inputs that have a gradient."""
-        return tuple(i for i, value in enumerate(self.inputs) if is_differentiable(value))
+        return tuple(i for i, value in enumerate(self.inputs) if is_differentiable(value) and i not in self.held)
 
     @property
     def roundoff(self) -> float:
@@ -194,6 +196,7 @@ def problem_of(runner: Runner, case: Case, lifts: bool = False) -> Problem:
     assert case.grad_outputs is not None
     given = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in case.inputs)
     native = Problem(runner.subject.forward, given, case.options, case.grad_outputs, case.seed, runner, lifts=lifts)
+    native = replace(native, held=_held(native))
     for wide in (torch.float64, torch.float32):
         if all(unit_roundoff(given[i].dtype) <= unit_roundoff(wide) for i in native.differentiable):
             break
@@ -206,6 +209,14 @@ def problem_of(runner: Runner, case: Case, lifts: bool = False) -> Problem:
             continue
     native.base()
     return native
+
+
+def _held(problem: Problem) -> frozenset[int]:
+    """The constants in a narrower dtype, where all that is compared is in float64: such a call is evaluated as it stands."""
+    constants, own = problem.runner.subject.constants, problem.differentiable
+    if not all(is_wide(problem.inputs[i].dtype) for i in own if i not in constants):
+        return frozenset()
+    return frozenset(i for i in own if i in constants and not is_wide(problem.inputs[i].dtype))
 
 
 def widened_options(options: Mapping[str, Any], wide: torch.dtype) -> dict[str, Any]:
@@ -249,7 +260,8 @@ class _Lifting(DispatchMode):
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         narrow = isinstance(kwargs.get("dtype"), torch.dtype) and is_narrow(kwargs["dtype"].to_real())
         if narrow and func.overloadpacket.__name__ == "_to_copy" and is_differentiable(args[0]):
-            kwargs = {**kwargs, "dtype": args[0].dtype}
+            own, whole = args[0].dtype, kwargs["dtype"].is_complex
+            kwargs = {**kwargs, "dtype": own.to_complex() if whole else own.to_real()}
         return func(*args, **kwargs)
 
 

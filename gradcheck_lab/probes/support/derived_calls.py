@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
+from gradcheck_lab.calls.drawn_again import Draw, drawn_again, of_one_kind
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined
-from gradcheck_lab.model.amounts import FURTHER_DRAWS
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits, is_wide
@@ -133,9 +133,6 @@ class DerivedCallExaminer:
         return all(bool((o.abs() < INFINITY_IN_WORDS.value).all()) for o in recording.outputs if is_differentiable(o))
 
 
-Draw = Callable[[int], tuple[Any, ...]]
-
-
 def examine_derived_call(
     context: Context,
     case: Case,
@@ -158,8 +155,8 @@ def examine_derived_call(
     if derived is None or all(error.cause in having("no_result") for error in derived.new_errors):
         return derived
     seen: list[set[tuple[str | None, str | None]]] = []
-    for seed in range(case.seed + 1, case.seed + 1 + FURTHER_DRAWS.value):
-        again = examined(replace(case, seed=seed, inputs=draw(seed) if draw else case.inputs))
+    for other in drawn_again(case, of_one_kind(draw)):
+        again = examined(other)
         if again is not None:
             seen.append({(error.op, error.gradient) for error in again.new_errors})
     if not seen:  # no other such call can be made

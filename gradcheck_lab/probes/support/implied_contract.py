@@ -17,15 +17,18 @@ Relation = tuple[int, int, int]
 Slice = tuple[int, str, int, int]
 
 
-def is_implied(context: Context, case: Case, outputs: tuple[torch.Tensor, ...]) -> bool:
+def is_implied(context: Context, case: Case, outputs: tuple[torch.Tensor, ...], by_chance: bool = False) -> bool:
     """Whether the sizes and ranks of a derived case are implied by the user's call.
 
     They are where its outputs relate to its inputs as before, a new leading dimension is one of independent calls, and the
     forward neither slices an axis of another size at the same constants nor parts unevenly what it parted evenly. `outputs`
-    have the shapes of the derived case's.
+    have the shapes of the derived case's. Where the call's sizes are equal or 1 `by_chance`, so may be those of an output and
+    an input that have nothing to do with each other: then it is enough that every axis of an output has the size of an axis
+    that it was as long as.
     """
+    related = keeps_shape_relations(context, case, outputs) or (by_chance and keeps_sizes(context, case, outputs))
     return (
-        keeps_shape_relations(context, case, outputs)
+        related
         and adds_independent_calls(context, case)
         and not slices_at_constants(context, case)
         and not parts_unevenly(context, case)
@@ -42,6 +45,20 @@ def keeps_shape_relations(context: Context, case: Case, outputs: tuple[torch.Ten
         if related and all(_shape_relation(case.inputs[i], after, found) is None for i, found in related.items()):
             return False
     return True
+
+
+def keeps_sizes(context: Context, case: Case, outputs: tuple[torch.Tensor, ...]) -> bool:
+    """Whether each axis of an output is as long as one of the input axes that it was as long as in the user's call, if any."""
+    sizes: dict[int, set[int]] = {}
+    for given, value in zip(context.case.inputs, case.inputs, strict=True):
+        if isinstance(given, torch.Tensor):
+            for a, b in zip(given.shape, value.shape, strict=False):
+                sizes.setdefault(a, {a} if a == 1 else set()).add(b)
+    return all(
+        len(before.shape) == len(after.shape)
+        and all(a not in sizes or b in sizes[a] for a, b in zip(before.shape, after.shape, strict=True))
+        for before, after in zip(context.case.grad_outputs or (), outputs, strict=False)
+    )
 
 
 def _shape_relation(value: torch.Tensor, output: torch.Tensor, known: Relation | None = None) -> Relation | None:

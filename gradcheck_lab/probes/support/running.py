@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from gradcheck_lab.comparison.gradient import Comparison
-from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.examination.examined import Examined, PiecewiseTruth
 from gradcheck_lab.examination.one_finding_a_mistake import merge_findings
 from gradcheck_lab.model.arguments import name_of
 from gradcheck_lab.model.exceptions import Contained
@@ -41,12 +41,14 @@ def run_probes(
     decided = any(each.result.verdict != "inconclusive" for each in examined.comparisons)
     if not decided or not examined.returned or examined.reasons:
         return examined
-    context = Context(examined, order)
+    whole = Context(examined, order)
+    # probes derive their calls from a piece of a large call; that it can be repeated is seen on the whole one
+    context = Context(examined.truth.piece, order) if isinstance(examined.truth, PiecewiseTruth) else whole
     found: list[Yielded] = []
     chosen: Collection[str | Probe] = {*names, "double_backward"} if order == 2 else names
     for name, probe in registered.items():
         if name in chosen and (name in FOR_ANY_CALL or is_repeatable(context)):
-            found += _run(name, probe, context)
+            found += _run(name, probe, whole if name == "second_backward" else context)
             if watches:
                 tell(_with(examined, found))
     for function in (probe for probe in names if callable(probe)):

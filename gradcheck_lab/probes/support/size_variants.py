@@ -6,28 +6,24 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import cycle, islice
+from itertools import cycle
 from typing import Any
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.dimensions import NamedDimensions, Sizes, dimensions_of
+from gradcheck_lab.calls.drawn_again import Draw
 from gradcheck_lab.calls.similar_values import similar_values
 from gradcheck_lab.model.amounts import SIZE_CYCLES, SIZES_OF_ONE_DIMENSION
 from gradcheck_lab.model.limits import (
-    ACCEPTED_SPLITS,
     LONG_AXIS,
     LONG_AXIS_SQUARED,
     LONG_CALL_ELEMENTS,
     ROW_ELEMENTS,
-    TRIED_SPLITS,
 )
 from gradcheck_lab.probes.support.context import Context
-from gradcheck_lab.probes.support.derived_calls import (
-    Draw,
-    derived_case,
-)
+from gradcheck_lab.probes.support.derived_calls import derived_case
 from gradcheck_lab.probes.support.implied_contract import operation_count
 from gradcheck_lab.specs import Spec
 
@@ -37,7 +33,8 @@ class Variant:
     """Inputs of other sizes, and others of these sizes by `draw`; `change` is what messages call the difference.
 
     `beyond_call` is set where nothing in the user's call says that such inputs are to be supported, `only_batch` where only the
-    number of rows differs, and `batch_guessed` where inputs may share their first size by chance.
+    number of rows differs, and `batch_guessed` where inputs may share their first size by chance, `by_chance` where it
+    is taken for chance that sizes are equal or 1, `same_outputs` where the forward gives what it gives at the user's sizes.
     """
 
     change: str
@@ -48,6 +45,8 @@ class Variant:
     empty: bool = False
     only_batch: bool = False
     batch_guessed: bool = False
+    by_chance: bool = False
+    same_outputs: bool = False
 
 
 def variants(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
@@ -76,7 +75,6 @@ def variants(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) ->
         yield variant("batch 0", {**small, batch: 0}, empty=True)
     yield from _broadcasts(context, dims, given)
     yield from _long_axes(context, dims, given)
-    yield from _unequal_sizes(context, dims, given)
 
 
 def _without_leading_dimensions(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
@@ -140,26 +138,6 @@ def _long_axes(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) 
         if all(axes.count(letter) < 2 for axes in dims.axes) and total <= LONG_CALL_ELEMENTS.value:
             draw = partial(dims.inputs, given, chosen)
             yield Variant("other sizes", draw(seed), draw)
-
-
-def _unequal_sizes(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
-    """Unequal sizes where the call has equal ones by chance: as many queries as keys, or a square matrix."""
-    seed, found = context.case.seed, 0
-    for split in islice(dims.with_independent_sizes(given), TRIED_SPLITS.value):
-        one = next(name for name in split.sizes if name not in dims.sizes)
-        other = one.removesuffix("'")
-        accepted: list[Variant] = []
-        for small, large in ((one, other), (other, one)):
-            chosen = {name: min(size, 4) for name, size in split.sizes.items()} | {small: 3, large: 6}
-            draw = partial(split.inputs, given, chosen)
-            inputs = draw(seed)
-            recording = context.record(derived_case(context, inputs=inputs))
-            if not isinstance(recording, Exception) and all(bool(torch.isfinite(o).all()) for o in recording.outputs):
-                accepted.append(Variant("other sizes", inputs, draw, beyond_call=True))
-        yield from accepted
-        found += len(accepted)
-        if found >= ACCEPTED_SPLITS.value:
-            return
 
 
 def _broadcasts(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:

@@ -72,7 +72,7 @@ def upstream(context: Context) -> Iterator[Finding]:
             if finding.cause == "upstream-ignored":
                 yield from _wrong_at_ones(context, index)
     yield from scalarized(context, [i for i in compared_inputs(context) if i in context.wrong_inputs and i not in explained])
-    yield from hidden_by_equal_elements(context)
+    yield from hidden_by_equal_elements(context, explained)
     yield from each_output(context, explained)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +43,17 @@ def scalarized(context: Context, suspects: Sequence[int]) -> Iterator[Finding]:
         yield from (_finding(context, i, part) for i, part in used.items() if i in right)
 
 
-def hidden_by_equal_elements(context: Context) -> Iterator[Finding]:
-    """The same of gradients that are right on the base case, whose grad_output has equal elements, and wrong on two others."""
+def hidden_by_equal_elements(context: Context, explained: Collection[int]) -> Iterator[Finding]:
+    """The same of gradients that are right on the base case, whose grad_output has equal elements, and wrong on two others.
+
+    Those of the inputs that are `explained` are not looked at.
+    """
     given = context.case.grad_outputs or ()
     grads = [g for g in given if is_differentiable(g) and g.numel() > 1]
     if not context.uses_autograd or not grads or not all(bool((g == g.reshape(-1)[0]).all()) for g in grads):
         return
     generator = torch.Generator().manual_seed(context.case.seed + 1)
-    suspects = {i for i in compared_inputs(context) if i not in context.wrong_inputs}
+    suspects = {i for i in compared_inputs(context) if i not in context.wrong_inputs and i not in explained}
     for _ in range(2):
         # cubes are farther apart
         upstream = tuple(random_like(g, generator) ** 3 if is_differentiable(g) else g for g in given)
