@@ -12,14 +12,15 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.similar_values import Structures, similar_values
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, about, can_be_stressed, stressed, unseen_values
 from gradcheck_lab.comparison.findings import number, show
-from gradcheck_lab.model.amounts import STEADY_DISTANCE
+from gradcheck_lab.model.amounts import BESIDE_ZERO_BY, STEADY_DISTANCE
 from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.exceptions import SINGULAR
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import STRESSED_ALONE, STRESSED_ROWS
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.precision.derived_calls import TIED_ROUNDINGS
-from gradcheck_lab.model.precision.kinks import SETTLED
+from gradcheck_lab.model.precision.kinks import SETTLED, SPIKE
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import (
@@ -123,7 +124,7 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
             if (new_error.op, new_error.gradient) not in seen and not repeated_index_text(narrowed, new_error):
                 seen.add((new_error.op, new_error.gradient))
                 yield _finding(context, given, narrowed, stress, new_error, inputs)
-    if not seen and not any(stress.free or stress.entry for stress in group):
+    if not seen and not any(stress.free or stress.entry for stress in group) and not _is_spike_at_zero(derived.examined.oracle):
         for new_error in derived.new_errors:
             yield _finding(context, given, derived, group[0], new_error, which)
 
@@ -140,7 +141,23 @@ def is_steady(derived: DerivedCall) -> bool:
         change, size = (float(torch.linalg.vector_norm(value)) for value in (there - here, here))
         if not change <= SETTLED.value * size:
             return False
-    return True
+    return not _is_spike_at_zero(oracle)
+
+
+def _is_spike_at_zero(oracle: AutogradOracle) -> bool:
+    """Whether the gradient is far larger at the zeros of an input than beside them, as of an iteration that ran out there."""
+    near = tuple(
+        v.detach() + BESIDE_ZERO_BY.value * (v.detach() == 0) if is_differentiable(v) else v for v in oracle.case.inputs
+    )
+    if not any(is_differentiable(v) and bool((v == 0).any()) for v in oracle.case.inputs):
+        return False
+    moved = oracle.run(torch.float64, case=replace(oracle.case, inputs=near)).gradients
+    return any(
+        there is not None and here is not None and bool(torch.isfinite(there).all())
+        and float(here.abs().max()) > SPIKE.value * float(there.abs().max())
+        for key, here in oracle.truth().gradients.items() for there in [moved.get(key)]
+        if here is not None and here.numel() and there is not None and bool(there.any())
+    )  # fmt: skip
 
 
 def _narrower_conditions(group: Sequence[Stress], which: Sequence[int]) -> Iterator[tuple[Stress, list[int]]]:

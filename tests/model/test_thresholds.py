@@ -46,6 +46,7 @@ UNPAIRED = {
     "MAPPED": "a softmax over the first axis and the once flagged leading dimension keep their outcome",
     "MAPPED_NEAR_ZERO": "a softmax over the first axis keeps its outcome",
     "EXACT_POWER": "factors left out of a quotient and of a gate keep their name: their logarithms agree to rounding",
+    "SPIKE": "its pair draws its calls itself, in tests/probes/test_sizes_without_meaning.py",
     "ZERO_SECOND_ORDER": "planted second derivatives are rows of another table, which was not tried",
 }
 # far stricter and far looser, on either side

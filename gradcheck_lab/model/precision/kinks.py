@@ -59,3 +59,7 @@ NEARLY_ZERO = Threshold(
     1e-12,
     "An element that is this small against the largest is zero but for cancelled terms.",
 )
+SPIKE = Threshold(
+    1e6,
+    "A gradient a million times as large at zero as right beside it is no derivative of what the forward computes there.",
+)

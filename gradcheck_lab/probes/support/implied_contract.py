@@ -21,15 +21,17 @@ def is_implied(context: Context, case: Case, outputs: tuple[torch.Tensor, ...], 
     """Whether the sizes and ranks of a derived case are implied by the user's call.
 
     They are where its outputs relate to its inputs as before, a new leading dimension is one of independent calls, and the
-    forward does not slice an axis of another size at the same constants. `outputs` have the shapes of the derived case's. Where
-    the call's sizes are equal or 1 `by_chance`, so may be those of an output and an input that have nothing to do with each
-    other: then it is enough that every axis of an output has the size of an axis that it was as long as.
+    forward neither slices an axis of another size at the same constants nor parts unevenly what it parted evenly. `outputs`
+    have the shapes of the derived case's. Where the call's sizes are equal or 1 `by_chance`, so may be those of an output and
+    an input that have nothing to do with each other: then it is enough that every axis of an output has the size of an axis
+    that it was as long as.
     """
     related = keeps_shape_relations(context, case, outputs) or (by_chance and keeps_sizes(context, case, outputs))
     return (
         related
         and adds_independent_calls(context, case)
         and not slices_at_constants(context, case)
+        and not parts_unevenly(context, case)
     )
 
 
@@ -141,6 +143,37 @@ def slices_at_constants(context: Context, case: Case) -> bool:
     return False
 
 
+def parts_unevenly(context: Context, case: Case) -> bool:
+    """Whether the forward takes an axis apart into equal parts in the user's call and into unequal ones here.
+
+    So a rotary embedding halves an axis of an odd size, and means nothing by that.
+    """
+    axes = {
+        (a, b)
+        for v, w in zip(context.case.inputs, case.inputs, strict=True) if isinstance(v, torch.Tensor)
+        for a, b in zip(reversed(v.shape), reversed(w.shape), strict=False) if a != b  # a new axis is a leading one
+    }  # fmt: skip
+    if not axes:
+        return False
+    before, after = _slices_taken(context, context.case.inputs, case), _slices_taken(context, case.inputs, case)
+    return any(_is_parted(before, a, evenly=True) and _is_parted(after, b, evenly=False) for a, b in axes)
+
+
+def _is_parted(taken: list[Slice], size: int, evenly: bool) -> bool:
+    """Whether an axis of a size is taken apart, evenly or not, by slices that follow one another to its end."""
+    parts = {(start, min(stop, size)) for length, kind, start, stop in taken if length == size and kind == "slice"}
+    if (0, 0) in parts:
+        return not evenly
+    chains = [[part] for part in parts if part[0] == 0 and part[1] < size]
+    while chains:
+        chain = chains.pop()
+        if chain[-1][1] == size and (len({stop - start for start, stop in chain}) == 1) == evenly:
+            return True
+        if len(chain) <= RELATED_PARTS.value:
+            chains += [[*chain, part] for part in parts if part[0] == chain[-1][1] and part[1] > part[0]]
+    return False
+
+
 def _slices_taken(context: Context, inputs: tuple[Any, ...], case: Case) -> list[Slice]:
     recorder = _OperationRecorder()
     with recorder:
@@ -179,6 +212,18 @@ class _OperationRecorder(DispatchMode):
             if start or stop < size:
                 self.slices.append((size, name, min(start, size), stop if stop < size else END_OF_AN_AXIS.value))
         result = func(*args, **kwargs)
+        if name.startswith("split") and isinstance(args[0], torch.Tensor):
+            self._add_parts(args[0], result)
         if isinstance(result, torch.Tensor):
             self.largest = max(self.largest, result.numel())
         return result
+
+    def _add_parts(self, whole: torch.Tensor, parts: Any) -> None:
+        """Record the parts that an axis was split into as the slices that they are."""
+        axes = [k for k in range(whole.ndim) if any(part.shape[k] != whole.shape[k] for part in parts)]
+        for axis in axes[:1]:
+            start, size = 0, whole.shape[axis]
+            for part in parts:
+                stop = start + part.shape[axis]
+                self.slices.append((size, "slice", start, stop if stop < size else END_OF_AN_AXIS.value))
+                start = stop
