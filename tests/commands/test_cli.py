@@ -66,9 +66,10 @@ def test_check_of_a_wrong_op_prints_the_report_and_exits_1(capsys: pytest.Captur
     assert err == ""
     lines = out.splitlines()
     assert lines[0] == "double: gradient of input 0 'x' is wrong in 15 of 15 elements"
-    assert lines[2:5] == [
+    assert lines[2:6] == [
         "  cause: constant-factor - it is exactly 2 times the reference",
         "  fix: divide it by 2",
+        "  backward: mylib.py:11",
         "  reproduce: gradcheck-lab check mylib:double --seed 7",
     ]
 

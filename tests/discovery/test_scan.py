@@ -173,7 +173,8 @@ def test_check_of_a_module_checks_what_it_defines(tmp_path: Path, capsys: pytest
     assert passed == ["pair", "Double", "halve", "Small", "wide", "Sigmoid", "affine", "program"]
     wrong = lines.index("Wrong: gradient of input 0 'x' is wrong in 15 of 15 elements")
     assert lines[wrong + 2].startswith("  cause: constant-factor - it is 4 times the reference")
-    assert lines[wrong + 4] == "  reproduce: gradcheck-lab check forms:Wrong --seed 7"
+    assert lines[wrong + 4] == "  backward: forms.py:27"
+    assert lines[wrong + 5] == "  reproduce: gradcheck-lab check forms:Wrong --seed 7"
     assert lines[-5:] == [
         "not checked: cube - nothing describes its inputs; add __gradcheck_specs__ = {'cube': \"real('n d')\"} to the module",
         "not checked: Bare - nothing describes its inputs; add __gradcheck_specs__ = {'Bare': \"real('n d')\"} to the module",
