@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gradcheck_lab.commands.check import Checked, CheckJob
-from gradcheck_lab.commands.check_processes import check_in_workers, defined_in_worker
+from gradcheck_lab.commands.check_processes import check_in_workers, in_worker
 from gradcheck_lab.discovery.scan import defined
 from gradcheck_lab.discovery.targets import DTYPES
 from gradcheck_lab.errors import InvalidArgument
@@ -28,7 +28,7 @@ def scan_module(name: str, *, seed: int = 0, dtype: str = "float64", limits: Lim
     """
     if dtype not in DTYPES:
         raise InvalidArgument(f"there is no dtype {dtype!r} to check in; pass one of {', '.join(DTYPES)}")
-    names, public = defined_in_worker(name, limits) if limits is not None else defined(name)
+    names, public = in_worker(defined, (name,), name, limits) if limits is not None else defined(name)
     if not names:
         what = "no op, autograd Function, custom op, layer or module"
         raise InvalidArgument(f"the module {name!r} defines {what}; it has {public}")

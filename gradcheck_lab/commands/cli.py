@@ -89,6 +89,9 @@ def check(
     order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
     json: Json = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the check.")] = None,
+    wrt: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="An input that needs a gradient, by name or position; else all.")
+    ] = None,
     timeout: Timeout = None,
     memory_limit: MemoryLimit = None,
     isolate: Isolate = None,
@@ -99,14 +102,15 @@ def check(
         refuse_unwritable_files(json)
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
-            has_object_options = bool(spec or option or allow or order != 1)
+            has_object_options = bool(spec or option or allow or wrt or order != 1)
             raise typer.Exit(_scan(target, has_object_options, seed, dtype, json, limits, strict))
         from gradcheck_lab.commands.check import CheckJob, single_report
         from gradcheck_lab.commands.check_processes import check_in_workers
         from gradcheck_lab.render.terminal import print_report
 
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
-        job = CheckJob(target, specs, seed, dtype, options, allowed, order)
+        wanted = tuple(name for text in wrt or () for name in text.split(",") if name)
+        job = CheckJob(target, specs, seed, dtype, options, allowed, order, wanted)
         report = single_report(job.run() if limits is None else next(check_in_workers([job], limits)))
         print_report(report)
         write_json(json, report.to_dict())
@@ -211,7 +215,7 @@ def _scan(
     target: str, has_object_options: bool, seed: int, dtype: str, json: Path | None, limits: Limits | None, strict: bool
 ) -> int:
     if has_object_options:
-        raise InvalidArgument(f"--spec, --option, --allow and --order are for one object; write it as {target}:name")
+        raise InvalidArgument(f"--spec, --option, --allow, --order and --wrt are for one object; write it as {target}:name")
     from gradcheck_lab.commands.check_module import scan_module
     from gradcheck_lab.render.scan import scan_lines
     from gradcheck_lab.render.terminal import print_lines

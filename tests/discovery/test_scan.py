@@ -224,7 +224,7 @@ def test_specs_that_cannot_be_read_say_so(written: object) -> None:
 MISUSES = {
     "scan-with-specs": (
         ["forms", "--spec", "real('n d')"],
-        "--spec, --option, --allow and --order are for one object; write it as forms:name",
+        "--spec, --option, --allow, --order and --wrt are for one object; write it as forms:name",
     ),
     "scan-of-nothing": (
         ["empty"],
