@@ -33,6 +33,10 @@ class NoSpecs(InvalidArgument):
     """A target's inputs have no specs."""
 
 
+class NothingToCheck(InvalidArgument):
+    """A module defines nothing that can be checked."""
+
+
 class CannotConstruct(InvalidArgument):
     """A target is a class that cannot be constructed; `why` says it without naming the target."""
 
