@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.comparison.budget import Judgement
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
-from gradcheck_lab.comparison.gradient import Comparison, compare_gradient
+from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, first_judgement
 from gradcheck_lab.comparison.noise import without_jumps
 from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.slot import Slot
@@ -42,16 +43,15 @@ def compare_returned(
 
     With `shares`, the inputs are those of that call within a program. Errors count from `margin` times their budget on; `noise`
     is the backward's own. An explanation of a wrong gradient has to hold on one of `draws` too, where these are given; with
-    `delivered`, what torch's engine made of the backward is compared.
+    `delivered`, what torch's engine made of the backward is compared. A forward that casts to a narrower dtype on its way has
+    the precision of that, and the truth is the gradient without the cast: autograd rounds there as well.
     """
-    case, names = oracle.case, subject.names
     grads = [comparable(value) for value in as_tuple(returned)]
-    role, first = ("input", 0) if shares is None else ("share", shares)
-    expected = {
-        i: truth.gradients.get(Key("input", i) if shares is None else Key(role, first, i))
-        for i, value in enumerate(case.inputs)
-        if is_differentiable(value) and i not in subject.constants
-    }
+    judged = _first_judgements(subject, grads, oracle, truth, shares, margin)
+    wrong = any(not found.passed for found in judged.values())
+    if wrong and (lifted := oracle.without_casts()) is not None:
+        oracle, truth, judged = lifted, lifted.truth(), {}
+    case, names, expected = oracle.case, subject.names, _expected(subject, oracle.case, truth, shares)
     references = {names[i]: g for i, g in expected.items() if g is not None}
     subgradients = Subgradients(oracle)
     compared = []
@@ -65,8 +65,31 @@ def compare_returned(
         again = on_further_draws(draws, partial(_evidence_of_draw, subject, slot, i, delivered))
         evidence = partial(_evidence, subject, oracle, outputs, references, slot, i, again)
         known, around = references_of(oracle, key, value.dtype, noise), partial(subgradients.intervals, key)
-        compared.append(compare_gradient(slot, grads[i], true, known, evidence, around))
+        compared.append(compare_gradient(slot, grads[i], true, known, evidence, around, judged.get(i)))
     return compared
+
+
+def _expected(subject: Subject, case: Case, truth: Pass, shares: int | None) -> dict[int, torch.Tensor | None]:
+    """The true gradient of each input that is compared, or what a call within a program contributes to it; None for zero."""
+    return {
+        i: truth.gradients.get(Key("input", i) if shares is None else Key("share", shares, i))
+        for i, value in enumerate(case.inputs)
+        if is_differentiable(value) and i not in subject.constants
+    }
+
+
+def _first_judgements(
+    subject: Subject, grads: Sequence[Any], oracle: AutogradOracle, truth: Pass, shares: int | None, margin: float
+) -> dict[int, Judgement]:
+    """Each gradient whose structure is right, held against the truth by what rounding alone allows."""
+    found = {}
+    for i, true in _expected(subject, oracle.case, truth, shares).items():
+        value = oracle.case.inputs[i]
+        if i < len(grads) and is_differentiable(grads[i]) and true is not None and grads[i].layout == torch.strided:
+            actual = grads[i].detach()
+            if (actual.shape, actual.device, actual.is_complex()) == (value.shape, value.device, true.is_complex()):
+                found[i] = first_judgement(actual, true.to(actual.device), value.dtype, _error_of_truth(oracle, true), margin)
+    return found
 
 
 def _error_of_truth(oracle: AutogradOracle, true: torch.Tensor | None) -> float:

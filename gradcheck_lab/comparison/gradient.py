@@ -23,6 +23,9 @@ References = Callable[[str], list[torch.Tensor]]
 Intervals = Callable[[Callable[[Interval], torch.Tensor], torch.Tensor | None], Iterable[Interval]]
 
 
+_CERTAIN = Judgement(True, "element", 0.0, 0.0, None, 0.0, 0.0, 0, 0, 0, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """The compared gradient and the findings that it gave; `kinks` are the elements that follow another convention."""
@@ -40,11 +43,13 @@ def compare_gradient(
     references: References,
     evidence: Callable[[torch.Tensor, torch.Tensor], Evidence],
     intervals: Intervals = lambda doubtful, within: (),
+    first: Judgement | None = None,
 ) -> Comparison:
     """Compare one gradient with the truth, a float64 tensor, None for zero.
 
     `references(level)` gives further sound gradients when the cheap bounds do not settle it ("native", then
-    "simulated"); `intervals` the subgradients at a kink, ever better known; `evidence` what the diagnosis may look at.
+    "simulated"); `intervals` the subgradients at a kink, ever better known; `evidence` what the diagnosis may look at; `first`
+    is its `first_judgement` where that is known.
     """
     expected = truth if truth is not None else _zero(slot)
     warnings: list[Finding] = []
@@ -71,7 +76,7 @@ def compare_gradient(
         if problem.severity == "error":
             return Comparison(_result(slot, "fail", elements=actual.numel()), (problem,))
         warnings.append(problem)
-    return _numbers(slot, actual, expected.to(actual.device), references, evidence, intervals, warnings)
+    return _numbers(slot, actual, expected.to(actual.device), references, evidence, intervals, warnings, first)
 
 
 def _numbers(
@@ -82,10 +87,11 @@ def _numbers(
     evidence: Callable[[torch.Tensor, torch.Tensor], Evidence],
     intervals: Intervals,
     findings: list[Finding],
+    first: Judgement | None,
 ) -> Comparison:
-    if slot.margin > 1 and certainly_passes(actual, expected, slot.dtype, slot.truth_error, slot.margin):
+    first = first or first_judgement(actual, expected, slot.dtype, slot.truth_error, slot.margin)
+    if first is _CERTAIN:
         return Comparison(_result(slot, "pass", elements=expected.numel()), tuple(findings))  # a derived call: no more is asked
-    first = judge(actual, expected, slot.dtype, truth_error=slot.truth_error, all_blocks=False, margin=slot.margin)
     used: list[torch.Tensor] = []
 
     def doubtful(kinks: Interval) -> torch.Tensor:
@@ -126,6 +132,15 @@ def _numbers(
         explanation = explain(evidence(actual, expected))
         findings += [wrong_finding(slot, result, found, each, actual) for each in (explanation, *explanation.also)]
     return Comparison(result, tuple(findings), found.sensitivity)
+
+
+def first_judgement(
+    actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype, truth_error: float, margin: float
+) -> Judgement:
+    """The judgement by what rounding alone allows; on a derived call, at a margin, nobody asks for its numbers."""
+    if margin > 1 and certainly_passes(actual, expected, dtype, truth_error, margin):
+        return _CERTAIN
+    return judge(actual, expected, dtype, truth_error=truth_error, all_blocks=False, margin=margin)
 
 
 def _off(actual: torch.Tensor, expected: torch.Tensor, slot: Slot) -> torch.Tensor:

@@ -74,7 +74,8 @@ class Recording:
     with, such as ones where it takes no upstream gradient. `unused` are outputs, by index, that no gradient can be sent to, as
     torch marks the statistics of a normalisation; `constants` inputs that torch refuses to differentiate. `keeps_in(place)`
     says whether torch's own operations keep a state in an input or option, as running statistics: they have no derivative of
-    it, and the outputs of the call do not depend on it.
+    it, and the outputs of the call do not depend on it. `with_kept(change)` is the same recording, but for the arrays that the
+    forward kept for its backward outside torch: each is what `change` makes of it.
     """
 
     outputs: tuple[torch.Tensor, ...]
@@ -88,6 +89,7 @@ class Recording:
     unused: frozenset[int] = frozenset()
     constants: frozenset[int] = frozenset()
     keeps_in: Callable[[int | str], bool] = _never
+    with_kept: Callable[[Callable[[torch.Tensor], torch.Tensor]], Recording] | None = None
 
 
 @dataclass(frozen=True, slots=True)
