@@ -17,7 +17,7 @@ from gradcheck_lab.calls.tensor_kinds import what_else
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
-from gradcheck_lab.examination.reporting import Asked, report_of
+from gradcheck_lab.examination.reporting import Asked, begun_report, report_of
 from gradcheck_lab.isolation import Subjected, isolated, limits_of
 from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, refuse_unknown, seed_of
 from gradcheck_lab.model.causes import CAUSES
@@ -96,6 +96,8 @@ def check(
                 subject = with_reference(subject, reference)
             case = Case(subject.inputs, keywords, None if grad_output is None else tuple(as_tuple(grad_output)), seed)
         seed_all(seed)
+        for watch in watches:
+            watch.known(begun_report(subject, asked))
         policy = Policy(thorough=len(probes) > 0, has_reference=reference is not None)
         return report_of(_examined(Runner(subject), case, policy, probes, asked), asked)
 

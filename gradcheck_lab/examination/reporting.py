@@ -11,6 +11,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.comparison.isolated_rule import call_label
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import coverage_of, is_compared, outputs_coverage
 from gradcheck_lab.examination.examined import Examined
@@ -18,6 +19,7 @@ from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding, GradientResult, verdict_of
+from gradcheck_lab.model.places import places_of
 from gradcheck_lab.model.shown import cut, quoted
 from gradcheck_lab.report import Report
 from gradcheck_lab.subjects.subject import Subject
@@ -39,7 +41,7 @@ def report_of(examined: Examined, asked: Asked) -> Report:
     coverage = coverage_of(examined)
     shown = [c for c in examined.comparisons if is_compared(c) or c.result.reason is not None]
     gradients = tuple(comparison.result for comparison in shown)
-    findings = tuple(_downgraded(finding, allow) for finding in examined.findings)
+    findings = tuple(_placed(_downgraded(finding, allow), examined) for finding in examined.findings)
     reasons = [*examined.reasons, *(g.reason for g in gradients if g.reason)]
     if not reasons and not any(f.severity == "error" for f in examined.findings) and _compared_nothing(examined, shown):
         what = f"nothing was compared for {subject.name}{coverage_text(coverage)}"
@@ -63,7 +65,16 @@ def report_of(examined: Examined, asked: Asked) -> Report:
         reasons=tuple(reasons),
         environment=environment(),
         coverage=coverage,
+        location=places_of(subject.backwards()),
     )
+
+
+def begun_report(subject: Subject, asked: Asked) -> Report:
+    """What is known of a check before it has compared anything, should it end the process."""
+    return Report(
+        "inconclusive", subject.name, subject.kind, (), (), "none", seed=asked.seed, reasons=("nothing was compared yet",),
+        environment=environment(), location=places_of(subject.backwards()),
+    )  # fmt: skip
 
 
 def _compared_nothing(examined: Examined, shown: Sequence[Comparison]) -> bool:
@@ -74,6 +85,15 @@ def _compared_nothing(examined: Examined, shown: Sequence[Comparison]) -> bool:
 
 def _downgraded(finding: Finding, allow: Collection[str]) -> Finding:
     return replace(finding, severity="note") if finding.cause in allow else finding
+
+
+def _placed(finding: Finding, examined: Examined) -> Finding:
+    """An error with the place of the backward that it is about: that of its op in a program, else those of the subject."""
+    if finding.severity != "error":
+        return finding
+    calls = () if examined.run is None else examined.run.calls
+    rules = [call.op.rule for call in calls if finding.op == call_label(call)] if finding.op else ()
+    return replace(finding, location=places_of(rules or examined.subject.backwards()))
 
 
 def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> GradientResult:

@@ -32,6 +32,11 @@ def why(finding: Finding) -> str:
     return f"{finding.cause} - {finding.explanation}" if finding.explanation else finding.cause
 
 
+def place(finding: Finding) -> str:
+    """Where the backward stands that a finding is about."""
+    return f"backward: {finding.location}"
+
+
 def remark(finding: Finding) -> str:
     """A warning or note in one line."""
     fix = f"; {finding.suggestion}" if finding.suggestion else ""

@@ -138,6 +138,7 @@ class Subject:
     `call_reference(reference, inputs, options)` runs the user's `reference=`, where it does not take the flat inputs.
     `user` is the Function's class or the operator, from which probes read other registered rules.
     `signature` is the user's function whose parameters the inputs and options are, from which probes read defaults.
+    `backwards()` are the hand-written backwards as the user wrote them, as far as runs have shown: where they stand is said.
     `connected(inputs, options)` runs the forward as users do, so that the graph of the outputs has the hand-written
     backward. It is None where torch's engine does not call that. `state` is set for an object with state;
     `parameters` are the inputs, by index, that are the object's parameters; `declared` those of which the user said that they
@@ -166,6 +167,7 @@ class Subject:
     state: Stateful | None = None
     parameters: frozenset[int] = frozenset()
     declared: frozenset[int] = frozenset()
+    backwards: Callable[[], tuple[Any, ...]] = tuple
 
     @property
     def is_program(self) -> bool:
