@@ -113,7 +113,7 @@ def _compare_program(examined: Examined, oracle: AutogradOracle) -> Examined:
     compared = compare_program(
         examined.runner, examined.case, run.calls, run.returned, run.intermediates, oracle, _margin(examined)
     )
-    found = replace(examined, comparisons=compared.comparisons).with_findings(*compared.findings)
+    found = replace(examined, comparisons=compared.comparisons, alone=compared.alone).with_findings(*compared.findings)
     return replace(found, reasons=(*found.reasons, *compared.reasons))
 
 

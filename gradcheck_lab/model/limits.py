@@ -59,6 +59,10 @@ DIAGNOSED_ELEMENTS = Limit(
     1 << 20,
     "Elements of a gradient that explanations rearrange and compare: each try is a pass over 8 MiB.",
 )
+GUESSED_FACTORS = Limit(
+    8,
+    "Factors that are divided out of a gradient to see whether an allowed mistake is all that is left: 2, 1/2 and three sizes.",
+)
 OVERLAP_ELEMENTS = Limit(
     4096,
     "Elements among which overlapping windows are looked for: in more numbers single values meet sums by chance.",

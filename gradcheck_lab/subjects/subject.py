@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gradcheck_lab.diagnosis.allowance import NOTHING_ALLOWED, Allowance
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.op import Op
@@ -142,7 +143,7 @@ class Subject:
     `connected(inputs, options)` runs the forward as users do, so that the graph of the outputs has the hand-written
     backward. It is None where torch's engine does not call that. `state` is set for an object with state;
     `parameters` are the inputs, by index, that are the object's parameters; `declared` those of which the user said that they
-    need a gradient: by `wrt=`, by `requires_grad`, or by the specs of an op.
+    need a gradient: by `wrt=`, by `requires_grad`, or by the specs of an op. `allowed` are the mistakes that the user allows.
     """
 
     name: str
@@ -168,6 +169,7 @@ class Subject:
     parameters: frozenset[int] = frozenset()
     declared: frozenset[int] = frozenset()
     backwards: Callable[[], tuple[Any, ...]] = tuple
+    allowed: Allowance = NOTHING_ALLOWED
 
     @property
     def is_program(self) -> bool:
