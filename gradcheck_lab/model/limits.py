@@ -173,6 +173,7 @@ ACCEPTED_SPLITS = Limit(
     "Ways to give equal sizes different lengths that the forward takes, after which no more are tried: an examination each.",
 )
 ARRAYS_TRIED = Limit(16, "Arrays of a layer that are moved to see whether its forward reads them: two forwards each.")
+ELEMENTS_OF_A_READING = Limit(24, "Elements of an input that are moved to tell readings of a call apart: two forwards each.")
 REUSED_BUFFERS = Limit(4, "Further calls that may overwrite a result: buffers are taken in turn, of two or three as a rule.")
 OUTPUTS_ALONE = Limit(4, "Outputs whose upstream is sent alone: one run each, and of more outputs the first show the rule.")
 RELATED_PARTS = Limit(
