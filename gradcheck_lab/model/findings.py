@@ -25,6 +25,9 @@ Stage = Literal["", "forward", "backward", "oracle", "engine"]
 
 Number = float | complex
 
+# what settled a gradient that is right but for allowed mistakes, and one of which an allowed cause leaves nothing to compare
+ALLOWED, ALLOWED_ALONE = "allow", "allow alone"
+
 
 @dataclass(frozen=True, slots=True)
 class GradientResult:

@@ -11,7 +11,7 @@ from gradcheck_lab.subjects.array_options import with_array_options
 from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
 from gradcheck_lab.subjects.contained import contained
 from gradcheck_lab.subjects.custom_op import adapt_custom_op
-from gradcheck_lab.subjects.forms.adapters import adapt_context_class, adapt_loss_with_gradient
+from gradcheck_lab.subjects.forms.adapters import adapt_context_class, adapt_loss_with_gradient, adapt_static_class
 from gradcheck_lab.subjects.forms.graph import adapt_graph
 from gradcheck_lab.subjects.forms.loss_objects import adapt_loss_object
 from gradcheck_lab.subjects.layers.adapter import adapt_layer
@@ -30,6 +30,7 @@ ADAPTERS: tuple[Adapter, ...] = (
     adapt_autograd_function,
     adapt_custom_op,
     adapt_context_class,
+    adapt_static_class,
     adapt_graph,
     adapt_loss_object,
     adapt_layer,

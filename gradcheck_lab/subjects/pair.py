@@ -26,7 +26,7 @@ from gradcheck_lab.subjects.subject import Subject
 PAIR = Methods("forward", "backward")
 
 
-def adapt_pair(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
+def adapt_pair(value: Any, inputs: tuple[Any, ...], options: dict[str, Any], title: str | None = None) -> Subject | None:
     """Translate a tuple of two callables; anything else is declined.
 
     The backward takes what its parameters are called: the upstream gradient, the output, inputs, or what the forward returned
@@ -39,25 +39,25 @@ def adapt_pair(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> 
     in_torch = all(v is None or isinstance(v, torch.Tensor) for v in inputs)
     plan = plan_of(backward, names, options, has_cache=False)
     if in_torch and plan is not None and plan.is_standard(len(inputs)) and not _takes_cache(backward):
-        return adapt_op(Op(forward, backward), inputs, options)
+        return adapt_op(Op(forward, backward, name=title), inputs, options)
     result = result_of(forward, inputs, options)
     if cached := _returns_cache(result, backward):
         result = result[:-1]
     outputs = _output_names(forward, result[0] if cached and len(result) == 1 else result)
-    if cached or plan is None:
+    if cached or plan is None or len(outputs) > 1:
         plan = plan_of(backward, names, options, has_cache=cached, outputs=outputs)
     if in_torch and plan is None and not _takes_cache(backward):
-        return adapt_op(Op(forward, backward), inputs, options)
+        return adapt_op(Op(forward, backward, name=title), inputs, options)
     if plan is None:
         raise InvalidArgument(
             f"cannot tell what the backward of {named(forward, 'the pair')} takes: its parameters are "
             f"{', '.join(parameter_names(backward)) or 'none'}; name them as the forward's inputs, grad_output, output or cache"
         )
     if in_torch and plan.takes_upstream and not plan.cached:
-        subject = adapt_op(Op(forward, _reordered(backward, plan)), inputs, options)
+        subject = adapt_op(Op(forward, _reordered(backward, plan), name=title), inputs, options)
         return None if subject is None else replace(subject, backwards=lambda: (backward,))
     pair = FunctionPair(forward, backward, plan) if plan.takes_upstream else Derivative(forward, backward, plan)
-    return layer_subject(pair, named(forward, "pair"), PAIR, inputs, options, written=(forward, backward))
+    return layer_subject(pair, title or named(forward, "pair"), PAIR, inputs, options, written=(forward, backward))
 
 
 def result_of(function: Callable[..., Any], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -13,13 +13,15 @@ from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.subjects.forms.as_layers import LossWithGradient, WithContext, loss_of_object, named
 from gradcheck_lab.subjects.forms.backward_plan import is_cache_name
+from gradcheck_lab.subjects.forms.claimed_gradients import are_claimed
 from gradcheck_lab.subjects.layers.adapter import layer_subject
-from gradcheck_lab.subjects.layers.arguments import arguments_of
+from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of
 from gradcheck_lab.subjects.layers.code import returned_names
 from gradcheck_lab.subjects.layers.entries import entries_of, entry_of, keys_of, last_key
 from gradcheck_lab.subjects.layers.gradient_names import partners
 from gradcheck_lab.subjects.layers.paths import arrays, is_array, is_number
-from gradcheck_lab.subjects.pair import result_of
+from gradcheck_lab.subjects.pair import adapt_pair, result_of
+from gradcheck_lab.subjects.readings.losses import unclaimed_gradient
 from gradcheck_lab.subjects.subject import Subject, importable
 
 _PAIR = Methods("forward", "backward")
@@ -42,39 +44,75 @@ def adapt_context_class(value: Any, inputs: tuple[Any, ...], options: dict[str, 
     )  # fmt: skip
 
 
-def adapt_loss_with_gradient(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
-    """Translate a function or method that returns a loss and then gradients: of its inputs, or of what its object holds.
+def adapt_static_class(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
+    """Translate a class that holds a pair of functions, `forward(x, w)` and `backward(dout, cache)`; others are declined."""
+    if not isinstance(value, type) or issubclass(value, torch.autograd.Function):
+        return None
+    functions = [inspect.getattr_static(value, name, None) for name in ("forward", "backward")]
+    if not all(isinstance(function, staticmethod) for function in functions):
+        return None
+    return adapt_pair((value.forward, value.backward), inputs, options, value.__name__)  # type: ignore[attr-defined]
 
-    Anything else is declined, and so is a result in torch whose gradients no name tells from further outputs.
+
+def adapt_loss_with_gradient(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
+    """Translate a function or method that returns a loss and gradients: of its inputs, or of what its object holds.
+
+    Anything else is declined, and so is a result in torch whose gradients no name tells from further outputs. Raises
+    `InvalidArgument` for an array beside a number that nothing claims to be its gradient.
     """
     if not isinstance(value, (FunctionType, MethodType)):
         return None
     names = input_names(value, len(inputs))
-    leaves = arguments_of(inputs, names).leaves
+    given = arguments_of(inputs, names)
     returned = returned_names(value)
-    if returned == () or not any(is_array(v) for v in leaves):
+    if returned == () or not any(is_array(v) for v in given.leaves):
         return None
-    if any(isinstance(v, torch.Tensor) for v in leaves) and len(returned or ()) < 2:
+    if any(isinstance(v, torch.Tensor) for v in given.leaves) and len(returned or ()) < 2:
         return None
     result = result_of(value, inputs, options)
-    if not isinstance(result, (tuple, list)) or len(result) < 2 or not _is_loss(result[0]):
+    loss = _loss_of(result)
+    if loss is None:
         return None
+    rest = [v for k, v in enumerate(result) if k != loss]
     owner = value.__self__ if isinstance(value, MethodType) else None
     held = {tuple(v.shape): None for _, v in arrays(owner)} if owner is not None and not isinstance(owner, type) else {}
-    given = arguments_of(inputs, names)
-    gradients, keys = entries_of(list(result[1:])), keys_of(list(result[1:]))
-    shapes = {tuple(v.shape) for v in given.leaves if is_array(v)} | set(held)
-    if not gradients or not all(is_array(v) and tuple(v.shape) in shapes for v in gradients):
+    gradients, keys = entries_of(rest), keys_of(rest)
+    shapes = {_shape(v) for v in given.leaves if is_array(v) or is_number(v)} | set(held)
+    if not gradients or not all((is_array(v) or is_number(v)) and _shape(v) in shapes for v in gradients):
         return None
-    if any(isinstance(v, torch.Tensor) for v in gradients) and not _named_as_gradients(value, keys, given.names, owner):
-        return None
-    layer, methods = LossWithGradient(value), _PAIR
+    if any(isinstance(v, torch.Tensor) for v in gradients):
+        if not _named_as_gradients(value, keys, given.names, owner):
+            return None
+    elif not keys and not held:
+        _require_claim(value, result, loss, given, options)
+    layer, methods = LossWithGradient(value, loss), _PAIR
     if owner is not None and held:
-        layer, methods = loss_of_object(owner, value.__name__)
+        layer, methods = loss_of_object(owner, value.__name__, loss)
     return layer_subject(
         layer, named(value, "loss"), methods, inputs, options, target=importable(value), written=(value, value),
         returns_dict=bool(keys),
     )  # fmt: skip
+
+
+def _loss_of(result: Any) -> int | None:
+    """Which entry of a result is the loss: the first, or the last after a dict of gradients."""
+    if not isinstance(result, (tuple, list)) or len(result) < 2:
+        return None
+    if _is_loss(result[0]):
+        return 0
+    return len(result) - 1 if isinstance(result[0], dict) and _is_loss(result[-1]) else None
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape) if is_array(value) else ()
+
+
+def _require_claim(function: Any, result: Sequence[Any], loss: int, given: Arguments, options: Mapping[str, Any]) -> None:
+    def call(leaves: Sequence[Any]) -> Any:
+        return function(*given.rebuild(leaves), **options)[loss]
+
+    if not are_claimed(function, result, loss, given.names, given.leaves, call):
+        raise unclaimed_gradient(function, loss, len(result), given)
 
 
 def _is_loss(value: Any) -> bool:

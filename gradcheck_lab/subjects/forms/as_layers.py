@@ -41,23 +41,22 @@ class Derivative(FunctionPair):
 
 
 class LossWithGradient:
-    """A function that returns its value and then its gradients, of some of its inputs."""
+    """A function that returns its value, as entry `loss`, and its gradients, of some of its inputs."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+    def __init__(self, function: Callable[..., Any], loss: int = 0) -> None:
+        self._function, self._loss = function, loss
         self._gradients: Any = None
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        loss, *gradients = self._function(*inputs, **options)
-        self._gradients = gradients
-        return loss
+        self._gradients = list(self._function(*inputs, **options))
+        return self._gradients.pop(self._loss)
 
     def backward(self) -> Any:
         return self._gradients[0] if len(self._gradients) == 1 else tuple(self._gradients)
 
 
-def loss_of_object(owner: Any, method: str) -> tuple[Any, Methods]:
-    """A copy of `owner`, with the same arrays, whose `method` returns the loss alone, and its backward the rest."""
+def loss_of_object(owner: Any, method: str, which: int = 0) -> tuple[Any, Methods]:
+    """A copy of `owner`, with the same arrays, whose `method` returns the loss, entry `which`, and its backward the rest."""
 
     class Loss(type(owner)):  # type: ignore[misc]
         def returned_with_loss(self) -> Any:
@@ -65,7 +64,8 @@ def loss_of_object(owner: Any, method: str) -> tuple[Any, Methods]:
             return rest[0] if len(rest) == 1 else rest
 
     def forward(self: Any, *inputs: Any, **options: Any) -> Any:
-        loss, *rest = getattr(super(Loss, self), method)(*inputs, **options)
+        rest = list(getattr(super(Loss, self), method)(*inputs, **options))
+        loss = rest.pop(which)
         self.__dict__["_returned_with_loss"] = tuple(rest)
         return loss
 

@@ -70,7 +70,7 @@ def plan_of(
         return None
     positional = [p for p in parameters if p.kind is not p.VAR_KEYWORD and (p.default is p.empty or p.name in options)]
     if has_cache:
-        return _with_cache([p.name for p in positional], outputs or ("",))
+        return _with_cache([p.name for p in positional], outputs or ("",), names, options)
     usual = len(positional) == len(names) + 2 and not _starts_with_input(positional[0].name, names)
     if usual and (outputs is None or len(outputs) < 2) and not (outputs is None and _is_upstream(positional[1].name)):
         return Plan((("upstream", 0, ""), ("output", 0, ""), *(("input", i, "") for i in range(len(names)))))
@@ -83,14 +83,28 @@ def plan_of(
     return Plan(tuple(("upstream", next(which), "") if role[0] == "upstream" else role for role in roles))
 
 
-def _with_cache(parameters: Sequence[str], outputs: Sequence[str]) -> Plan | None:
-    """The plan of a backward that takes a cache, by its name or else last, and one upstream gradient or one for each output."""
-    if len(parameters) not in (2, len(outputs) + 1):
+def _with_cache(
+    parameters: Sequence[str], outputs: Sequence[str], names: Sequence[str], options: Mapping[str, Any]
+) -> Plan | None:
+    """The plan of a backward that takes a cache, by its name or else last, and one upstream gradient or one for each output.
+
+    Parameters of the names of inputs or options, as in `backward(dA, cache, activation)`, take these.
+    """
+    again = {name: role for name in parameters if (role := _given(name, names, options)) is not None}
+    free = [k for k, name in enumerate(parameters) if name not in again]
+    if len(free) < 2:
+        again, free = {}, list(range(len(parameters)))
+    if len(free) not in (2, len(outputs) + 1):
         return None
-    at = next((k for k, name in enumerate(parameters) if name.lower() in _CACHE), len(parameters) - 1)
-    upstream = [name for k, name in enumerate(parameters) if k != at]
-    roles: list[tuple[Role, int, str]] = [("upstream", k, "") for k in _outputs_of(upstream, outputs)]
-    return Plan((*roles[:at], ("cache", 0, ""), *roles[at:]), True)
+    if again and not all(_is_upstream(parameters[k]) or parameters[k].lower() in _CACHE for k in free):
+        return None  # `backward(parameters, cache, X, Y)`: the target of a loss is no upstream gradient
+    at = next((k for k in free if parameters[k].lower() in _CACHE), free[-1])
+    which = iter(_outputs_of([parameters[k] for k in free if k != at], outputs))
+    roles: list[tuple[Role, int, str]] = [
+        again[name] if name in again else ("cache", 0, "") if k == at else ("upstream", next(which), "")
+        for k, name in enumerate(parameters)
+    ]
+    return Plan(tuple(roles), True)
 
 
 def _outputs_of(parameters: Sequence[str], outputs: Sequence[str]) -> list[int]:
@@ -103,17 +117,23 @@ def _outputs_of(parameters: Sequence[str], outputs: Sequence[str]) -> list[int]:
 
 
 def _role(name: str, names: Sequence[str], options: Mapping[str, Any]) -> tuple[Role, int, str] | None:
-    if name in options:
-        return "option", 0, name
-    if name in names:
-        return "input", list(names).index(name), ""
+    given = _given(name, names, options)
+    if given is not None:
+        return given
     if _is_upstream(name):
         return "upstream", 0, ""
     return ("output", 0, "") if name.lower() in _OUTPUT else None
 
 
+def _given(name: str, names: Sequence[str], options: Mapping[str, Any]) -> tuple[Role, int, str] | None:
+    if name in options:
+        return "option", 0, name
+    return ("input", list(names).index(name), "") if name in names else None
+
+
 def _is_upstream(name: str) -> bool:
-    return name.lower() in _UPSTREAM or _LOOKS_UPSTREAM.match(name.lower()) is not None
+    plain = name.lower().rstrip("0123456789").rstrip("_")  # d1 and d2, for two outputs
+    return plain in (*_UPSTREAM, "d") or _LOOKS_UPSTREAM.match(plain) is not None
 
 
 def _starts_with_input(name: str, names: Sequence[str]) -> bool:

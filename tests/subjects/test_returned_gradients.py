@@ -1,0 +1,159 @@
+"""A number and an array: a loss with its gradient where that is claimed or agrees, and a question otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradcheck_lab as gl
+from gradcheck_lab.subjects.readings.reading import PASTE
+
+X = np.random.default_rng(0).normal(size=(4, 3))
+T = np.random.default_rng(1).normal(size=(4, 3))
+Y = np.array([0, 2, 1, 1])
+
+
+def sum_and_value(x: Any) -> Any:
+    y = np.tanh(x)
+    return y.sum(), y
+
+
+def loss_and_probabilities(x: Any, y: Any) -> Any:
+    p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    loss = -np.log(p[np.arange(len(y)), y]).mean()
+    return loss, p
+
+
+def mean_and_centered(x: Any) -> Any:
+    m = x.mean()
+    return m, x - m
+
+
+def squares_and_input(x: Any) -> Any:
+    return (x**2).sum(), x
+
+
+def sum_and_two(x: Any) -> Any:
+    h, y = np.sin(x), np.cos(x)
+    return y.sum(), h, y
+
+
+UNCLAIMED = {
+    "value": (sum_and_value, (X,)),
+    "probabilities": (loss_and_probabilities, (X, Y)),
+    "expression": (mean_and_centered, (X,)),
+    "input": (squares_and_input, (X,)),
+    "lambda": (lambda x: (x.sum(), np.cos(x)), (X,)),
+}
+
+
+@pytest.mark.parametrize(("function", "inputs"), UNCLAIMED.values(), ids=UNCLAIMED)
+def test_an_array_that_nobody_calls_a_gradient_is_asked_about(function: Any, inputs: Any) -> None:
+    with pytest.raises(gl.InvalidArgument, match=r"cannot tell whether .* returns a gradient") as caught:
+        gl.check(function, *inputs)
+    wrapper = str(caught.value).partition(f"{PASTE}\n")[2]
+    report = eval(wrapper, {"gl": gl, **globals(), function.__name__: function, "f": function, "function": function})
+    assert report.verdict == "fail"
+
+
+def test_the_question_has_the_names_of_the_user() -> None:
+    with pytest.raises(gl.InvalidArgument) as caught:
+        gl.check(loss_and_probabilities, X, Y)
+    assert str(caught.value).splitlines() == [
+        "cannot tell whether loss_and_probabilities returns a gradient: it returns a number and p, which no name calls one and "
+        "a numeric derivative does not agree with; the nearest readings are",
+        "  1. loss, gradient of x = loss_and_probabilities(x, y)",
+        "  2. loss, p = loss_and_probabilities(x, y), with a backward of its own that takes an upstream gradient of each: "
+        "gl.check((loss_and_probabilities, backward), X, Y)",
+        "  3. a function to be written in torch: loss_and_probabilities(x, y) has no gradient that was written by hand",
+        "paste the first, or write another of them like it:",
+        "gl.check((lambda x, y: loss_and_probabilities(x, y)[0], lambda x, y: loss_and_probabilities(x, y)[1]), X, Y)",
+    ]
+
+
+def named(x: Any) -> Any:
+    dx = 2 * x
+    return (x**2).sum(), dx
+
+
+def named_wrong(x: Any) -> Any:
+    dx = 3 * x + 1
+    return (x**2).sum(), dx
+
+
+def short_wrong(x: Any) -> Any:
+    g = 3 * x + 1
+    return (x**2).sum(), g
+
+
+def right_by_value(x: Any) -> Any:
+    other = 2 * x
+    return (x**2).sum(), other
+
+
+def norm(x: Any) -> Any:
+    n = np.sqrt((x**2).sum())
+    return n, x / n
+
+
+def expression_wrong(x: Any) -> Any:
+    return (x**2).sum(), 3 * x
+
+
+def value_and_grad(x: Any) -> Any:
+    return (x**2).sum(), 3 * x + 1
+
+
+def documented(x: Any) -> Any:
+    """The squares, and the derivative of their sum."""
+    return (x**2).sum(), 3 * x + 1
+
+
+def not_averaged(x: Any, t: Any) -> Any:
+    d = x - t
+    return (d**2).mean(), d / len(x)
+
+
+CLAIMED = {
+    "named": (named, (X,), "pass"),
+    "named-wrong": (named_wrong, (X,), "fail"),
+    "short-wrong": (short_wrong, (X,), "fail"),
+    "right-by-value": (right_by_value, (X,), "pass"),
+    "right-expression": (norm, (X,), "pass"),
+    "parallel": (expression_wrong, (X,), "fail"),
+    "by-the-function": (value_and_grad, (X,), "fail"),
+    "by-its-docstring": (documented, (X,), "fail"),
+    "by-a-factor": (not_averaged, (X, T), "fail"),
+}
+
+
+@pytest.mark.parametrize(("function", "inputs", "verdict"), CLAIMED.values(), ids=CLAIMED)
+def test_what_is_claimed_to_be_a_gradient_is_compared(function: Any, inputs: Any, verdict: str) -> None:
+    assert gl.check(function, *inputs, probes=()).verdict == verdict
+
+
+def polynomial(x: Any, y: Any, a: Any, b: Any, factor: float) -> Any:
+    d = a + b * x - y
+    grad_a, grad_b = 2 * d.sum(), 2 * (d * x).sum() * factor
+    return (d**2).sum(), grad_a, grad_b
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1, "pass"), (2, "fail")])
+def test_gradients_of_numbers_are_compared(factor: int, verdict: str) -> None:
+    assert gl.check(polynomial, X, T, 0.1, 0.3, factor, probes=()).verdict == verdict
+
+
+def propagate(w: Any, b: Any, X: Any, Y: Any, factor: Any) -> Any:
+    m = X.shape[1]
+    A = 1 / (1 + np.exp(-(w.T @ X + b)))
+    cost = -np.sum(Y * np.log(A) + (1 - Y) * np.log(1 - A)) / m
+    grads = {"dw": X @ (A - Y).T / m, "db": np.sum(A - Y) * factor / m}
+    return grads, cost
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1, "pass"), (2, "fail")])
+def test_the_loss_may_come_after_a_dict_of_gradients(factor: int, verdict: str) -> None:
+    labels = np.array([[0.0, 1.0, 1.0, 0.0]])
+    assert gl.check(propagate, X[0][:, None], 0.3, X.T, labels, factor, probes=()).verdict == verdict
