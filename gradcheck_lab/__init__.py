@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gradcheck_lab.errors import GradientMismatch, InvalidArgument
     from gradcheck_lab.fuzz import fuzz
     from gradcheck_lab.model.findings import Finding, GradientResult
+    from gradcheck_lab.notebook_magic import load_ipython_extension as load_ipython_extension
     from gradcheck_lab.probes import ALL
     from gradcheck_lab.pytesting.parametrize import parametrize_checks
     from gradcheck_lab.report import Report
@@ -29,6 +30,7 @@ _HOMES = {
     "check": "check",
     "fuzz": "fuzz",
     "compare": "compare",
+    "load_ipython_extension": "notebook_magic",
     "GradientMismatch": "errors",
     "InvalidArgument": "errors",
     "Graph": "rules.graph",

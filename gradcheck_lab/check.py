@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,10 +15,11 @@ from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.calls.tensor_kinds import what_else
+from gradcheck_lab.diagnosis.allowance import Allowance
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
-from gradcheck_lab.examination.reporting import Asked, report_of
+from gradcheck_lab.examination.reporting import Asked, begun_report, report_of
 from gradcheck_lab.isolation import Subjected, isolated, limits_of
 from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, refuse_unknown, seed_of
 from gradcheck_lab.model.causes import CAUSES
@@ -58,7 +60,8 @@ def check(
     forward takes; `options` go to the forward by keyword. `reference` is the same function in torch, used as the oracle
     instead of the forward itself. `grad_output` has the output's shape (one per output, as a tuple, for several); it is drawn
     at random when left out. `probes=()` compares only; besides names it takes functions of a
-    `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are downgraded to notes.
+    `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are notes: such a mistake
+    is taken away from the gradient that has it, and the rest is compared as ever.
     `wrt` names the inputs, or gives their positions, that need a gradient: the others are data, targets or masks. Left out,
     `requires_grad` says so, where some tensors have it; else every floating input needs one. Parameters do in any case.
     With `order=2` the backward's own derivatives have to be right as well; with `order=1` a second derivative that is silently
@@ -94,8 +97,11 @@ def check(
             _refuse_inputs(subject)
             if reference is not None:
                 subject = with_reference(subject, reference)
+            subject = replace(subject, allowed=Allowance(frozenset(allow)))
             case = Case(subject.inputs, keywords, None if grad_output is None else tuple(as_tuple(grad_output)), seed)
         seed_all(seed)
+        for watch in watches:
+            watch.known(begun_report(subject, asked))
         policy = Policy(thorough=len(probes) > 0, has_reference=reference is not None)
         return report_of(_examined(Runner(subject), case, policy, probes, asked), asked)
 
@@ -127,7 +133,7 @@ def _examined(runner: Runner, case: Case, policy: Policy, probes: Collection[str
         examined = examine(runner, case, policy)
         if watches:
             tell(examined)
-        return run_probes(PROBES, examined, probes, asked.order, tell)
+        return run_probes(PROBES, examined.with_excuses(), probes, asked.order, tell)
     except InvalidArgument:
         raise
     except Exception as error:

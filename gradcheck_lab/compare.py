@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +12,10 @@ from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.comparison.findings import wrong_finding
 from gradcheck_lab.comparison.finished import Evidences, Finished, Pair, Wrong, as_tensor, compare_pair
 from gradcheck_lab.comparison.gradient import Comparison
-from gradcheck_lab.comparison.notebook import hand_made
+from gradcheck_lab.comparison.notebook import HandMade
 from gradcheck_lab.comparison.notebook_causes import attributed
 from gradcheck_lab.comparison.notebook_noise import Bounds, NotebookNoise
+from gradcheck_lab.comparison.pairs import Pairs, pairs_of_notebook, pairs_of_sides
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, Explanation, PartialGradient, explain
 from gradcheck_lab.diagnosis.fan_out import missing_uses
@@ -26,7 +26,6 @@ from gradcheck_lab.model.coverage import COMPARED, Coverage
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.precision import widened
-from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.report import Report
 
@@ -52,11 +51,22 @@ def compare(manual: Any, reference: Any = None, wrt: Wrt | None = None) -> Repor
     """
     started = time.perf_counter()
     with preserved_state(), reading("the gradients"):
-        return _compared(manual, reference, wrt_of(wrt), started)
+        found = pairs_of_notebook(manual) if reference is None else pairs_of_sides(manual, reference)
+        return _compared(found, wrt_of(wrt), started)
 
 
-def _compared(manual: Any, reference: Any, wrt: tuple[str | int, ...] | None, started: float) -> Report:
-    pairs, values = _notebook(manual) if reference is None else (_pairs(manual, reference), [])
+def compare_made(values: Mapping[str, Any], is_made: Callable[[HandMade], bool], wrt: Wrt | None = None) -> Report:
+    """Compare those gradients of a notebook's variables that `is_made` picks, such as those of one cell.
+
+    All variables say what rounding may do to a gradient, and what explains it. Raises `InvalidArgument` as `compare` does.
+    """
+    started = time.perf_counter()
+    with preserved_state(), reading("the gradients"):
+        return _compared(pairs_of_notebook(values, is_made), wrt_of(wrt), started)
+
+
+def _compared(found: Pairs, wrt: tuple[str | int, ...] | None, started: float) -> Report:
+    pairs = found.pairs
     unwanted = () if wrt is None else _unwanted(pairs, wrt)
     pairs = [p for k, p in enumerate(pairs) if k not in unwanted]
     empty = [p.name for p in pairs if _is_empty(p)]
@@ -64,10 +74,10 @@ def _compared(manual: Any, reference: Any, wrt: tuple[str | int, ...] | None, st
     if not pairs:
         which = f"{empty[0]!r} has" if len(empty) == 1 else f"{', '.join(map(repr, empty))} have"
         raise InvalidArgument(f"nothing to compare: {which} no elements; pass gradients that have some")
-    comparisons, findings = _together(pairs, manual if reference is None else None)
+    comparisons, findings = _together(pairs, found.variables)
     gradients = tuple(comparison.result for comparison in comparisons)
     reasons = tuple(gradient.reason for gradient in gradients if gradient.reason)
-    uncompared = ["not wanted"] * len(unwanted) + ["no elements"] * len(empty) + ["a value of the forward"] * len(values)
+    uncompared = ["not wanted"] * len(unwanted) + ["no elements"] * len(empty) + [*found.left_out]
     uncompared += ["inconclusive" if g.reason else COMPARED for g in gradients]
     return Report(
         verdict=verdict_of(gradients, findings, reasons),
@@ -75,11 +85,11 @@ def _compared(manual: Any, reference: Any, wrt: tuple[str | int, ...] | None, st
         kind="gradients",
         gradients=gradients,
         findings=tuple(findings),
-        oracle="autograd, as retained in .grad" if reference is None else "the gradients that were given",
+        oracle="autograd, as retained in .grad" if found.variables is not None else "the gradients that were given",
         sensitivity={c.result.name: c.sensitivity for c in comparisons},
         evaluations={"forward": 0, "backward": 0},
         seconds=time.perf_counter() - started,
-        reproduce="gl.compare(globals())" if reference is None else "gl.compare(manual, reference)",
+        reproduce="gl.compare(manual, reference)" if found.variables is None else "gl.compare(globals())",
         reasons=reasons,
         environment=environment(),
         coverage=(Coverage.of("gradient", uncompared),),
@@ -120,72 +130,6 @@ def _is_empty(pair: Pair) -> bool:
     """Whether both sides are tensors of one shape without an element in it."""
     sides = [as_tensor(pair.manual, pair.name, "manual"), pair.reference]
     return all(side is not None and not side.numel() for side in sides) and sides[0].shape == sides[1].shape  # type: ignore[union-attr]
-
-
-def _notebook(values: Any) -> tuple[list[Pair], list[str]]:
-    if not isinstance(values, Mapping):
-        raise InvalidArgument(
-            f"compare was given a {type(values).__name__} and no reference; pass gl.compare(manual, reference) or "
-            "gl.compare(globals())"
-        )
-    found, forward = hand_made(values)
-    if not found:
-        taken = f"; {', '.join(map(one_line, forward))} went into the loss" if forward else ""
-        raise InvalidArgument(
-            "nothing to compare: no tensor in the mapping has a gradient made by hand; call it dX, X_grad or grads['X'], or "
-            "set X.grad_ = ..., beside autograd's X.grad, or pass gl.compare(manual, reference)"
-            f"{taken}"
-        )
-    count = Counter(each.name for each in found)
-    pairs = []
-    for each in found:
-        tensor = one_line(str(each.name))
-        name = tensor if count[each.name] == 1 else f"{tensor} ({one_line(each.where)})"
-        where = None if each.on_tensor or count[each.name] > 1 else one_line(each.where)
-        pairs.append(Pair(name, each.gradient, *_autograd(tensor, each.tensor), where=where, tensor=each.tensor))
-    return pairs, forward
-
-
-def _autograd(name: str, value: torch.Tensor) -> tuple[torch.Tensor | None, str | None]:
-    if not value.requires_grad:
-        return (
-            None,
-            f"{name} does not require grad, so autograd has no gradient for it; set requires_grad on the leaves",
-        )
-    if not value.is_leaf and not value.retains_grad:
-        return (
-            None,
-            f"{name} is an intermediate and autograd dropped its gradient; call {name}.retain_grad() before backward()",
-        )
-    if value.grad is None:
-        return None, f"{name} has no .grad yet; call backward() on the loss first"
-    return value.grad, None
-
-
-def _pairs(manual: Any, reference: Any) -> list[Pair]:
-    mine, theirs = _named(manual), _named(reference)
-    if mine.keys() != theirs.keys():
-        only = [f"{k!r} is in manual only" for k in mine if k not in theirs]
-        only += [f"{k!r} is in reference only" for k in theirs if k not in mine]
-        raise InvalidArgument(f"the two sides do not match: {', '.join(only)}; give both the same names")
-    if not mine:
-        raise InvalidArgument("nothing to compare: manual and reference are empty; pass the gradients")
-    pairs = []
-    for name, value in theirs.items():
-        tensor = as_tensor(value, name, "reference")
-        if tensor is not None and tensor.requires_grad:
-            pairs.append(Pair(name, mine[name], *_autograd(name, tensor)))
-        else:
-            pairs.append(Pair(name, mine[name], tensor))
-    return pairs
-
-
-def _named(values: Any) -> dict[str, Any]:
-    if isinstance(values, Mapping):
-        return {one_line(str(key)): value for key, value in values.items()}
-    if isinstance(values, Sequence) and not isinstance(values, (str, bytes)):
-        return {f"gradient {k}": value for k, value in enumerate(values)}
-    return {"gradient": values}
 
 
 def _explained(wrong: Wrong, expected: torch.Tensor, evidences: Evidences) -> Explanation:

@@ -117,7 +117,9 @@ def ended_report(known: Report | None, subject: Subjected, outcome: Outcome, doi
             "fail", subject.name, "op", (), (finding,), "none", seed=subject.seed, reproduce=subject.command,
             environment=environment(),
         )  # fmt: skip
-    return replace(known, verdict="fail", findings=(finding, *known.findings))
+    finding = replace(finding, location=known.location)
+    reasons = known.reasons if known.gradients or known.findings else ()
+    return replace(known, verdict="fail", findings=(finding, *known.findings), reasons=reasons)
 
 
 def ended_finding(outcome: Outcome, doing: str, probe: str = "comparison") -> Finding:

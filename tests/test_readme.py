@@ -48,7 +48,7 @@ def examples_of(markdown: str) -> list[tuple[Block, Block | None]]:
 
 
 def normalised(text: str) -> str:
-    lines = SECONDS.sub("<seconds>", text).strip().splitlines()
+    lines = SECONDS.sub("<seconds>", text).replace(f"{ROOT}/", "").strip().splitlines()
     return "\n".join(line.rstrip() for line in lines)
 
 

@@ -27,6 +27,7 @@ class CheckJob:
     options: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     order: int = 1
+    wrt: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -36,14 +37,14 @@ class CheckJob:
     @property
     def command(self) -> str:
         """The command that runs it again."""
-        return check_command(self.target, self.specs, self.seed, self.dtype, self.options, self.allow, self.order)
+        return check_command(self.target, self.specs, self.seed, self.dtype, self.options, self.allow, self.order, self.wrt)
 
     def run(self) -> Checked:
         """Run it in this process."""
         try:
             report = check_target(
                 self.target, self.specs, seed=self.seed, dtype=self.dtype, options=self.options, allow=self.allow,
-                order=self.order,
+                order=self.order, wrt=self.wrt,
             )  # fmt: skip
         except NoSpecs as error:
             hint = f"add {DESCRIPTION} = {{{self.name!r}: \"real('n d')\"}} to the module"
@@ -80,10 +81,12 @@ def check_target(
     options: Sequence[str] = (),
     allow: Sequence[str] = (),
     order: int = 1,
+    wrt: Sequence[str] = (),
 ) -> Report:
     """Import `target`, draw its inputs by `seed` from the `written` specs or its own, and check it.
 
-    `options` are texts such as "reduction=sum". Raises `InvalidArgument` for what cannot be found or checked.
+    `options` are texts such as "reduction=sum", `wrt` names or positions of the inputs that need a gradient. Raises
+    `InvalidArgument` for what cannot be found or checked.
 
     >>> check_target("gradcheck_lab.ops:mse_loss", options=["reduction=sum"]).verdict
     'pass'
@@ -106,5 +109,6 @@ def check_target(
         )
     with preserved_state(seed), reading(target):
         case = ordinary_call(found, signature, seed, keywords, DTYPES[dtype])
-    report = check(found, *case.inputs, options=case.options, allow=set(allow), seed=seed, order=order)
-    return replace(report, reproduce=check_command(target, written, seed, dtype, options, allow, order))
+    wanted = [int(each) if each.isdigit() else each for each in wrt] or None
+    report = check(found, *case.inputs, options=case.options, allow=set(allow), seed=seed, order=order, wrt=wanted)
+    return replace(report, reproduce=check_command(target, written, seed, dtype, options, allow, order, wrt))

@@ -1,4 +1,4 @@
-"""The command `gradcheck-lab check pkg.module`: a check of everything in the module whose inputs are described."""
+"""The command `gradcheck-lab check` of a module or folder: a check of everything in it whose inputs are described."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gradcheck_lab.commands.check import Checked, CheckJob
-from gradcheck_lab.commands.check_processes import check_in_workers, defined_in_worker
+from gradcheck_lab.commands.check_processes import check_in_workers, in_worker
+from gradcheck_lab.discovery.folder import folder_of
 from gradcheck_lab.discovery.scan import defined
-from gradcheck_lab.discovery.targets import DTYPES
+from gradcheck_lab.discovery.targets import DTYPES, NothingToCheck
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.several import Scan
 from gradcheck_lab.workers.apart import Limits
@@ -28,10 +29,10 @@ def scan_module(name: str, *, seed: int = 0, dtype: str = "float64", limits: Lim
     """
     if dtype not in DTYPES:
         raise InvalidArgument(f"there is no dtype {dtype!r} to check in; pass one of {', '.join(DTYPES)}")
-    names, public = defined_in_worker(name, limits) if limits is not None else defined(name)
+    names, public = in_worker(defined, (name,), name, limits) if limits is not None else defined(name)
     if not names:
         what = "no op, autograd Function, custom op, layer or module"
-        raise InvalidArgument(f"the module {name!r} defines {what}; it has {public}")
+        raise NothingToCheck(f"the module {name!r} defines {what}; it has {public}")
     jobs = [CheckJob(f"{name}:{key}", seed=seed, dtype=dtype) for key in names]
     scan = Scan(name, {}, {})
     checks = check_in_workers(jobs, limits) if limits is not None else _check_here(jobs)
@@ -45,6 +46,35 @@ def scan_module(name: str, *, seed: int = 0, dtype: str = "float64", limits: Lim
         left = (key for key in names if key not in scan.reports and key not in scan.skipped)
         scan.skipped.update(dict.fromkeys(left, "interrupted"))
         return replace(scan, interrupted=True)
+    return scan
+
+
+def scan_folder(path: str, *, seed: int = 0, dtype: str = "float64", limits: Limits) -> Scan:
+    """Check what the Python files of a folder define, each file in worker processes of its own.
+
+    Names are those of `path/file.py:name`. A file that cannot be imported is not checked, and the others are. Ctrl-C ends the
+    scan with what is known. Raises `InvalidArgument` for a folder in which nothing is to be checked.
+    """
+    folder = folder_of(path)
+    scan = Scan(path, {}, {}, left_out=folder.left_out)
+    for file in folder.files:
+        try:
+            found = scan_module(file, seed=seed, dtype=dtype, limits=limits)
+        except NothingToCheck:
+            continue
+        except InvalidArgument as error:
+            scan.skipped[file] = str(error)
+            continue
+        except KeyboardInterrupt:
+            return replace(scan, interrupted=True)
+        named = {f"{file}:{name}": report for name, report in found.reports.items()}
+        scan.reports.update({name: replace(report, subject=name) for name, report in named.items()})
+        scan.skipped.update({f"{file}:{name}": why for name, why in found.skipped.items()})
+        if found.interrupted:
+            return replace(scan, interrupted=True)
+    if not scan.reports and not scan.skipped:
+        what = "no op, autograd Function, custom op, layer or module"
+        raise InvalidArgument(f"the {folder.count} Python files of {path!r} define {what}")
     return scan
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from gradcheck_lab.commands.check import Checked, CheckJob
-from gradcheck_lab.discovery.scan import Defined, defined
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.isolation import Subjected, ended_report
 from gradcheck_lab.model.shown import one_line
@@ -47,17 +46,21 @@ def check_in_workers(jobs: Sequence[CheckJob], limits: Limits) -> Iterator[Check
                 yield Checked(replace(report, reproduce=job.command))
 
 
-def defined_in_worker(module: str, limits: Limits) -> Defined:
-    """What a module defines, which is imported in a worker process. Raises `InvalidArgument` where that fails."""
+def in_worker(function: Callable[..., Any], arguments: tuple[Any, ...], target: str, limits: Limits) -> Any:
+    """What a function that imports the module of `target` returns, called in a worker process.
+
+    Raises `InvalidArgument` as the function does, and where importing the module ends the process.
+    """
     with Workers(1, _prepare_worker, (SharedProgress(1, numbers=1),)) as workers:
-        outcome = _awaited(workers, Call(0, _defined_in_worker, (module, limits.memory), limits.seconds))
+        outcome = _awaited(workers, Call(0, _call_in_worker, (function, arguments, limits.memory), limits.seconds))
     if isinstance(outcome, MemoryExceeded):
         outcome = replace(outcome, limit=limits.memory)
+    module = target.partition(":")[0]
     if not isinstance(outcome, Returned):
         raise InvalidArgument(f"importing {module!r} {one_line(str(outcome))}; a module has to be importable to be checked")
-    if outcome.value[1]:
-        raise InvalidArgument(outcome.value[1])
-    found: Defined = outcome.value[0]
+    found, refused = outcome.value
+    if refused:
+        raise InvalidArgument(refused)
     return found
 
 
@@ -99,9 +102,9 @@ def _check_in_worker(index: int, job: CheckJob, known: Path, memory: int | None)
     return None if done.report is None else done.report.to_dict(), done.refused, done.why
 
 
-def _defined_in_worker(module: str, memory: int | None) -> tuple[Defined, str]:
+def _call_in_worker(function: Callable[..., Any], arguments: tuple[Any, ...], memory: int | None) -> tuple[Any, str]:
     try:
         with memory_limited(memory):
-            return defined(module), ""
+            return function(*arguments), ""
     except InvalidArgument as error:
-        return ([], ""), str(error)
+        return None, str(error)

@@ -76,7 +76,8 @@ def check(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="MODULE[:NAME]", help="What to check, as pkg.module:name or file.py:name; without a name all in it."
+            metavar="MODULE[:NAME]",
+            help="What to check, as pkg.module:name or file.py:name; without a name all in it; or a folder, as layers/.",
         ),
     ],
     spec: Annotated[
@@ -89,24 +90,33 @@ def check(
     order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
     json: Json = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the check.")] = None,
+    wrt: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="An input that needs a gradient, by name or position; else all.")
+    ] = None,
     timeout: Timeout = None,
     memory_limit: MemoryLimit = None,
     isolate: Isolate = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 where something of a module was not checked.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 3 where something of a module or folder was not checked.")
+    ] = False,
 ) -> None:
-    """Check every gradient of one object, or of all that a module defines, on one random call each."""
+    """Check every gradient of one object, or of all that a module or the files of a folder define, on one call each.
+
+    Of a folder, hidden folders, environments, tests, setup.py and the like are left out, which the result says.
+    """
     with misuse_exits():
         refuse_unwritable_files(json)
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
-            has_object_options = bool(spec or option or allow or order != 1)
+            has_object_options = bool(spec or option or allow or wrt or order != 1)
             raise typer.Exit(_scan(target, has_object_options, seed, dtype, json, limits, strict))
         from gradcheck_lab.commands.check import CheckJob, single_report
         from gradcheck_lab.commands.check_processes import check_in_workers
         from gradcheck_lab.render.terminal import print_report
 
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
-        job = CheckJob(target, specs, seed, dtype, options, allowed, order)
+        wanted = tuple(name for text in wrt or () for name in text.split(",") if name)
+        job = CheckJob(target, specs, seed, dtype, options, allowed, order, wanted)
         report = single_report(job.run() if limits is None else next(check_in_workers([job], limits)))
         print_report(report)
         write_json(json, report.to_dict())
@@ -210,13 +220,20 @@ def _run_demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int |
 def _scan(
     target: str, has_object_options: bool, seed: int, dtype: str, json: Path | None, limits: Limits | None, strict: bool
 ) -> int:
-    if has_object_options:
-        raise InvalidArgument(f"--spec, --option, --allow and --order are for one object; write it as {target}:name")
-    from gradcheck_lab.commands.check_module import scan_module
+    from gradcheck_lab.commands.check_module import scan_folder, scan_module
+    from gradcheck_lab.discovery.folder import is_folder
     from gradcheck_lab.render.scan import scan_lines
     from gradcheck_lab.render.terminal import print_lines
 
-    scan = scan_module(target, seed=seed, dtype=dtype, limits=limits)
+    if has_object_options:
+        one = f"{Path(target) / 'file.py'}:name" if is_folder(target) else f"{target}:name"
+        raise InvalidArgument(f"--spec, --option, --allow, --order and --wrt are for one object; write it as {one}")
+    if is_folder(target):
+        if limits is None:
+            raise InvalidArgument("the files of a folder are checked in processes of their own; leave --no-isolate out")
+        scan = scan_folder(target, seed=seed, dtype=dtype, limits=limits)
+    else:
+        scan = scan_module(target, seed=seed, dtype=dtype, limits=limits)
     print_lines(scan_lines(scan))
     write_json(json, scan.to_dict())
     if scan.interrupted:

@@ -1,6 +1,6 @@
 """The command `gradcheck-lab fuzz`, of one object or of a whole module.
 
-1. Here, the target becomes jobs: one for each object that can be fuzzed, each split among the processes (`fuzz_jobs`).
+1. The target becomes jobs: one for each object that can be fuzzed, each split among the processes (`fuzz_jobs`).
 2. The jobs run in this process or in worker processes, which show their counts while they run (`fuzz_processes`).
 3. A job whose call ends its process is reported with that call (`fuzz_crash`).
 4. `gradcheck_lab.model.several.Fuzzed` gathers the reports; `gradcheck_lab.render.fuzz` shows them.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gradcheck_lab.commands.check_processes import in_worker
 from gradcheck_lab.commands.fuzz_jobs import Job, ShowCounts, fuzz_run_of, split
 from gradcheck_lab.commands.fuzz_processes import fuzz_here, fuzz_in_workers
 from gradcheck_lab.discovery.description import DESCRIPTION
@@ -33,7 +34,11 @@ def fuzz_targets(job: Job, processes: int, show: ShowCounts, limits: Limits | No
     if job.examples < 1:
         raise InvalidArgument(f"examples is {job.examples}; pass at least 1")
     fuzzed = Fuzzed(job.target)
-    ready = _jobs_of_objects(job, fuzzed)
+    if limits is None:
+        ready, skipped = jobs_of_objects(job)
+    else:
+        ready, skipped = in_worker(jobs_of_objects, (job,), job.target, limits)
+    fuzzed.skipped.update(skipped)
     work = [part for each in ready for part in split(each, -(-processes // max(1, len(ready))))]
     if processes == 1 and limits is None:
         fuzz_here(fuzzed, work, show)
@@ -42,31 +47,29 @@ def fuzz_targets(job: Job, processes: int, show: ShowCounts, limits: Limits | No
     return fuzzed
 
 
-def _jobs_of_objects(job: Job, fuzzed: Fuzzed) -> list[Job]:
-    """A job for each object that can be fuzzed; `fuzzed.skipped` gets the reason for each other one."""
+def jobs_of_objects(job: Job) -> tuple[list[Job], dict[str, str]]:
+    """A job for each object that can be fuzzed, and the reason for each other one, by name; the module is imported."""
     if ":" in job.target:
         fuzz_run_of(job)
-        return [job]
+        return [job], {}
     if job.specs or job.options or job.allow or job.order != 1:
         raise InvalidArgument(f"--spec, --option, --allow and --order are for one object; write it as {job.target}:name")
     module = import_module(job.target)
-    ready = []
+    ready, skipped = [], dict[str, str]()
     for name in names_of(module):
         each = replace(job, target=f"{job.target}:{name}")
         try:
             fuzz_run_of(each)
             ready.append(each)
         except NoSpecs:
-            fuzzed.skipped[name] = (
-                f"nothing describes its inputs; add {DESCRIPTION} = {{{name!r}: \"real('n d')\"}} to the module"
-            )
+            skipped[name] = f"nothing describes its inputs; add {DESCRIPTION} = {{{name!r}: \"real('n d')\"}} to the module"
         except CannotConstruct as error:
-            fuzzed.skipped[name] = error.why
+            skipped[name] = error.why
         except InvalidArgument as error:
-            fuzzed.skipped[name] = str(error)
-    if not ready and not fuzzed.skipped:
+            skipped[name] = str(error)
+    if not ready and not skipped:
         raise InvalidArgument(
             f"the module {job.target!r} defines no op, autograd Function, custom op, layer or module; "
             f"it has {listed(public(module))}"
         )
-    return ready
+    return ready, skipped

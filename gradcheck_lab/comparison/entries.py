@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.comparison.allowed_elsewhere import Made, with_allowed_swap, with_allowed_upstream
+from gradcheck_lab.comparison.budget import Judgement
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
-from gradcheck_lab.comparison.gradient import Comparison, compare_gradient
+from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, first_judgement
 from gradcheck_lab.comparison.noise import without_jumps
 from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.slot import Slot
@@ -42,16 +45,15 @@ def compare_returned(
 
     With `shares`, the inputs are those of that call within a program. Errors count from `margin` times their budget on; `noise`
     is the backward's own. An explanation of a wrong gradient has to hold on one of `draws` too, where these are given; with
-    `delivered`, what torch's engine made of the backward is compared.
+    `delivered`, what torch's engine made of the backward is compared. A forward that casts to a narrower dtype on its way has
+    the precision of that, and the truth is the gradient without the cast: autograd rounds there as well.
     """
-    case, names = oracle.case, subject.names
     grads = [comparable(value) for value in as_tuple(returned)]
-    role, first = ("input", 0) if shares is None else ("share", shares)
-    expected = {
-        i: truth.gradients.get(Key("input", i) if shares is None else Key(role, first, i))
-        for i, value in enumerate(case.inputs)
-        if is_differentiable(value) and i not in subject.constants
-    }
+    judged = _first_judgements(subject, grads, oracle, truth, shares, margin)
+    wrong = any(not found.passed for found in judged.values())
+    if wrong and (lifted := oracle.without_casts()) is not None:
+        oracle, truth, judged = lifted, lifted.truth(), {}
+    case, names, expected = oracle.case, subject.names, _expected(subject, oracle.case, truth, shares)
     references = {names[i]: g for i, g in expected.items() if g is not None}
     subgradients = Subgradients(oracle)
     compared = []
@@ -60,13 +62,79 @@ def compare_returned(
         off = _error_of_truth(oracle, true)
         slot = Slot(
             names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, truth_error=off, margin=margin,
-            others=tuple(names[j] for j in expected if j != i and grads[j] is not None),
+            allowed=subject.allowed, others=tuple(names[j] for j in expected if j != i and grads[j] is not None),
         )  # fmt: skip
         again = on_further_draws(draws, partial(_evidence_of_draw, subject, slot, i, delivered))
         evidence = partial(_evidence, subject, oracle, outputs, references, slot, i, again)
         known, around = references_of(oracle, key, value.dtype, noise), partial(subgradients.intervals, key)
-        compared.append(compare_gradient(slot, grads[i], true, known, evidence, around))
+        found = compare_gradient(slot, grads[i], true, known, evidence, around, judged.get(i))
+        if found.result.verdict == "fail" and subject.allowed.causes:
+            entry = _Entry(subject, slot, i, grads[i], oracle, noise, draws, delivered)
+            found = with_allowed_upstream(found, slot, case.grad_outputs or (), entry.at_another_upstream)
+            found = with_allowed_swap(found, slot, {names[j]: partial(entry.against, oracle, j) for j in expected if j != i})
+        compared.append(found)
     return compared
+
+
+def _expected(subject: Subject, case: Case, truth: Pass, shares: int | None) -> dict[int, torch.Tensor | None]:
+    """The true gradient of each input that is compared, or what a call within a program contributes to it; None for zero."""
+    return {
+        i: truth.gradients.get(Key("input", i) if shares is None else Key("share", shares, i))
+        for i, value in enumerate(case.inputs)
+        if is_differentiable(value) and i not in subject.constants
+    }
+
+
+def _first_judgements(
+    subject: Subject, grads: Sequence[Any], oracle: AutogradOracle, truth: Pass, shares: int | None, margin: float
+) -> dict[int, Judgement]:
+    """Each gradient whose structure is right, held against the truth by what rounding alone allows."""
+    found = {}
+    for i, true in _expected(subject, oracle.case, truth, shares).items():
+        value = oracle.case.inputs[i]
+        if i < len(grads) and is_differentiable(grads[i]) and true is not None and grads[i].layout == torch.strided:
+            actual = grads[i].detach()
+            if (actual.shape, actual.device, actual.is_complex()) == (value.shape, value.device, true.is_complex()):
+                found[i] = first_judgement(actual, true.to(actual.device), value.dtype, _error_of_truth(oracle, true), margin)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A wrong gradient that may, as the user allows, be the true one of another upstream or of another input."""
+
+    subject: Subject
+    slot: Slot
+    index: int
+    actual: Any
+    oracle: AutogradOracle
+    noise: OwnNoise | None
+    draws: FurtherDraws | None
+    delivered: bool
+
+    def at_another_upstream(self, made: Made) -> Comparison:
+        """Compare it with the truth for the upstream that is made of the given one."""
+        again = partial(_evidence_of_draw, self.subject, self.slot, self.index, self.delivered)
+        return self.against(
+            _with_upstream(self.oracle, made), self.index,
+            on_further_draws(self.draws, lambda draw: again(replace(draw, oracle=_with_upstream(draw.oracle, made)))),
+        )  # fmt: skip
+
+    def against(
+        self, oracle: AutogradOracle, index: int, again: Callable[[], Iterable[Evidence]] | None = None
+    ) -> Comparison:
+        """Compare it with what an oracle says of an input."""
+        truth, key, subject, slot = oracle.truth(), Key("input", index), self.subject, self.slot
+        others = {subject.names[k.first]: g for k, g in truth.gradients.items() if k.role == "input" and g is not None}
+        evidence = partial(_evidence, subject, oracle, outputs_by_name(truth), others, slot, index, again)
+        around = partial(Subgradients(oracle).intervals, key)
+        known = references_of(oracle, key, slot.dtype, self.noise)
+        return compare_gradient(slot, self.actual, truth.gradients.get(key), known, evidence, around)
+
+
+def _with_upstream(oracle: AutogradOracle, made: Made) -> AutogradOracle:
+    case = replace(oracle.case, grad_outputs=made(oracle.case.grad_outputs or ()))
+    return AutogradOracle(oracle.runner, case, oracle.copies)
 
 
 def _error_of_truth(oracle: AutogradOracle, true: torch.Tensor | None) -> float:

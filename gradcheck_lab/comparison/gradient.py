@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
+from gradcheck_lab.comparison.allowed import Given, as_on_the_given_call, beyond, excused, without_allowed
 from gradcheck_lab.comparison.budget import Judgement, certainly_passes, judge
+from gradcheck_lab.comparison.compared import Comparison as Comparison
+from gradcheck_lab.comparison.compared import EvidenceOf, Intervals, References
 from gradcheck_lab.comparison.findings import convention, dtype_problem, number, outside_kinks, short_dtype, show, wrong_finding
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, Explanation, explain
+from gradcheck_lab.diagnosis.allowance import Excuse
+from gradcheck_lab.diagnosis.shapes import reshaped
 from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.model.limits import AFFORDABLE_SAMPLES, FEW_ELEMENTS, SAMPLED_WHOLE
 from gradcheck_lab.model.precision import unit_roundoff, wide_dtype
@@ -19,18 +24,7 @@ from gradcheck_lab.model.precision.budget import CANCELLATION, NOT_ROUNDING, OWN
 from gradcheck_lab.oracles.autograd.subgradients import Interval
 from gradcheck_lab.subjects.contained import NotComparable
 
-References = Callable[[str], list[torch.Tensor]]
-Intervals = Callable[[Callable[[Interval], torch.Tensor], torch.Tensor | None], Iterable[Interval]]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The compared gradient and the findings that it gave; `kinks` are the elements that follow another convention."""
-
-    result: GradientResult
-    findings: tuple[Finding, ...] = ()
-    sensitivity: float | None = None
-    kinks: int = 0
+_CERTAIN = Judgement(True, "element", 0.0, 0.0, None, 0.0, 0.0, 0, 0, 0, None)
 
 
 def compare_gradient(
@@ -38,20 +32,26 @@ def compare_gradient(
     actual: Any,
     truth: torch.Tensor | None,
     references: References,
-    evidence: Callable[[torch.Tensor, torch.Tensor], Evidence],
+    evidence: EvidenceOf,
     intervals: Intervals = lambda doubtful, within: (),
+    first: Judgement | None = None,
 ) -> Comparison:
     """Compare one gradient with the truth, a float64 tensor, None for zero.
 
     `references(level)` gives further sound gradients when the cheap bounds do not settle it ("native", then
-    "simulated"); `intervals` the subgradients at a kink, ever better known; `evidence` what the diagnosis may look at.
+    "simulated"); `intervals` the subgradients at a kink, ever better known; `evidence` what the diagnosis may look at; `first`
+    is its `first_judgement` where that is known.
     """
     expected = truth if truth is not None else _zero(slot)
     warnings: list[Finding] = []
     if actual is None:
         if not bool(expected.any()):
             return Comparison(_result(slot, "pass", elements=expected.numel()))
-        return _missing(slot, expected)
+        missing = _missing(slot, expected)
+        if not slot.permits("missing-gradient"):
+            return missing
+        told = Explanation("missing-gradient", missing.findings[0].explanation, "")
+        return excused(Comparison(_result(slot, "pass")), slot, Excuse((told,)))
     if isinstance(actual, NotComparable):
         found = Explanation("wrong-dtype", f"{actual.what} came back", f"return {actual.instead}, of {short_dtype(slot.dtype)}")
         return _broken(slot, f"is {actual.what}, expected a dense tensor of {short_dtype(slot.dtype)}", found)
@@ -62,16 +62,22 @@ def compare_gradient(
     actual = actual.detach() if actual.layout == torch.strided else actual.detach().to_dense()
     if tuple(actual.shape) != slot.shape:
         found = explain(evidence(actual, expected))
-        return _broken(slot, f"has shape {tuple(actual.shape)}, expected {slot.shape}", found)
+        broken = _broken(slot, f"has shape {tuple(actual.shape)}, expected {slot.shape}", found)
+        shaped = reshaped(actual, slot.shape, found.cause) if slot.permits(found.cause) else None
+        return broken if shaped is None else _otherwise(slot, found, shaped, truth, references, evidence, intervals)
     if actual.device != slot.device:
         found = Explanation("wrong-dtype", "it lives on another device than its input", f"move it with .to({slot.device})")
         return _broken(slot, f"is on {actual.device}, its input on {slot.device}", found)
     if actual.dtype != slot.dtype:
         problem = dtype_problem(slot, actual.dtype)
         if problem.severity == "error":
+            found = Explanation(problem.cause, problem.explanation, problem.suggestion)
+            if slot.permits(found.cause) and actual.dtype.is_complex == slot.dtype.is_complex:
+                as_it_came = replace(slot, dtype=actual.dtype)
+                return _otherwise(as_it_came, found, actual, truth, references, evidence, intervals)
             return Comparison(_result(slot, "fail", elements=actual.numel()), (problem,))
         warnings.append(problem)
-    return _numbers(slot, actual, expected.to(actual.device), references, evidence, intervals, warnings)
+    return _numbers(slot, actual, expected.to(actual.device), references, evidence, intervals, warnings, first)
 
 
 def _numbers(
@@ -79,13 +85,18 @@ def _numbers(
     actual: torch.Tensor,
     expected: torch.Tensor,
     references: References,
-    evidence: Callable[[torch.Tensor, torch.Tensor], Evidence],
+    evidence: EvidenceOf,
     intervals: Intervals,
     findings: list[Finding],
+    first: Judgement | None,
 ) -> Comparison:
-    if slot.margin > 1 and certainly_passes(actual, expected, slot.dtype, slot.truth_error, slot.margin):
+    first = first or first_judgement(actual, expected, slot.dtype, slot.truth_error, slot.margin)
+    if first is _CERTAIN:
         return Comparison(_result(slot, "pass", elements=expected.numel()), tuple(findings))  # a derived call: no more is asked
-    first = judge(actual, expected, slot.dtype, truth_error=slot.truth_error, all_blocks=False, margin=slot.margin)
+    given = Given(slot, actual, expected, references, evidence, intervals, partial(_numbers, findings=findings, first=None))
+    as_known = None if first.passed else as_on_the_given_call(given)
+    if as_known is not None and as_known.result.verdict == "pass":
+        return as_known
     used: list[torch.Tensor] = []
 
     def doubtful(kinks: Interval) -> torch.Tensor:
@@ -123,9 +134,43 @@ def _numbers(
         return Comparison(replace(result_of(slot, found, actual, expected, "inconclusive"), reason=reason), tuple(findings))
     result = result_of(slot, found, actual, expected, "pass" if found.passed else "fail", level)
     if not found.passed:
+        if as_known is not None:
+            return as_known
         explanation = explain(evidence(actual, expected))
-        findings += [wrong_finding(slot, result, found, each, actual) for each in (explanation, *explanation.also)]
+        wrong = [wrong_finding(slot, result, found, each, actual) for each in (explanation, *explanation.also)]
+        compared = Comparison(result, (*findings, *wrong), found.sensitivity)
+        return without_allowed(given, compared, explanation)
     return Comparison(result, tuple(findings), found.sensitivity)
+
+
+def first_judgement(
+    actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype, truth_error: float, margin: float
+) -> Judgement:
+    """The judgement by what rounding alone allows; on a derived call, at a margin, nobody asks for its numbers."""
+    if margin > 1 and certainly_passes(actual, expected, dtype, truth_error, margin):
+        return _CERTAIN
+    return judge(actual, expected, dtype, truth_error=truth_error, all_blocks=False, margin=margin)
+def _otherwise(
+    slot: Slot,
+    allowed: Explanation,
+    actual: torch.Tensor,
+    truth: torch.Tensor | None,
+    references: References,
+    evidence: EvidenceOf,
+    intervals: Intervals,
+) -> Comparison:
+    """The comparison of a gradient whose allowed shape or dtype was put right."""
+
+    def as_it_came(found: torch.Tensor, expected: torch.Tensor) -> Evidence:
+        given = evidence(found, expected)
+        again = None if given.again is None else (replace(draw, dtype=slot.dtype) for draw in given.again())
+        return replace(given, dtype=slot.dtype, again=None if again is None else lambda: again)
+
+    rest = compare_gradient(slot, actual, truth, references, as_it_came, intervals)
+    if rest.result.verdict != "pass":
+        return beyond(rest, slot, allowed.cause)
+    inner = Excuse(()) if rest.excuse is None else rest.excuse
+    return excused(rest, slot, replace(inner, told=(allowed, *inner.told)))
 
 
 def _off(actual: torch.Tensor, expected: torch.Tensor, slot: Slot) -> torch.Tensor:

@@ -32,7 +32,8 @@ def compare_isolated_rule(
     upstream = tuple(_upstream(truth, number, j, output) for j, output in enumerate(outputs))
     subject = adapt_op(call.op, inputs, dict(call.options))
     assert subject is not None
-    subject = replace(subject, constants=subject.constants | _constants(call, program))
+    allowed = program.runner.subject.allowed
+    subject = replace(subject, constants=subject.constants | _constants(call, program), allowed=allowed)
     local = Case(inputs, call.options, upstream, case.seed, case.label)
     oracle = AutogradOracle(replace(program.runner, subject=subject), local)
     try:

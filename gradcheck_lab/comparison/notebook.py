@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 
 from gradcheck_lab.subjects.layers.gradient_names import DICTIONARIES, is_usual, partners
 from gradcheck_lab.torch_internals import sequence_number
+
+_HISTORY = re.compile(r"_{1,3}|_i{1,3}|_i?\d+|_[iod]h|In|Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,13 @@ def hand_made(values: Mapping[str, Any]) -> tuple[list[HandMade], list[str]]:
     named = {gradient: names for gradient, names in pairings.items() if gradient not in forward}
     found = [*_on_tensors(tensors), *_by_name(tensors, values, named), *_in_dictionaries(tensors, values)]
     return list({(id(each.tensor), id(each.gradient)): each for each in reversed(found)}.values())[::-1], sorted(forward)
+
+
+def own_variables(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The variables without `_`, `_12` and others by which IPython keeps what cells returned."""
+    if not {"_ih", "_oh"} <= values.keys():
+        return values
+    return {name: value for name, value in values.items() if not _HISTORY.fullmatch(str(name))}
 
 
 def _on_tensors(tensors: Mapping[str, torch.Tensor]) -> Iterator[HandMade]:

@@ -69,7 +69,8 @@ def compare_numerically(
 
 def _slot(subject: Subject, index: int, value: torch.Tensor, oracle: NumericOracle) -> Slot:
     name, label = subject.names[index], subject.labels[index]
-    return Slot(name, label, tuple(value.shape), value.dtype, value.device, reference=oracle.method)
+    shape = tuple(value.shape)
+    return Slot(name, label, shape, value.dtype, value.device, reference=oracle.method, allowed=subject.allowed)
 
 
 def _right_together(slots: Mapping[int, Slot], entries: Mapping[int, Any], oracle: NumericOracle) -> frozenset[int]:

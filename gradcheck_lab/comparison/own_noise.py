@@ -1,14 +1,16 @@
-"""How much rounding a hand-written backward shows by itself: how its result changes with the last digits of what it is given.
+"""How much rounding a hand-written backward shows by itself: how its result changes with the last digits of what it computes.
 
 A mistake is a smooth function of the inputs and stays the same beside them; what rounding leaves, where terms cancel, is
 another number at every point (Moré and Wild, "Estimating computational noise", SIAM J. Sci. Comput. 33, 2011). No oracle knows
-the terms that a backward adds up, numbers least of all, and this tells their size.
+the terms that a backward adds up, numbers least of all, and this tells their size. So inputs are moved in their last digits,
+and so is what the forward kept: 1 - s of a sigmoid that is 1 to all digits is as far from the truth as s is from rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from contextlib import nullcontext
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from gradcheck_lab.calls.moves import moved, random_signs
 from gradcheck_lab.model.amounts import LAST_DIGITS_MOVED, OWN_NOISE_SAMPLES
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.precision.budget import CANCELLATION
+from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner
 
@@ -65,9 +68,22 @@ class OwnNoise:
             return []
 
     def _run(self, generator: torch.Generator | None) -> tuple[Any, ...]:
-        recording = self.runner.record(tuple(_beside(value, generator) for value in self.case.inputs), self.case)
-        upstream = recording.fixed_grad_outputs or tuple(_beside(g, generator) for g in self.case.grad_outputs or ())
-        return as_tuple(self.runner.backward(recording, upstream, self.case.seed).returned)
+        inputs = tuple(_beside(value, generator) for value in self.case.inputs)
+        upstream = tuple(_beside(g, generator) for g in self.case.grad_outputs or ())
+        rounding = nullcontext() if generator is None else self._rounding(generator)
+        with rounding:
+            recording = self.runner.record(inputs, self.case)
+        if generator is not None and recording.with_kept is not None:
+            recording = recording.with_kept(partial(_beside, generator=generator))
+        with rounding:
+            upstream = recording.fixed_grad_outputs or upstream
+            return as_tuple(self.runner.backward(recording, upstream, self.case.seed).returned)
+
+    def _rounding(self, generator: torch.Generator) -> SimulatedRounding:
+        """A mode in which each operation of the user's code in torch errs by a rounding of what it returns."""
+        dtype = min((v.dtype for v in self.case.inputs if is_differentiable(v)), key=unit_roundoff)
+        salt = int(torch.randint(1 << 62, (), generator=generator))
+        return SimulatedRounding(unit_roundoff(dtype), salt, long_sums=True, independent=True, dtype=dtype, own=True)
 
 
 def _same(again: Any, returned: Any) -> bool:

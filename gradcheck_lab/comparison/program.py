@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -16,7 +16,7 @@ from gradcheck_lab.comparison.isolated_rule import call_label, compare_isolated_
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.causes import having
-from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.findings import ALLOWED, ALLOWED_ALONE, Finding
 from gradcheck_lab.model.limits import EQUAL_CALLS_ALONE
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.subjects.runner import Runner
@@ -25,11 +25,15 @@ from gradcheck_lab.subjects.subject import Call, Key, Subject
 
 @dataclass(frozen=True, slots=True)
 class ComparedProgram:
-    """Every gradient of a program, what was found in its ops, and why anything could not be compared."""
+    """Every gradient of a program, what was found in its ops, and why anything could not be compared.
+
+    `alone` are the comparisons of its ops by themselves.
+    """
 
     comparisons: tuple[Comparison, ...] = ()
     findings: tuple[Finding, ...] = ()
     reasons: tuple[str, ...] = ()
+    alone: tuple[Comparison, ...] = ()
 
 
 def compare_program(
@@ -57,25 +61,42 @@ def compare_program(
     alone = _each_op(calls, chosen, oracle, margin)
     draws = None if margin > 1 else FurtherDraws(runner, case)
     given_slots = _slots(runner.subject, case, calls, returned, intermediates)
-    slots = [(key, replace(slot, margin=margin), gradient) for key, slot, gradient in given_slots]
+    # numbers are laid at an op's door by running its rule in the oracle; a shape is the program's too
+    in_shape = runner.subject.allowed.of(having("shape") | having("dtype"))
+    slots = [(key, replace(slot, margin=margin, allowed=in_shape), gradient) for key, slot, gradient in given_slots]
     compared = [_compare(oracle, key, slot, actual, draws) for key, slot, actual in slots]
     failed = any(comparison.result.verdict == "fail" for comparison in compared)
-    if failed or any(alone.values()):
+    if failed or any(own.findings for own in alone.values()):
         alone |= _each_op(calls, sorted({*range(len(calls))} - {*chosen}), oracle, margin)
-    found = [finding for k in sorted(alone, reverse=True) for finding in alone[k]]
+    found = [finding for k in sorted(alone, reverse=True) for finding in alone[k].findings]
     blamed = {
         k: call_label(calls[k])
         for k, own in sorted(alone.items(), reverse=True)
-        if any(f.severity == "error" or f.cause in having("admitted") for f in own)
+        if any(f.severity == "error" or f.cause in having("admitted") for f in own.findings) or own.is_excused
     }
     wrong = {k for k in blamed if any(f.severity == "error" and f.op == blamed[k] for f in found)}
     given = _substituted(oracle, frozenset(blamed)) if blamed else None
     if given is not None:
+        settled_by = ALLOWED if any(own.is_excused for own in alone.values()) else "subgradient"
         compared = [
-            _attributed(oracle, *slot, given, comparison, blamed, wrong) if comparison.result.verdict == "fail" else comparison
+            comparison if comparison.result.verdict != "fail"
+            else _attributed(oracle, *slot, given, comparison, blamed, wrong, settled_by)
             for slot, comparison in zip(slots, compared, strict=True)
-        ]
-    return ComparedProgram(tuple(compared), (*found, *(f for c in compared for f in c.findings)))
+        ]  # fmt: skip
+    of_ops = tuple(comparison for k in sorted(alone) for comparison in alone[k].comparisons)
+    return ComparedProgram(tuple(compared), (*found, *(f for c in compared for f in c.findings)), alone=of_ops)
+
+
+class _Alone(NamedTuple):
+    """The rule of one op call by itself: its gradients, and everything that was found."""
+
+    comparisons: list[Comparison]
+    findings: list[Finding]
+
+    @property
+    def is_excused(self) -> bool:
+        """Whether a mistake that the user allows was taken away from one of its gradients."""
+        return any(comparison.result.settled_by in (ALLOWED, ALLOWED_ALONE) for comparison in self.comparisons)
 
 
 def _some_of_each(calls: Sequence[Call]) -> list[int]:
@@ -88,12 +109,12 @@ def _some_of_each(calls: Sequence[Call]) -> list[int]:
     return sorted({numbers[(len(numbers) - 1) * i // (most - 1)] for numbers in kinds.values() for i in range(most)})
 
 
-def _each_op(calls: Sequence[Call], chosen: Sequence[int], oracle: AutogradOracle, margin: float) -> dict[int, list[Finding]]:
-    """What is wrong with the rules of the chosen calls by themselves, by their number."""
-    truth, found = oracle.truth(), dict[int, list[Finding]]()
+def _each_op(calls: Sequence[Call], chosen: Sequence[int], oracle: AutogradOracle, margin: float) -> dict[int, _Alone]:
+    """The rules of the chosen calls by themselves, by their number."""
+    truth, found = oracle.truth(), dict[int, _Alone]()
     for k in reversed(chosen):
         compared, findings = compare_isolated_rule(replace(truth.calls[k], names=calls[k].names), k, oracle, margin)
-        found[k] = [_placed(finding) for finding in (*findings, *(f for c in compared for f in c.findings))]
+        found[k] = _Alone(compared, [_placed(finding) for finding in (*findings, *(f for c in compared for f in c.findings))])
     return found
 
 
@@ -171,6 +192,7 @@ def _attributed(
     comparison: Comparison,
     blamed: dict[int, str],
     wrong: set[int],
+    settled_by: str,
 ) -> Comparison:
     """Mark a gradient that is right but for the blamed ops: contaminated, or merely of another convention."""
     expected = given.gradients.get(key)
@@ -180,6 +202,6 @@ def _attributed(
     if not found.passed:
         return comparison
     if not wrong:
-        passed = replace(comparison.result, verdict="pass", settled_by="subgradient")
+        passed = replace(comparison.result, verdict="pass", settled_by=settled_by)
         return Comparison(passed, sensitivity=found.sensitivity)
     return Comparison(replace(comparison.result, contaminated_by=blamed[max(wrong)]))

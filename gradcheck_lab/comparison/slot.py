@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from gradcheck_lab.diagnosis.allowance import NOTHING_ALLOWED, Allowance
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -13,7 +15,7 @@ class Slot:
 
     `reference` is what messages call the other side, `truth_error` how far its values may be off.
     `margin` is how many times its budget an error has to be to count: on calls that nobody chose only gross errors do.
-    `others` are the inputs of the same call that do have a gradient.
+    `others` are the inputs of the same call that do have a gradient, `allowed` the mistakes that the user allows in this one.
     """
 
     name: str
@@ -26,3 +28,8 @@ class Slot:
     truth_error: float = 0.0
     margin: float = 1.0
     others: tuple[str, ...] = ()
+    allowed: Allowance = NOTHING_ALLOWED
+
+    def permits(self, cause: str) -> bool:
+        """Whether this gradient may be wrong for this cause."""
+        return self.allowed.permits(cause, self.op, self.name)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from gradcheck_lab.diagnosis.constants import tolerance_of
+from gradcheck_lab.diagnosis.deviation import NEGATED, Deviation, of_input, only_here
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
 from gradcheck_lab.diagnosis.scaling import constant_factor
+from gradcheck_lab.diagnosis.shapes import permuted_axes
 from gradcheck_lab.model.limits import ROLLED_PLACES
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
 
@@ -36,6 +39,7 @@ def _swapped(evidence: Evidence) -> Explanation | None:
                 f"it is the gradient of {other!r}: returned in the wrong order",
                 "return the gradients in the order of the forward's inputs",
                 claims=(Claim(other),),
+                deviation=Deviation(predict=of_input(other)),
             )
     return None
 
@@ -49,9 +53,20 @@ def _transposed(evidence: Evidence) -> Explanation | None:
         if c is not None:
             axes = "" if expected.ndim == 2 else f" (axes in the order {order})"
             claims = tuple(Claim("axis", axis, axis) for axis in order)
-            found = Explanation("transposed", f"it is the transposed reference{axes}", "transpose it back", claims=claims)
+            found = Explanation(
+                "transposed", f"it is the transposed reference{axes}", "transpose it back", claims=claims,
+                deviation=Deviation(predict=partial(permuted_axes, order)),
+            )  # fmt: skip
             return _and_a_factor(evidence, found, c)
     return None
+
+
+def _flipped(ndim: int, axis: int, evidence: Evidence) -> torch.Tensor | None:
+    return evidence.expected.flip(axis) if evidence.expected.ndim == ndim else None
+
+
+def _rolled(shift: int, axis: int, evidence: Evidence) -> torch.Tensor | None:
+    return evidence.expected.roll(shift, axis)
 
 
 def _multiple(evidence: Evidence, candidate: torch.Tensor) -> float | None:
@@ -73,7 +88,8 @@ def _and_a_factor(evidence: Evidence, found: Explanation, c: float) -> Explanati
     if c == 1.0:
         return found
     if abs(c + 1) <= tolerance_of(evidence):
-        second = Explanation("sign", "beside that it has the other sign", f"negate the gradient of {evidence.name!r}")
+        fix = f"negate the gradient of {evidence.name!r}"
+        second = Explanation("sign", "beside that it has the other sign", fix, deviation=NEGATED)
     else:
         second = constant_factor(evidence, c, ", beside that")
     return replace(found, also=(second,))
@@ -87,7 +103,8 @@ def _permuted(evidence: Evidence) -> Explanation | None:
         c = _multiple(evidence, expected.flip(axis))
         if c is not None:
             sentence, claims = f"it is the reference reversed along axis {axis}", (Claim("reversed axis", axis, axis),)
-            found = Explanation("permuted", sentence, f"flip it along axis {axis}", claims=claims)
+            deviation = Deviation(predict=partial(_flipped, expected.ndim, axis))
+            found = Explanation("permuted", sentence, f"flip it along axis {axis}", claims=claims, deviation=deviation)
             return _and_a_factor(evidence, found, c)
         for shift in range(1, min(expected.shape[axis], ROLLED_PLACES.value + 1)):
             if evidence.fits(expected.roll(shift, axis)):
@@ -96,6 +113,7 @@ def _permuted(evidence: Evidence) -> Explanation | None:
                     f"it is the reference rolled by {shift} along axis {axis}",
                     "undo the shift of the index",
                     claims=(Claim("rolled axis", axis, axis), Claim("shift", shift, shift)),
+                    deviation=Deviation(predict=partial(_rolled, shift, axis), same_sizes=True),
                 )
     if expected.numel() < 4 or expected.is_complex():
         return None
@@ -116,6 +134,7 @@ def _wrong_axis(evidence: Evidence) -> Explanation | None:
                     f"it equals grad_output reduced over axis {axis}, and the reference does not",
                     f"reduce over another axis than {axis}",
                     claims=(Claim("axis of grad_output", axis, axis),),
+                    deviation=only_here(evidence, candidate),
                 )
     return None
 
@@ -133,6 +152,7 @@ def _expanded(evidence: Evidence) -> Explanation | None:
         f"it repeats along axis {got}, and the reference along axis {right}: the reduced axis was restored elsewhere",
         f"restore it with unsqueeze({right}) in the place of unsqueeze({got})",
         claims=(Claim("restored axis", got, got),),
+        deviation=only_here(evidence, evidence.expected.transpose(got, right)),
     )
 
 
@@ -158,5 +178,6 @@ def _unreduced(evidence: Evidence) -> Explanation | None:
                 f"it is the right product, summed over axis {axis}: the wrong one",
                 f"reduce over another axis than {axis}",
                 claims=(Claim("axis of the product", axis, axis),),
+                deviation=only_here(evidence, candidate),
             )
     return None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 
 from gradcheck_lab.diagnosis.candidates import factors
+from gradcheck_lab.diagnosis.deviation import Deviation
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
 from gradcheck_lab.diagnosis.terms import Residual
 from gradcheck_lab.model.precision.fits import SEPARABLE, TWO_AXES
@@ -54,8 +56,13 @@ def reversed_axis(evidence: Evidence) -> Explanation | None:
                 f"it is the gradient with axis {place} of grad_output and of {evidence.name!r} walked the other way round",
                 f"walk axis {place} in the opposite direction: flip a kernel, or start a running sum at its other end",
                 claims=(Claim("axis", place, place),),
+                deviation=Deviation(predict=partial(_reversed_along, axis), same_sizes=True),
             )
     return None
+
+
+def _reversed_along(axis: int, evidence: Evidence) -> torch.Tensor | None:
+    return next((gradient for found, gradient in evidence.reversed() if found == axis), None)
 
 
 def _normalised(evidence: Evidence, axes: tuple[int, int]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradcheck_lab.diagnosis.deviation import Deviation
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
 
 
@@ -12,6 +13,7 @@ def missing_conjugate(evidence: Evidence) -> Explanation | None:
         return None
     if not evidence.fits(expected.abs(), actual.abs()):
         return _transposed_only(evidence)
+    whole = _transposed_only(evidence)
     flipped = evidence.fits(expected.conj().resolve_conj())
     what = "its imaginary part has the other sign" if flipped else "its modulus is right and its phase is not"
     return Explanation(
@@ -19,6 +21,7 @@ def missing_conjugate(evidence: Evidence) -> Explanation | None:
         f"{what}: a conjugate is missing",
         f"multiply grad_output by the conjugate of the local derivative of {evidence.name!r}, with .conj()",
         claims=(Claim("flipped" if flipped else "turned"),),
+        deviation=None if whole is None else whole.deviation,
     )
 
 
@@ -31,4 +34,5 @@ def _transposed_only(evidence: Evidence) -> Explanation | None:
         "missing-conjugate",
         "it is J^T g, and the gradient is J^H g: a conjugate is missing",
         f"conjugate what grad_output is multiplied by in the gradient of {evidence.name!r}: .mH for .mT, .conj()",
+        deviation=Deviation(predict=lambda other: other.conjugated()),
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gradcheck_lab.diagnosis.deviation import Deviation
 from gradcheck_lab.model.limits import DIAGNOSED_ELEMENTS
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, wide_dtype, widened
 from gradcheck_lab.model.precision.fits import (
@@ -43,6 +44,7 @@ class Explanation:
     """A cause of `model/causes.py`, why it is that, and what to do; `also` are further mistakes in the gradient.
 
     `claims` are what has to be the same on another draw of the call. A `fact` is seen on one call and fitted to nothing.
+    `deviation` is what the mistake does to the true gradient, None where the explanation does not say that.
     """
 
     cause: str
@@ -51,6 +53,7 @@ class Explanation:
     also: tuple[Explanation, ...] = ()
     claims: tuple[Claim, ...] = ()
     fact: bool = False
+    deviation: Deviation | None = field(default=None, compare=False, repr=False)
 
     def agrees(self, other: Explanation) -> bool:
         """Whether both give one cause, and claim the same."""
@@ -79,7 +82,8 @@ class PartialGradient:
 class Variation:
     """The gradient that the true backward gives with one thing changed, and what is said of one that equals it.
 
-    `names` are the tensors and functions that it is about. With `places`, `gradient` holds these elements alone.
+    `names` are the tensors and functions that it is about. With `places`, `gradient` holds these elements alone. It is not
+    `exact` where a number in it, such as an epsilon, is known roughly.
     """
 
     cause: str
@@ -88,6 +92,7 @@ class Variation:
     names: tuple[str, ...]
     gradient: torch.Tensor | None = None
     places: torch.Tensor | None = None
+    exact: bool = True
 
 
 def nothing() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
 from gradcheck_lab.diagnosis.candidates import Term, axis_sets, computed, factors, per, upstreams
+from gradcheck_lab.diagnosis.deviation import only_here
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, about
 from gradcheck_lab.diagnosis.terms import Residual, close_to
 from gradcheck_lab.model.amounts import POWERS, SMALLEST_DIVISOR, STATISTIC_POWERS, USUAL_EPSILONS
@@ -77,6 +79,7 @@ def _elementwise(evidence: Evidence, residual: Residual) -> Explanation | None:
                 f"in every element it is {what} the reference: {why}",
                 f"{undo} the gradient of {evidence.name!r} by {shown}, or derive the local derivative again",
                 claims=(about(f"{t.name}^{power:g}", c, close_to(evidence, residual.noise / residual.size)),),
+                deviation=only_here(evidence, c * expected * value**power) if missing else None,
             )
     return None
 
@@ -114,7 +117,10 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
             return None  # saying which groups are wrong explains more
         if _constant(ratio, evidence):
             return None  # one number for all of them
-        return _named_ratio(evidence, ratio, axes)
+        found = _named_ratio(evidence, ratio, axes)
+        # of one number for all of grad_output it is not known which
+        fitted_to = None if found.cause == "upstream-scalarized" else only_here(evidence, ratio * expected)
+        return replace(found, deviation=fitted_to)
     return None
 
 

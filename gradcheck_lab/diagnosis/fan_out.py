@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
+
+import torch
 
 from gradcheck_lab.diagnosis.constants import named_constant
+from gradcheck_lab.diagnosis.deviation import Deviation, only_here
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, PartialGradient, about
 from gradcheck_lab.diagnosis.scaling import times
 from gradcheck_lab.diagnosis.terms import Residual
@@ -20,20 +24,29 @@ def missing_uses(evidence: Evidence) -> Explanation | None:
             continue
         claims = Claim(path.value), Claim(path.kept), Claim(path.lost)
         user = repr(evidence.name) if path.value == "it" else path.value
+        deviation = Deviation(predict=partial(_without, path))
         if path.assigned or evidence.assigned:
             return Explanation(
                 "fan-out-overwritten",
                 f"{user} is used in {path.kept} and in {path.lost}, and only what {path.kept} sends back arrives",
                 f"add the gradients of all uses of {user}: += where there is =",
                 claims=claims,
+                deviation=deviation,
             )
         return Explanation(
             "missing-term",
             f"{user} is used in {path.kept} and in {path.lost}, and the term through {path.lost} is missing",
             f"add what {path.lost} sends back to {user}",
             claims=claims,
+            deviation=deviation,
         )
     return None
+
+
+def _without(path: PartialGradient, evidence: Evidence) -> torch.Tensor | None:
+    """The gradient of another call without what the same uses send back."""
+    alike = (p for p in evidence.paths() if (p.value, p.kept, p.lost) == (path.value, path.kept, path.lost))
+    return next((p.gradient for p in alike), None)
 
 
 def misscaled_use(evidence: Evidence) -> Explanation | None:
@@ -52,13 +65,13 @@ def misscaled_use(evidence: Evidence) -> Explanation | None:
     found = [(path, c) for path, c in found if alike[path.value, f"{c:.6g}"] == 1]
     for path, c in found:
         if abs(c + 1) <= close:
-            return _of_term(path, evidence, "sign", "has the wrong sign", f"negate what {path.lost} sends back")
+            return _of_term(path, -1.0, evidence, "sign", "has the wrong sign", f"negate what {path.lost} sends back")
     found.sort(key=lambda each: named_constant(evidence, each[1]) is None)
     for path, c in found:
         _, what, why, fix = named_constant(evidence, c) or (c, f"{times(c)} times", "", f"divide it by {times(c)}")
         said = f"is {what} what it should be{f', and {why}' if why else ''}"
         factor = about("factor", c, close)
-        return _of_term(path, evidence, "constant-factor", said, f"{fix}, in what {path.lost} sends back", factor)
+        return _of_term(path, c, evidence, "constant-factor", said, f"{fix}, in what {path.lost} sends back", factor)
     return None
 
 
@@ -75,9 +88,10 @@ def _coefficient(evidence: Evidence, residual: Residual, path: PartialGradient) 
 
 
 def _of_term(
-    path: PartialGradient, evidence: Evidence, cause: str, said: str, fix: str, factor: Claim | None = None
+    path: PartialGradient, c: float, evidence: Evidence, cause: str, said: str, fix: str, factor: Claim | None = None
 ) -> Explanation:
     user = repr(evidence.name) if path.value == "it" else path.value
     sentence = f"{user} is used in {path.kept} and in {path.lost}, and the term through {path.lost} {said}"
     claims = Claim(path.value), Claim(path.kept), Claim(path.lost), factor or Claim(said)
-    return Explanation(cause, sentence, f"{fix} to {user}", claims=claims)
+    deviation = only_here(evidence, evidence.expected - (1 - c) * (evidence.expected - path.gradient.to(evidence.expected)))
+    return Explanation(cause, sentence, f"{fix} to {user}", claims=claims, deviation=deviation)

@@ -10,6 +10,7 @@ import torch
 
 from gradcheck_lab.diagnosis.conditions import Condition, masks_and_labels, places, repetitions, values
 from gradcheck_lab.diagnosis.constants import tolerance_of
+from gradcheck_lab.diagnosis.deviation import only_here
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation
 from gradcheck_lab.diagnosis.scaling import constant_factor
 from gradcheck_lab.model.precision.fits import CLEARLY_WRONG, ENOUGH_ELEMENTS, ORACLE_ERRORS, SELDOM
@@ -89,7 +90,9 @@ def _separated(
         # a row is wrong though some of its elements are zero as they should be; where values decide, these are right
         exact = condition.kind in ("value", "tied")
         if torch.equal(condition.mask if exact else condition.mask & (wrong | right), wrong):
-            return _explained(evidence, condition, evidence.actual.double()[wrong], evidence.expected.double()[wrong])
+            actual, expected = evidence.actual.double(), evidence.expected.double()
+            found = _explained(evidence, condition, actual[wrong], expected[wrong])
+            return replace(found, deviation=only_here(evidence, torch.where(wrong, actual, expected)))
     return None
 
 

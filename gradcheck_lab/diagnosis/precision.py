@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from gradcheck_lab.diagnosis.deviation import only_here
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, accounts_for
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
@@ -69,7 +70,8 @@ def _through(evidence: Evidence) -> Explanation | None:
     u = unit_roundoff(evidence.dtype)
     for each in evidence.narrowed([dtype for dtype in BELOW_FLOAT64 if unit_roundoff(dtype) > u]):
         if each.gradient is not None and accounts_for(evidence, each.gradient):
-            return Explanation(each.cause, each.sentence, each.suggestion, claims=tuple(Claim(name) for name in each.names))
+            claims, deviation = tuple(Claim(name) for name in each.names), only_here(evidence, each.gradient)
+            return Explanation(each.cause, each.sentence, each.suggestion, claims=claims, deviation=deviation)
     return None
 
 

@@ -7,6 +7,7 @@ import math
 import torch
 
 from gradcheck_lab.diagnosis.constants import named_constant, tolerance_of
+from gradcheck_lab.diagnosis.deviation import NEGATED, Deviation, multiplied
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, about
 from gradcheck_lab.model.amounts import SHOWN_AS_DIFFERENCE
 from gradcheck_lab.model.limits import DIAGNOSED_ELEMENTS
@@ -25,6 +26,7 @@ def scaled(evidence: Evidence) -> Explanation | None:
             "it is zero in every element where the reference is not",
             f"return the gradient of {evidence.name!r} instead of zeros, and look for a detach or an overwritten buffer",
             fact=True,
+            deviation=Deviation(predict=lambda other: torch.zeros_like(other.expected)),
         )
     if not bool(expected.any()):
         return Explanation(
@@ -32,6 +34,7 @@ def scaled(evidence: Evidence) -> Explanation | None:
             f"the forward does not change with {evidence.name!r}: its derivative is 0 in every element",
             "return zeros; where it is meant, as straight-through, pass reference= or allow={'wrong-value'}",
             fact=True,
+            deviation=Deviation(predict=_straight_through) if _straight_through(evidence) is not None else None,
         )
     flat, reference = _sample(actual), _sample(expected)
     square = float((reference.conj() * reference).real.sum())
@@ -47,7 +50,9 @@ def scaled(evidence: Evidence) -> Explanation | None:
     if float(remainder) > ERROR_BESIDE_FACTOR.value * float(error):
         return None
     if evidence.fits(-reference, flat):
-        return Explanation("sign", "it is exactly -1 times the reference", f"negate the gradient of {evidence.name!r}")
+        return Explanation(
+            "sign", "it is exactly -1 times the reference", f"negate the gradient of {evidence.name!r}", deviation=NEGATED
+        )
     if actual.numel() == 1 and named_constant(evidence, c) is None:
         return None  # one number is a multiple of any other
     return constant_factor(evidence, c)
@@ -59,14 +64,25 @@ def constant_factor(evidence: Evidence, c: float, where: str = "") -> Explanatio
     # a numeric reference may be known to few digits only
     known_to = max(tolerance_of(evidence), evidence.noise / size if size else 0.0)
     found, claims = named_constant(evidence, c), (about("factor", c, known_to),)
+    deviation = None if where else multiplied(c if found is None else found[0], found is None or abs(found[0]) in (2.0, 0.5))
     if found is not None:
         _, what, why, fix = found
         sentence = f"it is {what} the reference{where}" + (f", and {why}" if why else "")
-        return Explanation("constant-factor", sentence, f"{fix}{' there' if where else ''}", claims=claims)
+        return Explanation("constant-factor", sentence, f"{fix}{' there' if where else ''}", claims=claims, deviation=deviation)
     number, there = times(c), " there" if where else ""
     sentence = f"it is {number} times the reference{where}"
     fix = f"divide it by {number}{there}: a factor is missing or misplaced"
-    return Explanation("constant-factor", sentence, fix, claims=claims)
+    return Explanation("constant-factor", sentence, fix, claims=claims, deviation=deviation)
+
+
+def _straight_through(evidence: Evidence) -> torch.Tensor | None:
+    """What passes straight through a forward without a derivative: grad_output, or nothing where it is clipped; else None."""
+    for upstream in evidence.upstream:
+        if upstream.shape == evidence.actual.shape:
+            passed = upstream.to(evidence.expected.dtype)
+            clipped = (evidence.actual == 0) & (passed != 0)
+            return torch.where(clipped, torch.zeros_like(passed), passed) if not bool(clipped.all()) else None
+    return None
 
 
 def times(c: float) -> str:

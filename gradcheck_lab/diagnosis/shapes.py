@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import torch
 
+from gradcheck_lab.diagnosis.deviation import Deviation
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, axes_text
 
 
@@ -33,6 +35,7 @@ def wrong_shape(evidence: Evidence) -> Explanation | None:
                     f"it has shape {got}, expected {wanted}: it is the transposed reference",
                     f"return {fix}, or swap the factors of the product",
                     fact=True,
+                    deviation=Deviation(predict=partial(permuted_axes, _inverse(order))),
                 )
     if actual.numel() == expected.numel():
         return Explanation(
@@ -47,6 +50,26 @@ def wrong_shape(evidence: Evidence) -> Explanation | None:
         f"return a gradient of the shape of {name!r}, {wanted}",
         fact=True,
     )
+
+
+def permuted_axes(order: tuple[int, ...], evidence: Evidence) -> torch.Tensor | None:
+    """The true gradient with its axes in this order; None where it has other axes."""
+    return evidence.expected.permute(order) if evidence.expected.ndim == len(order) else None
+
+
+def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(order.index(axis) for axis in range(len(order)))
+
+
+def reshaped(actual: torch.Tensor, wanted: tuple[int, ...], cause: str) -> torch.Tensor | None:
+    """A gradient of another shape, for this cause, in that of its input; None where it cannot be given that."""
+    axes = _broadcast_axes(tuple(actual.shape), wanted)
+    if axes:
+        return actual.sum(axes).reshape(wanted)
+    if cause == "transposed":
+        orders = itertools.permutations(range(actual.ndim)) if actual.ndim <= 5 else ()
+        return next((actual.permute(order) for order in orders if tuple(actual.shape[k] for k in order) == wanted), None)
+    return actual.reshape(wanted) if actual.numel() == torch.Size(wanted).numel() else None
 
 
 def _broadcast_axes(got: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:

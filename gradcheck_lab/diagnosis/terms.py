@@ -9,6 +9,7 @@ import torch
 
 from gradcheck_lab.diagnosis.candidates import Term, axis_sets, factors, per, terms
 from gradcheck_lab.diagnosis.constants import constants, tolerance_of
+from gradcheck_lab.diagnosis.deviation import only_here
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, about
 from gradcheck_lab.model.amounts import SMALLEST_DIVISOR
 from gradcheck_lab.model.limits import OUTER_PRODUCT_ELEMENTS, TERM_ELEMENTS
@@ -90,6 +91,7 @@ def _single(evidence: Evidence, residual: Residual) -> Explanation | None:
             f"the term {formula} is missing{why}",
             f"add {formula} to the gradient of {evidence.name!r}",
             claims=(about(term.name, coefficient, close_to(evidence, precision)),),
+            deviation=only_here(evidence, evidence.expected.double() - coefficient * term.value),
         )
     return None
 
@@ -124,7 +126,8 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
         for count, basis, text in _bases(axes, shape, same):
             if group <= count + 1 - (count == 1) or not residual.certain(count * groups):
                 continue
-            if not residual.explained(_projected(residual.value, basis, axes)):
+            projected = _projected(residual.value, basis, axes)
+            if not residual.explained(projected):
                 continue
             if _in_span(evidence.expected.double(), basis, axes, residual) or _in_span(
                 evidence.actual.double(), basis, axes, residual
@@ -135,6 +138,7 @@ def _per_group(evidence: Evidence, residual: Residual) -> Explanation | None:
                 f"what is missing is {text} {per(axes, shape)}{_origin(count, text) if groups > 1 else ''}",
                 f"derive the terms of the gradient of {evidence.name!r} that go through what is computed {per(axes, shape)}",
                 claims=(Claim(text), Claim(per(axes, shape))),
+                deviation=only_here(evidence, evidence.expected.double() - projected),
             )
     return None
 
@@ -192,6 +196,7 @@ def _rank_one(evidence: Evidence, residual: Residual) -> Explanation | None:
         f"what is missing is one outer product (rank 1){named}",
         f"sum the gradient of {evidence.name!r} over every row, the first and the last too",
         claims=(Claim(named),),
+        deviation=only_here(evidence, evidence.expected.double() - sizes[0] * torch.outer(left[:, 0], right[0])),
     )
 
 

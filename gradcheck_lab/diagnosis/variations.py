@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradcheck_lab.diagnosis.deviation import only_here
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, accounts_for
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
 
@@ -19,8 +20,9 @@ def one_thing_changed(evidence: Evidence) -> Explanation | None:
         if evidence.fits(each.gradient, actual) and not evidence.fits(each.gradient, expected):
             claims = tuple(Claim(name) for name in each.names)
             return Explanation(
-                each.cause, each.sentence, f"{each.suggestion}, in the gradient of {evidence.name!r}", claims=claims
-            )
+                each.cause, each.sentence, f"{each.suggestion}, in the gradient of {evidence.name!r}", claims=claims,
+                deviation=None if each.places is not None else only_here(evidence, each.gradient),
+            )  # fmt: skip
     return None
 
 
@@ -33,5 +35,7 @@ def other_forward(evidence: Evidence) -> Explanation | None:
         return None
     for each in evidence.neighbours():
         if each.gradient is not None and accounts_for(evidence, each.gradient):
-            return Explanation(each.cause, each.sentence, each.suggestion, claims=tuple(Claim(name) for name in each.names))
+            deviation = only_here(evidence, each.gradient) if each.exact else None
+            claims = tuple(Claim(name) for name in each.names)
+            return Explanation(each.cause, each.sentence, each.suggestion, claims=claims, deviation=deviation)
     return None

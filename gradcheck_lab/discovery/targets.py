@@ -33,6 +33,10 @@ class NoSpecs(InvalidArgument):
     """A target's inputs have no specs."""
 
 
+class NothingToCheck(InvalidArgument):
+    """A module defines nothing that can be checked."""
+
+
 class CannotConstruct(InvalidArgument):
     """A target is a class that cannot be constructed; `why` says it without naming the target."""
 
@@ -78,12 +82,20 @@ def read_option(text: str) -> tuple[str, Any]:
 
 
 def check_command(
-    target: str, written: Sequence[str], seed: int, dtype: str, options: Sequence[str], allow: Sequence[str], order: int
+    target: str,
+    written: Sequence[str],
+    seed: int,
+    dtype: str,
+    options: Sequence[str],
+    allow: Sequence[str],
+    order: int,
+    wrt: Sequence[str],
 ) -> str:
+    """The command that checks the same object on the same inputs again."""
     words = ["gradcheck-lab", "check", target, "--seed", str(seed)]
     words += ["--dtype", dtype] if dtype != "float64" else []
     words += ["--order", str(order)] if order != 1 else []
-    for flag, values in (("--spec", written), ("--option", options), ("--allow", allow)):
+    for flag, values in (("--spec", written), ("--option", options), ("--allow", allow), ("--wrt", wrt)):
         words += [word for value in values for word in (flag, value)]
     return shlex.join(words)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -23,14 +23,19 @@ def is_compared(comparison: Comparison) -> bool:
     return result.verdict == "fail" or (result.elements > 0 and result.reason is None)
 
 
-def coverage_of(examined: Examined) -> tuple[Coverage, ...]:
-    """The counts by kind; none where the user's code raised before anything was compared."""
+def coverage_of(examined: Examined, allowed: Collection[str] = ()) -> tuple[Coverage, ...]:
+    """The counts by kind; none where the user's code raised before anything was compared.
+
+    The gradients that are `allowed` to be whatever they are were not compared.
+    """
     if examined.run is None:
         return ()
     of_outputs = outputs_coverage(examined)
     results = {c.result.name: c.result for c in examined.comparisons if c.result.op is None}
     names, parameters = examined.subject.names, examined.subject.parameters
-    reasons = [_reason(examined, i, results, of_outputs.compared) for i in range(len(names))]
+    reasons = [
+        "allowed" if names[i] in allowed else _reason(examined, i, results, of_outputs.compared) for i in range(len(names))
+    ]
     inner = [c for c in examined.comparisons if c.result.op is not None or c.result.name not in names]
     derived = examined.runner.evaluations.derived
     counted = (

@@ -101,7 +101,8 @@ class Examined:
     """The result of examining one case: what ran, the oracle, the comparisons and the findings.
 
     `run` is None where the user's code raised before there was anything to compare. `oracle` runs autograd on this case,
-    whatever `truth` is. `reasons` say why the verdict is inconclusive.
+    whatever `truth` is. `reasons` say why the verdict is inconclusive. `alone` are the comparisons of a program's ops by
+    themselves, of which the report has the findings.
     """
 
     runner: Runner
@@ -113,6 +114,7 @@ class Examined:
     comparisons: tuple[Comparison, ...] = ()
     findings: tuple[Finding, ...] = ()
     reasons: tuple[str, ...] = ()
+    alone: tuple[Comparison, ...] = ()
 
     @property
     def subject(self) -> Subject:
@@ -141,6 +143,15 @@ class Examined:
             comparisons=(*self.comparisons, *comparisons),
             findings=(*self.findings, *of_comparisons, *findings),
         )
+
+    def with_excuses(self) -> Examined:
+        """Return a copy whose derived calls excuse what was excused here, and nothing else."""
+        allowed = self.subject.allowed
+        if not allowed.causes:
+            return self
+        excused = {(c.result.op, c.result.name): c.excuse for c in (*self.comparisons, *self.alone) if c.excuse is not None}
+        subject = replace(self.subject, allowed=replace(allowed, excused=excused))
+        return replace(self, runner=replace(self.runner, subject=subject))
 
     def with_findings(self, *findings: Finding) -> Examined:
         """Return a copy with further findings."""

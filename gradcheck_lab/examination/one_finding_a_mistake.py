@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from gradcheck_lab.model.causes import CAUSES, having
@@ -12,18 +12,25 @@ from gradcheck_lab.model.findings import Finding
 _OTHER_CODE = frozenset({"forward_mode", "vmap", "opcheck"})
 
 
-def _may_replace(finding: Finding, reason: Finding) -> bool:
-    """Whether `reason`, found by a probe, may replace the cause that the comparison gave a finding."""
+def _may_replace(finding: Finding, reason: Finding, allowed: Collection[str]) -> bool:
+    """Whether `reason`, found by a probe, may replace the cause that the comparison gave a finding.
+
+    An allowed reason is no excuse on the call as given where it is seen on later calls only, as those of a program's ops by
+    themselves are, or where it was taken away before the rest was compared.
+    """
+    later = reason.cause in having("of_later_calls") and finding.op is None
+    if reason.cause in allowed and (later or reason.cause in having("foreseen")):
+        return False
     if finding.cause in having("unexplained") or finding.cause in CAUSES[reason.cause].compared_as:
         return True
     return reason.cause in having("overrules") and finding.cause in having("pattern")
 
 
-def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding]) -> list[Finding]:
+def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allowed: Collection[str] = ()) -> list[Finding]:
     """Merge the findings of the comparison with those of the probes, so that each mistake is reported once.
 
     Where a probe explains a wrong gradient, its cause and explanation replace those of the comparison. A gradient that is wrong
-    on the user's call is not reported again for other values, sizes or dtypes.
+    on the user's call is not reported again for other values, sizes or dtypes. A cause that is `allowed` stands for no other.
     """
     wrong = {(f.gradient, f.op) for f in compared if f.severity == "error"}
     reasons = {f.gradient: f for f in reversed(probed) if f.severity == "error" and f.cause in having("explains")}
@@ -31,8 +38,10 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding]) -> li
     found: list[Finding] = []
     for finding in compared:
         reason = reasons.get(finding.gradient) or reasons.get(None)
-        if finding.severity == "error" and reason is not None and _may_replace(finding, reason):
+        if finding.severity == "error" and reason is not None and _may_replace(finding, reason, allowed):
             merged.add(id(reason))
+            if reason.cause in allowed:  # which explains what it explains, and nothing of other calls
+                wrong.discard((finding.gradient, finding.op))
             finding = replace(
                 finding,
                 cause=reason.cause,

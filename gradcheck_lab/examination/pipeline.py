@@ -113,7 +113,7 @@ def _compare_program(examined: Examined, oracle: AutogradOracle) -> Examined:
     compared = compare_program(
         examined.runner, examined.case, run.calls, run.returned, run.intermediates, oracle, _margin(examined)
     )
-    found = replace(examined, comparisons=compared.comparisons).with_findings(*compared.findings)
+    found = replace(examined, comparisons=compared.comparisons, alone=compared.alone).with_findings(*compared.findings)
     return replace(found, reasons=(*found.reasons, *compared.reasons))
 
 
@@ -146,7 +146,7 @@ def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> 
     compared = compare_returned(subject, run.returned, oracle, truth, outputs, margin=margin, noise=noise, draws=draws)
     if run.delivered is not None and deliverable(run.delivered):
         delivered = compare_returned(
-            subject, run.delivered, oracle, truth, outputs, margin=margin, draws=draws, delivered=True
+            subject, run.delivered, oracle, truth, outputs, margin=margin, noise=noise, draws=draws, delivered=True
         )  # fmt: skip
         compared = with_engine(compared, delivered)
     found = examined.with_comparisons(compared)

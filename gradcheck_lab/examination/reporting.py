@@ -11,13 +11,16 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.comparison.isolated_rule import call_label
+from gradcheck_lab.diagnosis.allowance import Owner
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import coverage_of, is_compared, outputs_coverage
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.exceptions import Contained
-from gradcheck_lab.model.findings import Finding, GradientResult, verdict_of
+from gradcheck_lab.model.findings import ALLOWED_ALONE, Finding, GradientResult, verdict_of
+from gradcheck_lab.model.places import places_of
 from gradcheck_lab.model.shown import cut, quoted
 from gradcheck_lab.report import Report
 from gradcheck_lab.subjects.subject import Subject
@@ -36,12 +39,14 @@ class Asked:
 def report_of(examined: Examined, asked: Asked) -> Report:
     """The report. Raises `InvalidArgument` where nothing was compared and nothing found."""
     subject, case, allow = examined.subject, examined.case, asked.allow
-    coverage = coverage_of(examined)
+    alone = _allowed_alone(examined, allow)
+    coverage = coverage_of(examined, {name for op, name in alone if op is None})
     shown = [c for c in examined.comparisons if is_compared(c) or c.result.reason is not None]
     gradients = tuple(comparison.result for comparison in shown)
-    findings = tuple(_downgraded(finding, allow) for finding in examined.findings)
+    findings = tuple(_placed(_downgraded(finding, allow, alone), examined) for finding in examined.findings)
     reasons = [*examined.reasons, *(g.reason for g in gradients if g.reason)]
-    if not reasons and not any(f.severity == "error" for f in examined.findings) and _compared_nothing(examined, shown):
+    failed = any(f.severity == "error" and f.cause not in allow for f in examined.findings)
+    if not reasons and not failed and _compared_nothing(examined, shown):
         what = f"nothing was compared for {subject.name}{coverage_text(coverage)}"
         if not examined.findings:
             raise InvalidArgument(f"{what}; pass inputs with elements that a floating output depends on")
@@ -63,7 +68,16 @@ def report_of(examined: Examined, asked: Asked) -> Report:
         reasons=tuple(reasons),
         environment=environment(),
         coverage=coverage,
+        location=places_of(subject.backwards()),
     )
+
+
+def begun_report(subject: Subject, asked: Asked) -> Report:
+    """What is known of a check before it has compared anything, should it end the process."""
+    return Report(
+        "inconclusive", subject.name, subject.kind, (), (), "none", seed=asked.seed, reasons=("nothing was compared yet",),
+        environment=environment(), location=places_of(subject.backwards()),
+    )  # fmt: skip
 
 
 def _compared_nothing(examined: Examined, shown: Sequence[Comparison]) -> bool:
@@ -72,15 +86,39 @@ def _compared_nothing(examined: Examined, shown: Sequence[Comparison]) -> bool:
     return examined.run is not None and not outputs_coverage(examined).compared
 
 
-def _downgraded(finding: Finding, allow: Collection[str]) -> Finding:
-    return replace(finding, severity="note") if finding.cause in allow else finding
+def _allowed_alone(examined: Examined, allow: Collection[str]) -> frozenset[Owner]:
+    """The gradients, by op and name, that an allowed cause excuses as a whole: it does not say what they are with it."""
+    errors = [f for f in examined.findings if f.severity == "error" and f.gradient is not None]
+    excused = {(f.op, str(f.gradient)) for f in errors if f.cause in allow}
+    others = {(f.op, str(f.gradient)) for f in errors if f.cause not in allow}
+    compared = (*examined.comparisons, *examined.alone)
+    failed = {(c.result.op, c.result.name) for c in compared if c.result.verdict == "fail"}
+    return frozenset(excused & failed - others)
+
+
+def _downgraded(finding: Finding, allow: Collection[str], alone: Collection[Owner]) -> Finding:
+    if finding.cause not in allow:
+        return finding
+    told = finding.explanation
+    if finding.severity == "error" and (finding.op, str(finding.gradient)) in alone:
+        told = f"{told}{'; ' if told else ''}nothing of this gradient was compared: the cause does not say what it is then"
+    return replace(finding, severity="note", explanation=told)
+
+
+def _placed(finding: Finding, examined: Examined) -> Finding:
+    """An error with the place of the backward that it is about: that of its op in a program, else those of the subject."""
+    if finding.severity != "error":
+        return finding
+    calls = () if examined.run is None else examined.run.calls
+    rules = [call.op.rule for call in calls if finding.op == call_label(call)] if finding.op else ()
+    return replace(finding, location=places_of(rules or examined.subject.backwards()))
 
 
 def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> GradientResult:
     own = [finding for finding in findings if finding.gradient == gradient.name and finding.op == gradient.op]
     is_allowed = own or gradient.contaminated_by is not None
     if gradient.verdict == "fail" and is_allowed and not any(finding.severity == "error" for finding in findings):
-        return replace(gradient, verdict="pass", settled_by="allow")
+        return replace(gradient, verdict="pass", settled_by=ALLOWED_ALONE)
     return gradient
 
 

@@ -14,6 +14,7 @@ from gradcheck_lab.fuzzing.portable import SavedCase
 from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.fuzzing.wording import call_text
 from gradcheck_lab.isolation import ended_finding
+from gradcheck_lab.model.places import places_of
 from gradcheck_lab.report import Report
 from gradcheck_lab.subjects import adapt
 from gradcheck_lab.workers.outcome import Exited, Outcome
@@ -26,6 +27,7 @@ class CallLog:
     write: Callable[[str], bool]
     run: FuzzRun | None = None
     _kind: str = ""
+    _location: str = ""
     _last: dict[str, Any] = field(default_factory=dict)
 
     def before_call(self, call: CallRecipe, probed: bool) -> None:
@@ -37,11 +39,12 @@ class CallLog:
         self._write_last()
         if not self._kind:  # found out after the call was written down, since it makes the call
             case = call.build()
-            self._kind = adapt(self.run.op, case.inputs, dict(case.options)).kind
+            subject = adapt(self.run.op, case.inputs, dict(case.options))
+            self._kind, self._location = subject.kind, places_of(subject.backwards())
             self._write_last()
 
     def _write_last(self) -> None:
-        entry = self._last | {"kind": self._kind}
+        entry = self._last | {"kind": self._kind, "location": self._location}
         if not self.write(json.dumps(entry)):
             self.write(json.dumps(entry | {"case": None}))
 
@@ -50,7 +53,7 @@ def ended_run_report(run: FuzzRun, outcome: Outcome, logged: str, examples: int,
     """The report of a run whose process ended after `examples` examples; `logged` is the last text of its `CallLog`."""
     entry = json.loads(logged) if logged else {}
     call = None if entry.get("case") is None else SavedCase.from_dict(entry["case"]).call
-    finding = ended_finding(outcome, _which_call(entry), "fuzz")
+    finding = replace(ended_finding(outcome, _which_call(entry), "fuzz"), location=entry.get("location", ""))
     if isinstance(outcome, Exited):
         finding = replace(finding, exception="SystemExit")
     replayed = None if entry.get("probed", True) else call

@@ -25,6 +25,9 @@ Stage = Literal["", "forward", "backward", "oracle", "engine"]
 
 Number = float | complex
 
+# what settled a gradient that is right but for allowed mistakes, and one of which an allowed cause leaves nothing to compare
+ALLOWED, ALLOWED_ALONE = "allow", "allow alone"
+
 
 @dataclass(frozen=True, slots=True)
 class GradientResult:
@@ -62,6 +65,7 @@ class Finding:
 
     `cause` is a name of `model/causes.py`, `gradient` the name of the gradient that it concerns (None for the whole call),
     `message` says what is wrong and where, `explanation` why, `suggestion` what to do, `case` which call shows it.
+    `location` is the file and line of the hand-written backward that an error is about, empty where it is not known.
     `measured` and `allowed` are absolute errors, where the finding is about one. Where code raised, `exception` is the name
     of the class and `stage` says whose: the user's forward or backward, the oracle, torch's engine. Messages are for
     people only; programs read the other fields.
@@ -82,6 +86,7 @@ class Finding:
     traceback: str | None = None
     stage: Stage = ""
     exception: str | None = None
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ class ReportData:
     to the element or to the gradient's root mean square, whichever is larger; None where nothing could be said.
     `evaluations` counts calls of the user's code, `coverage` what was compared and what was not. `examples` is the number of
     drawn calls that were examined, and `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`.
+    `location` is the file and line of the hand-written backward, of several where there are more.
     `Report` adds the views.
     """
 
@@ -111,6 +117,7 @@ class ReportData:
     coverage: tuple[Coverage, ...] = ()
     examples: int = 0
     failing_case: dict[str, Any] | None = None
+    location: str = ""
     schema: int = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:

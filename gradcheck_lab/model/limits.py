@@ -59,6 +59,10 @@ DIAGNOSED_ELEMENTS = Limit(
     1 << 20,
     "Elements of a gradient that explanations rearrange and compare: each try is a pass over 8 MiB.",
 )
+GUESSED_FACTORS = Limit(
+    8,
+    "Factors that are divided out of a gradient to see whether an allowed mistake is all that is left: 2, 1/2 and three sizes.",
+)
 OVERLAP_ELEMENTS = Limit(
     4096,
     "Elements among which overlapping windows are looked for: in more numbers single values meet sums by chance.",
@@ -134,6 +138,9 @@ LOCATED_ELEMENTS = Limit(
     "Wrong elements of a gradient that are located by halving: enough to see a pattern, a few evaluations each.",
 )
 LANE_ELEMENTS = Limit(16, "Length to which the axes of a call are cut down for other dtypes, index patterns and options.")
+LONG_SUM = Limit(8192, "Terms of a long sum: an accumulator in 16 bits stalls at 256 or 2048 times a term.")
+LONG_SUMS = Limit(3, "Dimensions of a call that are made long: one call each.")
+LONG_SUM_ELEMENTS = Limit(1 << 20, "Elements of a call with a long dimension: they are compared in some ten milliseconds.")
 STRESSED_ROWS = Limit(12, "Rows to which a call is cut down for stress values: each kind of values needs one.")
 STRESSED_ALONE = Limit(4, "Inputs that get stress values of their own, or alone: an examination for each kind of values.")
 TANGENTS_ALONE = Limit(4, "Inputs whose tangent is tried alone: one run each, and rules of more inputs repeat themselves.")

@@ -13,15 +13,17 @@ WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "pass")
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The checks of a module: a report for each object that could be checked, the reason for each that could not.
+    """The checks of a module or folder: a report for each object that could be checked, the reason for each that could not.
 
-    `interrupted` says that the user ended it before all were checked.
+    A file that could not be imported is one of the latter. `interrupted` says that the user ended it before all were checked.
+    Of a folder, `left_out` are the files and folders that were not looked into.
     """
 
     module: str
     reports: dict[str, ReportData]
     skipped: dict[str, str]
     interrupted: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -38,6 +40,7 @@ class Scan:
             "verdict": self.verdict,
             "reports": {name: report.to_dict() for name, report in self.reports.items()},
             "skipped": self.skipped,
+            "left_out": list(self.left_out),
         }
 
 

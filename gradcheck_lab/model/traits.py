@@ -11,7 +11,7 @@ from gradcheck_lab.model.findings import Severity
 Trait = Literal[
     "unexplained", "explains", "overrules", "pattern", "consequence", "says_only_where", "no_result", "arity", "shape",
     "keeps_name", "dtype", "size", "ties", "at_values", "fix_by_call", "never_rounding", "sure_at_kinks", "admitted",
-    "whole_call", "forward", "changes_the_call", "ends_process", "digits",
+    "whole_call", "forward", "changes_the_call", "ends_process", "digits", "of_later_calls", "foreseen",
 ]  # fmt: skip
 
 TRAITS: Mapping[Trait, str] = {
@@ -37,6 +37,8 @@ TRAITS: Mapping[Trait, str] = {
     "forward": "about the outputs and no gradient: the forward is not that of the user's reference",
     "changes_the_call": "the call is another one once it has run, so that repeating it shows nothing",
     "digits": "right but for its last digits; an option that leaves the outputs as they are may trade these for memory",
+    "of_later_calls": "seen once the code is called again; a gradient that is wrong on the first call has another mistake",
+    "foreseen": "what it makes of the gradient is known on every call, so that it explains no other gradient",
     "ends_process": "the process of the call ended with it, by itself or by force; nothing was compared or shrunk after it",
 }
 

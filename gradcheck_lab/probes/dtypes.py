@@ -9,14 +9,12 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
-from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.exceptions import OF_ARGUMENTS, SINGULAR
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import LANE_ELEMENTS
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff, widened
 from gradcheck_lab.model.precision.derived_calls import DTYPE_MARGIN, LAST_DIGITS
-from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import (
@@ -26,12 +24,13 @@ from gradcheck_lab.probes.support.derived_calls import (
     examine_derived_call,
     narrows,
 )
+from gradcheck_lab.probes.support.long_sums import long_sums
 
 _REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def dtypes(context: Context) -> Iterator[Finding]:
-    """Run the same values in the other dtypes; real ones for a real call, complex ones for a complex call."""
+    """Run the same values in the other dtypes, real or complex ones as the call has; and long sums in 16 bits."""
     small_inputs = cut_down(context, context.case.inputs, LANE_ELEMENTS.value)
     own_dtypes = {v.dtype for v in small_inputs if is_differentiable(v)}
     if not context.uses_autograd or not small_inputs or len(own_dtypes) != 1 or context.subject.is_program:
@@ -46,6 +45,7 @@ def dtypes(context: Context) -> Iterator[Finding]:
             if finding.gradient not in reported:
                 reported.add(finding.gradient)
                 yield finding
+    yield from long_sums(context)
 
 
 def _findings_in(
@@ -79,19 +79,7 @@ def _shows_mistake(
     pair = derived.returned_and_true(new_error)
     if unit_roundoff(dtype) <= unit_roundoff(own_dtype) or not is_narrow(dtype) or pair is None:
         return True
-    if new_error.cause in having("never_rounding") or pair[0].dtype != dtype:
-        return True
-    found = judge(pair[0], pair[1], dtype, _references(derived, new_error, dtype))
-    return found.budget_used > DTYPE_MARGIN.value
-
-
-def _references(derived: DerivedCall, new_error: Finding, dtype: torch.dtype) -> list[torch.Tensor]:
-    oracle: AutogradOracle = derived.examined.oracle
-    index = derived.input_index(new_error)
-    assert index is not None
-    passes = [*oracle.references("native", dtype), *oracle.references("simulated", dtype)]
-    found = [grad for each in passes for key, grad in each.gradients.items() if key[:2] == ("input", index)]
-    return [grad.detach() for grad in found if grad is not None]
+    return new_error.cause in having("never_rounding") or derived.budget_used(new_error, dtype) > DTYPE_MARGIN.value
 
 
 def _finding(context: Context, derived: DerivedCall, new_error: Finding, own_dtype: torch.dtype, dtype: torch.dtype) -> Finding:

@@ -59,7 +59,7 @@ def _context_of_change(context: Context, given: tuple[Any, ...], changes: Mappin
     subject, runner = context.subject, context.runner
     if subject.user is not None and not changes.keys() <= {*subject.names, *context.case.options}:
         try:
-            runner = replace(runner, subject=adapt(subject.user, given, dict(changes)))
+            runner = replace(runner, subject=replace(adapt(subject.user, given, dict(changes)), allowed=subject.allowed))
         except InvalidArgument:  # an argument without a default comes before it
             return None
         given = runner.subject.inputs

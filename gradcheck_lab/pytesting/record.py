@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gradcheck_lab.model.findings import ALLOWED, ALLOWED_ALONE
 from gradcheck_lab.model.shown import one_line
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class OpRecord:
     def add(self, report: Report) -> None:
         """Add a report on the same op."""
         compared = [gradient for gradient in report.gradients if gradient.reason is None]
-        used = _largest(*(gradient.budget_used for gradient in compared if gradient.settled_by != "allow"))
+        by_budget = [gradient for gradient in compared if gradient.settled_by not in (ALLOWED, ALLOWED_ALONE)]
+        used = _largest(*(gradient.budget_used for gradient in by_budget))
         rank = _WORST_FIRST.index
         worse = rank(report.verdict) - rank(self.verdict)
         tighter = used is not None and (self.budget_used is None or used > self.budget_used)

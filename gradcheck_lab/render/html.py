@@ -41,7 +41,15 @@ def _macros() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for words in (wording.headline, wording.what, wording.why, wording.remark, wording.contaminated, wording.assurance):
+    for words in (
+        wording.headline,
+        wording.what,
+        wording.why,
+        wording.place,
+        wording.remark,
+        wording.contaminated,
+        wording.assurance,
+    ):
         environment.filters[words.__name__] = words
     environment.filters |= {"smallest_call": wording.smallest_call, "row": _row}
     environment.globals["headings"] = _HEADINGS

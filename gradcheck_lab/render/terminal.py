@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from gradcheck_lab.model.findings import Finding, GradientResult, ReportData
@@ -15,6 +16,7 @@ from gradcheck_lab.render.wording import (
     compared,
     contaminated,
     headline,
+    place,
     remark,
     smallest_call,
     what,
@@ -70,8 +72,10 @@ def finding_lines(report: ReportData) -> list[Line]:
     lines: list[Line] = []
     if report.verdict != "fail" or not errors:
         lines.append((headline(report), STYLES[report.verdict]))
-    for finding in errors:
+    for finding, following in zip_longest(errors, errors[1:]):
         lines += _error(report, finding)
+        if finding.location and (following is None or following.location != finding.location):
+            lines.append((f"  {place(finding)}", ""))
     if report.reproduce and report.verdict != "pass":
         lines.append((f"  reproduce: {report.reproduce}", ""))
     lines += [(f"  {text}", "") for text in contaminated(report.gradients)]

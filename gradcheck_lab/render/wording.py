@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.coverage import coverage_text
-from gradcheck_lab.model.findings import Finding, GradientResult, Number, ReportData
+from gradcheck_lab.model.findings import ALLOWED, ALLOWED_ALONE, Finding, GradientResult, Number, ReportData
 
 HEADINGS = ("gradient", "shape", "dtype", "verdict", "max abs error", "budget used")
 
@@ -16,10 +16,18 @@ def headline(report: ReportData) -> str:
     count = len(report.gradients)
     gradients = f"{count} gradient{'s' * (count != 1)}"
     if report.verdict == "pass":
-        return f"{report.subject}: pass - {gradients} agree{'s' * (count == 1)} with {report.oracle}"
+        return f"{report.subject}: pass - {gradients} agree{'s' * (count == 1)} with {report.oracle}{_but(report)}"
     if report.verdict == "inconclusive":
         return f"{report.subject}: inconclusive - {'; '.join(report.reasons) or 'no reason given'}"
     return f"{report.subject}: fail - {gradients} compared with {report.oracle}"
+
+
+def _but(report: ReportData) -> str:
+    """The gradients that agree but for an allowed mistake, and those of which it leaves nothing to compare."""
+    but = [gradient.name for gradient in report.gradients if gradient.settled_by == ALLOWED]
+    alone = [gradient.name for gradient in report.gradients if gradient.settled_by == ALLOWED_ALONE]
+    text = f", but for what is allowed of {', '.join(but)}" if but else ""
+    return f"{text}; not compared, since it is allowed: {', '.join(alone)}" if alone else text
 
 
 def what(finding: Finding) -> str:
@@ -30,6 +38,11 @@ def what(finding: Finding) -> str:
 def why(finding: Finding) -> str:
     """The cause of a finding and, where there is one, its explanation."""
     return f"{finding.cause} - {finding.explanation}" if finding.explanation else finding.cause
+
+
+def place(finding: Finding) -> str:
+    """Where the backward stands that a finding is about."""
+    return f"backward: {finding.location}"
 
 
 def remark(finding: Finding) -> str:

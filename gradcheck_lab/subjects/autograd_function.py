@@ -15,6 +15,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.subjects.engine_backward import Alias, EngineBackward, Gradients, as_leaves, entries, reaches
+from gradcheck_lab.subjects.forward_bodies import rule_of
 from gradcheck_lab.subjects.forward_context import ForwardContext
 from gradcheck_lab.subjects.keyword_options import call_like_subject, positional_arguments, with_options
 from gradcheck_lab.subjects.subject import Recording, Subject, Trace, importable, input_labels
@@ -36,7 +37,7 @@ def adapt_autograd_function(value: Any, inputs: tuple[Any, ...], options: dict[s
     if function is None:
         return None
     name = function.__name__
-    if _rule_name(function) is None:
+    if rule_of(function) is None:
         raise InvalidArgument(f"{name} has no backward; define the static method backward(ctx, *grad_outputs) on it")
     with_context = not _has_setup(function)
     parameters = list(inspect.signature(function.forward).parameters.values())[with_context:]
@@ -59,6 +60,7 @@ def adapt_autograd_function(value: Any, inputs: tuple[Any, ...], options: dict[s
         user=function,
         signature=function.forward,
         connected=partial(_connected, function, names),
+        backwards=lambda: (rule_of(function),),
     )
 
 
@@ -70,13 +72,6 @@ def _class_of(value: Any) -> FunctionClass | None:
 
 def _has_setup(function: FunctionClass) -> bool:
     return function.setup_context is not _BASE.setup_context
-
-
-def _rule_name(function: FunctionClass) -> str | None:
-    for name in ("vjp", "backward"):
-        if getattr(function, name) is not getattr(_BASE, name):
-            return name
-    return None
 
 
 def _record(function: FunctionClass, names: tuple[str, ...], inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
@@ -106,8 +101,8 @@ def _record(function: FunctionClass, names: tuple[str, ...], inputs: tuple[Any, 
 
 def _capturing(function: FunctionClass, returned: list[Any]) -> Any:
     """A subclass whose backward also appends its result to `returned`, before the engine sums and casts it."""
-    name = str(_rule_name(function))
-    rule = getattr(function, name)
+    rule: Any = rule_of(function)
+    name = "backward" if rule is function.backward else "vjp"
 
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         result = rule(ctx, *grad_outputs)

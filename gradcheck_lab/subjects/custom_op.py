@@ -61,6 +61,7 @@ def adapt_custom_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]
         ),
         user=value,
         connected=lambda given, options: _tensors(slots.call(operator, given, options)),
+        backwards=lambda: () if definition is None else (registered_backward(definition),),
     )
 
 

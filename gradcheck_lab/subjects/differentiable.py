@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -39,6 +39,7 @@ class Differentiable:
     plain: bool = False  # the last trace found no hand-written backward in it
     in_place: bool = False  # it writes to its inputs
     constants: frozenset[int] = frozenset()  # inputs that torch refused to differentiate
+    backwards: dict[Any, None] = field(default_factory=dict)  # those of the Functions inside, once a trace has found them
 
     def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         """Run it as its users do; hand-written Functions inside go through their own backward."""
@@ -130,6 +131,7 @@ class Differentiable:
             with forward_bodies() as bodies, self._widened(inputs):
                 output = self._run(inputs, options)
             self.plain = not bodies.replaced
+            self.backwards.update(bodies.backwards)
         if self.plain:
             raise NothingHandWritten(f"nothing inside {self.name} has a hand-written backward, so autograd would check itself")
         return Trace(self._tensors(output), cut=bodies.cut)

@@ -21,7 +21,14 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.rules.op import _HandWritten
 from gradcheck_lab.subjects.forward_context import ForwardContext
 from gradcheck_lab.subjects.untraceable import Untraceable
-from gradcheck_lab.torch_internals import CUSTOM_OP_NODE, FunctionBase, custom_ops, kernel_of, replace_checkpointing
+from gradcheck_lab.torch_internals import (
+    CUSTOM_OP_NODE,
+    FunctionBase,
+    custom_ops,
+    kernel_of,
+    registered_backward,
+    replace_checkpointing,
+)
 
 CodePart = Literal["around", "body", "context"]
 
@@ -30,10 +37,14 @@ _lock = threading.Lock()
 
 @dataclass
 class Bodies:
-    """Which Functions ran as forward bodies: how many calls, and by name whether an input of a call required grad."""
+    """Which Functions ran as forward bodies: how many calls, and by name whether an input of a call required grad.
+
+    `backwards` are the hand-written backwards that belong to them.
+    """
 
     replaced: int = 0
     reached: dict[str, bool] = field(default_factory=dict)
+    backwards: dict[Any, None] = field(default_factory=dict)
 
     @property
     def cut(self) -> tuple[str, ...]:
@@ -117,6 +128,7 @@ def _apply(cls: Any, *args: Any, **keywords: Any) -> Any:
         return super(FunctionBase, cls).apply(*args, **keywords)
     args, keywords = _placed(cls, args, keywords)
     bodies.replaced += 1
+    bodies.backwards[_backward_of(cls, args)] = None
     if torch.is_grad_enabled():
         tracked = any(isinstance(value, torch.Tensor) and value.requires_grad for value in args)
         name = args[0].name if cls is _HandWritten else cls.__name__.removeprefix(CUSTOM_OP_NODE)
@@ -150,6 +162,19 @@ def _body_of(cls: Any) -> Callable[..., Any] | None:
     return partial(_run_body, cls)
 
 
+def _backward_of(cls: Any, args: tuple[Any, ...]) -> Any:
+    if cls is _HandWritten:
+        return args[0].rule
+    definition = _custom_op(cls.__name__.removeprefix(CUSTOM_OP_NODE)) if cls.__name__.startswith(CUSTOM_OP_NODE) else None
+    return rule_of(cls) if definition is None else registered_backward(definition)
+
+
+def rule_of(function: Any) -> Any:
+    """The hand-written `vjp` or `backward` of a Function; None where its class has neither."""
+    rules = ((getattr(function, name), getattr(torch.autograd.Function, name)) for name in ("vjp", "backward"))
+    return next((rule for rule, base in rules if rule is not base), None)
+
+
 def _run_body(cls: Any, *args: Any, **keywords: Any) -> Any:
     ctx = ForwardContext(tuple(isinstance(value, torch.Tensor) and value.requires_grad for value in args))
     if cls.setup_context is FunctionBase.setup_context:
@@ -168,10 +193,15 @@ def _run_body(cls: Any, *args: Any, **keywords: Any) -> Any:
 
 def _custom_op_body(name: str) -> Callable[..., Any] | None:
     """The Python kernel of a custom op, called as its generated Function is: the last argument holds the keywords."""
-    for qualified, definition in custom_ops().items():
-        if name == f"{qualified.replace('::', '_')}_default":
-            return lambda *args: _kernel(definition, args)(*args[:-1], **args[-1].keyword_only_args)
-    return None
+    definition = _custom_op(name)
+    if definition is None:
+        return None
+    return lambda *args: _kernel(definition, args)(*args[:-1], **args[-1].keyword_only_args)
+
+
+def _custom_op(name: str) -> Any:
+    found = ((f"{qualified.replace('::', '_')}_default", definition) for qualified, definition in custom_ops().items())
+    return next((definition for called, definition in found if called == name), None)
 
 
 def _kernel(definition: Any, args: tuple[Any, ...]) -> Callable[..., Any]:

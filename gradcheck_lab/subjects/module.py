@@ -49,6 +49,7 @@ def adapt_module(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -
         connected=module.connected,
         state=Stateful(value, alive=module.alive),
         parameters=frozenset(range(len(laid.labels), len(module.flat))),
+        backwards=lambda: tuple(module.inner.backwards),
     )
 
 

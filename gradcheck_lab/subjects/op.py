@@ -72,6 +72,7 @@ def adapt_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Su
         op=op,
         signature=op.forward,
         declared=_declared(value, floating) if wanted is None else wanted,
+        backwards=lambda: (value.rule,),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,8 @@ def adapt_pair(value: Any, inputs: tuple[Any, ...], options: dict[str, Any], tit
         )
         raise unread_pair(problem, Pair(forward, backward, inputs, options, result_of(forward, inputs, options)))
     if in_torch and plan.takes_upstream and not plan.cached:
-        return adapt_op(Op(forward, _reordered(backward, plan), name=title), inputs, options)
+        subject = adapt_op(Op(forward, _reordered(backward, plan), name=title), inputs, options)
+        return None if subject is None else replace(subject, backwards=lambda: (backward,))
     pair = FunctionPair(forward, backward, plan) if plan.takes_upstream else Derivative(forward, backward, plan)
     return layer_subject(pair, title or named(forward, "pair"), PAIR, inputs, options, written=(forward, backward))
 

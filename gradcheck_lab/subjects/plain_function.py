@@ -66,6 +66,7 @@ def adapt_plain_function(value: Any, inputs: tuple[Any, ...], options: dict[str,
         connected=subject.connected,
         target=importable(value),
         call_reference=lambda reference, given, options: tensors_of(reference(*laid.rebuild(given), **options)),
+        backwards=lambda: tuple(subject.function.backwards),
     )
 
 

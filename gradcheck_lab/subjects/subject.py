@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gradcheck_lab.diagnosis.allowance import NOTHING_ALLOWED, Allowance
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.op import Op
@@ -74,7 +75,8 @@ class Recording:
     with, such as ones where it takes no upstream gradient. `unused` are outputs, by index, that no gradient can be sent to, as
     torch marks the statistics of a normalisation; `constants` inputs that torch refuses to differentiate. `keeps_in(place)`
     says whether torch's own operations keep a state in an input or option, as running statistics: they have no derivative of
-    it, and the outputs of the call do not depend on it.
+    it, and the outputs of the call do not depend on it. `with_kept(change)` is the same recording, but for the arrays that the
+    forward kept for its backward outside torch: each is what `change` makes of it.
     """
 
     outputs: tuple[torch.Tensor, ...]
@@ -88,6 +90,7 @@ class Recording:
     unused: frozenset[int] = frozenset()
     constants: frozenset[int] = frozenset()
     keeps_in: Callable[[int | str], bool] = _never
+    with_kept: Callable[[Callable[[torch.Tensor], torch.Tensor]], Recording] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +139,11 @@ class Subject:
     `call_reference(reference, inputs, options)` runs the user's `reference=`, where it does not take the flat inputs.
     `user` is the Function's class or the operator, from which probes read other registered rules.
     `signature` is the user's function whose parameters the inputs and options are, from which probes read defaults.
+    `backwards()` are the hand-written backwards as the user wrote them, as far as runs have shown: where they stand is said.
     `connected(inputs, options)` runs the forward as users do, so that the graph of the outputs has the hand-written
     backward. It is None where torch's engine does not call that. `state` is set for an object with state;
     `parameters` are the inputs, by index, that are the object's parameters; `declared` those of which the user said that they
-    need a gradient: by `wrt=`, by `requires_grad`, or by the specs of an op.
+    need a gradient: by `wrt=`, by `requires_grad`, or by the specs of an op. `allowed` are the mistakes that the user allows.
     """
 
     name: str
@@ -164,6 +168,8 @@ class Subject:
     state: Stateful | None = None
     parameters: frozenset[int] = frozenset()
     declared: frozenset[int] = frozenset()
+    backwards: Callable[[], tuple[Any, ...]] = tuple
+    allowed: Allowance = NOTHING_ALLOWED
 
     @property
     def is_program(self) -> bool:

@@ -66,9 +66,10 @@ def test_check_of_a_wrong_op_prints_the_report_and_exits_1(capsys: pytest.Captur
     assert err == ""
     lines = out.splitlines()
     assert lines[0] == "double: gradient of input 0 'x' is wrong in 15 of 15 elements"
-    assert lines[2:5] == [
+    assert lines[2:6] == [
         "  cause: constant-factor - it is exactly 2 times the reference",
         "  fix: divide it by 2",
+        "  backward: mylib.py:11",
         "  reproduce: gradcheck-lab check mylib:double --seed 7",
     ]
 
@@ -117,6 +118,22 @@ def test_check_of_second_derivatives(tmp_path: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert exit_code("check", "gradcheck_lab.ops:mul", "--order", "3") == 2
     assert capsys.readouterr().err == "error: order is 3; pass 1 or 2\n"
+
+
+WANTED = {
+    "name": (("--wrt", "a"), ["a"], "--wrt a"),
+    "position": (("--wrt", "1"), ["b"], "--wrt 1"),
+    "several": (("--wrt", "a,b"), ["a", "b"], "--wrt a --wrt b"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "names", "again"), WANTED.values(), ids=WANTED)
+def test_check_of_the_wanted_gradients(arguments: tuple[str, ...], names: list[str], again: str, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    assert exit_code("check", "gradcheck_lab.ops:mul", *arguments, "--json", str(path)) == 0
+    report = Report.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    assert [gradient.name for gradient in report.gradients] == names
+    assert report.reproduce == f"gradcheck-lab check gradcheck_lab.ops:mul --seed 0 {again}"
 
 
 @pytest.mark.usefixtures("library")
@@ -172,6 +189,14 @@ MISUSES = {
     "unknown-option": (
         ["gradcheck_lab.ops:mse_loss", "--option", "reduce=sum"],
         "mse_loss has no option 'reduce'; it accepts reduction",
+    ),
+    "wrt-of-no-input": (
+        ["gradcheck_lab.ops:mul", "--wrt", "c"],
+        "wrt names 'c', which is no input of mul; its inputs are a, b",
+    ),
+    "wrt-of-labels": (
+        ["gradcheck_lab.ops:nll_loss", "--wrt", "1"],
+        "wrt names 1, which is no floating tensor; pass target.double(), or leave it out",
     ),
     "unknown-dtype": (
         ["mylib:double", "--dtype", "float8"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -117,6 +118,7 @@ def test_op_that_ends_its_process_is_named_with_its_call(name: str, fuzzed: dict
     assert report["failing_case"]["words"] == "x: float64[5, 3]"
     assert report["reproduce"].startswith(f"gradcheck-lab replay {Path('cases') / name}-")
     assert f"{name}: {message}\n  cause: crashed - " in fuzzed["out"]
+    assert re.fullmatch(r"\w+\.py:7", finding["location"])
     assert gl.Report.from_dict(report).to_dict() == report
 
 

@@ -86,20 +86,35 @@ def test_a_module_that_ends_in_an_exit_is_misuse(end: str, library: Path, capsys
     assert capsys.readouterr().err.startswith(f"error: importing 'hostile_main' raised {name}: ")
 
 
+ENDS = {
+    "sys.exit(0)": "raised SystemExit: 0",
+    "os._exit(0)": "ended its process with exit code 0; a module has to be importable to be checked",
+    "ctypes.string_at(0)": "ended its process by signal 11 (SIGSEGV); a module has to be importable to be checked",
+}
+
+
+@pytest.mark.parametrize("command", ["check", "fuzz"])
+@pytest.mark.parametrize("end", ENDS)
+def test_a_module_that_ends_its_process_is_one_line(
+    command: str, end: str, library: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module("hostile_ends", end=f"import ctypes\n{end}")
+    assert run(command, "hostile_ends") == 2
+    assert capsys.readouterr() == ("", f"error: importing 'hostile_ends' {ENDS[end]}\n")
+
+
 def test_an_interrupt_shows_what_is_known_and_exits_130(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
     module("hostile_interrupt", "interrupts", "leaves")
     assert run("check", "hostile_interrupt", "--no-isolate") == 130
     out = capsys.readouterr().out
-    assert "sound: pass - " in out
+    assert "\nsound       pass " in out
     assert "not checked: interrupts - interrupted\nnot checked: leaves - interrupted\n" in out
     assert run("check", "hostile_interrupt:interrupts") == 130
     assert run("fuzz", "hostile_interrupt:interrupts", "--examples", "3") == 130
 
 
 @pytest.mark.thorough
-def test_a_hang_and_a_crash_are_findings_and_the_others_are_checked(
-    library: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_hang_and_a_crash_are_findings_and_the_others_are_checked(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
     module("hostile_end", "hangs", "aborts", "aborts_in_a_probe", "exits", "leaks")
     assert run("check", "hostile_end", "--timeout", "4", "--memory-limit", "100", "--json", "scan.json") == 1
     reports = json.loads(Path("scan.json").read_text(encoding="utf-8"))["reports"]

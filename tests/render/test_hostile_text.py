@@ -55,13 +55,13 @@ def hostile(text: str, verdict: Any = None) -> Report:
     said = verdict or unsafe
     gradient = GradientResult(text, text, (2,), text, said, op=text, contaminated_by=text, rule=text, settled_by=text)
     left_out = replace(gradient, reason=text)
-    found = [
-        Finding(text, severity, text, text, text, text, text, text, text, text, traceback=text, stage=unsafe, exception=text)
-        for severity in ("error", "warning", "note")
-    ]
+    words = dict.fromkeys(
+        ("explanation", "suggestion", "probe", "case", "op", "where", "traceback", "exception", "location"), text
+    )
+    found = [Finding(text, severity, text, text, stage=unsafe, **words) for severity in ("error", "warning", "note")]
     return Report(
         said, text, text, (gradient, left_out), tuple(found), text, {text: None, "x": 0.5}, {text: 1}, reproduce=text,
-        reasons=(text,), environment={text: text}, failing_case={"words": text, "python": text},
+        reasons=(text,), environment={text: text}, failing_case={"words": text, "python": text}, location=text,
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def neighbours(gradient: Callable[[AbstractContextManager[object]], torch.Tensor
             (was,) = epsilon.was
             place = f"an epsilon of {to:g}" if to else "no epsilon, or one too small to matter,"
             sentence = f"it is the gradient of a forward with {place} in the place of {was:g}"
-            yield Variation("epsilon-mismatch", sentence, _SAME_EPSILON, (f"{to:g}", f"{was:g}"), found)
+            yield Variation("epsilon-mismatch", sentence, _SAME_EPSILON, (f"{to:g}", f"{was:g}"), found, exact=False)
     sentence = "it is the gradient of a forward with its epsilon on the other side of the root"
     yield from _named(_run(gradient, _BesideRoot().change), "epsilon-mismatch", sentence, _SAME_EPSILON)
     sentence = "it is the gradient of a forward with the variance divided by {} in the place of {}"

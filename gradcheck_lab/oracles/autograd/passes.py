@@ -13,10 +13,12 @@ from gradcheck_lab.diagnosis.evidence import PartialGradient
 from gradcheck_lab.model.amounts import FURTHER_SAMPLES, ROUNDING_SAMPLES
 from gradcheck_lab.model.limits import LARGE_ELEMENTS
 from gradcheck_lab.model.precision import is_narrow, is_wide, unit_roundoff, widened
+from gradcheck_lab.model.precision.numbers import LIFTED_ROUNDINGS
 from gradcheck_lab.oracles.autograd.partial_gradients import incomplete_gradients
 from gradcheck_lab.oracles.autograd.recorded_graph import Graph, recorded
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding, perturb
 from gradcheck_lab.oracles.autograd.written_out import WrittenOut
+from gradcheck_lab.oracles.casts import Lifting, same_up_to
 from gradcheck_lab.oracles.estimate import Estimate
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Call, Key
@@ -61,6 +63,7 @@ class AutogradOracle:
         if not native_is_sound:
             self._passes["native"] = None
         self._roundings: dict[tuple[torch.dtype, bool, int], SimulatedRounding] = {}
+        self._without_casts: tuple[AutogradOracle | None] | None = None
 
     @property
     def truth_roundoff(self) -> float:
@@ -74,6 +77,29 @@ class AutogradOracle:
         if found is None:
             found = self._passes["truth"] = self._widest()
         return found
+
+    def without_casts(self) -> AutogradOracle | None:
+        """The oracle of the same forward without its casts to narrower dtypes, in which autograd rounds as well.
+
+        Where that is another function, the oracle of this one with the precision of its casts; None where it casts nothing.
+        """
+        if self._without_casts is None:
+            self._without_casts = (self._lifted(),)
+        return self._without_casts[0]
+
+    def _lifted(self) -> AutogradOracle | None:
+        lifting, truth = Lifting(), self.truth()
+        try:
+            found = self.run(torch.float64, lifting)
+            pairs = [(_detached(a), _detached(b)) for a, b in zip(found.outputs, truth.outputs, strict=True)]
+            if all(same_up_to(a, b, LIFTED_ROUNDINGS.value * lifting.roundoff) for a, b in pairs):
+                truth = found
+        except Exception:  # it mixes dtypes that only the casts make equal
+            pass
+        if not lifting.roundoff:
+            return None
+        truth = replace(truth, truth_roundoff=max(lifting.roundoff, truth.truth_roundoff))
+        return AutogradOracle(self.runner, self.case, self.copies, truth)
 
     def _widest(self) -> Pass:
         """In float64, or in the inputs' own dtype where the forward takes no other."""
@@ -106,7 +132,7 @@ class AutogradOracle:
     def run(
         self,
         dtype: torch.dtype | None,
-        rounding: SimulatedRounding | None = None,
+        rounding: AbstractContextManager[object] | None = None,
         case: Case | None = None,
         substitute: frozenset[int] = frozenset(),
         moving: AbstractContextManager[object] | None = None,
@@ -193,6 +219,10 @@ class AutogradOracle:
             except Exception:  # a kernel that does not exist in this dtype is no reference, and no finding
                 self._passes[name] = None
         return self._passes[name]
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, torch.Tensor) else value
 
 
 def _wide(value: torch.Tensor | None) -> torch.Tensor | None:

@@ -56,8 +56,11 @@ class SimulatedRounding(DispatchMode):
         modulus: bool = False,
         other: SimulatedRounding | None = None,
         dtype: torch.dtype = torch.float64,
+        own: bool = False,
     ) -> None:
         super().__init__()
+        # of code that runs in a dtype of its own, what it computes in another one is its own choice and no rounding
+        self.only = dtype.to_real() if own else None
         self.u, self.salt, self.long_sums, self.independent, self.modulus = u, salt, long_sums, independent, modulus
         # the softmaxes of this forward, and those of another, from which a backward may take what it computes again
         self.softmaxes: list[torch.Tensor] = []
@@ -73,6 +76,8 @@ class SimulatedRounding(DispatchMode):
         if name in _SOLVERS:  # a stable method gives the exact result of operands nearby: its error grows with their condition
             args = tuple(self._round(a, 1) if isinstance(a, torch.Tensor) and not a.is_sparse else a for a in args)
         result = func(*args, **kwargs)
+        if isinstance(result, torch.Tensor) and self.only not in (None, result.dtype, result.dtype.to_real()):
+            return result
         if name in ("_softmax", "_log_softmax"):
             self.softmaxes.append(self._shifted(name, args[0], result))
             return self.softmaxes[-1]

@@ -20,7 +20,7 @@ from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.limits import DIFFERENCE_GROUPS
 from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.model.precision.numbers import LIFTED_ROUNDINGS
-from gradcheck_lab.oracles.numeric.casts import Lifting, Watch, same_up_to
+from gradcheck_lab.oracles.casts import Lifting, Watch, same_up_to
 from gradcheck_lab.subjects.runner import Runner
 
 Directions = Mapping[int, torch.Tensor]

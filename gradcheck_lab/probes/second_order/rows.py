@@ -21,6 +21,7 @@ from gradcheck_lab.model.amounts import SECOND_ORDER_DISTANCE, SECOND_ORDER_TINY
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff, widened
 from gradcheck_lab.model.precision.budget import COARSE_ORACLE, REFERENCE_ERRORS
 from gradcheck_lab.model.precision.derived_calls import GROSS_CHANGE, GROSS_CHANGE_ROUNDINGS, LAST_DIGITS, ZERO_SECOND_ORDER
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.second_order import GradientGraph, SecondOrderOracle, Values, differentiated
 from gradcheck_lab.oracles.numeric.guard import Guarded
 from gradcheck_lab.oracles.numeric.scalar_problem import inner, rms
@@ -73,8 +74,7 @@ def row_of(
     name = derivative_name(context, wanted, variable)
     dtype = _dtype_of_forward(expected, leaf.dtype)
     slot = Slot(name, f"second derivative {name}", tuple(leaf.shape), dtype, leaf.device)
-    if context.oracle.truth_roundoff:
-        slot = replace(slot, truth_error=COARSE_ORACLE.value * context.oracle.truth_roundoff * rms(expected))
+    slot = _with_error_of(context.oracle, slot, expected)
     references = oracle.references(variable, dtype)
 
     def levels(level: str) -> list[torch.Tensor]:
@@ -85,6 +85,9 @@ def row_of(
         other = [widened(v) - widened(mine) for values in own_rounding() if (v := values.get(variable)) is not None]
         used += [torch.where(torch.isfinite(noise), expected + noise, expected) for noise in other]
         judged = judge(mine, expected, dtype, used, truth_error=slot.truth_error)
+    if not judged.passed and (lifted := context.oracle.without_casts()) is not None:
+        slot = _with_error_of(lifted, slot, expected)
+        judged = judge(mine, expected, dtype, used, truth_error=slot.truth_error)
     wrong = not judged.passed and _is_gross(judged, mine, expected, dtype)
     is_unjudged = judged.elements > 0 and judged.unjudged == judged.elements and not wrong
     verdict = "fail" if wrong else "inconclusive" if is_unjudged else "pass"
@@ -93,6 +96,10 @@ def row_of(
         result = replace(result, reason=f"the reference for the {slot.label} is not finite in any element")
     zero = not bool(mine.any())
     return Row(variable, Comparison(result, (), judged.sensitivity), judged, wrong, zero)
+
+
+def _with_error_of(oracle: AutogradOracle, slot: Slot, expected: torch.Tensor) -> Slot:
+    return replace(slot, truth_error=COARSE_ORACLE.value * oracle.truth_roundoff * rms(expected))
 
 
 def _dtype_of_forward(expected: torch.Tensor, dtype: torch.dtype) -> torch.dtype:

@@ -102,9 +102,11 @@ class Context:
 
     @property
     def has_casts(self) -> bool:
-        """Whether the forward of plain torch code casts to 16 bits on its way."""
+        """Whether the forward casts to a narrower dtype on its way."""
         truth = self.examined.truth
-        return isinstance(truth, NumericTruth) and bool(truth.oracle.problem.own_roundoff)
+        if isinstance(truth, NumericTruth):
+            return bool(truth.oracle.problem.own_roundoff)
+        return self.oracle.without_casts() is not None
 
     @property
     def wrong_inputs(self) -> frozenset[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.drawn_again import Draw, drawn_again, of_one_kind
 from gradcheck_lab.calls.randomness import draws_random
+from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.causes import having
@@ -49,6 +51,16 @@ class DerivedCall:
         if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape:
             return None
         return actual.detach(), truth
+
+    def budget_used(self, finding: Finding, dtype: torch.dtype) -> float:
+        """How many times its budget a gradient is off, by all references of a dtype; infinite where it is no such gradient."""
+        pair, index = self.returned_and_true(finding), self.input_index(finding)
+        if pair is None or index is None or pair[0].dtype != dtype:
+            return math.inf
+        oracle = self.examined.oracle
+        passes = [*oracle.references("native", dtype), *oracle.references("simulated", dtype)]
+        found = [grad for each in passes for key, grad in each.gradients.items() if key[:2] == ("input", index)]
+        return judge(*pair, dtype, [grad.detach() for grad in found if grad is not None]).budget_used
 
 
 @dataclass(frozen=True, slots=True)

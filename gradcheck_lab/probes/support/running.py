@@ -63,10 +63,11 @@ def run_probes(
 
 
 def _with(examined: Examined, found: Collection[Yielded]) -> Examined:
+    allowed = examined.subject.allowed.causes
     return replace(
         examined,
         comparisons=(*examined.comparisons, *(each for each in found if isinstance(each, Comparison))),
-        findings=tuple(merge_findings(examined.findings, [each for each in found if isinstance(each, Finding)])),
+        findings=tuple(merge_findings(examined.findings, [each for each in found if isinstance(each, Finding)], allowed)),
         reasons=(*examined.reasons, *(each.reason for each in found if isinstance(each, Inconclusive))),
     )
 

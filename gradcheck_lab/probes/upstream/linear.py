@@ -49,8 +49,7 @@ def upstream(context: Context) -> Iterator[Finding]:
         "another": other,
         "the sum of two": tuple(a + b if is_differentiable(a) else a for a, b in zip(grads, other, strict=True)),
     }
-    # a forward that casts to 16 bits has a backward that does: their range is its own
-    scales = {} if context.has_casts else _scales(grads)
+    scales = _scales(grads)
     upstreams |= {description: tuple(c * g if is_differentiable(g) else g for g in grads) for description, c in scales.items()}
     runs = {
         description: run_copied(context, context.case_with(grad_outputs=values)) for description, values in upstreams.items()
@@ -156,8 +155,9 @@ def _cut_off_finding(context: Context, index: int, runs: dict[str, Run], scales:
         found = runs[description].gradients[index]
         if not isinstance(found, torch.Tensor) or not isinstance(first, torch.Tensor) or found.shape != first.shape:
             continue
-        error = torch.nan_to_num(found / c - first)
-        if float(torch.linalg.vector_norm(error)) > CUT_OFF.value * float(torch.linalg.vector_norm(torch.nan_to_num(first))):
+        error, size = (float(torch.linalg.vector_norm(torch.nan_to_num(v))) for v in (found / c - first, first))
+        # a forward that casts to a narrower dtype has a backward that does: their range is its own
+        if error > CUT_OFF.value * size and not context.has_casts:
             message = f"gradient of {context.label(index)} does not grow with grad_output when that is"
             explanation = "backward clips, flushes or rounds what is very large or very small"
             return _finding(context, index, "not-linear", f"{message} {description}", explanation, _PLAIN, description)

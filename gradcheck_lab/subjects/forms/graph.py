@@ -103,7 +103,8 @@ def adapt_graph(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) ->
         calls, title, Methods("forward", "backward"), inputs, options,
         target=importable(function), written=(function, calls.backward), given=given,
     )  # fmt: skip
-    return replace(subject, trace=_Traced(function, layout, subject).trace)
+    backward = nodes.kind.backward  # type: ignore[attr-defined]
+    return replace(subject, trace=_Traced(function, layout, subject).trace, backwards=lambda: (backward,))
 
 
 class _Traced:

@@ -132,6 +132,7 @@ def layer_subject(
         data=roles.data,
         state=Stateful(layer, numpy=numpy, adds_up=adds_up, stepped=lambda: run.stepped or frozenset()),
         parameters=frozenset(range(len(labels), len(titles))),
+        backwards=lambda: (backward,),
     )
 
 

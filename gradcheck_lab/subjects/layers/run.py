@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.subjects.layers.after_forward import AfterForward
 from gradcheck_lab.subjects.layers.arguments import Arguments
 from gradcheck_lab.subjects.layers.backward_call import STEP, BackwardCall
 from gradcheck_lab.subjects.layers.code import LayerCode
@@ -82,22 +84,36 @@ class LayerRun:
         if self.numpy:
             self._recorded = (fingerprint(inputs), outputs)
 
-        def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
-            upstream = fixed if fixed is not None else grad_outputs
-            held = [p.path.find(layer) for p in self.parameters]
-            before = [copied(value) if self._may_step else None for value in held]
-            with torch.no_grad(), np.errstate(all="ignore"):
-                returned = self._run_backward(layer, output, upstream, given)
-                collected = self._collected(layer, returned, inputs, given, before)
-            if self._may_step:
-                self._undo_steps(layer, held, before, collected[len(collected) - len(held) :], inputs[len(self.names) :])
-            return Manual(collected)
-
         fixed = None
         if not self.call.takes_upstream and not self._upstream_attribute():
             fixed = tuple(torch.ones_like(o) if isinstance(o, torch.Tensor) else o for o in outputs)
         several = isinstance(output, (tuple, list))
-        return Recording(outputs, several, backward, fixed_grad_outputs=fixed, findings=self.notes)
+        after = AfterForward(layer, output, given)
+
+        def recorded(after: AfterForward) -> Recording:
+            backward = partial(self._backward, after, inputs, fixed)
+            return Recording(outputs, several, backward, fixed_grad_outputs=fixed, findings=self.notes)
+
+        if not self.numpy:
+            return recorded(after)
+        return replace(recorded(after), with_kept=lambda change: recorded(after.changed(change, self.parameters)))
+
+    def _backward(
+        self,
+        after: AfterForward,
+        inputs: tuple[Any, ...],
+        fixed: tuple[torch.Tensor, ...] | None,
+        grad_outputs: tuple[torch.Tensor, ...],
+    ) -> Manual:
+        layer = after.layer
+        held = [p.path.find(layer) for p in self.parameters]
+        before = [copied(value) if self._may_step else None for value in held]
+        with torch.no_grad(), np.errstate(all="ignore"):
+            returned = self._run_backward(layer, after.output, fixed if fixed is not None else grad_outputs, after.given)
+            collected = self._collected(layer, returned, inputs, after.given, before)
+        if self._may_step:
+            self._undo_steps(layer, held, before, collected[len(collected) - len(held) :], inputs[len(self.names) :])
+        return Manual(collected)
 
     def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         """The outputs as a function of the flat inputs."""

@@ -1,4 +1,4 @@
-"""What a forward does inside: whether it computes in 16 bits or draws random numbers, and the same without its casts."""
+"""What a forward does inside: whether it casts, computes in 16 bits or draws random numbers, and the same without its casts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from gradcheck_lab.torch_internals import DispatchMode
 
 
 class Lifting(DispatchMode):
-    """Leaves out casts to 16 bits."""
+    """Leaves out casts to narrower dtypes; `roundoff` is that of the narrowest one which it left out, 0 for none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.roundoff = 0.0
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        narrow = isinstance(kwargs.get("dtype"), torch.dtype) and is_narrow(kwargs["dtype"].to_real())
-        if narrow and func.overloadpacket.__name__ == "_to_copy" and is_differentiable(args[0]):
-            own, whole = args[0].dtype, kwargs["dtype"].is_complex
-            kwargs = {**kwargs, "dtype": own.to_complex() if whole else own.to_real()}
+        dtype = kwargs.get("dtype")
+        if func.overloadpacket.__name__ == "_to_copy" and isinstance(dtype, torch.dtype) and is_differentiable(args[0]):
+            own = args[0].dtype.to_real()
+            if (dtype.is_floating_point or dtype.is_complex) and unit_roundoff(dtype) > unit_roundoff(own):
+                self.roundoff = max(self.roundoff, unit_roundoff(dtype))
+                kwargs = {**kwargs, "dtype": own.to_complex() if dtype.is_complex else own}
         return func(*args, **kwargs)
 
 

@@ -1,0 +1,80 @@
+"""Sums over many rows in 16 bits: an accumulator of 16 bits loses more with every row, a sum rounded once does not.
+
+Terms of both signs hide that, because what is left of them is as small as their rounding. So the upstream gradient and the
+inputs have one sign, and a dimension is long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.dimensions import dimensions_of
+from gradcheck_lab.calls.upstream import random_like
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import LONG_SUM, LONG_SUM_ELEMENTS, LONG_SUMS
+from gradcheck_lab.model.precision import is_narrow
+from gradcheck_lab.model.precision.derived_calls import DTYPE_MARGIN
+from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.derived_calls import DerivedCall, derived_case, shapes_text
+from gradcheck_lab.probes.support.implied_contract import is_implied
+
+
+def long_sums(context: Context) -> Iterator[Finding]:
+    """Run a call in 16 bits with a long dimension, for each of its first few dimensions."""
+    dtypes = {v.dtype for v in context.case.inputs if is_differentiable(v)}
+    if len(dtypes) != 1 or not is_narrow(dtype := dtypes.pop()):
+        return
+    reported = {context.name(i) for i in context.wrong_inputs}
+    seeds = context.case.seed, context.case.seed + 1
+    for case, again in zip(*(_long_cases(context, seed) for seed in seeds), strict=False):
+        for error in _wrong(context, case, dtype):
+            if error.gradient not in reported and any(e.gradient == error.gradient for e in _wrong(context, again, dtype)):
+                reported.add(str(error.gradient))
+                yield _finding(context, case, error)
+
+
+def _wrong(context: Context, case: Case, dtype: torch.dtype) -> list[Finding]:
+    """The errors of numbers that are far beyond the budget of 16 bits."""
+    found = context.against_oracle(case, skip=context.skip_on_derived_calls)
+    errors = () if found is None else tuple(f for f in found.findings if f.severity == "error")
+    if found is None or not errors:
+        return []
+    derived = DerivedCall(case, found, errors)
+    of_numbers = [error for error in errors if derived.returned_and_true(error) is not None]
+    return [error for error in of_numbers if derived.budget_used(error, dtype) > DTYPE_MARGIN.value]
+
+
+def _long_cases(context: Context, seed: int) -> Iterator[Case]:
+    """Cases that the forward takes, with a long dimension; inputs and upstream gradients are at least zero."""
+    dims = dimensions_of(context.case.inputs, context.subject.specs)
+    for letter in [letter for letter in dims.sizes if letter not in dims.multiples][: LONG_SUMS.value]:
+        made = dims.inputs(context.case.inputs, {**dims.sizes, letter: LONG_SUM.value}, seed)
+        if sum(v.numel() for v in made if isinstance(v, torch.Tensor)) > LONG_SUM_ELEMENTS.value:
+            continue
+        inputs = tuple(v.abs() if is_differentiable(v) else v for v in made)
+        case = derived_case(context, inputs=inputs, seed=seed, label=f"{LONG_SUM.value} terms of one sign")
+        recording = context.record(case)
+        if isinstance(recording, Exception):
+            continue
+        generator = torch.Generator().manual_seed(seed)
+        upstream = tuple(random_like(o, generator).abs() if is_differentiable(o) else o for o in recording.outputs)
+        if is_implied(context, case, upstream):
+            yield replace(case, grad_outputs=upstream)
+
+
+def _finding(context: Context, case: Case, finding: Finding) -> Finding:
+    shapes = shapes_text(context, case.inputs)
+    return replace(
+        finding,
+        cause="low-precision",
+        message=f"{finding.message}, in sums of {LONG_SUM.value} terms of one sign, {shapes}",
+        explanation=f"right at the sizes given, wrong at {shapes}: its error grows with the number of terms, "
+        "as of a sum in 16 bits",
+        suggestion="add up in float32, and round once",
+        probe="dtypes",
+        case=case.label,
+    )
