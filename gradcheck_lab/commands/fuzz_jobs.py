@@ -57,10 +57,7 @@ def fuzz_run_of(
     if not signature and not getattr(found, "signatures", ()):
         signature = specs_of(found, module_name_of(module_name), name)
         if not signature:
-            raise NoSpecs(
-                f"{job.target} has no specs to draw its inputs from; give one per input, such as "
-                "--spec \"real('n d')\" --spec \"labels('n', classes='d')\""
-            )
+            raise NoSpecs(job.target)
     return FuzzRun(
         found,
         signature,

@@ -89,7 +89,8 @@ def _may_be_cut(examined: Examined) -> bool:
     subject, run = examined.subject, examined.run
     plain = subject.trace is not None and not subject.is_program and not examined.policy.has_reference
     unchanged = examined.oracle.runner is examined.runner and not examined.oracle.copies  # drew nothing, wrote nothing
-    return plain and unchanged and run is not None and run.refusal is None and not examined.findings
+    takes = run is not None and run.refusal is None and run.takes_upstream
+    return plain and unchanged and takes and not examined.findings
 
 
 def _divisions(case: Case, run: ManualRun) -> Iterator[Division]:
