@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.methods import BACKWARDS, DERIVATIVES, FORWARDS, methods_of
+
+_FORWARD, _BACKWARD = "adapted_forward", "adapted_backward"
 
 
 class Layer:
     """Name a layer's methods, parameters and gradients, for layers that do not use the usual names.
 
     `obj` has a forward (or `__call__`) and a backward, in torch or NumPy; `forward` and `backward` name the methods where they
-    are called something else. `grads`, or `parameters` as a dict, maps each parameter to the attribute that holds its gradient
+    are called something else, or are functions of the object and the arguments: `backward=lambda net, g: net.back(g, 0.1)`.
+    `grads`, or `parameters` as a dict, maps each parameter to the attribute that holds its gradient
     after the backward, of the parameter's shape: `{"W": "dW"}`, `{"params[0]": "grads[0]"}`, `{"W": "cache['dW']"}`,
     `{"W": "W.grad_"}`. `parameters` as a list names those that are trained; left out, they are the keys of `grads`.
     `arguments` (or `backward` as a dict) holds further arguments of the backward by name, such as a learning rate. `name` is
@@ -43,15 +48,16 @@ class Layer:
         grads: Mapping[str, str] | None = None,
         parameters: Sequence[str] | Mapping[str, str] | None = None,
         *,
-        forward: str | None = None,
-        backward: str | Mapping[str, Any] | None = None,
+        forward: str | Callable[..., Any] | None = None,
+        backward: str | Mapping[str, Any] | Callable[..., Any] | None = None,
         arguments: Mapping[str, Any] | None = None,
         name: str | None = None,
     ) -> None:
         kind = obj.__name__ if isinstance(obj, type) else type(obj).__name__
-        self.forward_name = forward
-        self.backward_name = backward if isinstance(backward, str) else None
-        _require_methods(obj, kind, forward, self.backward_name)
+        obj = _with_methods(obj, {_FORWARD: forward, _BACKWARD: backward})
+        self.forward_name = _FORWARD if callable(forward) else forward
+        self.backward_name = _BACKWARD if callable(backward) else backward if isinstance(backward, str) else None
+        _require_methods(obj, kind, self.forward_name, self.backward_name)
         if grads is not None and not isinstance(grads, Mapping):
             raise InvalidArgument(f"grads is a {type(grads).__name__}; pass a dict: gl.Layer(obj, grads={{'W': 'dW'}})")
         if isinstance(parameters, str):
@@ -66,6 +72,28 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<layer {self.name}>"
+
+
+def _with_methods(obj: Any, functions: Mapping[str, Any]) -> Any:
+    """An object of the same attributes that has these functions as methods; the object itself where there are none."""
+    methods = {name: _as_function(function) for name, function in functions.items() if callable(function)}
+    if not methods:
+        return obj
+    kind = obj if isinstance(obj, type) else type(obj)
+    own = {"__slots__": (), **methods} if not hasattr(obj, "__dict__") else methods  # the same layout in memory
+    derived = type(kind.__name__, (kind,), own)
+    if isinstance(obj, type):
+        return derived
+    copied = copy.copy(obj)
+    copied.__class__ = derived
+    return copied
+
+
+def _as_function(function: Any) -> Any:
+    """What becomes a method as an attribute of a class; other callables are called by one that does."""
+    if isinstance(function, FunctionType):
+        return function
+    return lambda self, *arguments, **options: function(self, *arguments, **options)
 
 
 def _require_methods(obj: Any, kind: str, forward: str | None, backward: str | None) -> None:

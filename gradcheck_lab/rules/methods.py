@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
 import torch
-
-from gradcheck_lab.errors import InvalidArgument
 
 FORWARDS = ("forward", "forward_pass", "forward_prop", "forward_propagation", "forwardpass", "fprop", "feed_forward",
             "feedforward")  # fmt: skip
@@ -23,9 +21,11 @@ FUNCTIONS = (*FORWARDS, "__call__", "fn", "function", "func", "f", "loss", "eval
 
 _HAND_WRITTEN = re.compile(
     r"_*(my|manual|custom|own|hand|handwritten|hand_written|compute|calc|calculate|get|local|analytic|analytical)?_*"
-    r"(backward|back_?prop|bprop|back_?propagate|vjp|pullback|grads?|gradients?|derivatives?|prime)_*"
+    r"(backwards?|bwd|back_?prop|back_?propagation|bprop|back_?propagate|vjp|pullback|adjoint|grads?|gradients?|derivatives?|"
+    r"deriv|prime|df|dx|d)_*"
     r"(pass|prop|manual|custom|input|x|fn|func|function)?_*"
 )
+_BESIDE = "backward backwards bwd backprop bprop vjp pullback grad gradient prime derivative deriv jacobian df d".split()
 # by these names a method asks torch for a gradient, so that it is none written by hand
 _AUTOMATIC = frozenset("autograd vjp jvp jacrev jacfwd grad_fn jacobian functional_call backward requires_grad_".split())
 
@@ -58,20 +58,42 @@ def methods_of(obj: Any, forward: str | None = None, backward: str | None = None
     return None if before is None else Methods(before, found, elementwise)
 
 
-def refuse_unreached(obj: Any, name: str) -> None:
-    """Raise `InvalidArgument` where a callable object has a hand-written gradient that calling it does not run.
+def hand_written_methods(obj: Any) -> list[str]:
+    """The methods of an object's own classes that are called as a hand-written gradient is, but those that ask torch for one.
 
-    Helpers that ask torch for a gradient, and methods that its forward calls, are none.
+    `d` before the name of another method, of the class or of what is called in a method, names a gradient too: `dsigmoid`.
     """
-    start = "forward" if callable(getattr(obj, "forward", None)) else "__call__"
-    own = _own_functions(obj)
-    reached = _reached(own, start)
-    for method, function in own.items():
-        if _HAND_WRITTEN.fullmatch(method) and method not in reached and not _words(function.__code__) & _AUTOMATIC:
-            raise InvalidArgument(
-                f"{name} has a method {method!r}, and calling {name} never runs it; check it with "
-                f"gl.Layer(obj, backward={method!r}), or pass obj.{start} for what torch differentiates by itself"
-            )
+    own = own_functions(obj)
+    stems = {*own, type(obj).__name__.lower(), *(word for function in own.values() for word in words_of(function.__code__))}
+    return [
+        name
+        for name, function in own.items()
+        if (_HAND_WRITTEN.fullmatch(name) or _is_derivative_of(name, stems - {name})) and not is_automatic(function)
+    ]
+
+
+def gradient_beside(name: str, space: Mapping[str, Any]) -> FunctionType | None:
+    """The function that stands in `space` as the gradient of the function of this name: `tanh_backward`, `d_tanh`."""
+    forms = [f"{name}_{word}" for word in _BESIDE] + [f"d_{name}", f"d{name}", f"grad_{name}", f"gradient_{name}"]
+    for forward, backward in (("forward", "backward"), ("fwd", "bwd")):
+        forms += [name.replace(forward, backward)] if forward in name else []
+    for form in forms:
+        value = space.get(form)
+        found = getattr(value, "__func__", value)
+        if form != name and isinstance(found, FunctionType):
+            return found
+    return None
+
+
+def is_automatic(function: FunctionType) -> bool:
+    """Whether a function asks torch for a gradient, so that it is none written by hand."""
+    return bool(words_of(function.__code__) & _AUTOMATIC)
+
+
+def _is_derivative_of(name: str, stems: set[str]) -> bool:
+    found = re.fullmatch(r"d_?(\w+)|(\w+)_d", name)
+    stem = next(filter(None, found.groups()), "") if found else ""
+    return len(stem) > 1 and stem in stems
 
 
 def _has(obj: Any, name: str) -> bool:
@@ -82,7 +104,7 @@ def _has(obj: Any, name: str) -> bool:
     return hasattr(type(obj), name) or isinstance(obj, type) or inspect.isroutine(method)
 
 
-def _own_functions(obj: Any) -> dict[str, FunctionType]:
+def own_functions(obj: Any) -> dict[str, FunctionType]:
     """The functions of the classes that the user wrote, by name."""
     found: dict[str, FunctionType] = {}
     for kind in type(obj).__mro__:
@@ -96,17 +118,19 @@ def _own_functions(obj: Any) -> dict[str, FunctionType]:
     return found
 
 
-def _reached(functions: dict[str, FunctionType], start: str) -> set[str]:
+def reached_from(functions: dict[str, FunctionType], start: str) -> set[str]:
+    """The functions among these that calling `start` may call, by the names in their code."""
     reached, todo = set[str](), [start]
     while todo:
         name = todo.pop()
         if name in functions and name not in reached:
             reached.add(name)
-            todo += _words(functions[name].__code__) & functions.keys()
+            todo += words_of(functions[name].__code__) & functions.keys()
     return reached
 
 
-def _words(code: CodeType) -> set[str]:
+def words_of(code: CodeType) -> set[str]:
+    """The names of globals and attributes in a piece of code and the functions inside it."""
     return {name for each in _codes(code) for name in each.co_names}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
+from types import CodeType
 from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 import torch
 
@@ -17,6 +19,14 @@ from gradcheck_lab.rules.naming import input_names, option_names, takes_any_numb
 from gradcheck_lab.specs import DTYPES, Spec
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+_ALIVE: WeakSet[Op] = WeakSet()
+
+
+def ops_alive() -> list[Op]:
+    """Every op that somebody still holds."""
+    return list(_ALIVE)
 
 
 class Recorder(Protocol):
@@ -64,7 +74,7 @@ class Op:
         if forward is None:
             raise InvalidArgument("an Op needs a forward; pass gl.Op(forward, backward)")
         self.name = cut(str(name or getattr(forward, "__name__", type(forward).__name__)))
-        self.forward = forward
+        self._forward = forward
         self.rule = backward
         self.signatures: tuple[tuple[Spec, ...], ...] = (tuple(specs),) if specs else ()
         self.wrt = wrt_of(wrt)
@@ -73,9 +83,15 @@ class Op:
         self._validators: list[Callable[..., None]] = []
         self.__doc__ = getattr(forward, "__doc__", None) or self.__doc__
         self.__module__ = getattr(forward, "__module__", __name__)
+        _ALIVE.add(self)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+    @property
+    def forward(self) -> Callable[..., Any]:
+        """The function that the op computes: calling it runs no backward, in a program or anywhere else."""
+        return self._forward
 
     @property
     def specs(self) -> tuple[Spec, ...]:
@@ -196,6 +212,9 @@ class Op:
         function.__doc__ = self.__doc__
         function.__wrapped__ = self.forward  # type: ignore[attr-defined]  # its signature is the forward's
         return function
+
+
+FORWARD_OF: CodeType = Op.forward.fget.__code__  # type: ignore[attr-defined]  # what runs where `forward` is read
 
 
 def op(

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.rules.op import Op
+from gradcheck_lab.subjects.first_call import result_of
+from gradcheck_lab.subjects.readings.pairs import Pair, unread_pair
 
 _GRAD_OUTPUT = frozenset("g grad grad_out grad_output grad_outputs grads upstream cotangent dout dy dz da dl d_out".split())
-_OUTPUT = frozenset("output outputs out result ans y_hat".split())
 
 
-def require_signature(op: Op, inputs: Sequence[Any], options: Mapping[str, Any]) -> None:
+def require_signature(op: Op, inputs: Sequence[Any], options: Mapping[str, Any], checked: bool = True) -> None:
     """Raise `InvalidArgument` unless the op's backward takes `(grad_output, output, *inputs, **options)`.
 
-    The message shows the one-line wrapper that makes it do so; a backward whose signature cannot be read is accepted.
+    The message shows the nearest readings and a wrapper; a backward whose signature cannot be read is accepted. An op that is
+    not `checked` by itself is part of a program.
     """
     rule = op.rule
     if rule is None:
@@ -38,10 +39,9 @@ def require_signature(op: Op, inputs: Sequence[Any], options: Mapping[str, Any])
     bare = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
     takes = signature.replace(parameters=bare, return_annotation=signature.empty)
     called = ", ".join([*given, *(f"{key}=" for key in options)])
-    raise InvalidArgument(
-        f"the backward of {op.name} takes {takes} and is called with ({called}); "
-        f"wrap it: gl.Op({_called(op.forward, 'forward')}, {_wrapper(rule, signature, given, options)})"
-    )
+    problem = f"the backward of {op.name} takes {takes} and is called with ({called})"
+    result = result_of(op.forward, tuple(inputs), dict(options))
+    raise unread_pair(problem, Pair(op.forward, rule, inputs, options, result, as_op=True, checked=checked))
 
 
 def _input_names(op: Op, count: int) -> tuple[str, ...]:
@@ -57,26 +57,3 @@ def _reordered(parameters: list[str], names: list[str]) -> bool:
     """Whether the names say that the inputs come first and the upstream gradient after them."""
     first, *others = parameters or [""]
     return first in names and first not in _GRAD_OUTPUT and any(name.lower() in _GRAD_OUTPUT for name in others)
-
-
-def _wrapper(rule: Callable[..., Any], signature: inspect.Signature, given: list[str], options: Mapping[str, Any]) -> str:
-    chosen = dict.fromkeys(_positional(signature))
-    for parameter in chosen:
-        if parameter in given[2:]:
-            chosen[parameter] = parameter
-        elif parameter.lower() in _GRAD_OUTPUT:
-            chosen[parameter] = "grad_output"
-        elif parameter.lower() in _OUTPUT:
-            chosen[parameter] = "output"
-    left = iter([name for name in ("grad_output", *given[2:], "output") if name not in chosen.values()])
-    passed = [name or next(left, "...") for name in chosen.values()]
-    keywords = [key for key in options if key not in chosen]
-    takes_options = any(p.kind is p.VAR_KEYWORD or p.name in options for p in signature.parameters.values())
-    passed += [f"{key}={key}" for key in keywords if takes_options]
-    head = ", ".join([*given, *(f"{key}=None" for key in options)])
-    return f"lambda {head}: {_called(rule, 'your_backward')}({', '.join(passed)})"
-
-
-def _called(function: Callable[..., Any], otherwise: str) -> str:
-    name = str(getattr(function, "__name__", otherwise))
-    return name if name.isidentifier() else otherwise

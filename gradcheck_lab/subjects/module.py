@@ -11,13 +11,14 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.rules.methods import methods_of, refuse_unreached
+from gradcheck_lab.rules.methods import methods_of
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.subjects.buffers import BufferWrites, Writes
 from gradcheck_lab.subjects.differentiable import Differentiable, dtype_changes
 from gradcheck_lab.subjects.flat_arguments import FlatArguments, flatten_arguments, tensors_of
 from gradcheck_lab.subjects.op_calls import OpCalled, ops_refused
 from gradcheck_lab.subjects.subject import Recording, Stateful, Subject, Trace
+from gradcheck_lab.subjects.unreached import refuse_unreached, watched
 from gradcheck_lab.torch_internals import MODULE_TABLES
 
 State = dict[torch.nn.Module, dict[str, Any]]
@@ -60,7 +61,7 @@ class _Module:
         self.flat = (*laid.leaves, *parameters.values())
         self.inner = Differentiable(type(module).__name__, self.run, self.flat, len(laid.leaves))
         self.writes: Writes = []
-        self.live = False
+        self.live = self.is_watched = False
         self.state: dict[str, Any] = {}
 
     @contextmanager
@@ -108,7 +109,7 @@ class _Module:
     def record(self, given: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         self.writes = []
         with nullcontext() if self.live else _restored(self.module):
-            recording = _recorded(self.inner, given, options)
+            recording = self._first(given, options)
             after, state = _attributes(self.module), self.state
 
         def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Any:
@@ -119,6 +120,16 @@ class _Module:
                 return torch.func.functional_call(_Holder(self.module), held, (lambda: recording.backward(grad_outputs),))
 
         return replace(recording, backward=backward)
+
+    def _first(self, given: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+        """A run, the first of them watched: one that misses a hand-written gradient is refused."""
+        if self.is_watched:
+            return _recorded(self.inner, given, options)
+        with watched() as calls:
+            recording = _recorded(self.inner, given, options)
+        self.is_watched = True
+        calls.refuse(self.inner.name)
+        return recording
 
     def trace(self, given: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         with _restored(self.module):

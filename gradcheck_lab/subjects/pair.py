@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradcheck_lab.calls.randomness import preserved_randomness
-from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.rules.op import Op, as_tuple
+from gradcheck_lab.subjects.first_call import result_of
 from gradcheck_lab.subjects.forms.as_layers import Derivative, FunctionPair, named
 from gradcheck_lab.subjects.forms.backward_plan import Plan, is_cache_name, parameter_names, plan_of
 from gradcheck_lab.subjects.layers.adapter import layer_subject
 from gradcheck_lab.subjects.layers.code import returned_names
 from gradcheck_lab.subjects.layers.paths import is_array, is_number
 from gradcheck_lab.subjects.op import adapt_op
+from gradcheck_lab.subjects.readings.pairs import Pair, unread_pair
 from gradcheck_lab.subjects.subject import Subject
 
 PAIR = Methods("forward", "backward")
@@ -49,24 +48,16 @@ def adapt_pair(value: Any, inputs: tuple[Any, ...], options: dict[str, Any], tit
     if in_torch and plan is None and not _takes_cache(backward):
         return adapt_op(Op(forward, backward, name=title), inputs, options)
     if plan is None:
-        raise InvalidArgument(
+        problem = (
             f"cannot tell what the backward of {named(forward, 'the pair')} takes: its parameters are "
-            f"{', '.join(parameter_names(backward)) or 'none'}; name them as the forward's inputs, grad_output, output or cache"
+            f"{', '.join(parameter_names(backward)) or 'none'}"
         )
+        raise unread_pair(problem, Pair(forward, backward, inputs, options, result_of(forward, inputs, options)))
     if in_torch and plan.takes_upstream and not plan.cached:
         subject = adapt_op(Op(forward, _reordered(backward, plan), name=title), inputs, options)
         return None if subject is None else replace(subject, backwards=lambda: (backward,))
     pair = FunctionPair(forward, backward, plan) if plan.takes_upstream else Derivative(forward, backward, plan)
     return layer_subject(pair, title or named(forward, "pair"), PAIR, inputs, options, written=(forward, backward))
-
-
-def result_of(function: Callable[..., Any], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What a function returns for copies of these inputs; None where it raises, which the check itself reports."""
-    with preserved_randomness(), np.errstate(all="ignore"), torch.no_grad():
-        try:
-            return function(*copy.deepcopy(inputs), **copy.deepcopy(options))
-        except Exception:
-            return None
 
 
 def _takes_cache(backward: Callable[..., Any]) -> bool:

@@ -12,17 +12,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from gradcheck_lab.calls.randomness import random_states
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.rules.methods import methods_of, refuse_unreached
+from gradcheck_lab.rules.methods import methods_of
 from gradcheck_lab.rules.naming import input_names, option_names
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.differentiable import Differentiable
+from gradcheck_lab.subjects.first_call import result_of
 from gradcheck_lab.subjects.flat_arguments import flatten_arguments, tensors_of
 from gradcheck_lab.subjects.op import require_tensors
 from gradcheck_lab.subjects.op_calls import OpCalled, ops_refused
 from gradcheck_lab.subjects.program import record_program, trace_program
+from gradcheck_lab.subjects.readings.functions import without_gradient
 from gradcheck_lab.subjects.subject import Recording, Subject, Trace, importable
+from gradcheck_lab.subjects.unreached import refuse_unreached, watched
 
 _OPERATORS = frozenset("+ - * / @ += -= *= /= @=".split())
 _HARMLESS = ("LOAD_FAST", "LOAD_CONST", "LOAD_SMALL_INT", "LOAD_GLOBAL", "LOAD_DEREF", "COPY_FREE_VARS", "STORE_FAST",
@@ -40,6 +45,8 @@ def adapt_plain_function(value: Any, inputs: tuple[Any, ...], options: dict[str,
     refuse_unreached(value, name)
     _refuse_options(value, name, len(inputs), options)
     laid = flatten_arguments(inputs, input_names(value, len(inputs)))
+    if any(isinstance(leaf, np.ndarray) for leaf in laid.leaves):
+        _refuse_arrays(value, name, inputs, options)
     require_tensors(name, tuple(leaf if hasattr(leaf, "__array__") else None for leaf in laid.leaves))
 
     def run(given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
@@ -71,18 +78,31 @@ class _ProgramOrFunction:
     run: Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
     function: Differentiable
     is_program: bool
+    is_watched: bool = False
 
     def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         if not self.is_program:
             before = random_states()
             try:
                 with ops_refused():
-                    return replace(self.function.record(inputs, options), kind="function")
+                    recording = self._first(lambda: self.function.record(inputs, options))
+                    return replace(recording, kind="function")
             except OpCalled:
                 before.restore()
                 self.is_program = True
         require_tensors(self.name, inputs)
-        return record_program(self.run, self.name, inputs, options)
+        return self._first(lambda: record_program(self.run, self.name, inputs, options))
+
+    def _first(self, record: Callable[[], Recording]) -> Recording:
+        """A run, the first of them watched: one that misses a hand-written gradient is refused."""
+        if self.is_watched:
+            return record()
+        with watched() as calls:
+            recording = record()
+        self.is_watched = True
+        calls.hand_written |= self.is_program
+        calls.refuse(self.name)
+        return recording
 
     def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         if self.is_program:
@@ -96,6 +116,15 @@ class _ProgramOrFunction:
 
     def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         return as_tuple(self.run(inputs, options)) if self.is_program else self.function.forward(inputs, options)
+
+
+def _refuse_arrays(value: Any, name: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """Raise `InvalidArgument` for a function of arrays, which has no gradient but one that a call of it would reach."""
+    with watched() as calls:
+        result = result_of(value, inputs, options)
+    calls.refuse(name)
+    if any(isinstance(v, (np.ndarray, np.generic, float)) for v in as_tuple(result)):
+        raise without_gradient(value, name, inputs, result)
 
 
 def _only_operators(value: Any) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
+from gradcheck_lab.subjects.readings.reading import PASTE
 
 X, W = torch.randn(4, 3).double(), torch.randn(3, 2).double()
 
@@ -58,18 +59,14 @@ def unknown_names(a: Tensor, b: Tensor, c: Tensor) -> Any:
     return a, b
 
 
-HEAD = "is called with (grad_output, output, x, w); wrap it: gl.Op(matmul, lambda grad_output, output, x, w: "
+HEAD = "and is called with (grad_output, output, x, w); the nearest readings are"
 OTHERS = {
-    "inputs-first": (inputs_first, "(x, w, grad_output)", "inputs_first(x, w, grad_output))"),
-    "without-output": (without_output, "(dout, x, w)", "without_output(grad_output, x, w))"),
-    "upstream-last": (
-        upstream_last,
-        "(x, w, y, g)",
-        "upstream_last(x, w, output, grad_output))",
-    ),
-    "only-upstream": (only_upstream, "(g)", "only_upstream(grad_output))"),
-    "unknown-names": (unknown_names, "(a, b, c)", "unknown_names(grad_output, x, w))"),
-    "lambda": (lambda x, w, g: (g @ w.T, x.T @ g), "(x, w, g)", "your_backward(x, w, grad_output))"),
+    "inputs-first": (inputs_first, "(x, w, grad_output)", "inputs_first(x, w, grad_output)"),
+    "without-output": (without_output, "(dout, x, w)", "without_output(grad_output, x, w)"),
+    "upstream-last": (upstream_last, "(x, w, y, g)", "upstream_last(x, w, output, grad_output)"),
+    "only-upstream": (only_upstream, "(g)", "only_upstream(grad_output)"),
+    "unknown-names": (unknown_names, "(a, b, c)", "unknown_names(x, w, grad_output)"),
+    "lambda": (lambda x, w, g: (g @ w.T, x.T @ g), "(x, w, g)", "backward(x, w, grad_output)"),
 }
 
 
@@ -77,7 +74,10 @@ OTHERS = {
 def test_another_signature_is_shown_its_wrapper(backward: Any, takes: str, wrapper: str) -> None:
     with pytest.raises(gl.InvalidArgument) as caught:
         gl.check(gl.Op(matmul, backward), X, W)
-    assert str(caught.value) == f"the backward of matmul takes {takes} and {HEAD}{wrapper}"
+    first, *_, paste, shown = str(caught.value).splitlines()
+    assert first == f"the backward of matmul takes {takes} {HEAD}"
+    assert paste == PASTE
+    assert shown == f"gl.check(gl.Op(matmul, lambda grad_output, output, x, w: {wrapper}), X, W)"
 
 
 @pytest.mark.parametrize("name", ["inputs-first", "without-output", "lambda"])
@@ -111,10 +111,14 @@ def test_an_option_that_the_backward_does_not_take_is_shown_too() -> None:
     assert gl.check(pair, X, probes=()).verdict == "pass"
     with pytest.raises(gl.InvalidArgument) as caught:
         gl.check(pair, X, options={"factor": 2.0})
-    assert str(caught.value) == (
+    assert str(caught.value).splitlines() == [
         "the backward of scaled takes (grad_output, output, x) and is called with (grad_output, output, x, factor=); "
-        "wrap it: gl.Op(scaled, lambda grad_output, output, x, factor=None: your_backward(grad_output, output, x))"
-    )
+        "the nearest readings are",
+        "  1. output = scaled(x), then your_backward(grad_output, output, x)",
+        PASTE,
+        "gl.check(gl.Op(scaled, lambda grad_output, output, x, factor=None: your_backward(grad_output, output, x)), X, "
+        "options={'factor': 2.0})",
+    ]
 
 
 def test_a_type_error_inside_the_backward_is_a_finding() -> None:
@@ -129,7 +133,7 @@ def test_in_a_program_it_is_shown_as_well() -> None:
     op = gl.Op(matmul, inputs_first)
     with pytest.raises(gl.InvalidArgument) as caught:
         gl.check(lambda x, w: ops.relu(op(x, w)), X, W)
-    assert str(caught.value).endswith(f"{HEAD}inputs_first(x, w, grad_output))")
+    assert str(caught.value).endswith("gl.Op(matmul, lambda grad_output, output, x, w: inputs_first(x, w, grad_output))")
 
 
 def test_variadic_and_partial_backwards_are_let_through() -> None:

@@ -226,8 +226,8 @@ REFUSED = {
     "array": (
         lambda x: x * x,
         (normal(3).numpy(),),
-        "input 0 of <lambda> is a ndarray; pass a tensor, such as torch.as_tensor(..., dtype=torch.float64), "
-        "or give it by keyword in options=",
+        "<lambda> takes arrays, and nothing in this call is a gradient of it; pass its backward too: "
+        "gl.check((function, backward), x) with backward(dout, x), or a function of tensors",
     ),
     "no-tensor-returned": (
         lambda x: x.sum().item(),

@@ -11,6 +11,7 @@ import torch
 
 from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.naming import input_names
+from gradcheck_lab.subjects.first_call import result_of
 from gradcheck_lab.subjects.forms.as_layers import LossWithGradient, WithContext, loss_of_object, named
 from gradcheck_lab.subjects.forms.backward_plan import is_cache_name
 from gradcheck_lab.subjects.forms.claimed_gradients import are_claimed
@@ -20,7 +21,7 @@ from gradcheck_lab.subjects.layers.code import returned_names
 from gradcheck_lab.subjects.layers.entries import entries_of, entry_of, keys_of, last_key
 from gradcheck_lab.subjects.layers.gradient_names import partners
 from gradcheck_lab.subjects.layers.paths import arrays, is_array, is_number
-from gradcheck_lab.subjects.pair import adapt_pair, result_of
+from gradcheck_lab.subjects.pair import adapt_pair
 from gradcheck_lab.subjects.readings.losses import unclaimed_gradient
 from gradcheck_lab.subjects.subject import Subject, importable
 

@@ -72,7 +72,7 @@ def plan_of(
     if has_cache:
         return _with_cache([p.name for p in positional], outputs or ("",), names, options)
     usual = len(positional) == len(names) + 2 and not _starts_with_input(positional[0].name, names)
-    if usual and (outputs is None or len(outputs) < 2) and not (outputs is None and _is_upstream(positional[1].name)):
+    if usual and (outputs is None or len(outputs) < 2) and not (outputs is None and is_upstream_name(positional[1].name)):
         return Plan((("upstream", 0, ""), ("output", 0, ""), *(("input", i, "") for i in range(len(names)))))
     found = [_role(p.name, names, options) for p in positional]
     upstream = [p.name for p, role in zip(positional, found, strict=True) if role is not None and role[0] == "upstream"]
@@ -96,7 +96,7 @@ def _with_cache(
         again, free = {}, list(range(len(parameters)))
     if len(free) not in (2, len(outputs) + 1):
         return None
-    if again and not all(_is_upstream(parameters[k]) or parameters[k].lower() in _CACHE for k in free):
+    if again and not all(is_upstream_name(parameters[k]) or parameters[k].lower() in _CACHE for k in free):
         return None  # `backward(parameters, cache, X, Y)`: the target of a loss is no upstream gradient
     at = next((k for k in free if parameters[k].lower() in _CACHE), free[-1])
     which = iter(_outputs_of([parameters[k] for k in free if k != at], outputs))
@@ -120,9 +120,9 @@ def _role(name: str, names: Sequence[str], options: Mapping[str, Any]) -> tuple[
     given = _given(name, names, options)
     if given is not None:
         return given
-    if _is_upstream(name):
+    if is_upstream_name(name):
         return "upstream", 0, ""
-    return ("output", 0, "") if name.lower() in _OUTPUT else None
+    return ("output", 0, "") if is_output_name(name) else None
 
 
 def _given(name: str, names: Sequence[str], options: Mapping[str, Any]) -> tuple[Role, int, str] | None:
@@ -131,9 +131,15 @@ def _given(name: str, names: Sequence[str], options: Mapping[str, Any]) -> tuple
     return ("input", list(names).index(name), "") if name in names else None
 
 
-def _is_upstream(name: str) -> bool:
+def is_upstream_name(name: str) -> bool:
+    """Whether a parameter of this name takes an upstream gradient."""
     plain = name.lower().rstrip("0123456789").rstrip("_")  # d1 and d2, for two outputs
     return plain in (*_UPSTREAM, "d") or _LOOKS_UPSTREAM.match(plain) is not None
+
+
+def is_output_name(name: str) -> bool:
+    """Whether a parameter of this name takes what the forward returned."""
+    return name.lower() in _OUTPUT
 
 
 def _starts_with_input(name: str, names: Sequence[str]) -> bool:

@@ -220,6 +220,8 @@ def _methods(layer: Any) -> dict[str, list[FunctionType]]:
 
 def _reached(methods: dict[str, list[FunctionType]], start: str, pair: Methods) -> list[str]:
     apart = {"__init__", "forward", "backward", pair.forward, pair.backward}
+    if start.startswith("adapted_") and start in methods:  # the user's function, which calls the object's own methods
+        apart -= _names(methods[start])
     reached, todo = [], [start]
     while todo:
         name = todo.pop()

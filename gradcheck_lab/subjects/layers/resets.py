@@ -48,7 +48,7 @@ class Resets:
         for path, owner in owners(self.layer):
             written = writes_of(owner, (self.methods.forward, self.methods.backward))
             for name, accesses in written.items():
-                if words & accesses and _takes_nothing(getattr(owner, name, None)):
+                if (words & accesses or _NAMED.search(name)) and _takes_nothing(getattr(owner, name, None)):
                     yield path, name
 
     def _clears(self, owner: ObjectPath, method: str, parameter: Parameter) -> bool:

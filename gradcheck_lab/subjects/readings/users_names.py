@@ -17,9 +17,10 @@ def name_in_use(value: Any, otherwise: str) -> str:
     if isinstance(value, MethodType):
         return f"{name_in_use(owner, type(owner).__name__)}.{value.__name__}"
     own = str(getattr(value, "__name__", ""))
-    for space in _spaces():
-        if own and space.get(own) is value:
-            return own
+    spaces = spaces_in_use()
+    if own and any(space.get(own) is value for space in spaces):
+        return own
+    for space in spaces:
         for name, held in list(space.items()):
             if held is value and name.isidentifier() and not name.startswith("_"):
                 return name
@@ -40,13 +41,13 @@ def _attribute(value: Any) -> str | None:
     path = str(getattr(value, "__qualname__", "")).rpartition("<locals>.")[2].split(".")
     if len(path) != 2:
         return None
-    for space in _spaces():
+    for space in spaces_in_use():
         if getattr(space.get(path[0]), path[1], None) is value:
             return ".".join(path)
     return None
 
 
-def _spaces() -> list[dict[str, Any]]:
+def spaces_in_use() -> list[dict[str, Any]]:
     """The variables of the frame that called this package, the local ones first."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in ("gradcheck_lab", "contextlib"):
