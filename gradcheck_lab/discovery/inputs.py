@@ -67,7 +67,8 @@ class _Finder:
         self.refusals += calls.refusals
         if call is None:
             return None
-        inputs = call.inputs if self.dtype is None else tuple(_cast(value, self.dtype) for value in call.inputs)
+        inputs = call.inputs if _is_differentiable(call.subject, call.inputs) else tuple(map(_floating, call.inputs))
+        inputs = inputs if self.dtype is None else tuple(_cast(value, self.dtype) for value in inputs)
         return Call(call.subject, inputs, {**call.options, **self.options}, f"the call in {call.where}")
 
     def by_docstring(self) -> Call | None:
@@ -144,6 +145,29 @@ def _raised(forward: Callable[..., Any], inputs: Sequence[Any], options: Mapping
     except Exception as error:
         return type(error).__name__
     return ""
+
+
+def _is_differentiable(subject: Any, inputs: Sequence[Any]) -> bool:
+    """Whether an input, or something that the object holds, is a floating number or array."""
+    held = (
+        list(vars(subject).values()) if hasattr(subject, "__dict__") and not isinstance(subject, (type, FunctionType)) else []
+    )
+    return isinstance(subject, torch.nn.Module) or any(_is_floating(value) for value in (*inputs, *held))
+
+
+def _is_floating(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.is_floating_point() or value.is_complex()
+    return isinstance(value, float) or getattr(getattr(value, "dtype", None), "kind", "") in ("f", "c")
+
+
+def _floating(value: Any) -> Any:
+    """Whole numbers, of which an author wrote a call, as the floating ones that have a gradient."""
+    if isinstance(value, torch.Tensor):
+        return value.to(torch.get_default_dtype()) if value.dtype != torch.bool else value
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("i", "u"):
+        return value.astype("float64")
+    return float(value) if type(value) is int else value
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:

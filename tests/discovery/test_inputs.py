@@ -93,6 +93,18 @@ def shifted_backward(dout, cache):
     return dout, dout.sum(0)
 
 
+class Mul:
+    def forward(self, x, y):
+        self.x, self.y = x, y
+        return x * y
+
+    def backward(self, dout):
+        return dout * self.y, dout * self.x
+
+
+mul = Mul()
+
+
 def written_forward(x):
     return np.sin(x), x
 
@@ -127,6 +139,7 @@ if __name__ == "__main__":
     with open("written", "w") as file:
         conv_forward(x, w=np.ones((D, 2)), param=dict(scale=2.0))
     print(cube(helper(5)))
+    print(mul.forward(np.array([100, 200]), np.array([2, 3])))
     written_forward(noisy(3))
     main()
 '''
@@ -220,6 +233,7 @@ def test_a_file_tells_its_own_inputs(capsys: pytest.CaptureFixture[str]) -> None
         "mean_loss": ("pass", "the shapes in its docstring", [[5, 3]]),
         "Dense": ("pass", f"the call in line {line_of(NUMPY, 'layer.forward(x)')}", [[4, 3], [3, 2], [2]]),
         "cube": ("pass", f"the call in line {line_of(NUMPY, 'cube(helper')}", [[5]]),
+        "mul": ("pass", f"the call in line {line_of(NUMPY, 'mul.forward(')}", [[2], [2]]),
     }
     guess = "on [10, 3], [4], as its docstring reads, its forward raised ValueError"
     add = "nothing describes its inputs; add __gradcheck_specs__ = {{{!r}: \"real('n d')\"}} to the module"
