@@ -11,7 +11,8 @@ import torch
 
 from gradcheck_lab import specs
 from gradcheck_lab.discovery.description import constructed, specs_of
-from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, locate, module_name_of, read_option
+from gradcheck_lab.discovery.partners import subject_at
+from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, module_name_of, read_option
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.ordinary import BeforeCall
 from gradcheck_lab.fuzzing.run import FuzzRun
@@ -48,7 +49,7 @@ def fuzz_run_of(
 ) -> FuzzRun:
     """The fuzz run of one job. Raises `InvalidArgument` for an object that cannot be imported, constructed or described."""
     module_name, _, name = job.target.partition(":")
-    found = locate(job.target)
+    found = subject_at(job.target)
     try:
         found = constructed(found, name, job.constructor_seed, torch.float64)
     except InvalidArgument as error:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradcheck_lab.check import assert_gradients, check
 from gradcheck_lab.discovery.plain_code import NotPlain, evaluate, names_behind
 from gradcheck_lab.rules.methods import FORWARDS
 
@@ -69,8 +70,8 @@ class AuthorCalls:
     def _call(self, node: ast.Call, before: Sequence[ast.stmt], where: str) -> AuthorCall:
         base, attribute = (node.func.value, node.func.attr) if isinstance(node.func, ast.Attribute) else (node.func, None)
         given = list(node.args)
-        verb = attribute or (base.id if isinstance(base, ast.Name) else None)
-        if verb in _VERBS and given:
+        of_verb = self._is_verb(base, attribute) and bool(given)
+        if of_verb:
             base, attribute, given = given[0], None, given[1:]
         if not self._may_be_it(base, before):
             raise _NoCallOfIt
@@ -79,11 +80,18 @@ class AuthorCalls:
             raise NotPlain("unpacks its arguments")
         words = {str(word.arg): word.value for word in node.keywords}
         values = evaluate([base, *given, *words.values()], before, vars(self.module), self.module.__name__)
-        subject = self._subject(values[0], attribute, verb in _VERBS)
+        subject = self._subject(values[0], attribute, of_verb)
         inputs, options = tuple(values[1 : 1 + len(given)]), dict(zip(words, values[1 + len(given) :], strict=True))
-        if verb in _VERBS:
+        if of_verb:
             return AuthorCall(subject, inputs, options.get("options") or {}, where)
         return AuthorCall(subject, *_placed(subject, inputs, options), where)
+
+    def _is_verb(self, base: ast.expr, attribute: str | None) -> bool:
+        """Whether a call is one of `gl.check`, whose first argument is what it checks."""
+        found = vars(self.module).get(base.id) if isinstance(base, ast.Name) else None
+        if attribute is not None:
+            return attribute in _VERBS and getattr(found, "__name__", None) == "gradcheck_lab"
+        return found is check or found is assert_gradients
 
     def _may_be_it(self, base: ast.expr, before: Sequence[ast.stmt]) -> bool:
         if isinstance(base, ast.Name) and base.id in vars(self.module) and base.id != self.name:

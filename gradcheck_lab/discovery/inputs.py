@@ -17,8 +17,8 @@ from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.discovery.author_calls import AuthorCalls
 from gradcheck_lab.discovery.description import constructed, forward_of, has_context, positional_names, specs_of
 from gradcheck_lab.discovery.docstring_shapes import described_shapes
-from gradcheck_lab.discovery.partners import with_partner
-from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, locate, module_name_of
+from gradcheck_lab.discovery.partners import subject_at
+from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, module_name_of
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.arguments import reading
 from gradcheck_lab.model.exceptions import Contained
@@ -110,9 +110,8 @@ def call_of(target: str, written: Sequence[Spec], seed: int, dtype: str | None, 
     Raises `InvalidArgument` for a target that is not found, `CannotConstruct`, and `NoSpecs` where nothing says what it takes.
     """
     module_name, _, name = target.partition(":")
-    located = locate(target)
+    found, kind = subject_at(target), None if dtype is None else DTYPES[dtype]
     module = sys.modules[module_name_of(module_name)]
-    found, kind = with_partner(located, name, vars(module)), None if dtype is None else DTYPES[dtype]
     subject, unmade = None, None
     try:
         subject = constructed(found, name, seed, kind or torch.float64)

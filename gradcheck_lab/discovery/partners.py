@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
+from gradcheck_lab.discovery.targets import locate, module_name_of
 from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects.layers.code import returned_names
@@ -17,8 +19,13 @@ _SUFFIXES = ("backward", "grad", "gradient", "prime", "derivative", "deriv", "bw
 _PREFIXES = ("grad_", "d_", "d", "backward_", "derivative_of_", "gradient_of_")
 
 
-def with_partner(found: Any, name: str, space: Mapping[str, Any]) -> Any:
-    """A forward and its backward as a pair, where `found` is a function and its backward stands in the same module."""
+def subject_at(target: str) -> Any:
+    """What stands at `pkg.module:name`: a forward whose backward stands beside it as a pair of both, else the object itself.
+
+    Raises `InvalidArgument` as `locate` does.
+    """
+    found, (module, _, name) = locate(target), target.partition(":")
+    space = vars(sys.modules[module_name_of(module)])
     partner = partner_of(name, space) if isinstance(found, FunctionType) else None
     return found if partner is None else (found, space[partner])
 
