@@ -13,6 +13,7 @@ from gradcheck_lab.comparison.entries import compare_returned, outputs_by_name
 from gradcheck_lab.comparison.further_draws import FurtherDraws
 from gradcheck_lab.comparison.isolated_rule import call_label, detached, run_rule
 from gradcheck_lab.comparison.program import placed
+from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.rules.op import as_tuple
@@ -47,4 +48,18 @@ def _errors_of(runner: Runner, call: Call, seed: int, generator: torch.Generator
         return []
     truth, draws = oracle.truth(), FurtherDraws(oracle.runner, case)
     compared = compare_returned(subject, returned, oracle, truth, outputs_by_name(truth), call_label(call), draws=draws)
-    return [f for each in compared for f in each.findings if f.severity == "error"]
+    errors = [f for each in compared for f in each.findings if f.severity == "error"]
+    if not any(f.cause in having("unexplained") for f in errors):
+        return errors
+    runner.count(backward=1)
+    halves = run_rule(replace(call, inputs=inputs, outputs=outputs), tuple(g / 2 for g in upstream))
+    pairs = zip(as_tuple(returned), as_tuple(halves), subject.names, strict=True)
+    same = {name for a, b, name in pairs if isinstance(a, torch.Tensor) and bool(a.any()) and torch.equal(a, b)}
+    return [_of_no_upstream(f) if f.gradient in same and f.cause in having("unexplained") else f for f in errors]
+
+
+def _of_no_upstream(finding: Finding) -> Finding:
+    row = CAUSES["upstream-ignored"]
+    return replace(
+        finding, cause=row.name, explanation="it is the same for half of grad_output", suggestion=row.fix
+    )

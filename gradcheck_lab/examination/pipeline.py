@@ -18,6 +18,7 @@ from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.program import compare_program
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth, Policy
+from gradcheck_lab.examination.graph_steps import with_steps
 from gradcheck_lab.examination.guarding import disconnected, guard_autograd
 from gradcheck_lab.examination.in_pieces import passed_in_pieces
 from gradcheck_lab.examination.manual import run_manual
@@ -39,6 +40,10 @@ def examine(runner: Runner, case: Case, policy: Policy) -> Examined:
     Where the user's code raises, the result has a finding and no run. Raises `InvalidArgument` for outputs that are no tensors,
     grad_outputs that do not fit, and references that do not.
     """
+    return with_steps(_examined(runner, case, policy))
+
+
+def _examined(runner: Runner, case: Case, policy: Policy) -> Examined:
     examined = run_manual(runner, case, policy)
     if examined.run is None:
         return examined
