@@ -53,7 +53,7 @@ def compare_program(
     margin, which derived calls have, only some of many equal calls are run by themselves, unless anything is found.
     """
     truth = oracle.truth()
-    if [call.op for call in calls] != [call.op for call in truth.calls]:
+    if [call.op.identity for call in calls] != [call.op.identity for call in truth.calls]:
         why = f"{runner.subject.name} called other ops on its second run; make its control flow repeatable"
         return ComparedProgram(reasons=(why,))
     runner.begin(case.seed, backward=1)
@@ -114,11 +114,11 @@ def _each_op(calls: Sequence[Call], chosen: Sequence[int], oracle: AutogradOracl
     truth, found = oracle.truth(), dict[int, _Alone]()
     for k in reversed(chosen):
         compared, findings = compare_isolated_rule(replace(truth.calls[k], names=calls[k].names), k, oracle, margin)
-        found[k] = _Alone(compared, [_placed(finding) for finding in (*findings, *(f for c in compared for f in c.findings))])
+        found[k] = _Alone(compared, [placed(finding) for finding in (*findings, *(f for c in compared for f in c.findings))])
     return found
 
 
-def _placed(finding: Finding) -> Finding:
+def placed(finding: Finding) -> Finding:
     """The finding with the op that it is about in its message."""
     at = f"{finding.op}: " if finding.op and finding.cause not in having("no_result") else ""
     return replace(finding, message=at + finding.message)
