@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.entries import compare_returned
 from gradcheck_lab.comparison.further_draws import FurtherDraws
-from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import COPIED_ELEMENTS

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.entries import references_of
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
-from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
+from gradcheck_lab.comparison.gradient import compare_gradient
 from gradcheck_lab.comparison.isolated_rule import call_label, compare_isolated_rule
+from gradcheck_lab.comparison.numbers import judge_by_references
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.causes import having

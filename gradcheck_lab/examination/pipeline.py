@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import partial
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.engine import deliverable, with_engine
 from gradcheck_lab.comparison.entries import compare_returned, outputs_by_name
 from gradcheck_lab.comparison.further_draws import FurtherDraws
-from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.isolated_rule import detached, run_rule
 from gradcheck_lab.comparison.native import compare_native
 from gradcheck_lab.comparison.numerically import compare_numerically
