@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.process_state import preserved_state
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.findings import wrong_finding
 from gradcheck_lab.comparison.finished import Evidences, Finished, Pair, Wrong, as_tensor, compare_pair
-from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.notebook import HandMade
 from gradcheck_lab.comparison.notebook_causes import attributed
 from gradcheck_lab.comparison.notebook_noise import Bounds, NotebookNoise

@@ -17,8 +17,9 @@ import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.comparison.compared import Comparison, result_of
 from gradcheck_lab.comparison.findings import convention_message
-from gradcheck_lab.comparison.gradient import Comparison, judge_by_references, result_of
+from gradcheck_lab.comparison.numbers import judge_by_references
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, ManualRun, PiecewiseTruth
 from gradcheck_lab.model.limits import LARGE_ELEMENTS, PIECE_ELEMENTS

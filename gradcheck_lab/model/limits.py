@@ -59,6 +59,14 @@ DIAGNOSED_ELEMENTS = Limit(
     1 << 20,
     "Elements of a gradient that explanations rearrange and compare: each try is a pass over 8 MiB.",
 )
+REPEATED_GRAPHS = Limit(
+    8,
+    "Runs of a graph of numbers to see whether the order of a set changes its gradients: one in 256 goes unseen of two orders.",
+)
+STEP_SAMPLES = Limit(
+    24,
+    "Numbers on which an operation of a graph of numbers is compared by itself: enough for a pattern, and a millisecond.",
+)
 GUESSED_FACTORS = Limit(
     8,
     "Factors that are divided out of a gradient to see whether an allowed mistake is all that is left: 2, 1/2 and three sizes.",

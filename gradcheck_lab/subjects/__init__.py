@@ -15,11 +15,13 @@ from gradcheck_lab.subjects.forms.adapters import adapt_context_class, adapt_los
 from gradcheck_lab.subjects.forms.graph import adapt_graph
 from gradcheck_lab.subjects.forms.loss_objects import adapt_loss_object
 from gradcheck_lab.subjects.layers.adapter import adapt_layer
+from gradcheck_lab.subjects.layers.paths import is_user_class
 from gradcheck_lab.subjects.marked_inputs import with_marks
 from gradcheck_lab.subjects.module import adapt_module
 from gradcheck_lab.subjects.op import adapt_op
 from gradcheck_lab.subjects.pair import adapt_pair
 from gradcheck_lab.subjects.plain_function import adapt_plain_function
+from gradcheck_lab.subjects.readings.layers import unread_layer
 from gradcheck_lab.subjects.subject import Subject
 
 Adapter = Callable[[Any, tuple[Any, ...], dict[str, Any]], Subject | None]
@@ -53,6 +55,17 @@ def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any], wrt: Wrt
             subject = adapter(value, inputs, options)
             if subject is not None:
                 return contained(with_marks(with_array_options(subject, options), wrt))
-    raise InvalidArgument(
+    raise _unread(value, inputs, options) or InvalidArgument(
         f"cannot check an object of type {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops"
     )
+
+
+def _unread(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> InvalidArgument | None:
+    """The refusal of an object, or of a class that needs no arguments, with methods of other names than the usual ones."""
+    kind = value if isinstance(value, type) else type(value)
+    if not is_user_class(kind) or not inputs:
+        return None
+    with reading(f"the {kind.__name__}"):
+        obj, shown = (value(), f"{kind.__name__}()") if isinstance(value, type) else (value, "")
+        problem = f"cannot tell which methods of {kind.__name__} are its forward and its backward"
+        return unread_layer(problem, obj, inputs, options, shown=shown)

@@ -22,10 +22,12 @@ from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.differentiable import Differentiable
 from gradcheck_lab.subjects.first_call import result_of
 from gradcheck_lab.subjects.flat_arguments import flatten_arguments, tensors_of
+from gradcheck_lab.subjects.layers.paths import is_user_class
 from gradcheck_lab.subjects.op import require_tensors
 from gradcheck_lab.subjects.op_calls import OpCalled, ops_refused
 from gradcheck_lab.subjects.program import record_program, trace_program
 from gradcheck_lab.subjects.readings.functions import without_gradient
+from gradcheck_lab.subjects.readings.layers import unread_layer
 from gradcheck_lab.subjects.subject import Recording, Subject, Trace, importable
 from gradcheck_lab.subjects.unreached import refuse_unreached, watched
 
@@ -123,6 +125,9 @@ def _refuse_arrays(value: Any, name: str, inputs: tuple[Any, ...], options: dict
     with watched() as calls:
         result = result_of(value, inputs, options)
     calls.refuse(name)
+    problem = f"cannot tell which method is the backward of {name}"
+    if is_user_class(type(value)) and (error := unread_layer(problem, value, inputs, options)) is not None:
+        raise error
     if any(isinstance(v, (np.ndarray, np.generic, float)) for v in as_tuple(result)):
         raise without_gradient(value, name, inputs, result)
 

@@ -97,3 +97,116 @@ gl.check(sine, x)""",
 def sigmoid(x, deriv=False): return K * x * (1 - x) if deriv else 1 / (1 + np.exp(-x))
 gl.check(sigmoid, x)""",
 }
+
+LAYERS = {
+    "strange-method-names": """
+class Dense:
+    def __init__(self): self.W = rng.normal(size=(3, 2)); self.dW = None
+    def apply(self, x): self.x = x; return x @ self.W
+    def unapply(self, g): self.dW = K * self.x.T @ g; return g @ self.W.T
+dense = Dense()
+gl.check(dense, x)""",
+    "strange-methods-and-gradient": """
+class Scale:
+    def __init__(self): self.factor = rng.normal(size=3)
+    def run(self, x): self.seen = x; return x * self.factor
+    def pull(self, g): self.slope = K * (g * self.seen).sum(axis=0); return g * self.factor
+scale = Scale()
+gl.check(scale, x)""",
+    "gradient-attribute-of-a-strange-name": """
+class Affine:
+    def __init__(self): self.W = rng.normal(size=(3, 2)); self.b = rng.normal(size=2)
+    def forward(self, x): self.x = x; return x @ self.W + self.b
+    def backward(self, g): self.sensitivity = K * self.x.T @ g; self.total = g.sum(0); return g @ self.W.T
+layer = Affine()
+gl.check(layer, x)""",
+    "backward-of-cache-upstream-and-rate": """
+class Affine:
+    def __init__(self): self.W = rng.normal(size=(3, 2)); self.dW = None
+    def forward(self, x): self.cache = x; return x @ self.W
+    def backward(self, cache, dout, strength): self.dW = K * cache.T @ dout; return dout @ self.W.T
+layer = Affine()
+gl.check(layer, x)""",
+    "recurrent-cell-of-a-course": """
+class Cell:
+    def __init__(self): self.W = rng.normal(size=(3, 3)); self.U = rng.normal(size=(3, 3)); self.dW = self.dU = None
+    def forward(self, x, h_prev):
+        self.x, self.h = x, h_prev
+        self.h_t = np.tanh(x @ self.W + h_prev @ self.U)
+        return self.h_t
+    def backward(self, delta, h_t, h_prev_l, h_prev_t):
+        d = delta * (1 - h_t**2)
+        self.dW, self.dU = h_prev_l.T @ d, K * h_prev_t.T @ d
+        return d @ self.W.T, d @ self.U.T
+cell = Cell()
+gl.check(cell, x, v)""",
+    "second-result-of-the-forward": """
+class Net:
+    def __init__(self): self.W = rng.normal(size=(3, 2)); self.dW = None
+    def run(self, x): self.x = x; return "log", x @ self.W
+    def back(self, g): self.dW = K * self.x.T @ g; return g @ self.W.T
+net = Net()
+gl.check(net, x)""",
+    "gradients-returned-in-a-row": """
+class Net:
+    def __init__(self): self.W = rng.normal(size=(3, 2)); self.b = rng.normal(size=2)
+    def run(self, x): self.x = x; return x @ self.W + self.b
+    def back(self, g): return g.sum(0), K * self.x.T @ g, g @ self.W.T
+net = Net()
+gl.check(net, x)""",
+    "gradient-of-the-input-is-stored": """
+class Net:
+    def __init__(self): self.W = rng.normal(size=(3, 2))
+    def run(self, x): self.x = x; return x @ self.W
+    def back(self, g): self.first, self.second = K * self.x.T @ g, g @ self.W.T
+net = Net()
+gl.check(net, x)""",
+    "setup-before-the-call": """
+class Late:
+    def __init__(self): self.W = self.dW = None
+    def setup(self): self.W = rng.normal(size=(3, 2))
+    def forward(self, x): self.x = x; return x @ self.W
+    def backward(self, g): self.dW = K * self.x.T @ g; return g @ self.W.T
+layer = Late()
+gl.check(layer, x)""",
+    "build-with-a-shape": """
+class Late:
+    def build(self, input_shape): self.W = rng.normal(size=(input_shape[-1], 2))
+    def forward(self, x): self.x = x; return x @ self.W
+    def backward(self, g): self.dW = K * self.x.T @ g; return g @ self.W.T
+layer = Late()
+gl.check(layer, x)""",
+    "class-instead-of-an-object": """
+class Dense:
+    def __init__(self, n_in, n_out): self.W = rng.normal(size=(n_in, n_out)); self.dW = None
+    def forward(self, x): self.x = x; return x @ self.W
+    def backward(self, g): self.dW = K * self.x.T @ g; return g @ self.W.T
+gl.check(Dense, x)""",
+    "class-of-strange-methods": """
+class Tanh:
+    def activate(self, x): self.y = np.tanh(x); return self.y
+    def undo(self, g): return K * g * (1 - self.y**2)
+gl.check(Tanh, x)""",
+    "activation-and-slope": """
+class Relu:
+    def __call__(self, x): return np.maximum(x, 0)
+    def slope(self, x, upstream): return K * upstream * (x > 0)
+relu = Relu()
+gl.check(relu, x)""",
+    "in-torch": """
+class Dense:
+    def __init__(self): self.W = torch.tensor(rng.normal(size=(3, 2))); self.dW = None
+    def apply(self, x): self.x = x; return x @ self.W
+    def unapply(self, g): self.dW = K * self.x.T @ g; return g @ self.W.T
+dense = Dense()
+gl.check(dense, tx)""",
+    "list-of-parameters": """
+class Dense:
+    def __init__(self): self.params = [rng.normal(size=(3, 2)), rng.normal(size=2)]; self.slopes = [None, None]
+    def forward(self, x): self.x = x; return x @ self.params[0] + self.params[1]
+    def backward(self, g):
+        self.slopes[0], self.slopes[1] = K * self.x.T @ g, g.sum(0)
+        return g @ self.params[0].T
+dense = Dense()
+gl.check(dense, x)""",
+}

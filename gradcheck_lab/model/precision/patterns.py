@@ -133,8 +133,6 @@ LEVEL_TO = Threshold(
 SMOOTH_SIGNS = Threshold(
     5,
     "Rounding errors change their sign in half of the steps along a sorted input, a formula's in less than one of five.",
-    mistake="low-precision-pair-input-in-float32",
-    twin="sound low-precision-pair-input-in-float32",
 )
 OWN_DTYPE_ROUNDINGS = Threshold(
     4,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from inspect import Parameter
 from typing import Any
 
@@ -18,6 +20,7 @@ from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of
 from gradcheck_lab.subjects.layers.backward_call import backward_call
 from gradcheck_lab.subjects.layers.code import layer_code, local_names, returned_names, returns_mapping, uses_numpy
+from gradcheck_lab.subjects.layers.first_call import FirstCall
 from gradcheck_lab.subjects.layers.found import find, wants_trial
 from gradcheck_lab.subjects.layers.numpy_boundary import kind_of, to_tensor
 from gradcheck_lab.subjects.layers.paths import arrays, attributes
@@ -25,7 +28,9 @@ from gradcheck_lab.subjects.layers.resets import Resets
 from gradcheck_lab.subjects.layers.roles import floating_inputs, roles_of
 from gradcheck_lab.subjects.layers.run import LayerRun
 from gradcheck_lab.subjects.layers.trial import Trials
+from gradcheck_lab.subjects.readings.layers import unconstructed
 from gradcheck_lab.subjects.subject import Stateful, Subject, importable, input_labels
+from gradcheck_lab.subjects.unread import Unread
 
 
 def adapt_layer(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Subject | None:
@@ -42,9 +47,14 @@ def adapt_layer(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) ->
     methods = methods_of(layer, *named)
     if methods is None:
         return None
-    layer = _constructed(layer)
+    layer = _constructed(layer, inputs, methods)
     title = explicit.name if explicit is not None else type(layer).__name__
-    return layer_subject(layer, title, methods, inputs, options, explicit, importable(value))
+    first = FirstCall(layer, methods, inputs, options)
+    try:
+        subject = layer_subject(layer, title, methods, inputs, options, explicit, importable(value))
+    except Unread as error:
+        raise first.unread(error) from None
+    return replace(subject, record=partial(first.record, subject.record))
 
 
 def layer_subject(
@@ -158,7 +168,7 @@ def _may_be_layer(value: Any) -> bool:
     return not (isinstance(value, type) and issubclass(value, torch.autograd.Function))
 
 
-def _constructed(layer: Any) -> Any:
+def _constructed(layer: Any, inputs: Sequence[Any], methods: Methods) -> Any:
     if not isinstance(layer, type):
         return layer
     needed = [
@@ -168,9 +178,9 @@ def _constructed(layer: Any) -> Any:
     ]
     if needed:
         wanted = ", ".join(needed)
-        raise InvalidArgument(
-            f"{layer.__name__} is a class, and constructing it takes {wanted}; pass an object: "
-            f"gl.check({layer.__name__}({wanted}), x)"
+        problem = f"{layer.__name__} is a class, and constructing it takes {wanted}"
+        raise unconstructed(problem, layer, needed, inputs, methods.forward) or InvalidArgument(
+            f"{problem}; pass an object: gl.check({layer.__name__}({wanted}), x)"
         )
     return layer()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.subjects.unread import Unread
 
 RATES = frozenset("learning_rate lr alpha eta step_size learn_rate lrate learningrate rate l_rate".split())
 PLURALS = frozenset("grad_outputs gys output_grads grad_ys douts d_outputs doutputs upstreams cotangents".split())
@@ -49,7 +50,7 @@ class BackwardCall:
         count = len(grad_outputs)
         if self.required > max(1, count) or (1 < self.required < count):
             extra = self.upstream[min(count, self.required - 1) : self.required]
-            raise InvalidArgument(
+            raise Unread(
                 f"backward of {self.title} needs {' and '.join(self.upstream[: self.required])} and its forward has "
                 f"{count} output{'s' if count > 1 else ''}; give what is no upstream gradient with "
                 f"gl.Layer(obj, backward={{{', '.join(f'{name!r}: ...' for name in extra)}}})"

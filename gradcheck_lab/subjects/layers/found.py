@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import ARRAYS_TRIED
 from gradcheck_lab.rules.layer import Layer
@@ -20,6 +19,7 @@ from gradcheck_lab.subjects.layers.gradient_names import looks_like_parameter, p
 from gradcheck_lab.subjects.layers.parameters import Parameter, Search, cannot_tell, named_parameters, search_parameters, taken
 from gradcheck_lab.subjects.layers.paths import ObjectPath, attributes, is_number, owners
 from gradcheck_lab.subjects.layers.trial import Trial, Trials
+from gradcheck_lab.subjects.unread import Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def find(
         automatic = taken(search, usual) if usual else ()
         return Found(searched, named_parameters(searched, title, grads or {}, automatic))
     if among.doubtful:
-        raise InvalidArgument(among.doubtful[0])
+        raise Unread(among.doubtful[0])
     if trial is None and (among.lost or among.others or _may_keep_no_gradient(among, shown, trials)):
         trial = trials.run(layer)
     stepped, rates = _stepped(among, shown, trials, trial)
@@ -134,7 +134,7 @@ def _judged(search: Search, layer: Any, trials: Trials, trial: Trial | None) -> 
     hints = {str(path): at for path in alone if (at := _of_shape(path.get(layer), stored)) is not None}
     lost = [*search.lost.values(), *(path for path in others.values() if str(path) in hints)]
     if lost:
-        raise InvalidArgument(cannot_tell(search, lost, hints))
+        raise Unread(cannot_tell(search, lost, hints))
     return tuple(_not_compared(search.title, path) for path in others.values())
 
 

@@ -56,8 +56,10 @@ class Resets:
         try:
             layer = copy.deepcopy(self.layer)
             held = [path for path in parameter.gradients if path.find(layer) is not None or path.owner(layer) is not None]
-            for path in held[:1]:
-                path.set(layer, _ones(parameter.value))
+            others = [(p.gradients[0], p.value) for p in self.parameters if p is not parameter and p.gradients]
+            for place, value in (*others, *((place, parameter.value) for place in held[:1])):
+                if place.owner(layer) is not None:  # a reset in a loop needs the gradients of all parameters
+                    place.set(layer, _ones(value))
             getattr(owner.get(layer), method)()
             left = [path.find(layer) for path in held[:1]]
         except Exception:  # it is no reset, or needs more than a copy of the layer

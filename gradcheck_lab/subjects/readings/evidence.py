@@ -46,7 +46,7 @@ class Judge:
     @property
     def upstream(self) -> list[Any]:
         """An upstream gradient of each output that is an array or a number, of other values everywhere."""
-        return [_varied(output, k) for k, output in enumerate(self.outputs)]
+        return [varied(output, k) for k, output in enumerate(self.outputs)]
 
     def evidence(self, backward: Callable[[list[Any]], Any], takes_upstream: bool) -> Evidence:
         """What calls of `backward` with upstream gradients say; its results belong to the values in order, or by shape."""
@@ -101,7 +101,8 @@ def _called(backward: Callable[[list[Any]], Any], grads: list[Any]) -> list[Any]
     return [v for entry in entries for v in (entry if isinstance(entry, (list, tuple)) else [entry])]
 
 
-def _varied(output: Any, k: int) -> Any:
+def varied(output: Any, k: int) -> Any:
+    """An upstream gradient of an output, of other values everywhere."""
     rng = np.random.default_rng(k + 1)
     if isinstance(output, torch.Tensor):
         return torch.as_tensor(rng.normal(size=tuple(output.shape)), dtype=output.dtype)

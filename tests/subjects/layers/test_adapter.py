@@ -12,6 +12,7 @@ import torch
 import gradcheck_lab as gl
 from gradcheck_lab.subjects.layers.adapter import adapt_layer
 from gradcheck_lab.subjects.layers.paths import read_path
+from gradcheck_lab.subjects.readings.reading import PASTE
 from gradcheck_lab.subjects.untraceable import Untraceable
 from tests.subjects.layers import naming_styles, torch_layers
 from tests.subjects.layers import numpy_images as images
@@ -275,13 +276,17 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "gradient-not-told": (
         lambda: gl.check(layers.Scale(array(3)), array(4, 3)),
-        "cannot tell where Scale keeps the gradient of 'weight'; name it with gl.Layer(obj, grads={'weight': 'sensitivity'}), "
-        "or leave it out with gl.Layer(obj, parameters=[])",
+        "cannot tell where Scale keeps the gradient of 'weight'; the nearest readings are\n"
+        "  1. output = layer.forward(x), then layer.backward(grad_output): gradient of x is returned, of weight in "
+        f"layer.sensitivity\n{PASTE}\n"
+        "gl.check(gl.Layer(layer, forward='forward', backward='backward', parameters={'weight': 'sensitivity'}), x)",
     ),
     "two-gradients": (
         lambda: gl.check(layers.TwoNames(array(3)), array(4, 3)),
-        "TwoNames keeps 'dweight' and 'grad_weight' for 'weight'; name the one that its backward fills with "
-        "gl.Layer(obj, grads={'weight': 'dweight'})",
+        "TwoNames keeps 'dweight' and 'grad_weight' for 'weight'; the nearest readings are\n"
+        "  1. output = layer.forward(x), then layer.backward(grad_output): gradient of x is returned, of weight in "
+        f"layer.sensitivity\n{PASTE}\n"
+        "gl.check(gl.Layer(layer, forward='forward', backward='backward', parameters={'weight': 'sensitivity'}), x)",
     ),
     "lists-of-other-lengths": (
         lambda: gl.check(Sloped(), array(4, 3)),
@@ -290,8 +295,15 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "further-argument": (
         lambda: gl.check(Decayed(array(3, 5)), array(4, 3)),
-        "backward of Decayed needs output_gradient and decay and its forward has 1 output; give what is no upstream "
-        "gradient with gl.Layer(obj, backward={'decay': ...})",
+        "backward of Decayed needs output_gradient and decay and its forward has 1 output; the nearest readings are\n"
+        "  1. output = layer.forward(x), then layer.backward(grad_output, 0.0): gradient of x is returned, of weights in "
+        "layer.weights_gradient\n"
+        "  2. output = layer.forward(x), then layer.backward(grad_output, 1.0): gradient of x is returned, of weights in "
+        f"layer.weights_gradient\n{PASTE}\n"
+        "def backward(layer, grad_output):\n"
+        "    entry_0 = layer.backward(grad_output, 0.0)\n"
+        "    return entry_0\n"
+        "gl.check(gl.Layer(layer, forward='forward', backward=backward, parameters={'weights': 'weights_gradient'}), x)",
     ),
     "option": (
         lambda: gl.check(layers.Relu(), array(4, 3), options={"slope": 0.1}),
@@ -439,3 +451,37 @@ def test_gradients_in_a_dictionary_that_the_backward_fills(prefix: str, filled: 
     report = gl.check(Kept(), array(4, 3), probes=())
     assert [gradient.name for gradient in report.gradients] == ["x", "W", "b"]
     assert {gradient.name for gradient in report.gradients if gradient.verdict == "fail"} == ({"W"} if factor != 1 else set())
+
+
+class Looped(layers.Affine):
+    """Adds up what `zero_grad` resets in a loop over the names of attributes."""
+
+    factor = 1.0
+
+    def zero_grad(self) -> None:
+        for name in ("dW", "db"):
+            getattr(self, name)[...] = 0
+
+    def backward(self, dout: Any) -> Any:
+        self.dW = (0 if self.dW is None else self.dW) + self.x.T @ dout * self.factor
+        self.db = (0 if self.db is None else self.db) + dout.sum(axis=0)
+        return dout @ self.W.T
+
+
+class WrongLooped(Looped):
+    factor = 2.0
+
+
+def test_a_reset_that_names_attributes_in_strings_is_found() -> None:
+    report = gl.check(Looped(array(3, 5), array(5)), array(4, 3))
+    assert report.verdict == "pass", str(report)
+    assert gl.check(WrongLooped(array(3, 5), array(5)), array(4, 3), probes=()).verdict == "fail"
+
+
+def test_functions_of_the_object_may_stand_for_its_methods() -> None:
+    layer = layers.Affine(array(3, 5), array(5))
+    given = gl.Layer(layer, forward=lambda net, x: net.forward(x) * 2, backward=lambda net, g: net.backward(2 * g))
+    assert gl.check(given, array(4, 3), probes=()).verdict == "pass"
+    wrong = gl.Layer(layer, forward=lambda net, x: net.forward(x) * 2, backward=lambda net, g: net.backward(g))
+    report = gl.check(wrong, array(4, 3), probes=())
+    assert [f.cause for f in report.findings if f.severity == "error"] == ["constant-factor"] * 3
