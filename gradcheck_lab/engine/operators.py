@@ -30,17 +30,23 @@ OPERATORS: dict[str, tuple[str, bool]] = {
 
 
 def operator(name: str, operands: tuple[Any, ...]) -> Any:
-    """Apply the op behind an operator; plain numbers become tensors of the other operand's dtype and device."""
+    """Apply the op behind an operator; plain numbers become tensors of the other operand's dtype and device.
+
+    A whole number as an exponent becomes an integer, of which there is no gradient: a real one has none for a negative base.
+    """
     from gradcheck_lab import ops
 
     op_name, reversed_ = OPERATORS[name]
     if reversed_:
         operands = operands[::-1]
     like = next(value for value in operands if hasattr(value, "dtype"))
-    inputs = tuple(
+    inputs = [
         torch.tensor(value, dtype=like.dtype, device=like.device) if isinstance(value, (int, float)) else value
         for value in operands
-    )
+    ]
+    exponent = operands[-1]
+    if op_name == "pow" and isinstance(exponent, (int, float)) and float(exponent).is_integer():
+        inputs[-1] = torch.tensor(int(exponent), device=like.device)
     return getattr(ops, op_name)(*inputs)
 
 
