@@ -49,7 +49,10 @@ def takes_operator(name: str, operands: tuple[Any, ...]) -> bool:
 
 
 def operator(name: str, operands: tuple[Any, ...]) -> Any:
-    """Apply the op behind an operator; plain numbers become tensors of the other operand's dtype and device."""
+    """Apply the op behind an operator; plain numbers become tensors of the other operand's dtype and device.
+
+    A whole number as an exponent becomes an integer, of which there is no gradient: a real one has none for a negative base.
+    """
     op, inputs = _operation(name, operands)
     return op(*inputs)
 
@@ -61,12 +64,15 @@ def _operation(name: str, operands: tuple[Any, ...]) -> tuple[Op, tuple[Any, ...
     if reversed_:
         operands = operands[::-1]
     like = next(value for value in operands if hasattr(value, "dtype"))
-    inputs = tuple(
+    inputs = [
         torch.tensor(value, dtype=like.dtype, device=like.device) if isinstance(value, (int, float)) else value
         for value in operands
-    )
+    ]
+    exponent = operands[-1]
+    if op_name == "pow" and isinstance(exponent, (int, float)) and float(exponent).is_integer():
+        inputs[-1] = torch.tensor(int(exponent), device=like.device)
     found: Op = getattr(ops, op_name)
-    return found, inputs
+    return found, tuple(inputs)
 
 
 def raw_function(name: str) -> str:

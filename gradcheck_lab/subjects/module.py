@@ -125,7 +125,7 @@ class _Module:
         """A run, the first of them watched: one that misses a hand-written gradient is refused."""
         if self.is_watched:
             return _recorded(self.inner, given, options)
-        with watched() as calls:
+        with watched(self.module) as calls:
             recording = _recorded(self.inner, given, options)
         self.is_watched = True
         calls.refuse(self.inner.name)

@@ -54,7 +54,8 @@ def adapt_plain_function(value: Any, inputs: tuple[Any, ...], options: dict[str,
     def run(given: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         return value(*laid.rebuild(given), **options)
 
-    subject = _ProgramOrFunction(name, run, Differentiable(name, run, laid.leaves, len(laid.leaves)), _only_operators(value))
+    function = Differentiable(name, run, laid.leaves, len(laid.leaves))
+    subject = _ProgramOrFunction(name, run, function, _only_operators(value), value)
     return Subject(
         name=name,
         kind="program",
@@ -80,6 +81,7 @@ class _ProgramOrFunction:
     run: Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
     function: Differentiable
     is_program: bool
+    value: Any
     is_watched: bool = False
 
     def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
@@ -99,7 +101,7 @@ class _ProgramOrFunction:
         """A run, the first of them watched: one that misses a hand-written gradient is refused."""
         if self.is_watched:
             return record()
-        with watched() as calls:
+        with watched(self.value) as calls:
             recording = record()
         self.is_watched = True
         calls.hand_written |= self.is_program
@@ -122,7 +124,7 @@ class _ProgramOrFunction:
 
 def _refuse_arrays(value: Any, name: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
     """Raise `InvalidArgument` for a function of arrays, which has no gradient but one that a call of it would reach."""
-    with watched() as calls:
+    with watched(value) as calls:
         result = result_of(value, inputs, options)
     calls.refuse(name)
     problem = f"cannot tell which method is the backward of {name}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from types import CodeType, FrameType, FunctionType, MethodType
+from types import CellType, CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -31,6 +31,8 @@ from gradcheck_lab.rules.op import FORWARD_OF, Op, ops_alive
 from gradcheck_lab.subjects.readings.users_names import name_in_use, spaces_in_use
 
 _NOT_THE_USERS = frozenset("gradcheck_lab torch numpy builtins functools contextlib importlib inspect copy typing abc".split())
+
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 def refuse_unreached(value: Any, name: str) -> None:
@@ -94,8 +96,14 @@ def _refuse_function(function: FunctionType) -> None:
 
 
 def _unreached(obj: Any, start: str) -> list[str]:
+    """The hand-written gradients of an object that the method `start` neither calls nor hands to a Function that calls them."""
     own = own_functions(obj)
-    return [name for name in hand_written_methods(obj) if name not in reached_from(own, start)]
+    reached = reached_from(own, start)
+    return [
+        name
+        for name in hand_written_methods(obj)
+        if name not in reached and not any(_mentions(own[each], {name}) for each in reached if each in own)
+    ]
 
 
 def _mentions(function: FunctionType, names: set[str], depth: int = 3) -> bool:
@@ -103,8 +111,10 @@ def _mentions(function: FunctionType, names: set[str], depth: int = 3) -> bool:
     words = words_of(function.__code__)
     if words & names:
         return True
-    for word in words if depth else ():
-        value = function.__globals__.get(word)
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    enclosed = {name: cell.cell_contents for name, cell in cells if cell != CellType()}
+    for word in (*words, *enclosed) if depth else ():
+        value = enclosed.get(word, function.__globals__.get(word))
         backward = getattr(value, "backward", None) if isinstance(value, type) else value
         if isinstance(backward, FunctionType) and _mentions(backward, names, depth - 1):
             return True
@@ -119,6 +129,7 @@ class Watched:
     `words` are all names in the code that ran.
     """
 
+    package: str = ""
     missed: dict[str, str] = field(default_factory=dict)
     doubtful: dict[str, str] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
@@ -134,9 +145,12 @@ class Watched:
 
 
 @contextmanager
-def watched() -> Iterator[Watched]:
-    """Watch which functions of the user's the block calls; one run, since this takes time for each call in it."""
-    found = Watched()
+def watched(subject: Any) -> Iterator[Watched]:
+    """Watch which functions of the user's the block calls; one run, since this takes time for each call in it.
+
+    Those of installed packages are none of the user's, but for the one that the `subject` is of.
+    """
+    found = Watched(_package(getattr(subject, "__module__", None) or type(subject).__module__))
     functions = {f.__code__: kind for kind in _functions_of_torch() if isinstance(f := kind.forward, FunctionType)}
     before = sys.getprofile()
 
@@ -162,7 +176,9 @@ def _notice(found: Watched, frame: FrameType, functions: dict[CodeType, type]) -
     if kind is not None:
         _notice_function(found, frame, kind)
         return
-    if str(frame.f_globals.get("__name__", "")).partition(".")[0] in _NOT_THE_USERS:
+    package = _package(frame.f_globals.get("__name__", ""))
+    installed = any(folder in code.co_filename for folder in _INSTALLED)
+    if package in _NOT_THE_USERS or (installed and package != found.package):
         return
     found.words |= words_of(code) if code not in found.seen else set()
     found.seen.add(code)
@@ -242,6 +258,10 @@ def _class_of(code: CodeType, spaces: list[dict[str, Any]]) -> type | None:
         if isinstance(function, staticmethod) and getattr(function.__func__, "__code__", None) is code:
             return kind
     return None
+
+
+def _package(module: Any) -> str:
+    return str(module).partition(".")[0]
 
 
 def _functions_of_torch() -> Iterator[Any]:

@@ -237,3 +237,9 @@ def test_every_op_can_stand_in_a_program(op: Op) -> None:
 
     report = gl.check(program, *case.inputs, probes=())
     assert report.verdict == "pass", report
+
+
+@pytest.mark.parametrize("program", [lambda x: ops.relu(x**2), lambda x: ops.exp(x**3.0), lambda x: ops.relu(2.0**x)])
+def test_a_number_as_an_exponent_has_no_gradient_where_the_base_is_negative(program: Any) -> None:
+    x = torch.tensor([[-1.5, 0.5], [0.25, -0.75]], dtype=torch.float64)
+    assert gl.check(program, x, probes=()).verdict == "pass"

@@ -157,3 +157,64 @@ def propagate(w: Any, b: Any, X: Any, Y: Any, factor: Any) -> Any:
 def test_the_loss_may_come_after_a_dict_of_gradients(factor: int, verdict: str) -> None:
     labels = np.array([[0.0, 1.0, 1.0, 0.0]])
     assert gl.check(propagate, X[0][:, None], 0.3, X.T, labels, factor, probes=()).verdict == verdict
+
+
+class Classifier:
+    """Returns the gradient of what it holds beside its loss."""
+
+    def __init__(self, factor: float) -> None:
+        self.W, self.factor = T.T[:, :3].copy(), factor
+
+    def loss(self, X: Any, y: Any) -> Any:
+        s = X @ self.W
+        p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
+        loss = -np.log(p[np.arange(len(y)), y]).mean()
+        p[np.arange(len(y)), y] -= 1
+        dW = self.factor * X.T @ p / len(y)
+        return loss, dW
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "pass"), (-1.0, "fail")])
+def test_the_gradient_beside_a_method_is_of_what_its_object_holds(factor: float, verdict: str) -> None:
+    report = gl.check(Classifier(factor).loss, X, Y, probes=())
+    assert report.verdict == verdict, str(report)
+    assert [g.name for g in report.gradients] == ["W"]
+
+
+def recurrent(hprev: Any, Wx: Any, Wh: Any, factor: float) -> Any:
+    """Gives its last state too, which is no gradient, and has no gradient of its first one."""
+    hs = {-1: hprev, 0: np.tanh(Wx @ X[:3, :1] + Wh @ hprev)}
+    loss = (hs[0] ** 2).sum()
+    d = 2 * hs[0] * (1 - hs[0] ** 2)
+    dWx, dWh = d @ X[:3, :1].T, factor * d @ hs[-1].T
+    return loss, dWx, dWh, hs[0]
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "pass"), (2.0, "fail")])
+def test_named_gradients_go_to_the_inputs_of_their_names(factor: float, verdict: str) -> None:
+    report = gl.check(recurrent, T[:3, :1].copy(), T[:3].copy(), X[:3].copy(), factor, probes=())
+    assert report.verdict == verdict, str(report)
+    assert [g.name for g in report.gradients if g.verdict != "pass"] == ([] if verdict == "pass" else ["Wh"])
+    assert any("hprev" in f.message for f in report.findings if f.cause == "not-compared")
+
+
+class Retaining:
+    """Keeps what its backward needs only where it is told to."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+        self.X: list[Any] = []
+
+    def forward(self, X: Any, retain_derived: bool = True) -> Any:
+        if retain_derived:
+            self.X.append(X)
+        return np.tanh(X)
+
+    def backward(self, dLdy: Any) -> Any:
+        return [self.factor * dLdy * (1 - np.tanh(x) ** 2) for x in self.X]
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "pass"), (2.0, "fail")])
+def test_an_option_that_keeps_nothing_for_the_backward_is_not_tried(factor: float, verdict: str) -> None:
+    report = gl.check(Retaining(factor), X, probes=["options"])
+    assert report.verdict == verdict, str(report)

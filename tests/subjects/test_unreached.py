@@ -258,7 +258,34 @@ class Hooked(nn.Module):
         return g
 
 
+class ByAFunction(nn.Module):
+    """Hands itself to a Function, whose backward calls its method."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 2, dtype=torch.float64), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Any:
+        return Handed.apply(x, self)  # type: ignore[no-untyped-call]
+
+    def compute_gradient(self, g: Tensor) -> Tensor:
+        return g @ self.weight.T
+
+
+class Handed(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, module: ByAFunction) -> Tensor:
+        ctx.module = module
+        return x @ module.weight
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return ctx.module.compute_gradient(g), None
+
+
 REACHED = {
+    "called-by-a-function": ByAFunction(),
+    "compiled": torch.compile(lambda x: x.sin() * 2, backend="eager"),
     "apply": sine,
     "apply-in-a-lambda": lambda x: sine(x) * 2,
     "op": lambda x: ops.relu(ops.exp(x)),

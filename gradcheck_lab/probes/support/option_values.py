@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from gradcheck_lab.subjects.custom_op import defaults_of
 _WORDS = (("none", "mean", "sum"), ("constant", "reflect", "replicate", "circular"), ("none", "tanh"), ("zeros", "border"))
 # an object whose backward belongs to training need not have one for the other mode, which a call has to ask for
 _MODES = frozenset("training train is_training is_train train_flg train_flag train_mode".split())
+_KEEPS = re.compile(r"(retain|save|store|cache)(_\w+)?|keep_(cache|derived|graph)")  # what the backward needs
 
 
 def known_options(context: Context) -> dict[str, Any]:
@@ -71,4 +73,5 @@ def _defaults(context: Context) -> dict[str, Any]:
     except (TypeError, ValueError):
         return {}
     known = {*subject.names, *(_MODES if subject.state is not None else ())}
-    return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in known}
+    further = [p for p in parameters if p.default is not p.empty and p.name not in known]
+    return {p.name: p.default for p in further if subject.state is None or not _KEEPS.fullmatch(p.name.lower())}

@@ -14,12 +14,12 @@ from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.subjects.first_call import result_of
 from gradcheck_lab.subjects.forms.as_layers import LossWithGradient, WithContext, loss_of_object, named
 from gradcheck_lab.subjects.forms.backward_plan import is_cache_name
-from gradcheck_lab.subjects.forms.claimed_gradients import are_claimed
+from gradcheck_lab.subjects.forms.claimed_gradients import claimed_entries
 from gradcheck_lab.subjects.layers.adapter import layer_subject
 from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of
 from gradcheck_lab.subjects.layers.code import returned_names
 from gradcheck_lab.subjects.layers.entries import entries_of, entry_of, keys_of, last_key
-from gradcheck_lab.subjects.layers.gradient_names import partners
+from gradcheck_lab.subjects.layers.gradient_names import looks_like_gradient, partners
 from gradcheck_lab.subjects.layers.paths import arrays, is_array, is_number
 from gradcheck_lab.subjects.pair import adapt_pair
 from gradcheck_lab.subjects.readings.losses import unclaimed_gradient
@@ -71,7 +71,7 @@ def adapt_loss_with_gradient(value: Any, inputs: tuple[Any, ...], options: dict[
     if any(isinstance(v, torch.Tensor) for v in given.leaves) and len(returned or ()) < 2:
         return None
     result = result_of(value, inputs, options)
-    loss = _loss_of(result)
+    loss = _loss_of(result, returned)
     if loss is None:
         return None
     rest = [v for k, v in enumerate(result) if k != loss]
@@ -84,36 +84,47 @@ def adapt_loss_with_gradient(value: Any, inputs: tuple[Any, ...], options: dict[
     if any(isinstance(v, torch.Tensor) for v in gradients):
         if not _named_as_gradients(value, keys, given.names, owner):
             return None
-    elif not keys and not held:
-        _require_claim(value, result, loss, given, options)
-    layer, methods = LossWithGradient(value, loss), _PAIR
+        kept = None
+    else:
+        kept = _claimed(value, result, loss, given, options) if not keys and not held else None
+    layer, methods = LossWithGradient(value, loss, kept), _PAIR
     if owner is not None and held:
         layer, methods = loss_of_object(owner, value.__name__, loss)
     return layer_subject(
         layer, named(value, "loss"), methods, inputs, options, target=importable(value), written=(value, value),
-        returns_dict=bool(keys),
+        returns_dict=bool(keys), names_returned=None if returned is None else _names_of(returned, loss, kept),
     )  # fmt: skip
 
 
-def _loss_of(result: Any) -> int | None:
-    """Which entry of a result is the loss: the first, or the last after a dict of gradients."""
+def _loss_of(result: Any, returned: Sequence[str] | None) -> int | None:
+    """Which entry of a result is the loss: the first, or the last after a dict of gradients or what is called one."""
     if not isinstance(result, (tuple, list)) or len(result) < 2:
         return None
     if _is_loss(result[0]):
         return 0
-    return len(result) - 1 if isinstance(result[0], dict) and _is_loss(result[-1]) else None
+    first = isinstance(result[0], dict) or looks_like_gradient(next(iter(returned or ()), ""))
+    return len(result) - 1 if first and _is_loss(result[-1]) else None
+
+
+def _names_of(returned: Sequence[str], loss: int, kept: Sequence[int] | None) -> tuple[str, ...]:
+    """The names of what is returned beside the loss, as far as it is kept."""
+    return tuple(name for k, name in enumerate(returned) if (k != loss if kept is None else k in kept))
 
 
 def _shape(value: Any) -> tuple[int, ...]:
     return tuple(value.shape) if is_array(value) else ()
 
 
-def _require_claim(function: Any, result: Sequence[Any], loss: int, given: Arguments, options: Mapping[str, Any]) -> None:
+def _claimed(function: Any, result: Sequence[Any], loss: int, given: Arguments, options: Mapping[str, Any]) -> list[int]:
+    """The entries of a result that are gradients; raises `InvalidArgument` where it cannot be told."""
+
     def call(leaves: Sequence[Any]) -> Any:
         return function(*given.rebuild(leaves), **options)[loss]
 
-    if not are_claimed(function, result, loss, given.names, given.leaves, call):
+    found = claimed_entries(function, result, loss, given.names, given.leaves, call)
+    if found is None:
         raise unclaimed_gradient(function, loss, len(result), given)
+    return found
 
 
 def _is_loss(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any
 
@@ -41,15 +41,16 @@ class Derivative(FunctionPair):
 
 
 class LossWithGradient:
-    """A function that returns its value, as entry `loss`, and its gradients, of some of its inputs."""
+    """A function that returns its value, as entry `loss`, and gradients of some of its inputs, in `kept` or all others."""
 
-    def __init__(self, function: Callable[..., Any], loss: int = 0) -> None:
-        self._function, self._loss = function, loss
+    def __init__(self, function: Callable[..., Any], loss: int = 0, kept: Sequence[int] | None = None) -> None:
+        self._function, self._loss, self._kept = function, loss, kept
         self._gradients: Any = None
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        self._gradients = list(self._function(*inputs, **options))
-        return self._gradients.pop(self._loss)
+        result = self._function(*inputs, **options)
+        self._gradients = [v for k, v in enumerate(result) if (k != self._loss if self._kept is None else k in self._kept)]
+        return result[self._loss]
 
     def backward(self) -> Any:
         return self._gradients[0] if len(self._gradients) == 1 else tuple(self._gradients)

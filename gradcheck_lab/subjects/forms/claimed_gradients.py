@@ -18,27 +18,32 @@ _SAYS_GRADIENT = re.compile(r"grad(?!check)|deriv|jacob|backprop|backward|nabla"
 _SHORT = frozenset("g gs d gx dx dy dz da dw db dl fp f_prime fprime df delta deltas".split())
 
 
-def are_claimed(
+def claimed_entries(
     function: Callable[..., Any], result: Sequence[Any], loss: int, names: Sequence[str], leaves: Sequence[Any],
     call: Callable[[Sequence[Any]], Any],
-) -> bool:  # fmt: skip
-    """Whether everything in a result but entry `loss` is claimed to be a gradient, or is one.
+) -> list[int] | None:  # fmt: skip
+    """The entries of a result but `loss` that are claimed to be gradients, or are some; None where that cannot be told.
 
     A name such as `dx`, or a function whose name, docstring or comments speak of gradients, claims it, right or wrong.
-    What is called otherwise, as `probs` or `y`, is a gradient only where a numeric derivative agrees. An expression without a
-    name is claimed where it is parallel to that. `call` gives the loss for other leaves.
+    What is called otherwise, as `probs` or `y`, is a gradient only where a numeric derivative agrees, and left out beside
+    those that are named. An expression without a name is claimed where it is parallel to that. `call` gives the loss for
+    other leaves.
     """
-    words = returned_names(function) or ()
+    words = returned_names(function, with_items=True) or ()
     words = words if len(words) == len(result) else ("",) * len(result)
-    others = [(word, value) for k, (word, value) in enumerate(zip(words, result, strict=True)) if k != loss]
+    others = [(k, word) for k, word in enumerate(words) if k != loss]
+    by_name = [k for k, word in others if _is_named(word, names)]
     says = _says_gradient(function)
-    for word, value in others:
-        if is_number(value) or _is_named(word, names) or (not word and says):
-            continue
-        candidates = [i for i, leaf in enumerate(leaves) if is_array(leaf) and leaf.shape == value.shape]
-        if not any(_agrees(value, leaves, i, call, word) for i in candidates):
-            return False
-    return True
+    claimed: list[int] = []
+    for k, word in others:
+        value = result[k]
+        fitting = [i for i, v in enumerate(leaves) if is_array(v) and is_array(value) and v.shape == value.shape]
+        said = k in by_name or (not word and (says or is_number(value)))
+        if said or any(_agrees(value, leaves, i, call, word) for i in fitting):
+            claimed.append(k)
+        elif not word or not by_name:
+            return None
+    return claimed
 
 
 def _is_named(word: str, names: Sequence[str]) -> bool:

@@ -19,7 +19,14 @@ from gradcheck_lab.rules.naming import input_names, option_names
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of
 from gradcheck_lab.subjects.layers.backward_call import backward_call
-from gradcheck_lab.subjects.layers.code import layer_code, local_names, returned_names, returns_mapping, uses_numpy
+from gradcheck_lab.subjects.layers.code import (
+    layer_code,
+    local_names,
+    returned_names,
+    returns_mapping,
+    through_call,
+    uses_numpy,
+)
 from gradcheck_lab.subjects.layers.first_call import FirstCall
 from gradcheck_lab.subjects.layers.found import find, wants_trial
 from gradcheck_lab.subjects.layers.numpy_boundary import kind_of, to_tensor
@@ -48,6 +55,7 @@ def adapt_layer(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) ->
     if methods is None:
         return None
     layer = _constructed(layer, inputs, methods)
+    methods = through_call(layer, methods) if explicit is None else methods
     title = explicit.name if explicit is not None else type(layer).__name__
     first = FirstCall(layer, methods, inputs, options)
     try:
@@ -68,11 +76,12 @@ def layer_subject(
     written: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
     returns_dict: bool = False,
     given: Arguments | None = None,
+    names_returned: Sequence[str] | None = None,
 ) -> Subject:
     """Translate a layer whose methods are known; `written` are the user's functions where the methods only call those.
 
     `returns_dict` says that its backward returns a dict of gradients, which else is read from its code; `given` are its inputs
-    where they are taken apart already.
+    where they are taken apart already. `names_returned` are the names of what the backward returns, where not its code's.
     """
     method, backward = written or (getattr(layer, methods.forward), getattr(layer, methods.backward))
     inputs = _as_the_forward_takes(method, inputs)
@@ -85,7 +94,7 @@ def layer_subject(
     call = backward_call(title, getattr(layer, methods.backward), given_names, further, methods.elementwise)
     tensors = tuple(to_tensor(v, f"{label} of {title}") for v, label in zip(given.leaves, labels, strict=True))
     trials = Trials(methods, tensors, tuple(kind_of(v, numpy) for v in given.leaves), options, given.rebuild, call)
-    returned = returned_names(backward)
+    returned = returned_names(backward) if names_returned is None else tuple(names_returned)
     several = len(floating_inputs(tensors)) > max(1, len(returned or ()))
     trial = trials.run(layer) if several or returns_dict or returns_mapping(backward) or wants_trial(layer, methods) else None
     keys = trial.keys if trial is not None else ()

@@ -10,7 +10,7 @@ import dis
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -65,8 +65,21 @@ def layer_code(layer: Any, pair: Methods) -> LayerCode:
     properties = tuple(Access(SELF, name) for kind in type(layer).__mro__ for name, v in vars(kind).items()
                        if isinstance(v, property))  # fmt: skip
     saved = {each.name for name in _reached(methods, pair.forward, pair) for each in _stores(methods[name])}
-    read = {each for name in _reached(methods, pair.backward, pair) for each in _attributes(methods[name], "LOAD_ATTR")}
-    return LayerCode(stored + properties, frozenset(saved), frozenset(each.name for each in read - set(stored)))
+    backward = [methods[name] for name in _reached(methods, pair.backward, pair)]
+    read = {each for functions in backward for each in _attributes(functions, "LOAD_ATTR", of_locals=True)}
+    written = {each for functions in methods.values() for each in _attributes(functions, "STORE_ATTR", of_locals=True)}
+    return LayerCode(stored + properties, frozenset(saved), frozenset(each.name for each in read - written))
+
+
+def through_call(layer: Any, pair: Methods) -> Methods:
+    """The same methods, or `__call__` for the forward where only that stores what the backward reads, and calls the forward."""
+    methods = _methods(layer)
+    if pair.forward != "forward" or pair.forward not in _names(methods.get("__call__", ())):
+        return pair
+    kept = {each.name for each in _stores(methods["__call__"]) if each.parent == SELF}
+    kept -= {each.name for name in _reached(methods, pair.forward, pair) for each in _stores(methods[name])}
+    read = {each.name for name in _reached(methods, pair.backward, pair) for each in _attributes(methods[name], "LOAD_ATTR")}
+    return replace(pair, forward="__call__") if kept & read else pair
 
 
 def uses_numpy(layer: Any, pair: Methods) -> bool:
@@ -92,8 +105,11 @@ def _module(value: Any) -> str:
     return str(name).partition(".")[0]
 
 
-def returned_names(function: Callable[..., Any]) -> tuple[str, ...] | None:
-    """The names in the longest `return` of `function` ("" for an expression), () for none; None without its source."""
+def returned_names(function: Callable[..., Any], with_items: bool = False) -> tuple[str, ...] | None:
+    """The names in the longest `return` of `function` ("" for an expression), () for none; None without its source.
+
+    With `with_items`, an item such as `hs[-1]` has the name of what it is taken from.
+    """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
@@ -113,7 +129,7 @@ def returned_names(function: Callable[..., Any]) -> tuple[str, ...] | None:
         if isinstance(value, ast.Name) and isinstance(literal.get(value.id), (ast.Tuple, ast.List)):
             value = literal[value.id]
         parts = value.elts if isinstance(value, (ast.Tuple, ast.List)) else [value]
-        names = tuple(_word(part) for part in parts if part is not None)
+        names = tuple(_word(part, with_items) for part in parts if part is not None)
         found = max(found, names, key=len)
     return found
 
@@ -199,9 +215,11 @@ def _writes(code: CodeType) -> bool:
     return stores or bool({"fill", "fill_", "zero_", "clear", "setattr", "pop", "copyto", "mul_"} & set(code.co_names))
 
 
-def _word(node: ast.expr) -> str:
+def _word(node: ast.expr, with_items: bool = False) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr
+    if with_items and isinstance(node, ast.Subscript):
+        return _word(node.value, with_items)
     return node.id if isinstance(node, ast.Name) else ""
 
 
@@ -251,19 +269,21 @@ def _stores(functions: Iterable[FunctionType]) -> Iterator[Access]:
     return _attributes(functions, "STORE_ATTR")
 
 
-def _attributes(functions: Iterable[FunctionType], access: str) -> Iterator[Access]:
+def _attributes(functions: Iterable[FunctionType], access: str, of_locals: bool = False) -> Iterator[Access]:
     for code in _all_codes(functions):
         parent = ""
         for instruction in dis.get_instructions(code):
             if instruction.opname == access:
                 yield Access(parent, str(instruction.argval))
             if instruction.opname not in ("CACHE", "NOP"):
-                parent = _parent(instruction, code)
+                parent = _parent(instruction, code, of_locals)
 
 
-def _parent(instruction: dis.Instruction, code: CodeType) -> str:
+def _parent(instruction: dis.Instruction, code: CodeType, of_locals: bool) -> str:
     if instruction.opname == "LOAD_ATTR":
         return str(instruction.argval)
     loaded = instruction.argval if "LOAD_FAST" in instruction.opname else None
     last = loaded[-1] if isinstance(loaded, tuple) else loaded
-    return SELF if code.co_argcount and last == code.co_varnames[0] else ""
+    if code.co_argcount and last == code.co_varnames[0]:
+        return SELF
+    return f"<{last}>" if of_locals and last is not None else ""

@@ -12,7 +12,7 @@ ON_OBJECTS = ("grad", "gradient", "g", "grad_")
 
 _FORMS = ("d{}", "d_{}", "grad_{}", "{}_grad", "grad{}", "{}grad", "gradient_{}", "{}_gradient", "grads_{}", "{}_grads",
           "gradients_{}", "{}_gradients", "dl_d{}", "dld{}", "dloss_d{}")  # fmt: skip
-_RARE = ("g_{}", "{}_g", "g{}", "delta_{}", "delta{}", "nabla_{}", "{}_delta")
+_RARE = ("g_{}", "{}_g", "g{}", "delta_{}", "delta{}", "nabla_{}", "{}_delta", "{}_diff")
 _GRADIENT = re.compile(r"^(?:d|d_|grad_?|gradient_?)([a-z]+\d*)$|^([a-z]+\d*)_?(?:grad|gradient)$")
 _SUFFIX = r"(_?[xhifogczruqkv]{1,2}|_?\d+)?"
 _PARAMETER = re.compile(rf"^_?(w|b|weights?|bias|biases|kernels?|filters?|gamma|beta|theta|embeddings?){_SUFFIX}_?$")

@@ -62,6 +62,9 @@ def roles_of(
         own = [value for k, value in enumerate(entries) if k not in among]
     else:
         own = [None] * (1 if returned is None else len(returned) - len(among))
+    if not own and among and loss:  # `loss, dW = f(X, y)`: every gradient is one of what the object holds
+        targets = frozenset(i for i in floating if _is_target(names[i], tensors[i]))
+        return Roles(tuple(floating), frozenset(floating), frozenset(floating) - targets)
     if not own or (entries is not None and all(value is None for value in own)):
         first = _claimed(names, tensors, floating, [None])
         targets = frozenset(i for i in floating if i not in first and (_is_target(names[i], tensors[i]) or loss))
@@ -70,9 +73,12 @@ def roles_of(
     if len(own) >= len(names):
         without = {i for i in floating if entries is not None and own[i] is None and (_is_target(names[i], tensors[i]) or loss)}
         return Roles(tuple(range(len(names))), frozenset(without))
-    slots = _claimed(names, tensors, floating, own)
+    words = [word for k, word in enumerate(returned or ()) if k not in among]
+    slots = _named(names, floating, words, len(own)) or _claimed(names, tensors, floating, own)
     left = [i for i in floating if i not in slots]
-    return Roles(slots, frozenset(i for i in left if _is_target(names[i], tensors[i]) or loss))
+    targets = frozenset(i for i in left if _is_target(names[i], tensors[i]))
+    data = frozenset(i for i in left if loss and tensors[i].ndim) - targets
+    return Roles(slots, targets | frozenset(left if loss else ()), data)
 
 
 def _by_keys(
@@ -88,8 +94,18 @@ def _by_keys(
             sources[i] = next(beside, None)
     left = [i for i in floating if sources[i] is None]
     targets = frozenset(i for i in left if _is_target(names[i], tensors[i]))
-    data = frozenset(left) - targets if loss or parameters else frozenset()
+    within = [names[i] for i in floating if sources[i] is not None]
+    in_container = bool(within) and all("[" in name for name in within)  # `grads = backward(params, x, dout)`
+    data = frozenset(left) - targets if loss or parameters or in_container else frozenset()
     return Roles(tuple(floating), targets | data, data, tuple(sources))
+
+
+def _named(names: Sequence[str], floating: Sequence[int], words: Sequence[str], count: int) -> tuple[int, ...]:
+    """The inputs that the names of the returned entries belong to, as `dWx` of `Wx`; none where a name does not tell."""
+    found = [[i for i in floating if word and partners(names[i], [word])] for word in words]
+    if len(words) != count or not all(len(each) == 1 for each in found) or len({each[0] for each in found}) != count:
+        return ()
+    return tuple(each[0] for each in found)
 
 
 def _claimed(names: Sequence[str], tensors: Sequence[Any], floating: Sequence[int], own: Sequence[Any]) -> tuple[int, ...]:

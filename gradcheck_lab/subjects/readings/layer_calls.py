@@ -91,7 +91,8 @@ class CalledObject:
         with preserved_randomness(), np.errstate(all="ignore"), torch.no_grad():
             try:
                 parameters = self.parameters(plan)
-                upstream = varied(self.output(plan, copy.deepcopy(self.obj), self.inputs), 0)
+                output, takes = self.output(plan, copy.deepcopy(self.obj), self.inputs), "grad_output" in plan.words
+                upstream = varied(output, 0) if takes else output * 0 + 1.0
                 once, alone = self._gradients(plan, upstream)
                 twice, _ = self._gradients(plan, 2 * upstream)
             except Exception:
@@ -101,7 +102,6 @@ class CalledObject:
             right = bool(places) and all(
                 self._is_right(plan, values, parameters, i, once[p], upstream) for i, p in places.items()
             )
-            takes = any(word == "grad_output" for word in plan.words)
             linear = takes and all(_close(twice.get(p), 2 * once[p]) for p in places.values())
             linear = linear or (not takes and not np.shape(upstream))
             count, held = len(self.inputs), dict(enumerate(parameters, start=len(self.inputs)))
@@ -152,7 +152,7 @@ class CalledObject:
         self, plan: LayerCall, values: Sequence[Any], parameters: Sequence[tuple[ObjectPath, Any]], index: int, own: Any,
         upstream: Any,
     ) -> bool:  # fmt: skip
-        where, key = elements_of(values[index]), (plan.forward, plan.pick, index)
+        where, key = elements_of(values[index]), (plan.forward, plan.pick, index, "grad_output" in plan.words)
 
         def weighted(moved: Sequence[Any]) -> float:
             layer = copy.deepcopy(self.obj)

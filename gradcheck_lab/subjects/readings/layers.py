@@ -15,7 +15,7 @@ import torch
 from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.limits import READINGS_TRIED
-from gradcheck_lab.rules.methods import BACKWARDS, FUNCTIONS, Methods, own_functions
+from gradcheck_lab.rules.methods import BACKWARDS, FUNCTIONS, Methods, hand_written_methods, own_functions, reached_from
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.subjects.forms.backward_plan import is_upstream_name
 from gradcheck_lab.subjects.layers.backward_call import RATES
@@ -144,8 +144,9 @@ def _plans(called: CalledObject, forward: str, methods: Methods | None) -> Itera
     picks: list[int | None] = [None]
     if isinstance(result, (tuple, list)):
         picks = [k for k in reversed(range(len(result))) if is_array(result[k])]
-    others = [name for name in own_functions(called.obj) if name not in (forward, "__call__") and not name.startswith("__")]
-    usual = [name for name in others if name in BACKWARDS]
+    own = own_functions(called.obj)
+    others = [name for name in own if not name.startswith("__") and name not in reached_from(own, forward)]
+    usual = [name for name in others if name in BACKWARDS or name in hand_written_methods(called.obj)]
     backwards = [methods.backward] if methods else [*usual, *(name for name in others if name not in usual)]
     for backward in backwards:
         choices = [_choices(parameter, called, attributes(layer)) for parameter in _required(called.obj, backward)]
