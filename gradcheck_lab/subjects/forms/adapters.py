@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from types import FunctionType, MethodType
 from typing import Any
 
+import numpy as np
 import torch
 
 from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.naming import input_names
-from gradcheck_lab.subjects.forms.as_layers import LossWithGradient, WithContext, loss_of_object, named
+from gradcheck_lab.subjects.forms.as_layers import LossWithGradient, WithContext, loss_of_object, loss_place, named
 from gradcheck_lab.subjects.forms.backward_plan import is_cache_name
 from gradcheck_lab.subjects.layers.adapter import layer_subject
 from gradcheck_lab.subjects.layers.arguments import arguments_of
@@ -57,14 +58,16 @@ def adapt_loss_with_gradient(value: Any, inputs: tuple[Any, ...], options: dict[
     if any(isinstance(v, torch.Tensor) for v in leaves) and len(returned or ()) < 2:
         return None
     result = result_of(value, inputs, options)
-    if not isinstance(result, (tuple, list)) or len(result) < 2 or not _is_loss(result[0]):
+    at = loss_place(result)
+    if at is None:
         return None
+    result = [result[at], *result[:at], *result[at + 1 :]]
     owner = value.__self__ if isinstance(value, MethodType) else None
     held = {tuple(v.shape): None for _, v in arrays(owner)} if owner is not None and not isinstance(owner, type) else {}
     given = arguments_of(inputs, names)
     gradients, keys = entries_of(list(result[1:])), keys_of(list(result[1:]))
-    shapes = {tuple(v.shape) for v in given.leaves if is_array(v)} | set(held)
-    if not gradients or not all(is_array(v) and tuple(v.shape) in shapes for v in gradients):
+    shapes = {np.shape(v) for v in given.leaves if is_array(v) or is_number(v)} | set(held)
+    if not gradients or not all((is_array(v) or is_number(v)) and np.shape(v) in shapes for v in gradients):
         return None
     if any(isinstance(v, torch.Tensor) for v in gradients) and not _named_as_gradients(value, keys, given.names, owner):
         return None
@@ -73,12 +76,8 @@ def adapt_loss_with_gradient(value: Any, inputs: tuple[Any, ...], options: dict[
         layer, methods = loss_of_object(owner, value.__name__)
     return layer_subject(
         layer, named(value, "loss"), methods, inputs, options, target=importable(value), written=(value, value),
-        returns_dict=bool(keys),
+        returns_dict=bool(keys), loss_at=at,
     )  # fmt: skip
-
-
-def _is_loss(value: Any) -> bool:
-    return is_number(value) or (is_array(value) and value.ndim == 0)
 
 
 def _named_as_gradients(function: Any, keys: Sequence[str | None], names: Sequence[str], owner: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.subjects.forms.backward_plan import Plan
-from gradcheck_lab.subjects.layers.paths import attributes
+from gradcheck_lab.subjects.layers.paths import attributes, is_array, is_number
 
 
 class FunctionPair:
@@ -40,6 +40,18 @@ class Derivative(FunctionPair):
         return super().backward()
 
 
+def loss_place(result: Any) -> int | None:
+    """Where a function returns a loss beside its gradients: first, or after a dict of them; None where it does not."""
+    if not isinstance(result, (tuple, list)) or len(result) < 2:
+        return None
+    after = len(result) == 2 and isinstance(result[0], dict) and _is_loss(result[1])
+    return 0 if _is_loss(result[0]) else 1 if after else None
+
+
+def _is_loss(value: Any) -> bool:
+    return is_number(value) or (is_array(value) and value.ndim == 0)
+
+
 class LossWithGradient:
     """A function that returns its value and then its gradients, of some of its inputs."""
 
@@ -48,9 +60,10 @@ class LossWithGradient:
         self._gradients: Any = None
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        loss, *gradients = self._function(*inputs, **options)
-        self._gradients = gradients
-        return loss
+        result = self._function(*inputs, **options)
+        at = loss_place(result) or 0
+        self._gradients = [*result[:at], *result[at + 1 :]]
+        return result[at]
 
     def backward(self) -> Any:
         return self._gradients[0] if len(self._gradients) == 1 else tuple(self._gradients)
@@ -65,9 +78,10 @@ def loss_of_object(owner: Any, method: str) -> tuple[Any, Methods]:
             return rest[0] if len(rest) == 1 else rest
 
     def forward(self: Any, *inputs: Any, **options: Any) -> Any:
-        loss, *rest = getattr(super(Loss, self), method)(*inputs, **options)
-        self.__dict__["_returned_with_loss"] = tuple(rest)
-        return loss
+        result = getattr(super(Loss, self), method)(*inputs, **options)
+        at = loss_place(result) or 0
+        self.__dict__["_returned_with_loss"] = (*result[:at], *result[at + 1 :])
+        return result[at]
 
     Loss.__name__ = type(owner).__name__
     setattr(Loss, method, forward)

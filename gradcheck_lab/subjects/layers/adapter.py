@@ -58,11 +58,12 @@ def layer_subject(
     written: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
     returns_dict: bool = False,
     given: Arguments | None = None,
+    loss_at: int | None = None,
 ) -> Subject:
     """Translate a layer whose methods are known; `written` are the user's functions where the methods only call those.
 
     `returns_dict` says that its backward returns a dict of gradients, which else is read from its code; `given` are its inputs
-    where they are taken apart already.
+    where they are taken apart already. At `loss_at` its backward's code returns the loss, which is no gradient.
     """
     method, backward = written or (getattr(layer, methods.forward), getattr(layer, methods.backward))
     inputs = _as_the_forward_takes(method, inputs)
@@ -76,6 +77,8 @@ def layer_subject(
     tensors = tuple(to_tensor(v, f"{label} of {title}") for v, label in zip(given.leaves, labels, strict=True))
     trials = Trials(methods, tensors, tuple(kind_of(v, numpy) for v in given.leaves), options, given.rebuild, call)
     returned = returned_names(backward)
+    if returned is not None and loss_at is not None:
+        returned = tuple(name for k, name in enumerate(returned) if k != loss_at)
     several = len(floating_inputs(tensors)) > max(1, len(returned or ()))
     trial = trials.run(layer) if several or returns_dict or returns_mapping(backward) or wants_trial(layer, methods) else None
     keys = trial.keys if trial is not None else ()

@@ -70,9 +70,16 @@ def roles_of(
     if len(own) >= len(names):
         without = {i for i in floating if entries is not None and own[i] is None and (_is_target(names[i], tensors[i]) or loss)}
         return Roles(tuple(range(len(names))), frozenset(without))
-    slots = _claimed(names, tensors, floating, own)
+    words = [word for k, word in enumerate(returned or ()) if k not in among]
+    slots = _named_slots(names, floating, words) if len(words) == len(own) else ()
+    told, slots = bool(slots), slots or _claimed(names, tensors, floating, own)
     left = [i for i in floating if i not in slots]
-    return Roles(slots, frozenset(i for i in left if _is_target(names[i], tensors[i]) or loss))
+    # what has the shape of a gradient may be what that belongs to, unless the gradient's name says otherwise
+    shapes = set() if told else {tuple(v.shape) for v in own if isinstance(v, torch.Tensor)}
+    apart = {i for i in left if loss and tuple(tensors[i].shape) not in shapes}
+    constants = frozenset(i for i in left if i in apart or _is_target(names[i], tensors[i]))
+    untold = frozenset(i for i in constants if loss and not is_target_name(names[i]))
+    return Roles(slots, constants, untold)
 
 
 def _by_keys(
@@ -90,6 +97,13 @@ def _by_keys(
     targets = frozenset(i for i in left if _is_target(names[i], tensors[i]))
     data = frozenset(left) - targets if loss or parameters else frozenset()
     return Roles(tuple(floating), targets | data, data, tuple(sources))
+
+
+def _named_slots(names: Sequence[str], floating: Sequence[int], words: Sequence[str]) -> tuple[int, ...]:
+    """The inputs that returned names, such as `dW`, belong to, in their order; none unless each belongs to another one."""
+    found = [[i for i in floating if partners(names[i], [word])] for word in words]
+    slots = tuple(each[0] for each in found if len(each) == 1)
+    return slots if len(slots) == len(words) == len(set(slots)) else ()
 
 
 def _claimed(names: Sequence[str], tensors: Sequence[Any], floating: Sequence[int], own: Sequence[Any]) -> tuple[int, ...]:
