@@ -53,7 +53,11 @@ def compare_numerically(
     of a wrong gradient has to hold on one of `draws` too, where these are given.
     """
     found = []
-    slots = {i: _slot(subject, i, inputs[i], oracle) for i in entries}
+    given = {i: subject.names[i] for i, actual in entries.items() if actual is not None}
+    slots = {
+        i: replace(_slot(subject, i, inputs[i], oracle), others=tuple(name for j, name in given.items() if j != i))
+        for i in entries
+    }
     together = _right_together(slots, entries, oracle)
     for index, actual in entries.items():
         value, slot = inputs[index], slots[index]

@@ -86,7 +86,9 @@ def adapt_loss_with_gradient(value: Any, inputs: tuple[Any, ...], options: dict[
             return None
         kept = None
     else:
-        kept = _claimed(value, result, loss, given, options) if not keys and not held else None
+        # gradients in a tuple of their own, or by key, are set apart from other results already
+        apart = bool(keys) or any(isinstance(v, (tuple, list)) for v in rest)
+        kept = None if apart or held else _claimed(value, result, loss, given, options)
     layer, methods = LossWithGradient(value, loss, kept), _PAIR
     if owner is not None and held:
         layer, methods = loss_of_object(owner, value.__name__, loss)

@@ -74,11 +74,15 @@ def roles_of(
         without = {i for i in floating if entries is not None and own[i] is None and (_is_target(names[i], tensors[i]) or loss)}
         return Roles(tuple(range(len(names))), frozenset(without))
     words = [word for k, word in enumerate(returned or ()) if k not in among]
-    slots = _named(names, floating, words, len(own)) or _claimed(names, tensors, floating, own)
+    slots = _named(names, floating, words, len(own))
+    told, slots = bool(slots), slots or _claimed(names, tensors, floating, own)
     left = [i for i in floating if i not in slots]
-    targets = frozenset(i for i in left if _is_target(names[i], tensors[i]))
-    data = frozenset(i for i in left if loss and tensors[i].ndim) - targets
-    return Roles(slots, targets | frozenset(left if loss else ()), data)
+    # what has the shape of a gradient may be what that belongs to, unless the gradient's name says otherwise
+    shapes = set() if told else {tuple(v.shape) for v in own if isinstance(v, torch.Tensor)}
+    apart = {i for i in left if loss and tuple(tensors[i].shape) not in shapes}
+    constants = frozenset(i for i in left if i in apart or _is_target(names[i], tensors[i]))
+    untold = frozenset(i for i in constants if loss and not is_target_name(names[i]))
+    return Roles(slots, constants, untold)
 
 
 def _by_keys(
