@@ -46,7 +46,7 @@ def applies_torch(x: Any) -> Any:
 
 
 def calls_a_method(x: Any) -> Any:
-    return ops.relu(x.detach())
+    return ops.relu(x.requires_grad_())
 
 
 # what is called, the whole message
@@ -318,13 +318,12 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "torch-function-in-a-program": (
         lambda: gl.check(applies_torch, X),
-        "torch's neg_ was applied to a Variable, which runs hand-written ops only; write it as an op: "
-        "gl.Op(forward, backward, name='neg_')",
+        "torch's neg_ was applied to a Variable, which nothing writes to; use neg and give its result a name",
     ),
     "tensor-method-in-a-program": (
         lambda: gl.check(calls_a_method, X),
-        "torch's detach was applied to a Variable, which runs hand-written ops only; write it as an op: "
-        "gl.Op(forward, backward, name='detach')",
+        "torch's requires_grad_ was applied to a Variable, which runs hand-written ops only; write it as an op: "
+        "gl.Op(forward, backward, name='requires_grad_')",
     ),
     "forward-that-is-no-function": (
         lambda: gl.Op(3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.op import Op
@@ -80,7 +81,7 @@ def raw_function(name: str) -> str:
     from gradcheck_lab import ops
 
     plain = name.rstrip("_")
-    if name != plain and not name.startswith("_"):
+    if name != plain and not name.startswith("_") and callable(getattr(torch.Tensor, plain, None) or getattr(F, plain, None)):
         return f"torch's {name} was applied to a Variable, which nothing writes to; use {plain} and give its result a name"
     fix = (
         f"use gradcheck_lab.ops.{name}"
