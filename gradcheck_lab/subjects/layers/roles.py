@@ -11,7 +11,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.subjects.data_inputs import TARGETS, is_named
 from gradcheck_lab.subjects.layers.entries import entry_of
-from gradcheck_lab.subjects.layers.gradient_names import partners
+from gradcheck_lab.subjects.layers.gradient_names import looks_like_parameter, partners
 from gradcheck_lab.subjects.layers.parameters import Parameter
 
 _PREDICTIONS = frozenset(
@@ -77,8 +77,13 @@ def roles_of(
     slots = _named(names, floating, words, len(own)) or _claimed(names, tensors, floating, own)
     left = [i for i in floating if i not in slots]
     targets = frozenset(i for i in left if _is_target(names[i], tensors[i]))
-    data = frozenset(i for i in left if loss and tensors[i].ndim) - targets
-    return Roles(slots, targets | frozenset(left if loss else ()), data)
+    if not loss:
+        return Roles(slots, targets)
+    # beside a gradient of the only input that is no parameter, one of its shape may have been forgotten
+    alone = len(slots) == 1 and not looks_like_parameter(names[slots[0]])
+    alike = [i for i in left if alone and tensors[i].ndim and tensors[i].shape == tensors[slots[0]].shape]
+    forgotten = frozenset(alike) - targets
+    return Roles(slots, frozenset(left) - forgotten, frozenset(i for i in left if tensors[i].ndim) - forgotten)
 
 
 def _by_keys(
