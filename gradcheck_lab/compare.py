@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.process_state import preserved_state
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.findings import wrong_finding
 from gradcheck_lab.comparison.finished import Evidences, Finished, Pair, Wrong, as_tensor, compare_pair
-from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.notebook import HandMade
 from gradcheck_lab.comparison.notebook_causes import attributed
 from gradcheck_lab.comparison.notebook_noise import Bounds, NotebookNoise
@@ -74,10 +74,13 @@ def _compared(found: Pairs, wrt: tuple[str | int, ...] | None, started: float) -
     if not pairs:
         which = f"{empty[0]!r} has" if len(empty) == 1 else f"{', '.join(map(repr, empty))} have"
         raise InvalidArgument(f"nothing to compare: {which} no elements; pass gradients that have some")
-    comparisons, findings = _together(pairs, found.variables)
+    others = [p for p in found.others if not _is_empty(p)]
+    comparisons, findings = _asked_for(pairs, *_together([*pairs, *others], found.variables))
     gradients = tuple(comparison.result for comparison in comparisons)
     reasons = tuple(gradient.reason for gradient in gradients if gradient.reason)
-    uncompared = ["not wanted"] * len(unwanted) + ["no elements"] * len(empty) + [*found.left_out]
+    elsewhere = len(found.others) + len(pairs) - len(comparisons)
+    uncompared = ["not wanted"] * len(unwanted) + ["no elements"] * len(empty) + ["made in another cell"] * elsewhere
+    uncompared += found.left_out
     uncompared += ["inconclusive" if g.reason else COMPARED for g in gradients]
     return Report(
         verdict=verdict_of(gradients, findings, reasons),
@@ -94,6 +97,18 @@ def _compared(found: Pairs, wrt: tuple[str | int, ...] | None, started: float) -
         environment=environment(),
         coverage=(Coverage.of("gradient", uncompared),),
     )
+
+
+def _asked_for(
+    pairs: Sequence[Pair], comparisons: Sequence[Comparison], findings: Sequence[Finding]
+) -> tuple[list[Comparison], list[Finding]]:
+    """What was found of these pairs, and of other gradients that one of them is wrong because of."""
+    names = {p.name for p in pairs}
+    culprits = {c.result.contaminated_by for c in comparisons if c.result.name in names}
+    names |= {c.result.name for c in comparisons if repr(c.result.name) in culprits}
+    return [c for c in comparisons if c.result.name in names], [
+        f for f in findings if f.gradient is None or f.gradient in names
+    ]
 
 
 def _together(pairs: Sequence[Pair], variables: Mapping[str, Any] | None) -> tuple[list[Comparison], list[Finding]]:

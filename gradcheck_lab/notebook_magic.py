@@ -15,6 +15,7 @@ import torch
 from gradcheck_lab.compare import compare, compare_made
 from gradcheck_lab.comparison.notebook import HandMade
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.torch_internals import writes_to
 
 _TAKES = "it takes --all and --wrt NAMES; how far a gradient may be off follows from its dtype, so there is no tolerance to set"
 
@@ -119,7 +120,7 @@ def _autograd_of(tensor: torch.Tensor) -> torch.Tensor | None:
 def _mark(value: Any) -> int | None:
     """What differs once the value was written to: the version that torch counts, or a checksum of an array."""
     if isinstance(value, torch.Tensor):
-        return None if value.is_inference() else value._version
+        return None if value.is_inference() else writes_to(value)
     return zlib.crc32(value.tobytes()) if value.dtype.kind in "fc" else None
 
 

@@ -96,7 +96,7 @@ def test_a_right_cell_passes_and_its_names_stay(shell: Shell, capsys: pytest.Cap
 def test_a_wrong_gradient_of_the_cell_is_named_and_those_of_other_cells_are_left_out(
     shell: Shell, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shell.run_cell(BACKWARD.replace("2 *", "3 *"))
+    shell.run_cell(BACKWARD + "\ndx = 3 * dx")
     shell.gradcheck("dW = 4 * x.detach().T @ y.detach()")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "gradients: gradient of 'W' (dW) is wrong in 4 of 4 elements"
@@ -105,6 +105,18 @@ def test_a_wrong_gradient_of_the_cell_is_named_and_those_of_other_cells_are_left
     shell.gradcheck("", "--all --wrt y,W")
     out = capsys.readouterr().out
     assert "  compared: 2 of 3 gradients (1 not wanted)" in out.splitlines()
+
+
+def test_a_gradient_that_is_wrong_because_of_another_cell_is_said_to_be(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.run_cell("dy = 3 * y.detach()\nW.grad_ = W.grad + 1")
+    shell.gradcheck("dx = dy @ W.detach().T")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "gradients: gradient of 'y' (dy) is wrong in 6 of 6 elements"
+    assert "  wrong only because of it: x" in lines
+    assert not [line for line in lines if "'W'" in line]
+    assert "  compared: 2 of 3 gradients (1 made in another cell)" in lines
 
 
 WRITES = {

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gradcheck_lab import specs
-from gradcheck_lab.calls.drawing import ordinary_call
-from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.check import check
-from gradcheck_lab.discovery.description import DESCRIPTION, constructed, specs_of
-from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, check_command, locate, module_name_of, read_option
+from gradcheck_lab.discovery.description import DESCRIPTION
+from gradcheck_lab.discovery.inputs import Call, as_guessed, call_of
+from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, check_command, read_option
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.arguments import reading
 from gradcheck_lab.report import Report
 
 
@@ -23,7 +21,7 @@ class CheckJob:
     target: str
     specs: tuple[str, ...] = ()
     seed: int = 0
-    dtype: str = "float64"
+    dtype: str | None = None
     options: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     order: int = 1
@@ -48,7 +46,7 @@ class CheckJob:
             )  # fmt: skip
         except NoSpecs as error:
             hint = f"add {DESCRIPTION} = {{{self.name!r}: \"real('n d')\"}} to the module"
-            return Checked(None, str(error), f"nothing describes its inputs; {hint}")
+            return Checked(None, str(error), "; ".join([f"nothing describes its inputs; {hint}", *error.refusals]))
         except CannotConstruct as error:
             return Checked(None, str(error), error.why)
         except InvalidArgument as error:
@@ -77,13 +75,13 @@ def check_target(
     written: Sequence[str] = (),
     *,
     seed: int = 0,
-    dtype: str = "float64",
+    dtype: str | None = None,
     options: Sequence[str] = (),
     allow: Sequence[str] = (),
     order: int = 1,
     wrt: Sequence[str] = (),
 ) -> Report:
-    """Import `target`, draw its inputs by `seed` from the `written` specs or its own, and check it.
+    """Import `target`, find its inputs by `gradcheck_lab.discovery.inputs.call_of`, and check it.
 
     `options` are texts such as "reduction=sum", `wrt` names or positions of the inputs that need a gradient. Raises
     `InvalidArgument` for what cannot be found or checked.
@@ -91,24 +89,20 @@ def check_target(
     >>> check_target("gradcheck_lab.ops:mse_loss", options=["reduction=sum"]).verdict
     'pass'
     """
-    if dtype not in DTYPES:
+    if dtype is not None and dtype not in DTYPES:
         raise InvalidArgument(f"there is no dtype {dtype!r} to check in; pass one of {', '.join(DTYPES)}")
     keywords = dict(read_option(text) for text in options)
-    signature = tuple(specs.parse(text) for text in written)
-    found = locate(target)
-    module_name, _, name = target.partition(":")
-    try:
-        found = constructed(found, name, seed, DTYPES[dtype])
-    except InvalidArgument as error:
-        raise CannotConstruct(target, "checked", str(error)) from error.__cause__
-    signature = signature or specs_of(found, module_name_of(module_name), name)
-    if not signature:
-        raise NoSpecs(
-            f"{target} has no specs to draw its inputs from; give one per input, such as "
-            "--spec \"real('n d')\" --spec \"labels('n', classes='d')\""
-        )
-    with preserved_state(seed), reading(target):
-        case = ordinary_call(found, signature, seed, keywords, DTYPES[dtype])
+    call = call_of(target, tuple(specs.parse(text) for text in written), seed, dtype, keywords)
     wanted = [int(each) if each.isdigit() else each for each in wrt] or None
-    report = check(found, *case.inputs, options=case.options, allow=set(allow), seed=seed, order=order, wrt=wanted)
-    return replace(report, reproduce=check_command(target, written, seed, dtype, options, allow, order, wrt))
+    report = check(call.subject, *call.inputs, options=call.options, allow=set(allow), seed=seed, order=order, wrt=wanted)
+    if call.guess:
+        _refuse_guess(target, call, report)
+    command = check_command(target, written, seed, dtype, options, allow, order, wrt)
+    return replace(report, reproduce=command, inputs="" if call.source == "specs" else call.source)
+
+
+def _refuse_guess(target: str, call: Call, report: Report) -> None:
+    """Raise `InvalidArgument` where the forward does not take inputs of the shapes that were read from a docstring."""
+    raised = next((f for f in report.findings if f.stage == "forward" and f.severity == "error"), None)
+    if raised is not None:
+        raise NoSpecs(target, (as_guessed(call.inputs, str(raised.exception)),))

@@ -15,7 +15,7 @@ from gradcheck_lab.model.several import Scan
 from gradcheck_lab.workers.apart import Limits
 
 
-def scan_module(name: str, *, seed: int = 0, dtype: str = "float64", limits: Limits | None = None) -> Scan:
+def scan_module(name: str, *, seed: int = 0, dtype: str | None = None, limits: Limits | None = None) -> Scan:
     """Import the module `name` and check what it defines: ops, autograd Functions, custom ops, layers and modules.
 
     Inputs are drawn by `seed` from the specs that describe them: see `gradcheck_lab.discovery.description.specs_of`. What is
@@ -27,7 +27,7 @@ def scan_module(name: str, *, seed: int = 0, dtype: str = "float64", limits: Lim
     >>> scan_module("gradcheck_lab.ops.linear").verdict
     'pass'
     """
-    if dtype not in DTYPES:
+    if dtype is not None and dtype not in DTYPES:
         raise InvalidArgument(f"there is no dtype {dtype!r} to check in; pass one of {', '.join(DTYPES)}")
     names, public = in_worker(defined, (name,), name, limits) if limits is not None else defined(name)
     if not names:
@@ -49,7 +49,7 @@ def scan_module(name: str, *, seed: int = 0, dtype: str = "float64", limits: Lim
     return scan
 
 
-def scan_folder(path: str, *, seed: int = 0, dtype: str = "float64", limits: Limits) -> Scan:
+def scan_folder(path: str, *, seed: int = 0, dtype: str | None = None, limits: Limits) -> Scan:
     """Check what the Python files of a folder define, each file in worker processes of its own.
 
     Names are those of `path/file.py:name`. A file that cannot be imported is not checked, and the others are. Ctrl-C ends the

@@ -85,7 +85,7 @@ def check(
         typer.Option(help="One per input, as \"real('n d')\"; needed where it has none."),
     ] = None,
     seed: Seed = 0,
-    dtype: Annotated[str, typer.Option(help="float64, float32, bfloat16 or float16.")] = "float64",
+    dtype: Annotated[str | None, typer.Option(help="float64 where inputs are drawn, float32, bfloat16 or float16.")] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
     order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
     json: Json = None,
@@ -218,7 +218,7 @@ def _run_demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int |
 
 
 def _scan(
-    target: str, has_object_options: bool, seed: int, dtype: str, json: Path | None, limits: Limits | None, strict: bool
+    target: str, has_object_options: bool, seed: int, dtype: str | None, json: Path | None, limits: Limits | None, strict: bool
 ) -> int:
     from gradcheck_lab.commands.check_module import scan_folder, scan_module
     from gradcheck_lab.discovery.folder import is_folder

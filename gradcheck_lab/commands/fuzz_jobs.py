@@ -11,7 +11,8 @@ import torch
 
 from gradcheck_lab import specs
 from gradcheck_lab.discovery.description import constructed, specs_of
-from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, locate, module_name_of, read_option
+from gradcheck_lab.discovery.partners import subject_at
+from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, module_name_of, read_option
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.ordinary import BeforeCall
 from gradcheck_lab.fuzzing.run import FuzzRun
@@ -48,7 +49,7 @@ def fuzz_run_of(
 ) -> FuzzRun:
     """The fuzz run of one job. Raises `InvalidArgument` for an object that cannot be imported, constructed or described."""
     module_name, _, name = job.target.partition(":")
-    found = locate(job.target)
+    found = subject_at(job.target)
     try:
         found = constructed(found, name, job.constructor_seed, torch.float64)
     except InvalidArgument as error:
@@ -57,10 +58,7 @@ def fuzz_run_of(
     if not signature and not getattr(found, "signatures", ()):
         signature = specs_of(found, module_name_of(module_name), name)
         if not signature:
-            raise NoSpecs(
-                f"{job.target} has no specs to draw its inputs from; give one per input, such as "
-                "--spec \"real('n d')\" --spec \"labels('n', classes='d')\""
-            )
+            raise NoSpecs(job.target)
     return FuzzRun(
         found,
         signature,

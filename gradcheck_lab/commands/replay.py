@@ -15,6 +15,7 @@ import torch
 
 from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.discovery.description import constructed, forward_of, has_context
+from gradcheck_lab.discovery.partners import subject_at
 from gradcheck_lab.discovery.targets import CannotConstruct, locate
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.case_entries import NOT_IMPORTABLE
@@ -42,7 +43,7 @@ def replay_case(path: str | Path, target: str | None = None, reference: str | No
     _refuse_unnamed(path, saved, target, reference)
     known = library_ops()
     name = target or str(saved.target)
-    found = _constructed(locate(target) if target is not None else known[name], name, saved)
+    found = _constructed(subject_at(target) if target is not None else known[name], name, saved)
     _refuse_other_options(found, name, saved.call)
     compared = known.get(str(saved.reference)) if reference is None else locate(reference)
     try:

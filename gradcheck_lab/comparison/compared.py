@@ -1,12 +1,16 @@
-"""The outcome for one gradient, and what its comparison may ask for."""
+"""The outcome for one gradient, as a report shows it, and what its comparison may ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from gradcheck_lab.comparison.budget import Judgement
+from gradcheck_lab.comparison.findings import number, short_dtype
+from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.diagnosis.allowance import Excuse
 from gradcheck_lab.model.findings import Finding, GradientResult
@@ -29,3 +33,45 @@ class Comparison:
     sensitivity: float | None = None
     kinks: int = 0
     excuse: Excuse | None = None
+
+
+def result_of(
+    slot: Slot,
+    found: Judgement,
+    actual: torch.Tensor,
+    expected: torch.Tensor,
+    verdict: Any,
+    settled_by: str = "rounding",
+) -> GradientResult:
+    at = found.worst_index
+    return GradientResult(
+        name=slot.name,
+        label=slot.label,
+        shape=slot.shape,
+        dtype=short_dtype(slot.dtype),
+        verdict=verdict,
+        max_abs_error=found.max_abs_error,
+        max_rel_error=found.max_rel_error,
+        worst_index=at,
+        actual=None if at is None else number(actual[at]),
+        expected=None if at is None else number(expected[at]),
+        allowed=found.allowed,
+        budget_used=found.budget_used,
+        wrong_elements=found.wrong_elements,
+        elements=found.elements,
+        rule=found.rule,
+        settled_by=settled_by,
+        op=slot.op,
+    )
+
+
+def plain_result(slot: Slot, verdict: Any, elements: int = 0) -> GradientResult:
+    return GradientResult(
+        slot.name,
+        slot.label,
+        slot.shape,
+        short_dtype(slot.dtype),
+        verdict,
+        elements=elements,
+        op=slot.op,
+    )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 

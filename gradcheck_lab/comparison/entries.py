@@ -12,9 +12,11 @@ import torch
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.comparison.allowed_elsewhere import Made, with_allowed_swap, with_allowed_upstream
 from gradcheck_lab.comparison.budget import Judgement
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
-from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, first_judgement
+from gradcheck_lab.comparison.gradient import compare_gradient
 from gradcheck_lab.comparison.noise import without_jumps
+from gradcheck_lab.comparison.numbers import first_judgement
 from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence

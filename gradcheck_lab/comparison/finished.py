@@ -10,7 +10,8 @@ import torch
 
 from gradcheck_lab.calls.tensor_kinds import is_sparse, what_else
 from gradcheck_lab.comparison.budget import Judgement, judge
-from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, result_of
+from gradcheck_lab.comparison.compared import Comparison, result_of
+from gradcheck_lab.comparison.gradient import compare_gradient
 from gradcheck_lab.comparison.notebook_noise import Bounds
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence

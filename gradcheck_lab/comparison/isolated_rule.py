@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.case import Case, copy_inputs
+from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.entries import compare_returned
 from gradcheck_lab.comparison.further_draws import FurtherDraws
-from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import COPIED_ELEMENTS
@@ -20,7 +20,7 @@ from gradcheck_lab.model.user_errors import first_line, user_traceback, wrong_co
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.op import adapt_op
-from gradcheck_lab.subjects.subject import Call, Key
+from gradcheck_lab.subjects.subject import Call, Key, Subject
 
 
 def compare_isolated_rule(
@@ -28,12 +28,16 @@ def compare_isolated_rule(
 ) -> tuple[list[Comparison], list[Finding]]:
     """Run the rule of call `number` on the values and upstream of a program's oracle, and compare it with its own share."""
     label, truth, case = call_label(call), program.truth(), program.case
+    outside = frozenset(
+        j for j, v in enumerate(call.inputs) if is_differentiable(v) and Key("share", number, j) not in truth.gradients
+    )
     inputs, outputs = detached(call.inputs), detached(call.outputs)
     upstream = tuple(_upstream(truth, number, j, output) for j, output in enumerate(outputs))
     subject = adapt_op(call.op, inputs, dict(call.options))
     assert subject is not None
     allowed = program.runner.subject.allowed
-    subject = replace(subject, constants=subject.constants | _constants(call, program), allowed=allowed)
+    unwanted = subject.constants | _constants(call, program)
+    subject = replace(subject, constants=unwanted | outside, allowed=allowed)
     local = Case(inputs, call.options, upstream, case.seed, case.label)
     oracle = AutogradOracle(replace(program.runner, subject=subject), local)
     try:
@@ -57,7 +61,24 @@ def compare_isolated_rule(
         return [], [wrong_count(count, len(inputs), label)]
     named = {"output": outputs[0]} if len(outputs) == 1 else {f"output {j}": o for j, o in enumerate(outputs)}
     draws = None if margin > 1 else FurtherDraws(oracle.runner, local)
-    return compare_returned(subject, returned, oracle, truth, named, label, shares=number, margin=margin, draws=draws), []
+    compared = compare_returned(subject, returned, oracle, truth, named, label, shares=number, margin=margin, draws=draws)
+    wanted = {j for j in outside - unwanted if as_tuple(returned)[j] is not None}
+    if wanted:
+        alone = replace(subject, constants=frozenset(range(len(inputs))) - wanted)
+        own = AutogradOracle(replace(program.runner, subject=alone), local)
+        compared += _of_outside(alone, returned, own, named, label, margin)
+    return compared, []
+
+
+def _of_outside(
+    subject: Subject, returned: Any, oracle: AutogradOracle, outputs: Mapping[str, torch.Tensor], label: str, margin: float
+) -> list[Comparison]:
+    """The gradients of what a call takes from outside of the program, which the program needs not: the op alone has them."""
+    try:
+        compared = compare_returned(subject, returned, oracle, oracle.truth(), outputs, label, margin=margin)
+    except Exception:  # the op does not run by itself on these values
+        return []
+    return [each for each in compared if each.result.verdict == "fail"]
 
 
 def _constants(call: Call, program: AutogradOracle) -> frozenset[int]:

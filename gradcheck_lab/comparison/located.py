@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 
 from gradcheck_lab.comparison.budget import Judgement
+from gradcheck_lab.comparison.compared import Comparison, result_of
 from gradcheck_lab.comparison.findings import worst_line
-from gradcheck_lab.comparison.gradient import Comparison, result_of
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle

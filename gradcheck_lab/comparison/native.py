@@ -16,8 +16,8 @@ import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.moves import moved, random_lengths, size_at_least
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.entries import compare_returned, references_of
-from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.comparison.numerically import compare_numerically
 from gradcheck_lab.model.amounts import BESIDE_THE_CALL, BESIDE_ZERO, COARSER_ROUNDING

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.findings import wrong_finding
 from gradcheck_lab.comparison.finished import Finished, Wrong, as_tensor
-from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.notebook_noise import Bounds, NotebookNoise
 from gradcheck_lab.diagnosis import Explanation
 from gradcheck_lab.diagnosis.retained_backward import Backward

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.findings import show
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
-from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
+from gradcheck_lab.comparison.gradient import compare_gradient
 from gradcheck_lab.comparison.located import located, passed_along_directions
+from gradcheck_lab.comparison.numbers import judge_by_references
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.findings import Finding

@@ -17,11 +17,15 @@ from gradcheck_lab.model.shown import one_line
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Gradients to compare; the variables of a notebook that they are from, None for others; why more are left out."""
+    """Gradients to compare; the variables of a notebook that they are from, None for others; why more are left out.
+
+    `others` are gradients of a notebook that nobody asked for, which may be why one of the `pairs` is wrong.
+    """
 
     pairs: list[Pair]
     variables: Mapping[str, Any] | None = None
     left_out: tuple[str, ...] = ()
+    others: tuple[Pair, ...] = ()
 
 
 def pairs_of_notebook(values: Any, is_made: Callable[[HandMade], bool] = lambda made: True) -> Pairs:
@@ -44,15 +48,15 @@ def pairs_of_notebook(values: Any, is_made: Callable[[HandMade], bool] = lambda 
     if not picked:
         held = ", ".join(one_line(each.where) for each in found)
         raise InvalidArgument(f"nothing to compare: the cell made none of the gradients by hand, {held}; --all compares these")
-    left_out = ["a value of the forward"] * len(forward) + ["made in another cell"] * (len(found) - len(picked))
     count = Counter(each.name for each in found)
-    pairs = []
-    for each in picked:
+    pairs, others = list[Pair](), list[Pair]()
+    for each in found:
         tensor = one_line(str(each.name))
         name = tensor if count[each.name] == 1 else f"{tensor} ({one_line(each.where)})"
         where = None if each.on_tensor or count[each.name] > 1 else one_line(each.where)
-        pairs.append(Pair(name, each.gradient, *_autograd(tensor, each.tensor), where=where, tensor=each.tensor))
-    return Pairs(pairs, variables, tuple(left_out))
+        pair = Pair(name, each.gradient, *_autograd(tensor, each.tensor), where=where, tensor=each.tensor)
+        (pairs if any(each is one for one in picked) else others).append(pair)
+    return Pairs(pairs, variables, ("a value of the forward",) * len(forward), tuple(others))
 
 
 def _autograd(name: str, value: torch.Tensor) -> tuple[torch.Tensor | None, str | None]:

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.entries import references_of
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
-from gradcheck_lab.comparison.gradient import Comparison, compare_gradient, judge_by_references
+from gradcheck_lab.comparison.gradient import compare_gradient
 from gradcheck_lab.comparison.isolated_rule import call_label, compare_isolated_rule
+from gradcheck_lab.comparison.numbers import judge_by_references
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.causes import having
@@ -53,7 +55,7 @@ def compare_program(
     margin, which derived calls have, only some of many equal calls are run by themselves, unless anything is found.
     """
     truth = oracle.truth()
-    if [call.op for call in calls] != [call.op for call in truth.calls]:
+    if [call.op.identity for call in calls] != [call.op.identity for call in truth.calls]:
         why = f"{runner.subject.name} called other ops on its second run; make its control flow repeatable"
         return ComparedProgram(reasons=(why,))
     runner.begin(case.seed, backward=1)
@@ -114,11 +116,11 @@ def _each_op(calls: Sequence[Call], chosen: Sequence[int], oracle: AutogradOracl
     truth, found = oracle.truth(), dict[int, _Alone]()
     for k in reversed(chosen):
         compared, findings = compare_isolated_rule(replace(truth.calls[k], names=calls[k].names), k, oracle, margin)
-        found[k] = _Alone(compared, [_placed(finding) for finding in (*findings, *(f for c in compared for f in c.findings))])
+        found[k] = _Alone(compared, [placed(finding) for finding in (*findings, *(f for c in compared for f in c.findings))])
     return found
 
 
-def _placed(finding: Finding) -> Finding:
+def placed(finding: Finding) -> Finding:
     """The finding with the op that it is about in its message."""
     at = f"{finding.op}: " if finding.op and finding.cause not in having("no_result") else ""
     return replace(finding, message=at + finding.message)

@@ -112,6 +112,16 @@ def forward_of(found: Any) -> Callable[..., Any] | None:
     return forward if isinstance(found, Op) or callable(forward) else None
 
 
+def positional_names(forward: Callable[..., Any], with_context: bool) -> tuple[list[str], list[str]]:
+    """The names of the inputs that a forward takes by position, and those of them that it needs; none where unreadable."""
+    try:
+        parameters = list(inspect.signature(forward).parameters.values())[with_context:]
+    except (TypeError, ValueError):
+        return [], []
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [p.name for p in positional], [p.name for p in positional if p.default is p.empty]
+
+
 def _annotated(forward: Callable[..., Any], with_context: bool) -> tuple[Spec, ...]:
     try:
         parameters = list(inspect.signature(forward).parameters.values())[with_context:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from gradcheck_lab.errors import InvalidArgument
 
-# without one of these words a file has no hand-written backward that is found
+# without one of these words, or a function or class of its own, a file is a script or has no hand-written backward
 _WORDS = re.compile(r"backward|grad|deriv|prime|vjp|bprop|backprop|Function|Module|custom_op|\bOp\b")
 _TESTS = ("test", "tests")
 # files that are run and not imported
@@ -72,6 +73,9 @@ def _is_test(file: Path) -> bool:
 
 def _may_define(file: Path) -> bool:
     try:
-        return _WORDS.search(file.read_text(encoding="utf-8", errors="replace")) is not None
-    except OSError:
+        text = file.read_text(encoding="utf-8", errors="replace")
+        tree = ast.parse(text)
+    except (OSError, SyntaxError, ValueError):
         return True  # importing it says why it cannot be read
+    defines = any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in ast.walk(tree)) or "Op(" in text
+    return defines and _WORDS.search(text) is not None

@@ -6,12 +6,13 @@ import ast
 import importlib.util
 import inspect
 import sys
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
 
 from gradcheck_lab.discovery.description import DESCRIPTION
+from gradcheck_lab.discovery.partners import carries_gradient
 from gradcheck_lab.discovery.targets import import_module, listed, public
 from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.op import Op
@@ -33,7 +34,8 @@ def names_of(module: ModuleType) -> list[str]:
     found = {
         name: value
         for name, value in vars(module).items()
-        if name in described or (not name.startswith("__") and _is_candidate(value) and _is_own(name, value, module, imported))
+        if name in described
+        or (not name.startswith("__") and _is_subject(name, value, module) and _is_own(name, value, module, imported))
     }
     instances = {type(value) for value in found.values()}
     seen: set[int] = set()
@@ -43,6 +45,10 @@ def names_of(module: ModuleType) -> list[str]:
             names.append(name)
         seen.add(id(value))
     return names + [name for name in described if not hasattr(module, name)]
+
+
+def _is_subject(name: str, value: Any, module: ModuleType) -> bool:
+    return _is_candidate(value) or carries_gradient(name, value, vars(module))
 
 
 def _is_candidate(value: Any) -> bool:
@@ -55,7 +61,7 @@ def _is_candidate(value: Any) -> bool:
 
 
 def _is_own(name: str, value: Any, module: ModuleType, imported: set[str]) -> bool:
-    if isinstance(value, type):
+    if isinstance(value, (type, FunctionType)):
         return value.__module__ == module.__name__
     return name not in imported
 

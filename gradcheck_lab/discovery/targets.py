@@ -30,7 +30,17 @@ DTYPES = {
 
 
 class NoSpecs(InvalidArgument):
-    """A target's inputs have no specs."""
+    """A target's inputs have no specs; `refusals` say why its author's calls and its docstring do not tell either."""
+
+    def __init__(self, target: str, refusals: tuple[str, ...] = ()) -> None:
+        spec = "--spec \"real('n d')\" --spec \"labels('n', classes='d')\""
+        message = f"{target} has no specs to draw its inputs from; give one per input, such as {spec}"
+        super().__init__("; ".join([message, *refusals]))
+        self.refusals = refusals
+        self._given = (target, refusals)
+
+    def __reduce__(self) -> tuple[type[NoSpecs], tuple[str, tuple[str, ...]]]:
+        return type(self), self._given
 
 
 class NothingToCheck(InvalidArgument):
@@ -85,7 +95,7 @@ def check_command(
     target: str,
     written: Sequence[str],
     seed: int,
-    dtype: str,
+    dtype: str | None,
     options: Sequence[str],
     allow: Sequence[str],
     order: int,
@@ -93,7 +103,7 @@ def check_command(
 ) -> str:
     """The command that checks the same object on the same inputs again."""
     words = ["gradcheck-lab", "check", target, "--seed", str(seed)]
-    words += ["--dtype", dtype] if dtype != "float64" else []
+    words += ["--dtype", dtype] if dtype not in (None, "float64") else []
     words += ["--order", str(order)] if order != 1 else []
     for flag, values in (("--spec", written), ("--option", options), ("--allow", allow), ("--wrt", wrt)):
         words += [word for value in values for word in (flag, value)]

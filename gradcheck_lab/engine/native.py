@@ -11,9 +11,9 @@ import torch
 
 from gradcheck_lab.torch_internals import pytree
 
-# these hand out numbers, write, or stop a gradient, which the hand-written side cannot tell from a mistake
+# these hand out numbers or write, which the hand-written side cannot tell from a mistake
 REFUSED = frozenset(
-    "tolist numpy __array__ __dlpack__ backward requires_grad_ retain_grad register_hook __setitem__ data detach".split()
+    "tolist numpy __array__ __dlpack__ backward requires_grad_ retain_grad register_hook __setitem__ data".split()
 )
 PROPERTIES = frozenset("mT T H mH real imag".split())
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.op import Op
 
 # torch's name of an operator, on either side -> (our op, whether its operands come reversed)
@@ -26,7 +27,25 @@ OPERATORS: dict[str, tuple[str, bool]] = {
     "matmul": ("matmul", False),
     "__rmatmul__": ("matmul", True),
     "neg": ("neg", False),
+    # h += x, which binds a new value to h where one of them is a Variable, and so it does in the program that is traced
+    "add_": ("add", False),
+    "sub_": ("sub", False),
+    "mul_": ("mul", False),
+    "div_": ("div", False),
+    "pow_": ("pow", False),
 }
+
+
+def takes_operator(name: str, operands: tuple[Any, ...]) -> bool:
+    """Whether an op stands behind an operator on these operands: none does for flags and indices, which torch multiplies by."""
+    if name not in OPERATORS:
+        return False
+    op, inputs = _operation(name, operands)
+    try:
+        op.validate(tuple(getattr(value, "data", value) for value in inputs), {})
+    except InvalidArgument:
+        return False
+    return True
 
 
 def operator(name: str, operands: tuple[Any, ...]) -> Any:
@@ -34,6 +53,11 @@ def operator(name: str, operands: tuple[Any, ...]) -> Any:
 
     A whole number as an exponent becomes an integer, of which there is no gradient: a real one has none for a negative base.
     """
+    op, inputs = _operation(name, operands)
+    return op(*inputs)
+
+
+def _operation(name: str, operands: tuple[Any, ...]) -> tuple[Op, tuple[Any, ...]]:
     from gradcheck_lab import ops
 
     op_name, reversed_ = OPERATORS[name]
@@ -47,13 +71,17 @@ def operator(name: str, operands: tuple[Any, ...]) -> Any:
     exponent = operands[-1]
     if op_name == "pow" and isinstance(exponent, (int, float)) and float(exponent).is_integer():
         inputs[-1] = torch.tensor(int(exponent), device=like.device)
-    return getattr(ops, op_name)(*inputs)
+    found: Op = getattr(ops, op_name)
+    return found, tuple(inputs)
 
 
 def raw_function(name: str) -> str:
     """The message for a torch function that was applied to a Variable."""
     from gradcheck_lab import ops
 
+    plain = name.rstrip("_")
+    if name != plain and not name.startswith("_"):
+        return f"torch's {name} was applied to a Variable, which nothing writes to; use {plain} and give its result a name"
     fix = (
         f"use gradcheck_lab.ops.{name}"
         if isinstance(getattr(ops, name, None), Op)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 
 from gradcheck_lab.engine.native import PROPERTIES, run_native, takes_native
-from gradcheck_lab.engine.operators import OPERATORS, operator, raw_function
+from gradcheck_lab.engine.operators import OPERATORS, operator, raw_function, takes_operator
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.naming import assigned_names
 from gradcheck_lab.rules.op import Op, as_tuple
@@ -140,10 +140,14 @@ class Variable:
         cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         name = getattr(func, "__name__", str(func))
-        if name in OPERATORS and not kwargs:
+        if not kwargs and takes_operator(name, args):
             return operator(name, args)
         if takes_native(name) and "out" not in (kwargs or {}):
+            if (kwargs or {}).get("inplace"):
+                raise InvalidArgument(raw_function(f"{name}_"))
             return apply_native(name, func, args, kwargs or {})
+        if not kwargs and name in OPERATORS:
+            return operator(name, args)
         raise InvalidArgument(raw_function(name))
 
     def __getattr__(self, name: str) -> Any:
@@ -173,49 +177,83 @@ class Variable:
     def __le__(self, other: Any) -> Any:
         return self._native("__le__", other)
 
-    def _native(self, name: str, other: Any) -> Any:
+    def __eq__(self, other: object) -> Any:
+        return self._native("__eq__", other) if takes_native("__eq__") else self is other
+
+    def __ne__(self, other: object) -> Any:
+        return self._native("__ne__", other) if takes_native("__ne__") else self is not other
+
+    __hash__ = object.__hash__
+
+    def __mod__(self, other: Any) -> Any:
+        return self._native("__mod__", other)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._native("__floordiv__", other)
+
+    def __abs__(self) -> Any:
+        return self._native("abs")
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise InvalidArgument(raw_function("__setitem__"))
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.data)
+
+    def __int__(self) -> int:
+        return int(self.data)
+
+    def _operator(self, name: str, *operands: Any) -> Variable:
+        if takes_operator(name, operands) or not takes_native(name):
+            return cast("Variable", operator(name, operands))
+        return cast("Variable", apply_native(name, getattr(torch, name), operands, {}))
+
+    def _native(self, name: str, *others: Any) -> Any:
         if not takes_native(name):
             raise InvalidArgument(raw_function(name))
-        return apply_native(name, getattr(torch.Tensor, name), (self, other), {})
+        return apply_native(name, getattr(torch.Tensor, name), (self, *others), {})
 
     def __add__(self, other: Any) -> Variable:
-        return cast("Variable", operator("add", (self, other)))
+        return self._operator("add", self, other)
 
     def __radd__(self, other: Any) -> Variable:
-        return cast("Variable", operator("add", (other, self)))
+        return self._operator("add", other, self)
 
     def __sub__(self, other: Any) -> Variable:
-        return cast("Variable", operator("sub", (self, other)))
+        return self._operator("sub", self, other)
 
     def __rsub__(self, other: Any) -> Variable:
-        return cast("Variable", operator("sub", (other, self)))
+        return self._operator("sub", other, self)
 
     def __mul__(self, other: Any) -> Variable:
-        return cast("Variable", operator("mul", (self, other)))
+        return self._operator("mul", self, other)
 
     def __rmul__(self, other: Any) -> Variable:
-        return cast("Variable", operator("mul", (other, self)))
+        return self._operator("mul", other, self)
 
     def __truediv__(self, other: Any) -> Variable:
-        return cast("Variable", operator("div", (self, other)))
+        return self._operator("div", self, other)
 
     def __rtruediv__(self, other: Any) -> Variable:
-        return cast("Variable", operator("div", (other, self)))
+        return self._operator("div", other, self)
 
     def __matmul__(self, other: Any) -> Variable:
-        return cast("Variable", operator("matmul", (self, other)))
+        return self._operator("matmul", self, other)
 
     def __rmatmul__(self, other: Any) -> Variable:
-        return cast("Variable", operator("matmul", (other, self)))
+        return self._operator("matmul", other, self)
 
     def __pow__(self, other: Any) -> Variable:
-        return cast("Variable", operator("pow", (self, other)))
+        return self._operator("pow", self, other)
 
     def __rpow__(self, other: Any) -> Variable:
-        return cast("Variable", operator("pow", (other, self)))
+        return self._operator("pow", other, self)
 
     def __neg__(self) -> Variable:
-        return cast("Variable", operator("neg", (self,)))
+        return self._operator("neg", self,)
 
 
 def unwrap(value: Any) -> Any:
@@ -261,7 +299,10 @@ def apply_native(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwa
         variable.node = node
     if not isinstance(result, (tuple, list)):
         return made.get(id(result), _stopped(result))
-    return tuple(made.get(id(value), _stopped(value)) for value in result)
+    parts = [made.get(id(value), _stopped(value)) for value in result]
+    if hasattr(result, "_make"):
+        return result._make(parts)
+    return type(result)(parts)  # a tuple, a list, or torch's own with names: values and indices
 
 
 def _stopped(value: Any) -> Any:

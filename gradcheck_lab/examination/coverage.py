@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.coverage import COMPARED, Coverage
 from gradcheck_lab.model.findings import GradientResult

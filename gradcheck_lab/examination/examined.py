@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
-from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
@@ -37,7 +37,8 @@ class ManualRun:
     `returned` has one entry per input, as the backward returned it; with `several` it returned a tuple. `intermediates` are the
     gradients within a program, `calls` its ops' calls. `delivered` are the gradients that torch's engine makes of the same
     backward, None where it does not call it; `refusal` says why it did not accept what was returned. `outputs` are there
-    only where they are compared: with those of a reference, or in a large call with those of its pieces.
+    only where they are compared: with those of a reference, or in a large call with those of its pieces. A backward that
+    does not take an upstream gradient is checked with ones.
     """
 
     returned: tuple[Any, ...]
@@ -47,6 +48,7 @@ class ManualRun:
     refusal: Finding | None = None
     calls: tuple[Call, ...] = ()
     outputs: tuple[Any, ...] = ()
+    takes_upstream: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.comparison.compared import Comparison, result_of
 from gradcheck_lab.comparison.findings import convention_message
-from gradcheck_lab.comparison.gradient import Comparison, judge_by_references, result_of
+from gradcheck_lab.comparison.numbers import judge_by_references
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, ManualRun, PiecewiseTruth
 from gradcheck_lab.model.limits import LARGE_ELEMENTS, PIECE_ELEMENTS
@@ -89,7 +90,8 @@ def _may_be_cut(examined: Examined) -> bool:
     subject, run = examined.subject, examined.run
     plain = subject.trace is not None and not subject.is_program and not examined.policy.has_reference
     unchanged = examined.oracle.runner is examined.runner and not examined.oracle.copies  # drew nothing, wrote nothing
-    return plain and unchanged and run is not None and run.refusal is None and not examined.findings
+    takes = run is not None and run.refusal is None and run.takes_upstream
+    return plain and unchanged and takes and not examined.findings
 
 
 def _divisions(case: Case, run: ManualRun) -> Iterator[Division]:

@@ -52,9 +52,7 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     if recording.kind is not None:
         runner = replace(runner, subject=replace(runner.subject, kind=recording.kind))
     if recording.constants:
-        runner = replace(
-            runner, subject=replace(runner.subject, constants=runner.subject.constants | recording.constants)
-        )
+        runner = replace(runner, subject=replace(runner.subject, constants=runner.subject.constants | recording.constants))
     _refuse_outputs(runner.subject, recording)
     if not policy.derived:
         _refuse_non_finite(runner.subject, inputs, recording)
@@ -197,9 +195,7 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
 def _carry_gradients(recording: Recording) -> list[bool]:
     """Which outputs an upstream gradient is drawn for."""
     known, unused = recording.engine is None, recording.unused
-    return [
-        is_differentiable(o) and (known or o.requires_grad) and i not in unused for i, o in enumerate(recording.outputs)
-    ]
+    return [is_differentiable(o) and (known or o.requires_grad) and i not in unused for i, o in enumerate(recording.outputs)]
 
 
 def _drawn(like: Sequence[torch.Tensor], carries: Sequence[bool], seed: int) -> tuple[torch.Tensor, ...]:
@@ -229,7 +225,10 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
                 exception=class_name(error),
             )
     calls = recording.calls if runner.subject.is_program else ()
-    return ManualRun(tuple(as_tuple(manual.returned)), recording.several, manual.intermediates, delivered, refusal, calls)
+    return ManualRun(
+        tuple(as_tuple(manual.returned)), recording.several, manual.intermediates, delivered, refusal, calls,
+        takes_upstream=recording.fixed_grad_outputs is None,
+    )  # fmt: skip
 
 
 def _write_findings(

@@ -6,17 +6,19 @@ from dataclasses import replace
 from functools import partial
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.engine import deliverable, with_engine
 from gradcheck_lab.comparison.entries import compare_returned, outputs_by_name
 from gradcheck_lab.comparison.further_draws import FurtherDraws
-from gradcheck_lab.comparison.gradient import Comparison
 from gradcheck_lab.comparison.isolated_rule import detached, run_rule
 from gradcheck_lab.comparison.native import compare_native
 from gradcheck_lab.comparison.numerically import compare_numerically
+from gradcheck_lab.comparison.ops_alone import errors_of_ops
 from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.program import compare_program
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth, Policy
+from gradcheck_lab.examination.graph_steps import with_steps
 from gradcheck_lab.examination.guarding import disconnected, guard_autograd
 from gradcheck_lab.examination.in_pieces import passed_in_pieces
 from gradcheck_lab.examination.manual import run_manual
@@ -38,6 +40,10 @@ def examine(runner: Runner, case: Case, policy: Policy) -> Examined:
     Where the user's code raises, the result has a finding and no run. Raises `InvalidArgument` for outputs that are no tensors,
     grad_outputs that do not fit, and references that do not.
     """
+    return with_steps(_examined(runner, case, policy))
+
+
+def _examined(runner: Runner, case: Case, policy: Policy) -> Examined:
     examined = run_manual(runner, case, policy)
     if examined.run is None:
         return examined
@@ -82,7 +88,15 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
         noise = OwnNoise(examined.runner, examined.case, entries).samples
         draws = _draws(examined, examined.case)
         compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle, noise, draws)
-    return replace(examined, truth=chosen).with_comparisons(compared)
+    by_numbers = replace(examined, truth=chosen).with_comparisons(compared)
+    return by_numbers if by_numbers.passed else _with_ops_alone(by_numbers)
+
+
+def _with_ops_alone(examined: Examined) -> Examined:
+    """The same with the errors of a program's ops by themselves first, which say where the program's gradients go wrong."""
+    run = examined.run
+    found = [] if run is None or not run.calls else errors_of_ops(examined.runner, run.calls, examined.case.seed)
+    return replace(examined, findings=(*found, *examined.findings))
 
 
 def _raises_again(examined: Examined) -> Finding | None:
@@ -127,15 +141,28 @@ def _compare_program_with_reference(examined: Examined, truth: AutogradTruth) ->
     try:
         own.truth()
     except Exception:  # its forward runs on Variables only
-        return by_reference
+        return _with_ops_alone(by_reference)
     by_ops = _compare_program(examined, own)
+    if len(by_ops.reasons) > len(examined.reasons):  # its forward calls other ops when it runs on tensors
+        return _with_ops_alone(by_reference)
     if by_reference.passed == by_ops.passed and not (by_reference.passed and by_ops.findings):
         failed = {c.result.name for c in by_ops.comparisons if c.result.verdict == "fail"}
         others = [c for c in by_reference.comparisons if c.result.verdict == "fail" and c.result.name not in failed]
         names = {c.result.name for c in others}
         kept = tuple(c for c in by_ops.comparisons if c.result.name not in names)
         return replace(by_ops, comparisons=kept).with_comparisons(others)
-    return by_reference
+    return _beside_the_reference(by_reference, by_ops) if by_reference.passed else by_reference
+
+
+def _beside_the_reference(by_reference: Examined, by_ops: Examined) -> Examined:
+    """A program that is right by its reference, with the ops that are no derivatives of their forwards as warnings.
+
+    The reference may state what they are meant to do; two mistakes may as well cancel.
+    """
+    errors = [f for f in by_ops.findings if f.severity == "error" and f.op is not None]
+    why = "the gradients of the inputs are those of the reference all the same"
+    warnings = [replace(f, severity="warning", explanation=f"{f.explanation}; {why}") for f in errors]
+    return by_reference.with_findings(*warnings)
 
 
 def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> Examined:

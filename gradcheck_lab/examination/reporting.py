@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.isolated_rule import call_label
 from gradcheck_lab.diagnosis.allowance import Owner
 from gradcheck_lab.errors import InvalidArgument

@@ -97,7 +97,8 @@ class ReportData:
     to the element or to the gradient's root mean square, whichever is larger; None where nothing could be said.
     `evaluations` counts calls of the user's code, `coverage` what was compared and what was not. `examples` is the number of
     drawn calls that were examined, and `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`.
-    `location` is the file and line of the hand-written backward, of several where there are more.
+    `location` is the file and line of the hand-written backward, of several where there are more; `inputs` says where the
+    inputs are from, where it was neither the caller nor specs.
     `Report` adds the views.
     """
 
@@ -118,6 +119,7 @@ class ReportData:
     examples: int = 0
     failing_case: dict[str, Any] | None = None
     location: str = ""
+    inputs: str = ""
     schema: int = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:

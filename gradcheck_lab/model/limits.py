@@ -59,6 +59,14 @@ DIAGNOSED_ELEMENTS = Limit(
     1 << 20,
     "Elements of a gradient that explanations rearrange and compare: each try is a pass over 8 MiB.",
 )
+REPEATED_GRAPHS = Limit(
+    8,
+    "Runs of a graph of numbers to see whether the order of a set changes its gradients: one in 256 goes unseen of two orders.",
+)
+STEP_SAMPLES = Limit(
+    24,
+    "Numbers on which an operation of a graph of numbers is compared by itself: enough for a pattern, and a millisecond.",
+)
 GUESSED_FACTORS = Limit(
     8,
     "Factors that are divided out of a gradient to see whether an allowed mistake is all that is left: 2, 1/2 and three sizes.",
@@ -199,6 +207,7 @@ SAVED_INPUTS = Limit(1000, "Tensors of a saved call: a program of a hundred laye
 WHOLE_DIGITS = Limit(20, "Digits of a whole number in a file of others: the largest seed, 2**64, has twenty.")
 REFUSED_ENTRIES = Limit(5, "Entries that the refusal of a report names: a damaged one may have thousands that do not fit.")
 SHOWN_VALUES = Limit(8, "Inputs of a call that a message lists with dtype and shape: two lines of a terminal hold them.")
+LISTED_NAMES = Limit(4, "Objects that the last line of a command names: with their files, two lines of a terminal hold them.")
 QUOTED_CHARACTERS = Limit(
     160,
     "Characters of a value of others that a message quotes: a path or a name fits, and two lines of a terminal hold it.",

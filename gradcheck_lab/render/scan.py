@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gradcheck_lab.model.findings import ReportData
-from gradcheck_lab.model.limits import SHOWN_VALUES
+from gradcheck_lab.model.limits import LISTED_NAMES, SHOWN_VALUES, Limit
 from gradcheck_lab.model.several import Scan
 from gradcheck_lab.render.tables import table_lines
 from gradcheck_lab.render.terminal import STYLES, Line, finding_lines, report_lines
 
-_HEADINGS = ("object", "verdict", "gradients", "backward")
+_HEADINGS = ("object", "verdict", "gradients", "inputs", "backward")
 
 
 def scan_lines(scan: Scan) -> list[Line]:
@@ -25,13 +25,16 @@ def scan_lines(scan: Scan) -> list[Line]:
     lines += _table(scan)
     lines += [(f"not checked: {name} - {reason}", STYLES["warning"]) for name, reason in scan.skipped.items()]
     if scan.left_out:
-        lines.append((f"left out: {_listed(scan.left_out)}", STYLES["note"]))
+        lines.append((f"left out: {_listed(scan.left_out, SHOWN_VALUES)}", STYLES["note"]))
     return [*lines, (f"{scan.module}: {_counted(scan)}", STYLES[scan.verdict])]
 
 
 def _table(scan: Scan) -> list[Line]:
-    rows = [(name, str(report.verdict), _gradients(report), report.location or "-") for name, report in scan.reports.items()]
-    rows += [(name, "not checked", "-", "-") for name in scan.skipped]
+    rows = [
+        (name, str(report.verdict), _gradients(report), report.inputs or "specs", report.location or "-")
+        for name, report in scan.reports.items()
+    ]
+    rows += [(name, "not checked", "-", "-", "-") for name in scan.skipped]
     styles = ["bold", *(STYLES[report.verdict] for report in scan.reports.values()), *[STYLES["warning"]] * len(scan.skipped)]
     return list(zip(table_lines([_HEADINGS, *rows]), styles, strict=True))
 
@@ -47,10 +50,14 @@ def _counted(scan: Scan) -> str:
     if not counted:
         return "nothing could be checked"
     checked = f"{len(scan.reports)} checked ({counted})"
-    return f"{checked}; not checked: {_listed(list(scan.skipped))} (--strict makes that exit 3)" if scan.skipped else checked
+    return (
+        f"{checked}; not checked: {_listed(list(scan.skipped), LISTED_NAMES)} (--strict makes that exit 3)"
+        if scan.skipped
+        else checked
+    )
 
 
-def _listed(names: Sequence[str]) -> str:
-    most = SHOWN_VALUES.value
+def _listed(names: Sequence[str], limit: Limit) -> str:
+    most = limit.value
     more = [f"and {len(names) - most} more"] if len(names) > most else []
     return ", ".join([*names[:most], *more])

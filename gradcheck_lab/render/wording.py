@@ -64,9 +64,10 @@ def contaminated(gradients: Sequence[GradientResult]) -> list[str]:
 
 
 def compared(report: ReportData) -> list[str]:
-    """What was compared and what was not, in one line; none where nothing was counted."""
+    """Where the inputs are from, and what was compared and what was not, each in one line where it is known."""
     text = coverage_text(report.coverage)
-    return [f"compared{text}"] if text else []
+    inputs = [f"inputs: {report.inputs}"] if report.inputs else []
+    return [*inputs, f"compared{text}"] if text else inputs
 
 
 def assurance(report: ReportData) -> str:

@@ -99,6 +99,11 @@ class Op:
         return self.signatures[0] if self.signatures else ()
 
     @property
+    def identity(self) -> tuple[Any, ...]:
+        """What two ops have in common that one line of code makes: each run of a program may make its ops anew."""
+        return self.name, getattr(self.forward, "__code__", self.forward), getattr(self.rule, "__code__", self.rule)
+
+    @property
     def formula(self) -> str:
         """The first line of the backward's docstring."""
         text = (getattr(self.rule, "__doc__", None) or "").strip()

@@ -11,10 +11,11 @@ from torch.overrides import TorchFunctionMode
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.engine.native import native_steps
-from gradcheck_lab.engine.operators import OPERATORS, operator
+from gradcheck_lab.engine.operators import operator, takes_operator
 from gradcheck_lab.engine.variable import Node, Variable, backward, record, unwrap
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision import bits
 from gradcheck_lab.rules.naming import assigned_names
 from gradcheck_lab.rules.op import Op, active_recorder, as_tuple
 from gradcheck_lab.subjects.backward_signature import require_signature
@@ -81,7 +82,8 @@ class _Tracer(TorchFunctionMode):
     def apply(self, op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
         op.validate(inputs, options)
         aliases = tuple(
-            value.view_as(value) if isinstance(value, torch.Tensor) and value.requires_grad else value for value in inputs
+            value.view_as(value) if isinstance(value, torch.Tensor) and value.requires_grad else value
+            for value in _as_wide(inputs)
         )
         self.inside, token = True, active_recorder.set(None)
         try:
@@ -99,13 +101,29 @@ class _Tracer(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         name = getattr(func, "__name__", "")
-        if not self.inside and not kwargs and name in OPERATORS:
+        in_place = name.endswith("_") and not name.startswith("_")
+        is_step = not in_place or any(getattr(v, "requires_grad", False) for v in args)  # else it writes to a buffer
+        if not self.inside and not kwargs and is_step and takes_operator(name, args):
             return operator(name, args)
         inside, self.inside = self.inside, True  # operators within torch's own functions are no steps of the program
         try:
             return func(*args, **(kwargs or {}))
         finally:
             self.inside = inside
+
+
+def _as_wide(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs of a call with tensors from outside of the program as wide as its own, which may run wider than they were."""
+    widths = [bits(v.dtype) for v in inputs if is_differentiable(v) and v.requires_grad]
+    goal = next((v.dtype for v in inputs if is_differentiable(v) and v.requires_grad and bits(v.dtype) == max(widths)), None)
+    if goal is None:
+        return inputs
+    return tuple(
+        v.to(goal.to_complex() if v.is_complex() else goal.to_real())
+        if is_differentiable(v) and not v.requires_grad and bits(v.dtype) < bits(goal)
+        else v
+        for v in inputs
+    )
 
 
 def trace_program(

@@ -48,6 +48,19 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """The operations that a call of a graph consists of, each on many numbers.
+
+    `calls` are these operations as ops; those named in `lost` overwrite what another use of a value of this call sent before.
+    `in_order()` gives the gradients of the call when its nodes send theirs on in a right order; None where they cannot.
+    """
+
+    calls: tuple[Call, ...]
+    lost: tuple[str, ...]
+    in_order: Callable[[], tuple[Any, ...] | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Manual:
     """The result of one hand-written backward: one entry per input, as returned, and gradients of intermediates by key."""
 
@@ -144,6 +157,7 @@ class Subject:
     backward. It is None where torch's engine does not call that. `state` is set for an object with state;
     `parameters` are the inputs, by index, that are the object's parameters; `declared` those of which the user said that they
     need a gradient: by `wrt=`, by `requires_grad`, or by the specs of an op. `allowed` are the mistakes that the user allows.
+    `steps(inputs, options)` are the operations of a graph of numbers, where it is one.
     """
 
     name: str
@@ -170,6 +184,7 @@ class Subject:
     declared: frozenset[int] = frozenset()
     backwards: Callable[[], tuple[Any, ...]] = tuple
     allowed: Allowance = NOTHING_ALLOWED
+    steps: Callable[[tuple[Any, ...], Mapping[str, Any]], Steps | None] | None = None
 
     @property
     def is_program(self) -> bool:

@@ -71,6 +71,16 @@ def test_what_was_not_checked_is_said_and_strict_counts_it(
     assert last == "loose/squares_2.py: 1 checked (1 pass); not checked: Unknown (--strict makes that exit 3)"
 
 
+@pytest.mark.parametrize(("more", "code"), [((), 0), (("--strict",), 3)], ids=["default", "strict"])
+def test_strict_counts_what_of_a_module_was_not_checked(
+    more: tuple[str, ...], code: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder / "loose")
+    assert exit_code("check", "squares_2", *more) == code
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last == "squares_2: 1 checked (1 pass); not checked: Unknown (--strict makes that exit 3)"
+
+
 @pytest.mark.usefixtures("folder")
 def test_file_that_does_not_exist_is_refused_with_those_that_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("check", "loose/square.py:Square") == 2

@@ -34,14 +34,15 @@ FILES = {
     "one/square.py": SQUARE,
     "two/helpers.py": "FACTOR = 3\n",
     "two/square.py": SQUARE + "\n\nclass Unknown(Square):\n    pass\n",
-    "broken.py": "import not_installed_anywhere  # for its gradients\n",
-    "ends.py": "import os\n\nbackward = os._exit(4)\n",
+    "broken.py": "import not_installed_anywhere\n\n\ndef backward(): ...\n",
+    "ends.py": "import os\n\nbackward = os._exit(4)\n\n\ndef f(): ...\n",
     "plain.py": "raise RuntimeError('nothing in it may be checked')\n",
-    "none.py": "gradient = None\n",
+    "none.py": "def gradient(): ...\n",
+    "script.py": "raise RuntimeError('only runs a backward')\n",
     "test_square.py": "raise RuntimeError('backward')\n",
     "square_test.py": "raise RuntimeError('backward')\n",
     "setup.py": "raise RuntimeError('backward')\n",
-    "tests/square.py": "raise RuntimeError('backward')\n",
+    "tests/square.py": "def backward(): ...\n",
     ".hidden/square.py": "raise RuntimeError('backward')\n",
     "env/pyvenv.cfg": "",
     "env/square.py": "raise RuntimeError('backward')\n",
@@ -69,12 +70,12 @@ def test_every_file_is_checked_by_itself(capsys: pytest.CaptureFixture[str]) -> 
     assert lines[0] == "code/two/square.py:Square: gradient of input 0 'x' is wrong in 15 of 15 elements"
     assert "  reproduce: gradcheck-lab check code/two/square.py:Square --seed 0" in lines
     assert lines[-11:] == [
-        "object                      verdict      gradients     backward",
-        "code/one/square.py:Square   pass         1             code/one/square.py:15",
-        "code/two/square.py:Square   fail         1 of 1 wrong  code/two/square.py:15",
-        "code/broken.py              not checked  -             -",
-        "code/ends.py                not checked  -             -",
-        "code/two/square.py:Unknown  not checked  -             -",
+        "object                      verdict      gradients     inputs  backward",
+        "code/one/square.py:Square   pass         1             specs   code/one/square.py:15",
+        "code/two/square.py:Square   fail         1 of 1 wrong  specs   code/two/square.py:15",
+        "code/broken.py              not checked  -             -       -",
+        "code/ends.py                not checked  -             -       -",
+        "code/two/square.py:Unknown  not checked  -             -       -",
         "not checked: code/broken.py - importing 'broken' raised ModuleNotFoundError: No module named 'not_installed_anywhere'",
         "not checked: code/ends.py - importing 'code/ends.py' ended its process with exit code 4; a module has to be "
         "importable to be checked",
@@ -97,7 +98,7 @@ def test_what_is_left_out_depends_on_names_alone(folder: Path) -> None:
     found = folder_of(str(folder / "code"))
     names = [str(Path(name).relative_to(folder / "code")) for name in found.files]
     assert names == ["broken.py", "ends.py", "none.py", "one/square.py", "two/square.py"]
-    assert found.count == 8
+    assert found.count == 9
     tests = folder_of(str(folder / "code" / "tests"))
     assert [Path(name).name for name in tests.files] == ["square.py"]
 
@@ -152,7 +153,7 @@ def test_misuse_is_one_line(arguments: list[str], message: str, capsys: pytest.C
 def test_a_file_that_was_not_imported_counts_as_not_checked(
     more: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("code/one/broken.py").write_text("raise ValueError('backward')\n", encoding="utf-8")
+    Path("code/one/broken.py").write_text("raise ValueError('backward')\n\n\ndef f(): ...\n", encoding="utf-8")
     assert exit_code("check", "code/one", *more) == code
     assert capsys.readouterr().out.splitlines()[-1] == (
         "code/one: 1 checked (1 pass); not checked: code/one/broken.py (--strict makes that exit 3)"

@@ -139,7 +139,7 @@ def forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
 
-TABLE = "object   verdict      gradients     backward"
+TABLE = "object   verdict      gradients     inputs  backward"
 FORM_SPECS = {
     "cube": ["real('n d')"],
     "pair": [],
@@ -175,8 +175,8 @@ def test_check_of_a_module_checks_what_it_defines(tmp_path: Path, capsys: pytest
     assert [name for name, verdict in table.items() if verdict == "pass"] == passed
     assert [name for name, verdict in table.items() if verdict == "fail"] == ["Wrong"]
     assert [name for name, verdict in table.items() if verdict == "not"] == ["cube", "Bare", "Deep", "absent"]
-    assert "Wrong    fail         1 of 1 wrong  forms.py:27" in lines
-    assert "affine   pass         3             forms.py:81" in lines
+    assert "Wrong    fail         1 of 1 wrong  specs   forms.py:27" in lines
+    assert "affine   pass         3             specs   forms.py:81" in lines
     wrong = lines.index("Wrong: gradient of input 0 'x' is wrong in 15 of 15 elements")
     assert lines[wrong + 2].startswith("  cause: constant-factor - it is 4 times the reference")
     assert lines[wrong + 4] == "  backward: forms.py:27"

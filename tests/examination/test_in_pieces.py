@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -148,3 +149,26 @@ def test_large_tensors_of_the_user_stay_as_they_are(dtype: torch.dtype, thorough
     assert x.grad is None
     if thorough:
         assert {"mutates-input", "mutates-grad-output"} <= {finding.cause for finding in report.findings}
+
+
+def _mean_square(x: Any) -> Any:
+    value, dx = np.mean(x * x), 2 * x / x.size
+    return value, dx
+
+
+def _square_of_the_mean(x: Any) -> Any:
+    value, dx = np.mean(x * x), 2 * x
+    return value, dx
+
+
+WITHOUT_UPSTREAM: dict[str, tuple[Any, str]] = {
+    "derivative": ((np.square, lambda x: 2 * x), "pass"),
+    "wrong derivative": ((np.square, lambda x: 2.01 * x), "fail"),
+    "loss": (_mean_square, "pass"),
+    "wrong loss": (_square_of_the_mean, "fail"),
+}
+
+
+@pytest.mark.parametrize(("subject", "verdict"), WITHOUT_UPSTREAM.values(), ids=WITHOUT_UPSTREAM)
+def test_a_large_call_without_an_upstream_gradient_is_compared_whole(subject: Any, verdict: str) -> None:
+    assert gl.check(subject, _drawn(dtype=torch.float64).numpy(), probes=()).verdict == verdict

@@ -47,6 +47,11 @@ UNPAIRED = {
     "MAPPED_NEAR_ZERO": "a softmax over the first axis keeps its outcome",
     "EXACT_POWER": "factors left out of a quotient and of a gate keep their name: their logarithms agree to rounding",
     "SPIKE": "its pair draws its calls itself, in tests/probes/test_sizes_without_meaning.py",
+    "SMOOTH_SIGNS": "planted low precision and epsilons keep their name: a value that was rounded is found by trying that",
+    "CHANCE_DIGITS": "missing terms, epsilons and constant factors keep their name: a second draw has to give the same cause",
+    "CONSTANT_ROUNDINGS": "constant factors in every form keep their name: a second draw has to give the same factor",
+    "CONSTANT_ROUNDINGS_16_BITS": "constant factors in every form keep their name: a second draw has to give the same factor",
+    "SCALE_DEVIATIONS": "constant factors near one keep their outcome: their elements are beyond their own budget as well",
     "ZERO_SECOND_ORDER": "planted second derivatives are rows of another table, which was not tried",
 }
 # far stricter and far looser, on either side

@@ -32,9 +32,13 @@ def test_doubled(gradcheck):
     lines = result.outlines
     first = next(i for i, line in enumerate(lines) if "test_doubled" in line and line.startswith("___"))
     last = next(i for i, line in enumerate(lines) if i > first and line.startswith("==="))
+    call = "gl.assert_gradients(doubled, torch.tensor([[-1.0, 2.0]]), grad_output=torch.ones(1, 2), probes=())"
+    (file,) = pytester.path.glob("test_*.py")
+    code = compile(HEAD.lstrip() + call, file, "exec")
     with pytest.raises(GradientMismatch) as raised:
-        exec(HEAD + "gl.assert_gradients(doubled, torch.tensor([[-1.0, 2.0]]), grad_output=torch.ones(1, 2), probes=())", {})
+        exec(code, {})
     assert lines[first + 1 : last] == str(raised.value).splitlines()
+    assert "  backward: test_failure_shows_the_message_of_the_mismatch_and_nothing_else.py:9" in lines
 
 
 def test_full_trace_keeps_the_traceback(pytester: pytest.Pytester) -> None:

@@ -62,6 +62,7 @@ def hostile(text: str, verdict: Any = None) -> Report:
     return Report(
         said, text, text, (gradient, left_out), tuple(found), text, {text: None, "x": 0.5}, {text: 1}, reproduce=text,
         reasons=(text,), environment={text: text}, failing_case={"words": text, "python": text}, location=text,
+        inputs=text,
     )  # fmt: skip
 
 

@@ -34,8 +34,6 @@ SCALE_DEVIATIONS = Threshold(
     4,
     "The scale bias of n independent errors varies by their size over sqrt(n), and chance passes four such deviations once in "
     "16,000 gradients.",
-    mistake="constant-factor-pair-in-tenths",
-    twin="sound constant-factor-pair-in-tenths",
 )
 CANCELLATION = Threshold(
     1e-6,
@@ -46,8 +44,8 @@ NOT_ROUNDING = Threshold(
     1e-3,
     "No rounding of float64 or float32, however ill-conditioned an ordinary call is, changes a gradient by a thousandth: what "
     "does is a mistake or a kink.",
-    mistake="outside-subdifferential-probed-relu-at-zero",
-    twin="once flagged: two kinks at 0 that cancel",
+    mistake="outside-subdifferential-pair-small-kink",
+    twin="sound outside-subdifferential-pair-small-kink",
 )
 JUMP = Threshold(
     1e-2,

@@ -35,15 +35,11 @@ CONSTANT_ROUNDINGS = Threshold(
     256,
     "A factor read off a whole gradient by least squares is known to a few hundred roundings, and the constants of a call are "
     "farther apart than that.",
-    mistake="constant-factor-pair-float32",
-    twin="sound constant-factor-pair-float32",
 )
 CONSTANT_ROUNDINGS_16_BITS = Threshold(
     2,
     "In 16 bits a constant is told from its neighbours, such as 1/5 and 1/6 or 31/32 and 1, only if two roundings are all that "
     "is allowed.",
-    mistake="constant-factor-pair-bfloat16",
-    twin="sound constant-factor-pair-bfloat16",
 )
 SMALL_WHOLE_NUMBER = Threshold(
     10,
@@ -101,8 +97,6 @@ ENOUGH_ELEMENTS = Threshold(
 CHANCE_DIGITS = Threshold(
     9.0,
     "A fit has to be one that chance gives in less than one of a thousand million calls, as thousands of terms are tried.",
-    mistake="missing-term-pair-softmax",
-    twin="sound missing-term-pair-softmax",
 )
 VISIBLE_RESIDUAL = Threshold(
     4,

@@ -19,7 +19,7 @@ KINK_STAYS = Threshold(
     "The gap between gradients on two sides of a kink stays as the points come 64 times closer, a slope's shrinks to a 64th: a "
     "quarter lies between.",
     mistake="outside-subdifferential-probed-relu-at-zero",
-    twin="sound outside-subdifferential-pair-small-kink",
+    twin="once flagged: every unit at its kink",
 )
 SLOPES_DIFFER = Threshold(
     1e-9,
@@ -31,8 +31,8 @@ SETTLED = Threshold(
     1e-3,
     "A derivative that changes by less than a thousandth over a tiny distance is the same there: another kink or a singularity "
     "would change it by everything.",
-    mistake="outside-subdifferential-probed-relu-at-zero",
-    twin="once flagged: two kinks at 0 that cancel",
+    mistake="value-dependent-probed-cube-near-zero",
+    twin="sound value-dependent-probed-cube-near-zero",
 )
 STEADY_AT_KINK = Threshold(
     1e-6,

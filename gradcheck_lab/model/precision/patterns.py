@@ -95,14 +95,14 @@ LARGEST_EPSILON = Threshold(
 SPREAD_ERROR = Threshold(
     0.7,
     "Rounding touches nearly every element: where fewer than seven in ten err, some elements are wrong and the others right.",
-    mistake="low-precision-pair-input-in-float32",
-    twin="sound low-precision-pair-input-in-float32",
+    mistake="low-precision-probed-float32-tanh",
+    twin="sound low-precision-probed-float32-tanh",
 )
 ALIGNED_ERROR = Threshold(
     0.7,
     "Rounding points anywhere: an error with a cosine of more than this to the gradient is a factor.",
-    mistake="low-precision-pair-input-in-float32",
-    twin="sound low-precision-pair-input-in-float32",
+    mistake="low-precision-probed-float32-tanh",
+    twin="sound low-precision-probed-float32-tanh",
 )
 ROUNDED_FROM = Threshold(
     1 / 64,
@@ -121,20 +121,18 @@ LEVEL_FROM = Threshold(
     1 / 8,
     "An error that is spread over full-precision numbers and below an eighth of a dtype's unit cannot come from computing in "
     "it.",
-    mistake="low-precision-pair-input-in-float32",
-    twin="sound low-precision-pair-input-in-float32",
+    mistake="low-precision-probed-float32-tanh",
+    twin="sound low-precision-probed-float32-tanh",
 )
 LEVEL_TO = Threshold(
     2,
     "An error of more than twice a dtype's unit, in numbers that are not of it, is a formula that happens to be nearly right.",
-    mistake="low-precision-pair-input-in-float32",
-    twin="sound low-precision-pair-input-in-float32",
+    mistake="low-precision-probed-float32-tanh",
+    twin="sound low-precision-probed-float32-tanh",
 )
 SMOOTH_SIGNS = Threshold(
     5,
     "Rounding errors change their sign in half of the steps along a sorted input, a formula's in less than one of five.",
-    mistake="low-precision-pair-input-in-float32",
-    twin="sound low-precision-pair-input-in-float32",
 )
 OWN_DTYPE_ROUNDINGS = Threshold(
     4,

@@ -20,18 +20,19 @@ from gradcheck_lab.oracles.numeric.trust import bounded, verified
 METHOD = "complex step"
 
 
-def directional(problem: Problem, directions: Directions) -> Derivative | None:
+def directional(problem: Problem, directions: Directions, bound: bool = True) -> Derivative | None:
     """The derivative of the problem's scalar along `directions`, a tensor of the input's shape by input index.
 
-    The error is at the level of rounding. None where it cannot be trusted: inputs that are complex or cannot be made complex,
-    outputs that stay real, a real part that is not the forward's value, and a derivative that central differences contradict
-    (a conjugate, a real part, an absolute value, a comparison or a cast on the way).
+    The error is at the level of rounding; without a `bound`, what simulated rounding would show of it is left out. None where
+    it cannot be trusted: inputs that are complex or cannot be made complex, outputs that stay real, a real part that is not the
+    forward's value, and a derivative that central differences contradict (a conjugate, a real part, an absolute value, a
+    comparison or a cast on the way).
     """
     if not problem.is_wide or any(problem.inputs[i].is_complex() for i in problem.differentiable):
         return None
     if not verified(problem, METHOD, _checked_parts):
         return None
-    return bounded(problem, METHOD, directions, lambda inputs: _parts(problem, directions, inputs))
+    return bounded(problem, METHOD, directions, lambda inputs: _parts(problem, directions, inputs), bound)
 
 
 def _checked_parts(problem: Problem, directions: Directions) -> torch.Tensor | None:

@@ -15,15 +15,16 @@ from gradcheck_lab.oracles.numeric.trust import bounded, verified
 METHOD = "forward mode"
 
 
-def directional(problem: Problem, directions: Directions) -> Derivative | None:
+def directional(problem: Problem, directions: Directions, bound: bool = True) -> Derivative | None:
     """The derivative of the problem's scalar along `directions`, a tensor of the input's shape by input index.
 
-    The error is at the level of rounding. None where the forward is not made of torch functions that have a forward-mode
-    rule, does not take float64, or where central differences contradict it (it detaches, or leaves torch).
+    The error is at the level of rounding; without a `bound`, what simulated rounding would show of it is left out. None where
+    the forward is not made of torch functions that have a forward-mode rule, does not take float64, or where central
+    differences contradict it (it detaches, or leaves torch).
     """
     if not problem.is_wide or not verified(problem, METHOD, _parts):
         return None
-    return bounded(problem, METHOD, directions, lambda inputs: _parts(problem, directions, inputs))
+    return bounded(problem, METHOD, directions, lambda inputs: _parts(problem, directions, inputs), bound)
 
 
 def _parts(problem: Problem, directions: Directions, inputs: tuple[Any, ...] | None = None) -> torch.Tensor:

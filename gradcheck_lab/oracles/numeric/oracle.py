@@ -25,14 +25,17 @@ from gradcheck_lab.oracles.numeric.scalar_problem import Derivative, Directions,
 from gradcheck_lab.oracles.numeric.wide_problem import problem_of
 from gradcheck_lab.subjects.runner import Runner
 
-Method = Callable[[Problem, Directions], Derivative | None]
+Method = Callable[[Problem, Directions, bool], Derivative | None]
 Located = tuple[int, complex | float, complex | float, float]
 
 _ANALYTIC: tuple[tuple[str, Method], ...] = (
     (complex_step.METHOD, complex_step.directional),
     (forward_mode.METHOD, forward_mode.directional),
 )
-_LAST_RESORT: tuple[str, Method] = (finite_difference.METHOD, finite_difference.directional)
+_LAST_RESORT: tuple[str, Method] = (
+    finite_difference.METHOD,
+    lambda problem, directions, bound: finite_difference.directional(problem, directions),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class NumericOracle:
             along = self.problem.random_directions(-3)
             self._chosen = _LAST_RESORT
             for name, method in _ANALYTIC if along else ():
-                if method(self.problem, along) is not None:
+                if method(self.problem, along, False) is not None:
                     self._chosen = name, method
                     break
         return self._chosen
@@ -108,10 +111,16 @@ class NumericOracle:
 
     def derivative(self, directions: Directions) -> Derivative:
         """The derivative of Σ Re⟨grad_output, output⟩ along `directions`, a tensor of the input's shape by input index."""
-        found = self._choose()[1](self.problem, directions)
+        found = self._choose()[1](self.problem, directions, True)
         if found is None or not math.isfinite(found.value + found.error):
             return finite_difference.directional(self.problem, directions)
         return found
+
+    def value(self, directions: Directions) -> float:
+        """The derivative without its error bound, which costs twice as much again; NaN where only differences give it."""
+        name, method = self._choose()
+        found = None if name == finite_difference.METHOD else method(self.problem, directions, False)
+        return math.nan if found is None else found.value
 
     def one_sided(self, index: int, element: int, imaginary: bool = False) -> tuple[float, float]:
         """The left and right derivatives in one element, a flat position, of an input; NaN where there is none.
@@ -149,13 +158,18 @@ class NumericOracle:
             undecided, allowed = [], []
             for salt in range(count):
                 along = self.problem.random_directions(1 + salt + 1000 * index, [index])
+                weighed = self.weighed(gradient, along[index])
+                if abs(self.value(along) - weighed.measured) <= weighed.rounding:
+                    # both agree to rounding, and a wide bound of the estimate would take nothing away from that
+                    allowed.append(weighed.rounding / weighed.step)
+                    continue
                 disagreement, numeric, bound = self._compare(index, gradient, along[index])
                 off, rounding = abs(inner(gradient, along[index]) - numeric.value), bound - numeric.error
                 if not numeric.flag and off > rounding:
                     rounding += _along(noise(), along[index])
                 if numeric.flag:
                     undecided.append(numeric.flag)
-                else:  # where both agree to rounding, a wide bound of the estimate takes nothing away from that
+                else:
                     allowed.append((rounding if off <= rounding else bound) / _typical(along[index]))
                 if disagreement is not None and (numeric.flag or off > rounding + numeric.error):
                     found.append(disagreement)

@@ -38,16 +38,20 @@ def verified(problem: Problem, method: str, parts: Parts) -> bool:
 
 
 def bounded(
-    problem: Problem, method: str, directions: Directions, parts: Callable[[tuple[Any, ...]], torch.Tensor]
+    problem: Problem,
+    method: str,
+    directions: Directions,
+    parts: Callable[[tuple[Any, ...]], torch.Tensor],
+    simulate: bool,
 ) -> Derivative:
-    """Sum an analytic derivative of the groups, `parts(inputs)`, its error seen from runs under simulated rounding.
+    """Sum an analytic derivative of the groups, `parts(inputs)`, its error seen from simulated rounding, if asked for.
 
     What the simulation cannot see is bounded too: the rounding of the outputs, as an operation of several steps inside makes
     it, and casts to a narrower dtype, by the relative noise of the forward.
     """
     found = parts(copy_inputs(problem.inputs))
     spread = torch.zeros_like(found)
-    for salt in (1, 2):
+    for salt in (1, 2) if simulate else ():
         given = copy_inputs(problem.inputs)
         inputs = tuple(perturb(v, 2.0**-53, salt) if is_differentiable(v) else v for v in given)
         try:

@@ -17,7 +17,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.moves import jittered
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.model.amounts import LONG_NUMBERS
 from gradcheck_lab.model.precision import is_wide
 from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd

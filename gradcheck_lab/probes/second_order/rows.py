@@ -14,8 +14,9 @@ from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.moves import moved, random_lengths, random_signs
 from gradcheck_lab.calls.similar_values import with_structure_of
 from gradcheck_lab.comparison.budget import Judgement, judge
-from gradcheck_lab.comparison.gradient import Comparison, judge_by_references, result_of
+from gradcheck_lab.comparison.compared import Comparison, result_of
 from gradcheck_lab.comparison.noise import without_jumps
+from gradcheck_lab.comparison.numbers import judge_by_references
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.model.amounts import SECOND_ORDER_DISTANCE, SECOND_ORDER_TINY_DISTANCE
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff, widened

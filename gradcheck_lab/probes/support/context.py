@@ -11,7 +11,7 @@ import torch
 from gradcheck_lab.calls.case import Case, copy_inputs, copy_tensor, is_differentiable
 from gradcheck_lab.calls.tensor_kinds import as_numbers
 from gradcheck_lab.comparison.budget import passes
-from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import NO_ELEMENTS, is_compared
 from gradcheck_lab.examination.examined import Examined, NumericTruth, Policy

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.examination.examined import Examined, PiecewiseTruth
 from gradcheck_lab.examination.one_finding_a_mistake import merge_findings
 from gradcheck_lab.model.arguments import name_of

@@ -9,7 +9,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.comparison.gradient import Comparison
+from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits, wide_dtype

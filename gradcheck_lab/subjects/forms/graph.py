@@ -19,12 +19,13 @@ from gradcheck_lab.rules.methods import Methods, methods_of
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.forms.as_layers import named
+from gradcheck_lab.subjects.forms.graph_steps import GraphSteps
 from gradcheck_lab.subjects.forms.nodes import NodeClass, node_class, node_class_among, node_class_beside, node_class_named_by
 from gradcheck_lab.subjects.layers.adapter import layer_subject
 from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of, built, taken_apart
 from gradcheck_lab.subjects.layers.numpy_trace import agree
 from gradcheck_lab.subjects.layers.paths import is_number
-from gradcheck_lab.subjects.subject import Subject, Trace, importable
+from gradcheck_lab.subjects.subject import Steps, Subject, Trace, importable
 from gradcheck_lab.subjects.untraceable import Untraceable
 
 
@@ -104,7 +105,31 @@ def adapt_graph(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) ->
         target=importable(function), written=(function, calls.backward), given=given,
     )  # fmt: skip
     backward = nodes.kind.backward  # type: ignore[attr-defined]
-    return replace(subject, trace=_Traced(function, layout, subject).trace, backwards=lambda: (backward,))
+    return replace(
+        subject,
+        trace=_Traced(function, layout, subject).trace,
+        backwards=lambda: (backward,),
+        steps=_StepsOf(function, nodes, layout).steps,
+    )
+
+
+class _StepsOf:
+    """The operations of the graph that the function makes of these leaves."""
+
+    def __init__(self, function: Callable[..., Any], nodes: NodeClass, layout: tuple[Any, ...]) -> None:
+        self._function, self._nodes, self._layout = function, nodes, layout
+
+    def steps(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Steps | None:
+        values = [v.item() if isinstance(v, torch.Tensor) and not v.ndim else v for v in inputs]
+        if not all(isinstance(v, (int, float)) for v in values):
+            return None
+
+        def run() -> tuple[Any, list[Any]]:
+            leaves = [self._nodes.leaf(v) for v in values]
+            result = self._function(*[built(place, leaves) for place in self._layout], **options)
+            return (result[0] if isinstance(result, (list, tuple)) else result), leaves
+
+        return GraphSteps(self._nodes, run).steps()
 
 
 class _Traced:
