@@ -134,7 +134,7 @@ def _judged(search: Search, layer: Any, trials: Trials, trial: Trial | None) -> 
     hints = {str(path): at for path in alone if (at := _of_shape(path.get(layer), stored)) is not None}
     lost = [*search.lost.values(), *(path for path in others.values() if str(path) in hints)]
     if lost:
-        raise Unread(cannot_tell(search, lost, hints))
+        raise Unread(cannot_tell(search, lost, hints), [str(path) for path in lost])
     return tuple(_not_compared(search.title, path) for path in others.values())
 
 

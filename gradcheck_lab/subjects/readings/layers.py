@@ -30,15 +30,16 @@ _PREPARES = re.compile(r"_?(setup|set_up|build|initiali[sz]e|init|prepare|compil
 
 
 def unread_layer(
-    problem: str, obj: Any, inputs: Sequence[Any], options: Mapping[str, Any], methods: Methods | None = None, shown: str = ""
-) -> InvalidArgument | None:
+    problem: str, obj: Any, inputs: Sequence[Any], options: Mapping[str, Any], methods: Methods | None = None, shown: str = "",
+    lost: Sequence[str] = (),
+) -> InvalidArgument | None:  # fmt: skip
     """The refusal of an object as a layer, with `methods` where they are known; None where no reading of it runs.
 
-    `shown` is what makes the object, where no variable holds it.
+    `shown` is what makes the object, where no variable holds it; `lost` are arrays whose gradients a reading has to find.
     """
     with preserved_randomness(), np.errstate(all="ignore"), torch.no_grad():
         try:
-            found = _readings(obj, inputs, options, methods, shown or name_in_use(obj, "layer"))
+            found = _readings(obj, inputs, options, methods, shown or name_in_use(obj, "layer"), lost)
         except Exception:  # it cannot be copied, or raises when it is looked at
             return None
     return refusal(problem, found) if found else None
@@ -102,14 +103,15 @@ def _shown(inputs: Sequence[Any]) -> list[str]:
 
 
 def _readings(
-    obj: Any, inputs: Sequence[Any], options: Mapping[str, Any], methods: Methods | None, shown: str
+    obj: Any, inputs: Sequence[Any], options: Mapping[str, Any], methods: Methods | None, shown: str,
+    lost: Sequence[str],
 ) -> list[Reading]:  # fmt: skip
     found: list[tuple[Evidence, int, Reading]] = []
     for forward in [methods.forward] if methods else _forwards(obj, len(inputs)):
         called = CalledObject(obj, inputs, _names(obj, forward, len(inputs)), options)
         for plan in itertools.islice(_plans(called, forward, methods), READINGS_TRIED.value):
             tried = called.tried(plan)
-            if tried is not None and tried[0].fits:
+            if tried is not None and tried[0].fits and set(lost) <= tried[1].parameters.keys():
                 found.append((tried[0], -len(found), _reading(called, plan, tried[1], shown)))
     return [reading for _, _, reading in sorted(found, key=lambda each: each[:2], reverse=True)]
 
