@@ -48,11 +48,13 @@ def roles_of(
     loss: bool,
     kept: frozenset[str] | None,
     keys: Sequence[str | None] = (),
+    numbers: frozenset[int] = frozenset(),
 ) -> Roles:
     """Decide by what the backward returned in a trial, `entries`, else by the names in its code, `returned`.
 
     `loss` is set for a backward that needs no upstream gradient; `kept` are names under which the backward may keep gradients,
-    None where it may keep them on the inputs themselves. `keys` are those of a returned dict.
+    None where it may keep them on the inputs themselves. `keys` are those of a returned dict. `numbers` are inputs that are
+    plain numbers beside arrays.
     """
     floating = floating_inputs(tensors)
     if keys:
@@ -68,11 +70,14 @@ def roles_of(
         data = _given_no_gradient(names, floating, parameters, returned, kept) - targets
         return Roles(tuple(floating), targets | data, data)
     if len(own) >= len(names):
-        without = {i for i in floating if entries is not None and own[i] is None and (_is_target(names[i], tensors[i]) or loss)}
-        return Roles(tuple(range(len(names))), frozenset(without))
-    slots = _claimed(names, tensors, floating, own)
+        none = [i for i in floating if entries is not None and own[i] is None]
+        without = frozenset(i for i in none if _is_target(names[i], tensors[i]) or loss or i in numbers)
+        return Roles(tuple(range(len(names))), without, without & numbers)
+    slots = _claimed(names, tensors, [i for i in floating if i not in numbers], own)
+    slots = slots if len(slots) == len(own) else _claimed(names, tensors, floating, own)
     left = [i for i in floating if i not in slots]
-    return Roles(slots, frozenset(i for i in left if _is_target(names[i], tensors[i]) or loss))
+    without = frozenset(i for i in left if _is_target(names[i], tensors[i]) or loss or i in numbers)
+    return Roles(slots, without, without & numbers)
 
 
 def _by_keys(
