@@ -6,11 +6,13 @@ No other file names one. Nothing here knows the rest of the package; what is slo
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 
 import torch
+from torch import overrides
+from torch._C import _len_torch_function_stack
 from torch._decomp import decomposition_table
 from torch._library.custom_ops import OPDEFS, CustomOpDef
 from torch.autograd.function import _SingleLevelFunction as FunctionBase
@@ -89,6 +91,34 @@ def within_a_mode() -> bool:
 def without_torch_function() -> AbstractContextManager[Any]:
     """Hides a block from all modes and subclasses above autograd. In its place: `torch.overrides` with a mode of our own."""
     return cast("AbstractContextManager[Any]", torch._C.DisableTorchFunction())
+
+
+@contextmanager
+def without_function_modes() -> Iterator[list[Any]]:
+    """Hides a block from modes and subclasses above autograd and from torch's compiler, and yields the modes.
+
+    In its place: `without_torch_function`; the compiler then compiles again for each mode.
+    """
+    modes = [overrides._pop_mode() for _ in range(_len_torch_function_stack())][::-1]
+    try:
+        with torch._C.DisableTorchFunction():
+            yield modes
+    finally:
+        for mode in modes:
+            overrides._push_mode(mode)
+
+
+@contextmanager
+def with_function_modes(modes: Sequence[Any]) -> Iterator[None]:
+    """Shows a block within `without_function_modes` to the modes that this hid. In its place: no such block around it."""
+    with torch._C._EnableTorchFunction():
+        for mode in modes:
+            overrides._push_mode(mode)
+        try:
+            yield
+        finally:
+            for _ in modes:
+                overrides._pop_mode()
 
 
 def writes_to(value: torch.Tensor) -> int:

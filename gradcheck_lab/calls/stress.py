@@ -133,6 +133,11 @@ def about(scale: float) -> Stress:
     return Stress(f"values of about {scale}", times(scale))
 
 
+def away(distance: float) -> Stress:
+    """The user's values moved away from zero by `distance`."""
+    return Stress(f"values of about ±{distance:g}", away_by(distance), large=True)
+
+
 def stressed(
     given: Sequence[Any], group: Sequence[Stress], which: Sequence[int], structures: Structures, mixed: bool = False
 ) -> tuple[Any, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from gradcheck_lab.diagnosis.deviation import only_here
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, accounts_for
-from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
+from gradcheck_lab.diagnosis.terms import Residual
+from gradcheck_lab.model.precision.fits import CHANCE_DIGITS, ENOUGH_ELEMENTS
 
 
 def one_thing_changed(evidence: Evidence) -> Explanation | None:
@@ -31,7 +34,7 @@ def other_forward(evidence: Evidence) -> Explanation | None:
 
     Nothing is fitted, so that this may be said of an error near rounding as well, where it accounts for all of it.
     """
-    if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
+    if not evidence.real or not _is_enough(evidence):
         return None
     for each in evidence.neighbours():
         if each.gradient is not None and accounts_for(evidence, each.gradient):
@@ -39,3 +42,11 @@ def other_forward(evidence: Evidence) -> Explanation | None:
             claims = tuple(Claim(name) for name in each.names)
             return Explanation(each.cause, each.sentence, each.suggestion, claims=claims, deviation=deviation)
     return None
+
+
+def _is_enough(evidence: Evidence) -> bool:
+    """Whether agreement with a gradient that nothing was fitted for is no chance: by its elements, or by their digits."""
+    residual, count = Residual(evidence), evidence.actual.numel()
+    if count >= ENOUGH_ELEMENTS.value or not 0 < residual.noise < residual.size:
+        return count >= ENOUGH_ELEMENTS.value
+    return count * math.log10(residual.size / residual.noise) >= CHANCE_DIGITS.value

@@ -136,6 +136,10 @@ SHRINKING_SCALES = Amount(
     (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8),
     "Sizes of values at which an epsilon's share of the error is followed.",
 )
+MILDER_DISTANCES = Amount(
+    (10.0, 3.0, 1.0, 0.3),
+    "How far from zero the values are moved where an error of large values is sought while it is still small.",
+)
 OTHER_OPTIONS_FOR_ZERO = Amount((0.25, 1.0), "Values that an option of 0.0 is changed to: a weight within (0, 1) and its end.")
 BATCH_FACTORS = Amount(
     (1.0, -0.5, 0.75),

@@ -21,6 +21,11 @@ SLICES_OF_AN_AXIS = Limit(
     1 << 18,
     "Slices that a budget keeps sums for along one axis: 2 MiB each; of a longer axis neighbours share a slice.",
 )
+TRACED_LINES = Limit(
+    1500,
+    "Lines that a NumPy forward may run to be traced: torch's compiler takes some 10 ms for each, and as long for each round "
+    "of a loop.",
+)
 FEW_ELEMENTS = Limit(
     16,
     "Elements up to which a gradient is given further samples of simulated rounding: in one element, two samples see nothing "

@@ -10,7 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.similar_values import Structures, similar_values
-from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, about, can_be_stressed, stressed, unseen_values
+from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, can_be_stressed, stressed, unseen_values
 from gradcheck_lab.comparison.findings import number, show
 from gradcheck_lab.model.amounts import BESIDE_ZERO_BY, STEADY_DISTANCE
 from gradcheck_lab.model.causes import CAUSES, having
@@ -230,8 +230,8 @@ def tie_mass(
 def _finding(
     context: Context, given: tuple[Any, ...], derived: DerivedCall, stress: Stress, new_error: Finding, which: Sequence[int]
 ) -> Finding:
-    def rerun(scale: float) -> DerivedCall | None:
-        return _examine_stressed(context, given, (about(scale),), which)
+    def rerun(milder: Stress) -> DerivedCall | None:
+        return _examine_stressed(context, given, (milder,), which)
 
     cause, why = cause_of(derived, stress, new_error, rerun)
     names = " and ".join(context.name(i) for i in which)

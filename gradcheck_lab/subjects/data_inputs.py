@@ -55,7 +55,7 @@ def data_note(subject: Subject, index: int, wanted: Sequence[str]) -> Finding:
         "not-compared",
         "note",
         f"the backward of {subject.name} gives {subject.labels[index]} no gradient, so that none was compared",
-        explanation="it was taken for data: a mask, or the target of a loss",
+        explanation="it was taken for data: a mask, the target of a loss, or a number that the call is set with",
         suggestion=f"pass wrt={both} where its gradient is wanted, wrt={list(wanted)} where it is not",
     )
 

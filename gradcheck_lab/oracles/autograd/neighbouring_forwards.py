@@ -15,7 +15,11 @@ from gradcheck_lab.diagnosis.evidence import Variation
 from gradcheck_lab.model.amounts import USUAL_EPSILONS
 from gradcheck_lab.model.precision.patterns import LARGEST_EPSILON
 from gradcheck_lab.oracles.autograd.written_out import WrittenOut
+from gradcheck_lab.subjects.subject import Key
 
+Gradients = dict[Key, torch.Tensor | None]
+Run = Callable[[AbstractContextManager[object]], Gradients]
+Neighbouring = tuple[Variation, Gradients]
 _ADDS = frozenset({"add", "__add__", "__radd__", "add_", "__iadd__"})
 _BOUNDS = frozenset({"clamp", "clamp_min"})
 _SAME_EPSILON = "use the same epsilon, in the same place, in forward and backward"
@@ -54,40 +58,36 @@ class Neighbour(TorchFunctionMode):
         return found
 
 
-def neighbours(gradient: Callable[[AbstractContextManager[object]], torch.Tensor | None]) -> Iterator[Variation]:
-    """The gradients of neighbouring forwards; `gradient` runs the forward in a context."""
+def neighbours(run: Run) -> Iterator[Neighbouring]:
+    """Neighbouring forwards and the gradients of all inputs there; `run` runs the forward in a context."""
     for to in (0.0, *USUAL_EPSILONS.value):
         epsilon = _Epsilon(to)
-        found = _run(gradient, epsilon.change)
+        found = _run(run, epsilon.change)
         if found is not None and len(epsilon.was) == 1 and to not in epsilon.was:
             (was,) = epsilon.was
             place = f"an epsilon of {to:g}" if to else "no epsilon, or one too small to matter,"
             sentence = f"it is the gradient of a forward with {place} in the place of {was:g}"
-            yield Variation("epsilon-mismatch", sentence, _SAME_EPSILON, (f"{to:g}", f"{was:g}"), found, exact=False)
+            yield Variation("epsilon-mismatch", sentence, _SAME_EPSILON, (f"{to:g}", f"{was:g}"), exact=False), found
     sentence = "it is the gradient of a forward with its epsilon on the other side of the root"
-    yield from _named(_run(gradient, _BesideRoot().change), "epsilon-mismatch", sentence, _SAME_EPSILON)
+    yield from _named(_run(run, _BesideRoot().change), "epsilon-mismatch", sentence, _SAME_EPSILON)
     sentence = "it is the gradient of a forward with the variance divided by {} in the place of {}"
     divisor = _Divisor()
-    found = _run(gradient, divisor.change, written_out=True)
+    found = _run(run, divisor.change, written_out=True)
     yield from _named(found, "wrong-operand", sentence.format(*divisor.words), "divide as the forward does")
     sentence = "it is the gradient of gelu in its other form: one of exact and approximate='tanh'"
-    yield from _named(_run(gradient, _other_gelu), "epsilon-mismatch", sentence, "differentiate the form that the forward has")
+    yield from _named(_run(run, _other_gelu), "epsilon-mismatch", sentence, "differentiate the form that the forward has")
 
 
-def _named(found: torch.Tensor | None, cause: str, sentence: str, fix: str) -> Iterator[Variation]:
+def _named(found: Gradients | None, cause: str, sentence: str, fix: str) -> Iterator[Neighbouring]:
     if found is not None:
-        yield Variation(cause, sentence, fix, (sentence,), found)
+        yield Variation(cause, sentence, fix, (sentence,)), found
 
 
-def _run(
-    gradient: Callable[[AbstractContextManager[object]], torch.Tensor | None],
-    change: Callable[[Call], Any],
-    written_out: bool = False,
-) -> torch.Tensor | None:
-    """The gradient of a forward that is changed; None where there is nothing to change, or it does not run."""
+def _run(run: Run, change: Callable[[Call], Any], written_out: bool = False) -> Gradients | None:
+    """The gradients of a forward that is changed; None where there is nothing to change, or it does not run."""
     mode = Neighbour(change)
     try:
-        found = gradient(_both(mode) if written_out else mode)
+        found = run(_both(mode) if written_out else mode)
     except Exception:  # the forward does not take the change
         return None
     return found if mode.changed else None
@@ -121,9 +121,9 @@ class _Epsilon:
         bound.arguments["eps"] = self._new(bound.arguments["eps"])
         return call.func(*bound.args, **bound.kwargs)
 
-    def _new(self, value: float) -> float:
-        self.was.add(value)
-        return self.to
+    def _new(self, value: float | torch.Tensor) -> float | torch.Tensor:
+        self.was.add(float(value))
+        return torch.full_like(value, self.to) if isinstance(value, torch.Tensor) else self.to
 
 
 def _with_defaults(call: Call) -> inspect.BoundArguments | None:
@@ -138,6 +138,8 @@ def _with_defaults(call: Call) -> inspect.BoundArguments | None:
 
 
 def _is_small(value: Any) -> bool:
+    if isinstance(value, torch.Tensor) and not value.ndim and value.is_floating_point() and not value.requires_grad:
+        value = float(value)  # a number that a traced NumPy forward made an array of
     return isinstance(value, float) and 0 < value < LARGEST_EPSILON.value
 
 

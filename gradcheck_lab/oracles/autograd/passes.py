@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,6 +60,7 @@ class AutogradOracle:
     ) -> None:
         self.runner, self.subject, self.case, self.copies = runner, runner.subject, case, copies
         self.nearby: dict[Any, dict[Key, torch.Tensor | None]] = {}  # gradients at points beside the case, by their moves
+        self.neighbours: Iterable[tuple[Any, Any]] | None = None  # forwards with another choice, and their gradients
         self._passes: dict[str, Pass | None] = {} if truth is None else {"truth": truth}
         if not native_is_sound:
             self._passes["native"] = None

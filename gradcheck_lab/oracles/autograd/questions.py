@@ -12,12 +12,25 @@ import torch
 from gradcheck_lab.diagnosis.evidence import PartialGradient, Variation
 from gradcheck_lab.model.limits import RERUN_ELEMENTS
 from gradcheck_lab.model.precision.numbers import SAME_FORWARD, SAME_FORWARD_NEAR_ZERO
-from gradcheck_lab.oracles.autograd.neighbouring_forwards import neighbours
+from gradcheck_lab.oracles.autograd.neighbouring_forwards import Neighbouring, neighbours
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.recorded_graph import Graph
 from gradcheck_lab.oracles.autograd.variations import left_out, narrowed, variations
 from gradcheck_lab.oracles.autograd.written_out import WrittenOut
 from gradcheck_lab.subjects.subject import Key
+
+
+class Kept:
+    """What an iterator gives, for several who ask, as far as anybody asked."""
+
+    def __init__(self, source: Iterator[Neighbouring]) -> None:
+        self._source, self._seen = source, list[Neighbouring]()
+
+    def __iter__(self) -> Iterator[Neighbouring]:
+        yield from self._seen
+        for each in self._source:
+            self._seen.append(each)
+            yield each
 
 
 class Reruns:
@@ -88,9 +101,13 @@ class Reruns:
 
     def neighbours(self) -> Iterator[Variation]:
         """The gradients of forwards that differ from this one in a choice, such as an epsilon."""
-        key = Key("input", self.index)
-        if self._cheap():
-            yield from neighbours(lambda mode: self.oracle.run(torch.float64, moving=mode).gradients.get(key))
+        if not self._cheap():
+            return
+        oracle, key = self.oracle, Key("input", self.index)
+        if oracle.neighbours is None:
+            oracle.neighbours = Kept(neighbours(lambda mode: oracle.run(torch.float64, moving=mode).gradients))
+        for variation, gradients in oracle.neighbours:
+            yield replace(variation, gradient=gradients.get(key))
 
     def narrowed(self, dtypes: Sequence[torch.dtype]) -> Iterator[Variation]:
         """The gradients that the backward gives with one value rounded to a narrower dtype."""

@@ -10,9 +10,9 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.moves import moved, size_at_least
-from gradcheck_lab.calls.stress import Stress
+from gradcheck_lab.calls.stress import Stress, about, away
 from gradcheck_lab.examination.examined import Examined
-from gradcheck_lab.model.amounts import ONE_SIDE, SHRINKING_SCALES
+from gradcheck_lab.model.amounts import MILDER_DISTANCES, ONE_SIDE, SHRINKING_SCALES
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import unit_roundoff
@@ -23,14 +23,14 @@ from gradcheck_lab.probes.support.derived_calls import DerivedCall
 from gradcheck_lab.probes.support.kinks import kinked
 from gradcheck_lab.subjects.subject import Key
 
-Rerun = Callable[[float], DerivedCall | None]
+Rerun = Callable[[Stress], DerivedCall | None]
 UNSELECTED_BRANCH = "NaN or inf only where the forward did not select the branch, and its derivative is 0"
 
 
 def cause_of(derived: DerivedCall, stress: Stress, new_error: Finding, rerun: Rerun) -> tuple[str, str]:
     """Return the cause of an error at stress values, and an explanation where that of the comparison says less; else "".
 
-    `rerun` examines the same call with values of about a given size.
+    `rerun` examines the same call with other values.
     """
     if new_error.cause in having("no_result"):
         return "value-dependent", ""
@@ -43,6 +43,7 @@ def cause_of(derived: DerivedCall, stress: Stress, new_error: Finding, rerun: Re
     if new_error.cause == "tie-mass" or new_error.cause in having("keeps_name"):
         return new_error.cause, ""
     why = _epsilon_text(derived, new_error, rerun) if stress.near_zero else ""
+    why = _milder_epsilon_text(new_error, rerun) if stress.large else why
     if why:
         return "epsilon-mismatch", why
     if new_error.cause == "outside-subdifferential":
@@ -114,7 +115,7 @@ def _epsilon_text(derived: DerivedCall, new_error: Finding, rerun: Rerun) -> str
     dtype = next(v.dtype for v in derived.inputs if is_differentiable(v))
     errors_by_scale = []
     for scale in SHRINKING_SCALES.value:
-        other = rerun(scale)
+        other = rerun(about(scale))
         found = None if other is None else _relative_error(other, new_error)
         if found is not None:
             errors_by_scale.append((scale, found))
@@ -130,6 +131,19 @@ def _epsilon_text(derived: DerivedCall, new_error: Finding, rerun: Rerun) -> str
         return ""
     (large, least), (small, most) = errors_by_scale[0], errors_by_scale[-1]
     return f"the relative error grows from {least:.1g} at values of {large:.0e} to {most:.1g} at {small:.0e}, as eps/s does"
+
+
+def _milder_epsilon_text(new_error: Finding, rerun: Rerun) -> str:
+    """Say that the gradient is that of a forward with another epsilon at values less large; empty where it is not.
+
+    Where a probability or a sum of squares underflows, the epsilon is all that is left, and no neighbouring forward is finite.
+    """
+    for distance in MILDER_DISTANCES.value:
+        milder = rerun(away(distance))
+        for found in milder.new_errors if milder is not None else ():
+            if (found.op, found.gradient, found.cause) == (new_error.op, new_error.gradient, "epsilon-mismatch"):
+                return f"with values of about ±{distance:g}, {found.explanation}"
+    return ""
 
 
 def _relative_error(derived: DerivedCall, new_error: Finding) -> float | None:

@@ -30,7 +30,7 @@ from gradcheck_lab.subjects.layers.code import (
 from gradcheck_lab.subjects.layers.first_call import FirstCall
 from gradcheck_lab.subjects.layers.found import find, wants_trial
 from gradcheck_lab.subjects.layers.numpy_boundary import kind_of, to_tensor
-from gradcheck_lab.subjects.layers.paths import arrays, attributes
+from gradcheck_lab.subjects.layers.paths import arrays, attributes, is_array
 from gradcheck_lab.subjects.layers.resets import Resets
 from gradcheck_lab.subjects.layers.roles import floating_inputs, roles_of
 from gradcheck_lab.subjects.layers.run import LayerRun
@@ -86,6 +86,7 @@ def layer_subject(
     method, backward = written or (getattr(layer, methods.forward), getattr(layer, methods.backward))
     inputs = _as_the_forward_takes(method, inputs)
     _refuse_options(title, method, len(inputs), options)
+    _refuse_incomplete(title, method, inputs, options)
     given_names = input_names(method, len(inputs))
     given = given or arguments_of(inputs, given_names)
     names, labels = given.names, input_labels(given.names)
@@ -116,6 +117,7 @@ def layer_subject(
         loss=not call.required and not call.variadic,
         kept=frozenset(kept) if not code.stores_on_tensors([p.path.last.key for p in parameters]) else None,
         keys=keys,
+        numbers=_numbers_beside_arrays(given.leaves),
     )
     run = LayerRun(
         layer=layer,
@@ -165,6 +167,12 @@ def _as_the_forward_takes(method: Callable[..., Any], inputs: tuple[Any, ...]) -
     return (inputs,) if one and len(inputs) > 1 else inputs
 
 
+def _numbers_beside_arrays(leaves: Sequence[Any]) -> frozenset[int]:
+    """The plain numbers of a call that has arrays too: it is set with them, where the backward has no gradient of them."""
+    arrayed = any(is_array(v) and v.ndim for v in leaves)
+    return frozenset(i for i, v in enumerate(leaves) if arrayed and type(v) in (int, float))
+
+
 def _named_by(keys: Sequence[str | None], layer: Any) -> tuple[str, ...]:
     """The keys of a returned dict as names of gradients: `dW` where they are called as what the layer holds."""
     held = {str(path.last.key) for path, _ in arrays(layer)}
@@ -212,6 +220,23 @@ def _refuse_options(title: str, method: Any, inputs: int, options: Mapping[str, 
         if known is not None and option not in known:
             accepted = f"it accepts {', '.join(known)}" if known else "it accepts none"
             raise InvalidArgument(f"{title} has no option {option!r}; {accepted}")
+
+
+def _refuse_incomplete(title: str, method: Any, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+    """Refuse a call that leaves out what the forward needs: it could not be made, whatever the code does."""
+    try:
+        parameters = list(inspect.signature(method).parameters.values())
+    except (TypeError, ValueError):
+        return
+    needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    by_position = [p for p in needed if p.kind is not p.KEYWORD_ONLY]
+    missing = [p.name for p in by_position[len(inputs) :] if p.name not in options]
+    missing += [p.name for p in needed if p.kind is p.KEYWORD_ONLY and p.name not in options]
+    if missing:
+        raise InvalidArgument(
+            f"the forward of {title} needs {' and '.join(map(repr, missing))} as well; pass what it needs after the inputs, "
+            f"or in options={{{', '.join(f'{name!r}: ...' for name in missing)}}}"
+        )
 
 
 def _distinct_name(name: str, taken: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from gradcheck_lab.model.precision import widened
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.subjects.layers.arguments import built
 from gradcheck_lab.subjects.untraceable import Untraceable
-from gradcheck_lab.torch_internals import numpy_pad_traceable, without_modes, without_torch_function
+from gradcheck_lab.torch_internals import numpy_pad_traceable, with_function_modes, without_function_modes, without_modes
 
 OUTPUT_ATTRIBUTES = ("output", "outputs", "out")
 
@@ -59,6 +59,7 @@ class NumpyTracer:
     name: str
     _compiled: dict[Any, Callable[..., Any]] = field(default_factory=dict)
     _modes: list[Any] = field(default_factory=list)
+    _function_modes: list[Any] = field(default_factory=list)
 
     def run(self, target: TracedLayer, parameters: Sequence[Any], inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Run the forward on tensors; returns tensors instead of arrays, tracked by autograd."""
@@ -70,7 +71,8 @@ class NumpyTracer:
             self._compiled[key] = self._compile()
         try:
             # dynamo does not run under dispatch modes, so they are active only around the traced graph
-            with without_modes() as modes, without_torch_function(), numpy_pad_traceable() if fresh else nullcontext():
+            traceable = numpy_pad_traceable() if fresh else nullcontext()
+            with without_modes() as modes, without_function_modes() as self._function_modes, traceable:
                 self._modes[:] = modes
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
@@ -79,11 +81,13 @@ class NumpyTracer:
             raise Untraceable(class_and_line(error)) from error
         finally:
             self._modes.clear()
+            self._function_modes = []
 
     def _compile(self) -> Callable[..., Any]:
         def backend(graph: Any, example: Any) -> Callable[..., Any]:
             def run(*arguments: Any) -> Any:
                 with ExitStack() as stack:
+                    stack.enter_context(with_function_modes(self._function_modes))
                     for mode in self._modes:
                         stack.enter_context(mode)
                     return graph(*arguments)

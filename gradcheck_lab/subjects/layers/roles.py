@@ -48,11 +48,13 @@ def roles_of(
     loss: bool,
     kept: frozenset[str] | None,
     keys: Sequence[str | None] = (),
+    numbers: frozenset[int] = frozenset(),
 ) -> Roles:
     """Decide by what the backward returned in a trial, `entries`, else by the names in its code, `returned`.
 
     `loss` is set for a backward that needs no upstream gradient; `kept` are names under which the backward may keep gradients,
-    None where it may keep them on the inputs themselves. `keys` are those of a returned dict.
+    None where it may keep them on the inputs themselves. `keys` are those of a returned dict. `numbers` are inputs that are
+    plain numbers beside arrays.
     """
     floating = floating_inputs(tensors)
     if keys:
@@ -71,17 +73,21 @@ def roles_of(
         data = _given_no_gradient(names, floating, parameters, returned, kept) - targets
         return Roles(tuple(floating), targets | data, data)
     if len(own) >= len(names):
-        without = {i for i in floating if entries is not None and own[i] is None and (_is_target(names[i], tensors[i]) or loss)}
-        return Roles(tuple(range(len(names))), frozenset(without))
+        none = [i for i in floating if entries is not None and own[i] is None]
+        without = frozenset(i for i in none if _is_target(names[i], tensors[i]) or loss or i in numbers)
+        return Roles(tuple(range(len(names))), without, without & numbers)
     words = [word for k, word in enumerate(returned or ()) if k not in among]
     slots = _named(names, floating, words, len(own))
-    told, slots = bool(slots), slots or _claimed(names, tensors, floating, own)
+    told = bool(slots)
+    if not told:
+        slots = _claimed(names, tensors, [i for i in floating if i not in numbers], own)
+        slots = slots if len(slots) == len(own) else _claimed(names, tensors, floating, own)
     left = [i for i in floating if i not in slots]
     # what has the shape of a gradient may be what that belongs to, unless the gradient's name says otherwise
     shapes = set() if told else {tuple(v.shape) for v in own if isinstance(v, torch.Tensor)}
-    apart = {i for i in left if loss and tuple(tensors[i].shape) not in shapes}
+    apart = {i for i in left if i in numbers or (loss and tuple(tensors[i].shape) not in shapes)}
     constants = frozenset(i for i in left if i in apart or _is_target(names[i], tensors[i]))
-    untold = frozenset(i for i in constants if loss and not is_target_name(names[i]))
+    untold = frozenset(i for i in constants if i in numbers or (loss and not is_target_name(names[i])))
     return Roles(slots, constants, untold)
 
 

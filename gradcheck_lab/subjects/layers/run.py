@@ -13,6 +13,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import TRACED_LINES
 from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.op import as_tuple
@@ -23,6 +24,7 @@ from gradcheck_lab.subjects.layers.code import LayerCode
 from gradcheck_lab.subjects.layers.copies import copy_with, slots
 from gradcheck_lab.subjects.layers.entries import entries_of
 from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS, partners
+from gradcheck_lab.subjects.layers.lines_run import lines_run
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
 from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint
 from gradcheck_lab.subjects.layers.parameters import Parameter
@@ -60,6 +62,7 @@ class LayerRun:
     rates: tuple[ObjectPath, ...] = ()
     _recorded: tuple[Any, tuple[Any, ...]] | None = None
     _verified: set[Any] = field(default_factory=set)
+    _lines: dict[Any, int] = field(default_factory=dict)
     _refused: Untraceable | None = None
     stepped: frozenset[str] | None = None
 
@@ -129,6 +132,7 @@ class LayerRun:
             return Trace(self.forward(inputs, options))
         if self._refused is not None:
             raise self._refused
+        self._refuse_loops(inputs, options)
         try:
             outputs = self._traced(inputs, options)
             self._verify(inputs, options, outputs)
@@ -143,6 +147,15 @@ class LayerRun:
         places = slots(self.layer, layer, self.parameters)
         target = TracedLayer(layer, self.methods.forward, places, self.given.layout if self.given.nested else None)
         return as_tuple(self._tracer.run(target, inputs[count:], inputs[:count], options))
+
+    def _refuse_loops(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        """Decline to trace a forward of many lines, at these sizes: every round of a loop is a step of the trace."""
+        key = tuple(v.shape if isinstance(v, torch.Tensor) else repr(v) for v in (*inputs, *options.values()))
+        if key not in self._lines:
+            self._lines[key] = lines_run(lambda: self.forward(inputs, options), TRACED_LINES.value)
+        most = TRACED_LINES.value
+        if self._lines[key] > most:
+            raise Untraceable(f"the forward of {self.title} runs more than {most} lines, each of which would be traced")
 
     def _verify(self, inputs: tuple[Any, ...], options: Mapping[str, Any], traced: tuple[Any, ...]) -> None:
         """Compare the traced outputs with NumPy's, once for each signature; random numbers, for example, make them differ."""
@@ -244,6 +257,8 @@ class LayerRun:
             else p.gradient(layer)
             for p, old in zip(self.parameters, before, strict=True)
         ]  # fmt: skip
+        if not self.call.takes_upstream:
+            of_inputs = [_as_factor(value, like) for value, like in zip(of_inputs, inputs, strict=False)]
         likes = [*inputs[: len(self.names)], *[None] * (len(of_inputs) - len(self.names)), *inputs[len(self.names) :]]
         return tuple(from_native(v, like) for v, like in zip([*of_inputs, *of_parameters], likes, strict=True))
 
@@ -257,3 +272,7 @@ class LayerRun:
         return None
 
 
+def _as_factor(value: Any, like: Any) -> Any:
+    """A derivative in whole numbers, as 0 and 1 of a step, in its input's dtype: it is a factor of an upstream gradient."""
+    whole = isinstance(value, np.ndarray) and value.dtype.kind in "biu"
+    return from_native(value).to(like.dtype) if whole and is_differentiable(like) else value
