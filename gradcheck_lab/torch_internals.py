@@ -281,3 +281,8 @@ _pad.__module__ = "torch._numpy"  # the compiler traces what lies there
 def is_wrapped_by_a_transform(value: torch.Tensor) -> bool:
     """Whether vmap, grad or jvp of torch.func made it. In its place: whether comparing it with itself raises."""
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(value))
+
+
+def sequence_like(result: Any, parts: list[Any]) -> Any:
+    """A tuple or list like `result`, with its names: those of torch's own results (values and indices) or of a named tuple."""
+    return result._make(parts) if hasattr(result, "_make") else type(result)(parts)

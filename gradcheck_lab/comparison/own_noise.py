@@ -82,7 +82,7 @@ class OwnNoise:
     def _rounding(self, generator: torch.Generator) -> SimulatedRounding:
         """A mode in which each operation of the user's code in torch errs by a rounding of what it returns."""
         dtype = min((v.dtype for v in self.case.inputs if is_differentiable(v)), key=unit_roundoff)
-        salt = int(torch.randint(1 << 62, (), generator=generator))
+        salt = generator.initial_seed() + 1
         return SimulatedRounding(unit_roundoff(dtype), salt, long_sums=True, independent=True, dtype=dtype, own=True)
 
 

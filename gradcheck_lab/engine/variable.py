@@ -17,6 +17,7 @@ from gradcheck_lab.engine.operators import OPERATORS, operator, raw_function, ta
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.naming import assigned_names
 from gradcheck_lab.rules.op import Op, as_tuple
+from gradcheck_lab.torch_internals import sequence_like
 
 _clock = itertools.count()
 _tape: ContextVar[list[Node] | None] = ContextVar("tape", default=None)
@@ -300,9 +301,7 @@ def apply_native(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwa
     if not isinstance(result, (tuple, list)):
         return made.get(id(result), _stopped(result))
     parts = [made.get(id(value), _stopped(value)) for value in result]
-    if hasattr(result, "_make"):
-        return result._make(parts)
-    return type(result)(parts)  # a tuple, a list, or torch's own with names: values and indices
+    return sequence_like(result, parts)
 
 
 def _stopped(value: Any) -> Any:

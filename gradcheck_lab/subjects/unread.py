@@ -10,9 +10,9 @@ from gradcheck_lab.errors import InvalidArgument
 class Unread(InvalidArgument):
     """An object of which something cannot be told from its names: where a gradient is, or what its backward takes.
 
-    `lost` are the arrays whose gradient was not found.
+    `problem` says what, and `fix` what to write; `lost` are the arrays whose gradient was not found.
     """
 
-    def __init__(self, message: str, lost: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.lost = tuple(lost)
+    def __init__(self, problem: str, fix: str, lost: Sequence[str] = ()) -> None:
+        super().__init__(f"{problem}; {fix}")
+        self.problem, self.lost = problem, tuple(lost)

@@ -20,9 +20,10 @@ from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.forms.as_layers import named
 from gradcheck_lab.subjects.forms.graph_steps import GraphSteps
+from gradcheck_lab.subjects.forms.held_nodes import HoldingFunction, held_nodes
 from gradcheck_lab.subjects.forms.nodes import NodeClass, node_class, node_class_among, node_class_beside, node_class_named_by
 from gradcheck_lab.subjects.layers.adapter import layer_subject
-from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of, built, taken_apart
+from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of, taken_apart
 from gradcheck_lab.subjects.layers.numpy_trace import agree
 from gradcheck_lab.subjects.layers.paths import is_number
 from gradcheck_lab.subjects.subject import Steps, Subject, Trace, importable
@@ -32,8 +33,8 @@ from gradcheck_lab.subjects.untraceable import Untraceable
 class GraphCalls:
     """Makes leaves of numbers and arrays, calls the function with them, and reads the gradients that its backward leaves."""
 
-    def __init__(self, function: Callable[..., Any], nodes: NodeClass, layout: tuple[Any, ...]) -> None:
-        self._function, self._nodes, self._layout = function, nodes, layout
+    def __init__(self, function: HoldingFunction, nodes: NodeClass) -> None:
+        self._function, self._nodes = function, nodes
         self._leaves: list[Any] = []
         self._result: Any = None
         self._again: Callable[[], Any] | None = None
@@ -44,12 +45,12 @@ class GraphCalls:
         """The value of the result for these values of the leaves."""
         self._again = None
         self._leaves = [self._nodes.leaf(value) if _is_numeric(value) else value for value in values]
-        result = self._function(*[built(place, self._leaves) for place in self._layout], **options)
+        result = self._function(self._leaves, options)
         if isinstance(result, (list, tuple)) and len(result) == 1:
             result = result[0]
         if not isinstance(result, self._nodes.kind):
             raise InvalidArgument(
-                f"{named(self._function, 'the function')} returns a {type(result).__name__} and not one "
+                f"{named(self._function.function, 'the function')} returns a {type(result).__name__} and not one "
                 f"{self._nodes.kind.__name__}; combine what it returns to one, or give the class: gl.Graph(f, Value)"
             )
         self._result, self._given = result, (values, options)
@@ -92,12 +93,16 @@ def adapt_graph(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) ->
     leaves = [nodes.value_of(v) if isinstance(v, nodes.kind) else v for v in leaves]
     if not any(map(_is_numeric, leaves)):
         leaves = [float(v) if type(v) is int else v for v in leaves]
-    calls: GraphCalls = GraphCalls(function, nodes, layout)
+    held = held_nodes(function, nodes.kind)
+    leaves += [nodes.value_of(each.get()) for each in held]
+    found += [each.name for each in held]
+    holding = HoldingFunction(function, layout, held)
+    calls: GraphCalls = GraphCalls(holding, nodes)
     seed = _seed(calls, nodes, leaves, options)
     if isinstance(seed, Exception) and not isinstance(value, Graph) and node_class_among(inputs) is None:
         return None  # it only stands beside a class of nodes
     if not callable(seed):
-        calls = UnseededGraphCalls(function, nodes, layout)
+        calls = UnseededGraphCalls(holding, nodes)
     calls.seed = seed if callable(seed) else None
     given = Arguments(tuple(leaves), tuple(found), tuple(range(len(leaves))))
     subject = layer_subject(
@@ -107,17 +112,17 @@ def adapt_graph(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) ->
     backward = nodes.kind.backward  # type: ignore[attr-defined]
     return replace(
         subject,
-        trace=_Traced(function, layout, subject).trace,
+        trace=_Traced(holding, subject).trace,
         backwards=lambda: (backward,),
-        steps=_StepsOf(function, nodes, layout).steps,
+        steps=_StepsOf(holding, nodes).steps,
     )
 
 
 class _StepsOf:
     """The operations of the graph that the function makes of these leaves."""
 
-    def __init__(self, function: Callable[..., Any], nodes: NodeClass, layout: tuple[Any, ...]) -> None:
-        self._function, self._nodes, self._layout = function, nodes, layout
+    def __init__(self, function: HoldingFunction, nodes: NodeClass) -> None:
+        self._function, self._nodes = function, nodes
 
     def steps(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Steps | None:
         values = [v.item() if isinstance(v, torch.Tensor) and not v.ndim else v for v in inputs]
@@ -126,7 +131,7 @@ class _StepsOf:
 
         def run() -> tuple[Any, list[Any]]:
             leaves = [self._nodes.leaf(v) for v in values]
-            result = self._function(*[built(place, leaves) for place in self._layout], **options)
+            result = self._function(leaves, options)
             return (result[0] if isinstance(result, (list, tuple)) else result), leaves
 
         return GraphSteps(self._nodes, run).steps()
@@ -135,14 +140,14 @@ class _StepsOf:
 class _Traced:
     """The function on tensors in the place of nodes, which autograd follows where it takes them and gives the same value."""
 
-    def __init__(self, function: Callable[..., Any], layout: tuple[Any, ...], subject: Subject) -> None:
-        self._function, self._layout, self._subject = function, layout, subject
+    def __init__(self, function: HoldingFunction, subject: Subject) -> None:
+        self._function, self._subject = function, subject
 
     def trace(self, inputs: tuple[Any, ...], options: Mapping[str, Any], substitute: frozenset[int]) -> Trace:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                result = self._function(*[built(place, inputs) for place in self._layout], **options)
+                result = self._function(inputs, options)
         except Exception as error:
             raise Untraceable(f"{self._subject.name} takes no tensors: {type(error).__name__}") from error
         outputs = as_tuple(result[0] if isinstance(result, (list, tuple)) and len(result) == 1 else result)

@@ -52,7 +52,8 @@ class BackwardCall:
             extra = self.upstream[min(count, self.required - 1) : self.required]
             raise Unread(
                 f"backward of {self.title} needs {' and '.join(self.upstream[: self.required])} and its forward has "
-                f"{count} output{'s' if count > 1 else ''}; give what is no upstream gradient with "
+                f"{count} output{'s' if count > 1 else ''}",
+                f"give what is no upstream gradient with "
                 f"gl.Layer(obj, backward={{{', '.join(f'{name!r}: ...' for name in extra)}}})"
             )
         if not self.upstream and self.variadic:

@@ -46,8 +46,7 @@ class FirstCall:
 
     def unread(self, error: Unread) -> InvalidArgument:
         """The refusal with readings of the object where some of them run, and else as it was."""
-        problem = str(error).partition("; ")[0]
-        return unread_layer(problem, self.layer, self.inputs, self.options, self.methods, lost=error.lost) or error
+        return unread_layer(error.problem, self.layer, self.inputs, self.options, self.methods, lost=error.lost) or error
 
     def _unprepared(self, error: Exception) -> InvalidArgument | None:
         raised = f"{type(self.layer).__name__}.{self.methods.forward} raises {class_and_line(error)}"

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import ARRAYS_TRIED
+from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.methods import Methods, methods_of
 from gradcheck_lab.subjects.layers.backward_call import RATES
@@ -75,7 +77,7 @@ def find(
         automatic = taken(search, usual) if usual else ()
         return Found(searched, named_parameters(searched, title, grads or {}, automatic))
     if among.doubtful:
-        raise Unread(among.doubtful[0])
+        raise Unread(*among.doubtful[0])
     if trial is None and (among.lost or among.others or _may_keep_no_gradient(among, shown, trials)):
         trial = trials.run(layer)
     stepped, rates = _stepped(among, shown, trials, trial)
@@ -134,7 +136,10 @@ def _judged(search: Search, layer: Any, trials: Trials, trial: Trial | None) -> 
     hints = {str(path): at for path in alone if (at := _of_shape(path.get(layer), stored)) is not None}
     lost = [*search.lost.values(), *(path for path in others.values() if str(path) in hints)]
     if lost:
-        raise Unread(cannot_tell(search, lost, hints), [str(path) for path in lost])
+        problem, fix = cannot_tell(search, lost, hints)
+        if trial is not None and trial.error is not None and not isinstance(trial.error, InvalidArgument):
+            problem = f"{problem}: its backward raises {class_and_line(trial.error)}"
+        raise Unread(problem, fix, [str(path) for path in lost])
     return tuple(_not_compared(search.title, path) for path in others.values())
 
 

@@ -97,7 +97,7 @@ class Search:
     found: dict[Any, Parameter] = field(default_factory=dict)
     lost: dict[Any, ObjectPath] = field(default_factory=dict)
     others: dict[Any, ObjectPath] = field(default_factory=dict)
-    doubtful: list[str] = field(default_factory=list)
+    doubtful: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, path: ObjectPath, value: Any, gradients: Sequence[ObjectPath], returned: int | None = None) -> None:
         key = id(value) if is_array(value) else str(path)
@@ -209,8 +209,10 @@ def _pair(
     items = _items(value)
     if isinstance(filled, (list, tuple)) and filled and len(filled) != len(items):
         search.doubtful.append(
-            f"{search.title} holds {len(items)} arrays in {str(path)!r} and {len(filled)} gradients in {str(gradient)!r}; "
-            f"name them with gl.Layer(obj, grads={{{f'{path}[0]'!r}: {f'{gradient}[0]'!r}, ...}})"
+            (
+                f"{search.title} holds {len(items)} arrays in {str(path)!r} and {len(filled)} gradients in {str(gradient)!r}",
+                f"name them with gl.Layer(obj, grads={{{f'{path}[0]'!r}: {f'{gradient}[0]'!r}, ...}})",
+            )
         )
         return
     for key, inner in items:
@@ -279,21 +281,21 @@ def _read(title: str, text: str) -> ObjectPath:
     return path
 
 
-def cannot_tell(search: Search, lost: Sequence[ObjectPath], hints: Mapping[str, str]) -> str:
-    """The message for arrays whose gradients are not found; `hints` are arrays of their shape that the backward stored."""
+def cannot_tell(search: Search, lost: Sequence[ObjectPath], hints: Mapping[str, str]) -> tuple[str, str]:
+    """The problem and the fix for arrays whose gradients are not found; `hints` are stored arrays of their shape."""
     names = [str(path) for path in lost]
     pairs = ", ".join(f"{name!r}: {hints.get(name, _guess(name))!r}" for name in names)
     known = [parameter.name for parameter in search.found.values()]
     return (
-        f"cannot tell where {search.title} keeps the gradient of {' and '.join(map(repr, names))}; "
+        f"cannot tell where {search.title} keeps the gradient of {' and '.join(map(repr, names))}",
         f"name it with gl.Layer(obj, grads={{{pairs}}}), or leave it out with gl.Layer(obj, parameters={known})"
     )
 
 
-def _two_gradients(title: str, path: ObjectPath, found: Sequence[str]) -> str:
+def _two_gradients(title: str, path: ObjectPath, found: Sequence[str]) -> tuple[str, str]:
     return (
-        f"{title} keeps {' and '.join(map(repr, found))} for {str(path)!r}; name the one that its backward fills with "
-        f"gl.Layer(obj, grads={{{str(path)!r}: {found[0]!r}}})"
+        f"{title} keeps {' and '.join(map(repr, found))} for {str(path)!r}",
+        f"name the one that its backward fills with gl.Layer(obj, grads={{{str(path)!r}: {found[0]!r}}})"
     )
 
 

@@ -29,7 +29,7 @@ class Trial:
     `layer` is a copy after the first forward. `kept` are the paths of attributes that the second forward left as they were,
     `created` those of arrays among them that the first one made. `returned` are the entries that the backward returned, `None`
     where it was not run or raised, and `keys` their keys where it returned a dict of gradients. `stored` are
-    arrays that the backward put on the layer or changed, by path.
+    arrays that the backward put on the layer or changed, by path. `error` is what the backward raised.
     """
 
     layer: Any
@@ -38,6 +38,7 @@ class Trial:
     returned: tuple[Any, ...] | None = None
     keys: tuple[str | None, ...] = ()
     stored: Mapping[str, Any] = field(default_factory=dict)
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ class Trials:
             again = self.rebuild(given)
             positional, keywords = self.signature.arguments(grads if self.signature.takes_upstream else (), again, type(output))
             returned = getattr(layer, self.methods.backward)(*positional, **keywords)
-        except Exception:
+        except Exception as error:
+            trial.error = error
             return trial
         trial.keys = keys_of(returned)
         found = entries_of(returned, trial.keys) if trial.keys else as_tuple(returned)
