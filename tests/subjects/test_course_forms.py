@@ -141,3 +141,28 @@ def test_a_form_of_a_course_is_taken_as_it_stands(form: Callable[[float], Any]) 
     report = form(2.0)
     assert report.verdict == "fail", str(report)
     assert "constant-factor" in {f.cause for f in report.findings}, str(report)
+
+
+class EngineFunction:
+    """A base class whose `apply` sets keyword arguments on the context."""
+
+    def apply(self, *inputs: Any, **options: Any) -> Any:
+        context = type(self)()
+        for name, value in options.items():
+            setattr(context, name, value)
+        return self.forward(context, *inputs, **options)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_an_engine_that_sets_options_on_the_context_is_followed(wrong: bool) -> None:
+    class Permute(EngineFunction):
+        @staticmethod
+        def forward(ctx: Any, x: Any, order: Any) -> Any:
+            return np.transpose(x, order)
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return np.transpose(g, np.argsort(ctx.order)) * (2 if wrong else 1)
+
+    report = gl.check(Permute, np.random.default_rng(0).normal(size=(4, 3)), options={"order": (1, 0)})
+    assert report.verdict == ("fail" if wrong else "pass"), str(report)

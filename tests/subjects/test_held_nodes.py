@@ -68,3 +68,25 @@ def test_a_weight_in_a_closure_of_its_own_is_compared() -> None:
     report = gl.check(lambda x: x * w, kind(0.3))
     assert [gradient.name for gradient in report.gradients] == ["x", "w"]
     assert report.verdict == "pass"
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_network_takes_plain_numbers_too(wrong: bool) -> None:
+    report = gl.check(Unit(node_class(), wrong), 0.3, -0.5)
+    assert report.verdict == ("fail" if wrong else "pass"), str(report)
+    assert len(report.gradients) == 5
+
+
+def test_a_result_that_is_a_whole_number_is_one_all_the_same() -> None:
+    kind = node_class()
+
+    def cut(x: Any) -> Any:
+        out = kind(0 if x.data < 0 else x.data, (x,))
+
+        def backward() -> None:
+            x.grad += (out.data > 0) * out.grad
+
+        out._backward = backward
+        return out
+
+    assert gl.check(gl.Graph(cut, kind), -0.5).verdict == "pass"

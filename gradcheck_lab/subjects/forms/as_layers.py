@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any
@@ -94,14 +95,21 @@ class Context:
 
 
 class WithContext:
-    """A class with static `forward(ctx, *inputs)` and `backward(ctx, *grad_outputs)` that is no torch Function."""
+    """A class with static `forward(ctx, *inputs)` and `backward(ctx, *grad_outputs)` that is no torch Function.
+
+    Where its own `apply` sets attributes on the context, those are the keyword arguments, as in early tinygrad.
+    """
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
         self._context: Any = None
+        code = getattr(inspect.unwrap(getattr(kind, "apply", None) or kind), "__code__", None)
+        self._sets_options = code is not None and "setattr" in code.co_names
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         self._context = Context(len(inputs))
+        for name, value in options.items() if self._sets_options else ():
+            setattr(self._context, name, value)
         return self._kind.forward(self._context, *inputs, **options)
 
     def backward(self, *grad_outputs: Any) -> Any:

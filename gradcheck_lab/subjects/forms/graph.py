@@ -20,7 +20,7 @@ from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.forms.as_layers import named
 from gradcheck_lab.subjects.forms.graph_steps import GraphSteps
-from gradcheck_lab.subjects.forms.held_nodes import HoldingFunction, held_nodes
+from gradcheck_lab.subjects.forms.held_nodes import HoldingFunction, held_nodes, node_class_held
 from gradcheck_lab.subjects.forms.nodes import NodeClass, node_class, node_class_among, node_class_beside, node_class_named_by
 from gradcheck_lab.subjects.layers.adapter import layer_subject
 from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of, taken_apart
@@ -54,7 +54,8 @@ class GraphCalls:
                 f"{self._nodes.kind.__name__}; combine what it returns to one, or give the class: gl.Graph(f, Value)"
             )
         self._result, self._given = result, (values, options)
-        return self._nodes.value_of(result)
+        value = self._nodes.value_of(result)
+        return float(value) if type(value) is int else value  # a relu that gives 0
 
     def backward(self, grad_output: Any) -> tuple[Any, ...]:
         """The gradients of the leaves, from this upstream gradient where the graph takes one.
@@ -167,6 +168,9 @@ def _nodes_of(function: Any, inputs: Sequence[Any]) -> NodeClass | None:
         return None
     if isinstance(function, FunctionType):
         return node_class_named_by(function) or node_class_beside(function)
+    held = node_class_held(function)
+    if held is not None:
+        return held
     call = inspect.getattr_static(type(function), "__call__", None)
     return node_class_named_by(call) if isinstance(call, FunctionType) and methods_of(function) is not None else None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
+from gradcheck_lab.subjects.forms.nodes import NodeClass, node_class
 from gradcheck_lab.subjects.layers.arguments import built
 from gradcheck_lab.subjects.layers.paths import ObjectPath, attributes, entries, is_user_class, owners
 
@@ -76,6 +77,21 @@ def held_nodes(function: Any, kind: type) -> tuple[HeldNode, ...]:
         for place, node in _nodes_at(path, path.get(root), kind):
             found.setdefault(id(node), HeldNode(str(place), root, place))
     return tuple(found.values())
+
+
+def node_class_held(function: Any) -> NodeClass | None:
+    """The only class of nodes among what an object holds in its attributes, and in lists and dicts of these."""
+    kinds = {type(value) for _, owner in owners(function) for each in attributes(owner).values() for value in _inside(each)}
+    found = [nodes for kind in kinds if is_user_class(kind) and (nodes := node_class(kind)) is not None]
+    return found[0] if len(found) == 1 else None
+
+
+def _inside(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, dict)):
+        for _, inner in entries(value):
+            yield from _inside(inner)
+    else:
+        yield value
 
 
 def _roots(function: Any) -> Iterator[tuple[Any, ObjectPath]]:
