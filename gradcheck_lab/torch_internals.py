@@ -284,5 +284,8 @@ def is_wrapped_by_a_transform(value: torch.Tensor) -> bool:
 
 
 def sequence_like(result: Any, parts: list[Any]) -> Any:
-    """A tuple or list like `result`, with its names: those of torch's own results (values and indices) or of a named tuple."""
+    """A tuple or list like `result`, with its names: those of torch's own results (values and indices) or of a named tuple.
+
+    In its place: a plain tuple of the parts.
+    """
     return result._make(parts) if hasattr(result, "_make") else type(result)(parts)
