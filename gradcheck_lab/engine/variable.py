@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
 
+from gradcheck_lab.engine.arithmetic import Arithmetic
 from gradcheck_lab.engine.native import PROPERTIES, run_native, takes_native
 from gradcheck_lab.engine.operators import OPERATORS, operator, raw_function, takes_operator
 from gradcheck_lab.errors import InvalidArgument
@@ -51,7 +52,7 @@ class _RawMethod(InvalidArgument, AttributeError):
     """A tensor method called on a Variable; an AttributeError too, so that `hasattr` says no."""
 
 
-class Variable:
+class Variable(Arithmetic):
     """A tensor that remembers which op made it.
 
     `Variable(tensor)` is a leaf; ops and operators (`+ - * / ** @`, negation) make the others. `v.backward(grad_output)`
@@ -163,38 +164,6 @@ class Variable:
             return getattr(self.data, name)
         return lambda *args, **kwargs: type(self).__torch_function__(method, (), (self, *args), kwargs)
 
-    def __getitem__(self, index: Any) -> Any:
-        return self._native("__getitem__", index)
-
-    def __gt__(self, other: Any) -> Any:
-        return self._native("__gt__", other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self._native("__ge__", other)
-
-    def __lt__(self, other: Any) -> Any:
-        return self._native("__lt__", other)
-
-    def __le__(self, other: Any) -> Any:
-        return self._native("__le__", other)
-
-    def __eq__(self, other: object) -> Any:
-        return self._native("__eq__", other) if takes_native("__eq__") else self is other
-
-    def __ne__(self, other: object) -> Any:
-        return self._native("__ne__", other) if takes_native("__ne__") else self is not other
-
-    __hash__ = object.__hash__
-
-    def __mod__(self, other: Any) -> Any:
-        return self._native("__mod__", other)
-
-    def __floordiv__(self, other: Any) -> Any:
-        return self._native("__floordiv__", other)
-
-    def __abs__(self) -> Any:
-        return self._native("abs")
-
     def __setitem__(self, index: Any, value: Any) -> None:
         raise InvalidArgument(raw_function("__setitem__"))
 
@@ -207,54 +176,15 @@ class Variable:
     def __int__(self) -> int:
         return int(self.data)
 
-    def _operator(self, name: str, *operands: Any) -> Variable:
+    def _operator(self, name: str, *operands: Any) -> Any:
         if takes_operator(name, operands) or not takes_native(name):
-            return cast("Variable", operator(name, operands))
-        return cast("Variable", apply_native(name, getattr(torch, name), operands, {}))
+            return operator(name, operands)
+        return apply_native(name, getattr(torch, name), operands, {})
 
     def _native(self, name: str, *others: Any) -> Any:
         if not takes_native(name):
             raise InvalidArgument(raw_function(name))
         return apply_native(name, getattr(torch.Tensor, name), (self, *others), {})
-
-    def __add__(self, other: Any) -> Variable:
-        return self._operator("add", self, other)
-
-    def __radd__(self, other: Any) -> Variable:
-        return self._operator("add", other, self)
-
-    def __sub__(self, other: Any) -> Variable:
-        return self._operator("sub", self, other)
-
-    def __rsub__(self, other: Any) -> Variable:
-        return self._operator("sub", other, self)
-
-    def __mul__(self, other: Any) -> Variable:
-        return self._operator("mul", self, other)
-
-    def __rmul__(self, other: Any) -> Variable:
-        return self._operator("mul", other, self)
-
-    def __truediv__(self, other: Any) -> Variable:
-        return self._operator("div", self, other)
-
-    def __rtruediv__(self, other: Any) -> Variable:
-        return self._operator("div", other, self)
-
-    def __matmul__(self, other: Any) -> Variable:
-        return self._operator("matmul", self, other)
-
-    def __rmatmul__(self, other: Any) -> Variable:
-        return self._operator("matmul", other, self)
-
-    def __pow__(self, other: Any) -> Variable:
-        return self._operator("pow", self, other)
-
-    def __rpow__(self, other: Any) -> Variable:
-        return self._operator("pow", other, self)
-
-    def __neg__(self) -> Variable:
-        return self._operator("neg", self,)
 
 
 def unwrap(value: Any) -> Any:

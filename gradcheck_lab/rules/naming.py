@@ -12,8 +12,11 @@ from typing import Any
 
 _ENGINE = frozenset(
     f"gradcheck_lab.{name}"
-    for name in ("rules.naming", "rules.op", "engine.operators", "engine.variable", "subjects.program", "subjects.op")
-)
+    for name in (
+        "rules.naming", "rules.op", "engine.arithmetic", "engine.operators", "engine.variable",
+        "subjects.program", "subjects.op",
+    )
+)  # fmt: skip
 
 
 def input_names(function: Callable[..., Any], count: int) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
-from gradcheck_lab.calls.dimensions import dimensions_of
+from gradcheck_lab.calls.dimensions import NamedDimensions, dimensions_of
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import LONG_SUM, LONG_SUM_ELEMENTS, LONG_SUMS
@@ -29,10 +29,14 @@ def long_sums(context: Context) -> Iterator[Finding]:
     if len(dtypes) != 1 or not is_narrow(dtype := dtypes.pop()):
         return
     reported = {context.name(i) for i in context.wrong_inputs}
-    seeds = context.case.seed, context.case.seed + 1
-    for case, again in zip(*(_long_cases(context, seed) for seed in seeds), strict=False):
-        for error in _wrong(context, case, dtype):
-            if error.gradient not in reported and any(e.gradient == error.gradient for e in _wrong(context, again, dtype)):
+    dims, seed = dimensions_of(context.case.inputs, context.subject.specs), context.case.seed
+    for letter in [letter for letter in dims.sizes if letter not in dims.multiples][: LONG_SUMS.value]:
+        case = _long_case(context, dims, letter, seed)
+        errors = [] if case is None else _wrong(context, case, dtype)
+        again = _long_case(context, dims, letter, seed + 1) if errors else None
+        stands = set() if again is None else {error.gradient for error in _wrong(context, again, dtype)}
+        for error in errors:
+            if case is not None and error.gradient in stands - reported:
                 reported.add(str(error.gradient))
                 yield _finding(context, case, error)
 
@@ -48,22 +52,19 @@ def _wrong(context: Context, case: Case, dtype: torch.dtype) -> list[Finding]:
     return [error for error in of_numbers if derived.budget_used(error, dtype) > DTYPE_MARGIN.value]
 
 
-def _long_cases(context: Context, seed: int) -> Iterator[Case]:
-    """Cases that the forward takes, with a long dimension; inputs and upstream gradients are at least zero."""
-    dims = dimensions_of(context.case.inputs, context.subject.specs)
-    for letter in [letter for letter in dims.sizes if letter not in dims.multiples][: LONG_SUMS.value]:
-        made = dims.inputs(context.case.inputs, {**dims.sizes, letter: LONG_SUM.value}, seed)
-        if sum(v.numel() for v in made if isinstance(v, torch.Tensor)) > LONG_SUM_ELEMENTS.value:
-            continue
-        inputs = tuple(v.abs() if is_differentiable(v) else v for v in made)
-        case = derived_case(context, inputs=inputs, seed=seed, label=f"{LONG_SUM.value} terms of one sign")
-        recording = context.record(case)
-        if isinstance(recording, Exception):
-            continue
-        generator = torch.Generator().manual_seed(seed)
-        upstream = tuple(random_like(o, generator).abs() if is_differentiable(o) else o for o in recording.outputs)
-        if is_implied(context, case, upstream):
-            yield replace(case, grad_outputs=upstream)
+def _long_case(context: Context, dims: NamedDimensions, letter: str, seed: int) -> Case | None:
+    """A case with a long dimension, inputs and upstream gradients at least zero; None where the forward takes none."""
+    made = dims.inputs(context.case.inputs, {**dims.sizes, letter: LONG_SUM.value}, seed)
+    if sum(v.numel() for v in made if isinstance(v, torch.Tensor)) > LONG_SUM_ELEMENTS.value:
+        return None
+    inputs = tuple(v.abs() if is_differentiable(v) else v for v in made)
+    case = derived_case(context, inputs=inputs, seed=seed, label=f"{LONG_SUM.value} terms of one sign")
+    recording = context.record(case)
+    if isinstance(recording, Exception):
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    upstream = tuple(random_like(o, generator).abs() if is_differentiable(o) else o for o in recording.outputs)
+    return replace(case, grad_outputs=upstream) if is_implied(context, case, upstream) else None
 
 
 def _finding(context: Context, case: Case, finding: Finding) -> Finding:
