@@ -7,6 +7,7 @@ import torch
 from gradcheck_lab.comparison.budget import Judgement
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Explanation
+from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.findings import Finding, GradientResult, Number
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.oracles.autograd.subgradients import Interval
@@ -122,3 +123,10 @@ def outside_kinks(slot: Slot, actual: torch.Tensor, kinks: Interval, found: Judg
         measured=found.max_abs_error,
         allowed=found.allowed,
     )
+
+
+def unconserved_mass(label: str, name: str, actual: float, wanted: float) -> Finding:
+    """The finding that the gradients of tied values, each of which may be any subgradient, have the wrong sum."""
+    message = f"gradient of {label} does not conserve the mass of its ties"
+    why = f"its elements sum to {show(actual)} where the derivative along all of them is {show(wanted)}"
+    return Finding("tie-mass", "error", message, name, why, CAUSES["tie-mass"].fix, measured=abs(actual - wanted))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.comparison.at_ties import by_mass, is_not_additive
 from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.findings import show
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
@@ -45,23 +46,27 @@ def compare_numerically(
     oracle: NumericOracle,
     noise: Callable[[int, str], list[torch.Tensor]] = lambda index, level: [],
     draws: FurtherDraws | None = None,
+    margin: float = 1.0,
 ) -> list[Comparison]:
     """Compare what a backward returned, by input index, with numeric derivatives of the forward.
 
     An estimate whose error bound is too wide to tell right from wrong makes its gradient inconclusive. `noise(index, level)` is
     what rounding does to the gradient of an input, where that is known: samples by level, as references have. An explanation
-    of a wrong gradient has to hold on one of `draws` too, where these are given.
+    of a wrong gradient has to hold on one of `draws` too, where these are given. `margin` is
+    how many times its budget an error has to be to count.
     """
     found = []
     given = {i: subject.names[i] for i, actual in entries.items() if actual is not None}
     slots = {
-        i: replace(_slot(subject, i, inputs[i], oracle), others=tuple(name for j, name in given.items() if j != i))
+        i: replace(
+            numeric_slot(subject, i, inputs[i], oracle), others=tuple(n for j, n in given.items() if j != i), margin=margin
+        )
         for i in entries
     }
     together = _right_together(slots, entries, oracle)
     for index, actual in entries.items():
         value, slot = inputs[index], slots[index]
-        structured = None if index in together else _structure(slot, actual)
+        structured = None if index in together else wrong_structure(slot, actual)
         if structured is not None:
             found.append(structured)
         elif index in together:
@@ -73,7 +78,8 @@ def compare_numerically(
     return found
 
 
-def _slot(subject: Subject, index: int, value: torch.Tensor, oracle: NumericOracle) -> Slot:
+def numeric_slot(subject: Subject, index: int, value: torch.Tensor, oracle: NumericOracle) -> Slot:
+    """The slot of an input whose gradient is held against a numeric oracle."""
     name, label = subject.names[index], subject.labels[index]
     shape = tuple(value.shape)
     return Slot(name, label, shape, value.dtype, value.device, reference=oracle.method, allowed=subject.allowed)
@@ -83,11 +89,11 @@ def _right_together(slots: Mapping[int, Slot], entries: Mapping[int, Any], oracl
     """The inputs, of many, whose gradients are right along directions that move several of them; none of a few."""
     if len(entries) <= INPUTS_TOGETHER.value:
         return frozenset()
-    usable = {i: g.detach() for i, g in entries.items() if isinstance(g, torch.Tensor) and _structure(slots[i], g) is None}
+    usable = {i: g.detach() for i, g in entries.items() if isinstance(g, torch.Tensor) and wrong_structure(slots[i], g) is None}
     return right_together(oracle, {i: g for i, g in usable.items() if g.numel() and bool(torch.isfinite(g).all())})
 
 
-def _structure(slot: Slot, actual: Any) -> Comparison | None:
+def wrong_structure(slot: Slot, actual: Any) -> Comparison | None:
     """The comparison of a gradient that is no tensor of its input's shape and dtype; None where it is, or is None."""
     if actual is None:
         return None
@@ -130,6 +136,8 @@ def _elementwise(
     compared = compare_gradient(slot, actual, expected, lambda level: [expected + e for e in noise(level)], evidence)
     if outside is not None:
         return Comparison(replace(compared.result, verdict="fail"), (*notes, outside))
+    if compared.result.verdict == "fail" and isinstance(actual, torch.Tensor) and is_not_additive(oracle, index, expected):
+        return by_mass(slot, index, actual.detach(), oracle)
     if compared.result.verdict == "pass" and not _is_zero_but_for_rounding(slot, index, expected, oracle):
         scale = float(torch.nan_to_num(expected).abs().max()) if expected.numel() else 0.0
         telling = max(TELLING_ERROR_BOUND.value * max(scale, NOTHING_TO_MEASURE.value), _own_error(noise))

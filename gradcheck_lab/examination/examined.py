@@ -22,12 +22,15 @@ class Policy:
     """How a case is examined.
 
     `thorough` compares values to find writes, and checks autograd by a numeric derivative. A `derived` case is one that a probe
-    made, for which numeric oracles are too slow. With `has_reference` the oracle is the user's reference, which is not checked.
+    made: there numbers look along one direction before they look at elements. With `by_numbers` they decide whatever autograd
+    says, as they did on the call that it was derived from. With `has_reference` the oracle is the user's reference, which is
+    not checked.
     """
 
     thorough: bool = True
     derived: bool = False
     has_reference: bool = False
+    by_numbers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

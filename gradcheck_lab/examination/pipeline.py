@@ -12,6 +12,7 @@ from gradcheck_lab.comparison.entries import compare_returned, outputs_by_name
 from gradcheck_lab.comparison.further_draws import FurtherDraws
 from gradcheck_lab.comparison.isolated_rule import detached, run_rule
 from gradcheck_lab.comparison.native import compare_native
+from gradcheck_lab.comparison.numeric_look import look
 from gradcheck_lab.comparison.numerically import compare_numerically
 from gradcheck_lab.comparison.ops_alone import errors_of_ops
 from gradcheck_lab.comparison.own_noise import OwnNoise
@@ -49,7 +50,7 @@ def _examined(runner: Runner, case: Case, policy: Policy) -> Examined:
         return examined
     if (passed := passed_in_pieces(examined, _compare_with_autograd, partial(examine, runner, policy=policy))) is not None:
         return passed
-    truth = autograd_truth(examined)
+    truth = NoTruth() if policy.by_numbers else autograd_truth(examined)
     if isinstance(truth, Finding):
         return replace(examined, run=None).with_findings(truth)
     if isinstance(truth, AutogradTruth):
@@ -75,9 +76,9 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
     if (subject.is_program or subject.written_in_torch) and all(gradient is None for gradient in examined.returned):
         finding = None if examined.policy.derived else disconnected(examined)
         return examined if finding is None else examined.with_findings(finding)
+    chosen = numeric_truth(examined, truth.why) if not (truth.plain and examined.policy.derived) else truth.why
     if examined.policy.derived:
-        return examined
-    chosen = numeric_truth(examined, truth.why)
+        return _look_numerically(examined, chosen) if isinstance(chosen, NumericTruth) else examined
     if not isinstance(chosen, NumericTruth):
         again = _raises_again(examined)
         return examined.inconclusive_because(chosen) if again is None else examined.with_findings(again)
@@ -90,6 +91,17 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
         compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle, noise, draws)
     by_numbers = replace(examined, truth=chosen).with_comparisons(compared)
     return by_numbers if by_numbers.passed else _with_ops_alone(by_numbers)
+
+
+def _look_numerically(examined: Examined, chosen: NumericTruth) -> Examined:
+    """Hold the gradients of a derived call against numbers, by element only where a direction leaves a doubt."""
+    subject, oracle = examined.subject, chosen.oracle
+    entries = {i: g for i, g in enumerate(examined.returned) if examined.is_compared(i)}
+    looked = look(subject, examined.case.inputs, entries, oracle)
+    again = {i: entries[i] for i in looked.by_element}
+    noise = OwnNoise(examined.runner, examined.case, again).samples
+    compared = compare_numerically(subject, examined.case.inputs, again, oracle, noise, margin=_margin(examined))
+    return replace(examined, truth=chosen).with_comparisons([*looked.comparisons, *compared])
 
 
 def _with_ops_alone(examined: Examined) -> Examined:

@@ -31,7 +31,7 @@ _FROM_THE_END = "-1, the last one"
 
 def indices(context: Context) -> Iterator[Finding]:
     """Replace the integer inputs by repeated, equal and extreme indices within the range of the user's."""
-    if not context.uses_autograd or not any(map(holds_integers, context.case.inputs)):
+    if not any(map(holds_integers, context.case.inputs)):
         return
     given = cut_down(context, wide_inputs(context), LANE_ELEMENTS.value)
     which = [i for i, value in enumerate(given) if holds_integers(value)]

@@ -30,9 +30,7 @@ def _other_mode(context: Context) -> Iterator[Finding]:
     before = {m: m.training for m in owner.modules()} if isinstance(owner, torch.nn.Module) else {}
     try:
         _set_mode(owner, not was_training)
-        derived = examine_derived_call(
-            context, derived_case(context, inputs=wide_inputs(context), label=other_mode), numeric=not context.uses_autograd
-        )
+        derived = examine_derived_call(context, derived_case(context, inputs=wide_inputs(context), label=other_mode))
     finally:
         owner.training = was_training
         for module, was in before.items():

@@ -27,8 +27,6 @@ _NOT_THE_FUNCTION = frozenset("self ctx inplace generator seed device dtype out 
 
 def options(context: Context) -> Iterator[Finding]:
     """Change each option that the call passed or that has a default, where the forward accepts the change."""
-    if not context.uses_autograd:
-        return
     known = known_options(context)
     reported: set[str | None] = set()
     given: tuple[Any, ...] = ()

@@ -35,8 +35,6 @@ from gradcheck_lab.probes.support.unwritten_tail import unwritten_tail_text
 
 def sizes(context: Context) -> Iterator[Finding]:
     """Run the same op at other sizes, ranks and broadcasts, where the user's forward accepts them."""
-    if not context.uses_autograd:
-        return
     given = wide_inputs(context, widest=True)
     dims = dimensions_of(given, context.subject.specs)
     found: dict[tuple[str | None, str | None], Finding] = {}

@@ -104,7 +104,7 @@ def _repeats_the_first(context: Context, case: Case, second: tuple[Any, ...]) ->
         if len(second) == len(first)
         else []
     )
-    if not unchanged or not context.uses_autograd:
+    if not unchanged:
         return None
     derived = examine_derived_call(context, derived_case(context, inputs=case.inputs))
     wrong = {new_error.gradient for new_error in derived.new_errors} if derived is not None else set()

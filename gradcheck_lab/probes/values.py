@@ -11,7 +11,8 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.similar_values import Structures, similar_values
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, can_be_stressed, stressed, unseen_values
-from gradcheck_lab.comparison.findings import number, show
+from gradcheck_lab.comparison.findings import number, show, unconserved_mass
+from gradcheck_lab.examination.examined import Examined, NumericTruth
 from gradcheck_lab.model.amounts import BESIDE_ZERO_BY, STEADY_DISTANCE
 from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.exceptions import SINGULAR
@@ -20,7 +21,6 @@ from gradcheck_lab.model.limits import STRESSED_ALONE, STRESSED_ROWS
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.precision.derived_calls import TIED_ROUNDINGS
 from gradcheck_lab.model.precision.kinks import SETTLED, SPIKE
-from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import (
@@ -33,13 +33,11 @@ from gradcheck_lab.probes.support.derived_calls import (
 )
 from gradcheck_lab.probes.support.kinks import kinked, unconserved
 from gradcheck_lab.probes.support.stress_causes import UNSELECTED_BRANCH, cause_of, is_flat_beside
-from gradcheck_lab.subjects.subject import Key
+from gradcheck_lab.probes.support.true_gradients import gradients_at, true_gradient, true_gradients
 
 
 def values(context: Context) -> Iterator[Finding]:
     """Put stress values into the inputs, several kinds in one call; where that fails, find one kind and input that do."""
-    if not context.uses_autograd:
-        return
     yield from _masked_branches(context)
     yield from _ties_of_the_call(context)
     wide = wide_inputs(context, widest=True)
@@ -79,7 +77,7 @@ def _masked_branches(context: Context) -> Iterator[Finding]:
         if finding.cause not in masked.compared_as or finding.op or finding.gradient not in names:
             continue
         index = names.index(finding.gradient)
-        actual, truth = context.gradients[index], context.oracle.truth().gradients.get(Key("input", index))
+        actual, truth = context.gradients[index], true_gradient(context.examined, index)
         if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape:
             continue
         broken = ~torch.isfinite(actual.detach()) & torch.isfinite(truth)
@@ -124,40 +122,41 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
             if (new_error.op, new_error.gradient) not in seen and not repeated_index_text(narrowed, new_error):
                 seen.add((new_error.op, new_error.gradient))
                 yield _finding(context, given, narrowed, stress, new_error, inputs)
-    if not seen and not any(stress.free or stress.entry for stress in group) and not _is_spike_at_zero(derived.examined.oracle):
+    if not seen and not any(stress.free or stress.entry for stress in group) and not _is_spike_at_zero(derived.examined):
         for new_error in derived.new_errors:
             yield _finding(context, given, derived, group[0], new_error, which)
 
 
 def is_steady(derived: DerivedCall) -> bool:
     """Whether the oracle's gradient hardly changes for a small step; outside its domain a forward may be finite and chaotic."""
-    oracle = derived.examined.oracle
-    beside = tuple(v.detach() * (1 + STEADY_DISTANCE.value) if is_differentiable(v) else v for v in oracle.case.inputs)
-    moved = oracle.run(torch.float64, case=replace(oracle.case, inputs=beside)).gradients
-    for key, here in oracle.truth().gradients.items():
-        there = moved.get(key)
-        if here is None or there is None:
+    examined = derived.examined
+    moved = gradients_at(examined, _wide(examined, lambda v: v * (1 + STEADY_DISTANCE.value)))
+    for index, here in true_gradients(examined).items():
+        there = moved.get(index)
+        if there is None:
             continue
-        change, size = (float(torch.linalg.vector_norm(value)) for value in (there - here, here))
+        without = torch.isnan(here) & torch.isnan(there)  # kinks, of which numbers give no derivative
+        change, size = (float(torch.linalg.vector_norm(v.masked_fill(without, 0))) for v in (there - here, here))
         if not change <= SETTLED.value * size:
             return False
-    return not _is_spike_at_zero(oracle)
+    return not _is_spike_at_zero(examined)
 
 
-def _is_spike_at_zero(oracle: AutogradOracle) -> bool:
+def _wide(examined: Examined, move: Callable[[torch.Tensor], torch.Tensor]) -> tuple[Any, ...]:
+    """The inputs of a call, those with a gradient moved in the dtype that the oracle runs in."""
+    return tuple(move(v.detach()) if is_differentiable(v) else v for v in examined.oracle.case.inputs)
+
+
+def _is_spike_at_zero(examined: Examined) -> bool:
     """Whether the gradient is far larger at the zeros of an input than beside them, as of an iteration that ran out there."""
-    near = tuple(
-        v.detach() + BESIDE_ZERO_BY.value * (v.detach() == 0) if is_differentiable(v) else v for v in oracle.case.inputs
-    )
-    if not any(is_differentiable(v) and bool((v == 0).any()) for v in oracle.case.inputs):
+    if not any(is_differentiable(v) and bool((v == 0).any()) for v in examined.oracle.case.inputs):
         return False
-    moved = oracle.run(torch.float64, case=replace(oracle.case, inputs=near)).gradients
+    moved = gradients_at(examined, _wide(examined, lambda v: v + BESIDE_ZERO_BY.value * (v == 0)))
     return any(
-        there is not None and here is not None and bool(torch.isfinite(there).all())
-        and float(here.abs().max()) > SPIKE.value * float(there.abs().max())
-        for key, here in oracle.truth().gradients.items() for there in [moved.get(key)]
-        if here is not None and here.numel() and there is not None and bool(there.any())
-    )  # fmt: skip
+        bool(torch.isfinite(there).all()) and float(here.abs().max()) > SPIKE.value * float(there.abs().max())
+        for index, here in true_gradients(examined).items()
+        if here.numel() and (there := moved.get(index)) is not None and bool(there.any())
+    )
 
 
 def _narrower_conditions(group: Sequence[Stress], which: Sequence[int]) -> Iterator[tuple[Stress, list[int]]]:
@@ -196,9 +195,11 @@ def tie_mass(
     """The finding that gradients of tied values have the wrong sum, if they have.
 
     Each of them may be any subgradient, but the derivative along all tied values together is unique. Inputs in `wrong` are
-    known to have a wrong gradient and are left out, as are those that `can_tie` denies.
+    known to have a wrong gradient and are left out, as are those that `can_tie` denies. Numbers know of it by themselves.
     """
     subject = derived.examined.subject
+    if isinstance(derived.examined.truth, NumericTruth):
+        return ()
     sound = {subject.names[i] for i in range(len(derived.inputs)) if i not in wrong}
     suspects = CAUSES["tie-mass"].compared_as
     doubtful = [f for f in derived.examined.findings if f.gradient in sound and not f.op and f.cause in suspects]
@@ -221,10 +222,7 @@ def tie_mass(
     if sums is None:
         return ()
     actual, wanted = sums
-    label = subject.labels[subject.names.index(gradient)]
-    message = f"gradient of {label} does not conserve the mass of its ties"
-    why = f"its elements sum to {show(actual)} where the derivative along all of them is {show(wanted)}"
-    return (Finding("tie-mass", "error", message, gradient, why, CAUSES["tie-mass"].fix, measured=abs(actual - wanted)),)
+    return (unconserved_mass(subject.labels[subject.names.index(gradient)], gradient, actual, wanted),)
 
 
 def _finding(

@@ -12,22 +12,14 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.comparison.isolated_rule import call_label
-from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.examination.examined import Examined, NumericTruth
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
 from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
 from gradcheck_lab.model.precision.derived_calls import AMPLIFIED_ROUNDINGS, GROSS_ON_DERIVED_CALLS, LARGE_VALUES
 from gradcheck_lab.probes.support.kinks import admitted
+from gradcheck_lab.probes.support.true_gradients import true_gradient
 from gradcheck_lab.subjects.subject import Key
-
-
-def true_gradient(examined: Examined, index: int) -> torch.Tensor | None:
-    """The oracle's float64 gradient of an input; None where it has none."""
-    try:
-        found = examined.oracle.truth().gradients.get(Key("input", index))
-    except Exception:  # autograd cannot run the forward
-        return None
-    return None if found is None else found.detach()
 
 
 def may_be_rounding(examined: Examined, finding: Finding) -> bool:
@@ -90,8 +82,8 @@ def _backward_call(examined: Examined, finding: Finding) -> _BackwardCall | None
 def is_acceptable(examined: Examined, finding: Finding) -> bool:
     """Whether the gradient is a subgradient at a kink, or right for the narrower dtype in which the forward computes."""
     names = examined.subject.names
-    if finding.gradient not in names or finding.op:
-        return False
+    if finding.gradient not in names or finding.op or isinstance(examined.truth, NumericTruth):
+        return False  # numbers know of kinks, and of the forward's own precision
     index = names.index(finding.gradient)
     actual, truth = examined.returned[index] if index < len(examined.returned) else None, true_gradient(examined, index)
     if truth is None or not isinstance(actual, torch.Tensor) or actual.shape != truth.shape or truth.is_complex():

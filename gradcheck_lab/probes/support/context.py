@@ -97,7 +97,7 @@ class Context:
 
     @property
     def uses_autograd(self) -> bool:
-        """Whether derived cases are compared with autograd; a numeric oracle is too slow to be run on many."""
+        """Whether derived cases are compared with autograd, and not with numbers."""
         return not isinstance(self.examined.truth, NumericTruth)
 
     @property
@@ -179,7 +179,7 @@ class Context:
 
         Gradients of the inputs in `skip` are not compared. With `numeric` a numeric oracle decides where autograd cannot.
         """
-        return examine_if_valid(self.runner, case, self.has_reference, numeric, skip)
+        return examine_if_valid(self.runner, case, self.has_reference, numeric, skip, not self.uses_autograd)
 
     def case_with(self, **changes: Any) -> Case:
         """The base case with some of its fields replaced."""
@@ -204,14 +204,17 @@ class Context:
 
 
 def examine_if_valid(
-    runner: Runner, case: Case, has_reference: bool, numeric: bool, skip: frozenset[int] = frozenset()
+    runner: Runner, case: Case, has_reference: bool, numeric: bool, skip: frozenset[int] = frozenset(), by_numbers: bool = False
 ) -> Examined | None:
-    """Examine a case that a probe made; None where `examine` raises `InvalidArgument` for it."""
+    """Examine a case that a probe made; None where `examine` raises `InvalidArgument` for it.
+
+    With `by_numbers` a numeric oracle decides whatever autograd says.
+    """
     subject = runner.subject
     derived = replace(runner, subject=replace(subject, constants=subject.constants | skip)) if skip else runner
     counts = runner.evaluations.derived
     try:
-        found = examine(derived, case, Policy(thorough=False, derived=not numeric, has_reference=has_reference))
+        found = examine(derived, case, Policy(False, not numeric, has_reference, by_numbers and not numeric))
     except InvalidArgument:
         counts[REFUSED] += 1
         return None

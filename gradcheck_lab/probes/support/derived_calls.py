@@ -19,8 +19,9 @@ from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import bits, is_wide
 from gradcheck_lab.model.precision.derived_calls import INFINITY_IN_WORDS, WRONG_ELEMENT
-from gradcheck_lab.probes.support.acceptable_errors import is_acceptable, may_be_rounding, true_gradient
+from gradcheck_lab.probes.support.acceptable_errors import is_acceptable, may_be_rounding
 from gradcheck_lab.probes.support.context import REFUSED, Context, examine_if_valid
+from gradcheck_lab.probes.support.true_gradients import true_gradient
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
 
@@ -50,7 +51,8 @@ class DerivedCall:
         actual, truth = self.examined.returned[index], true_gradient(self.examined, index)
         if not isinstance(actual, torch.Tensor) or truth is None or actual.shape != truth.shape:
             return None
-        return actual.detach(), truth
+        unknown = torch.isnan(truth) & torch.isfinite(actual)  # no derivative there, as at a kink
+        return actual.detach(), torch.where(unknown, actual.detach().to(truth), truth)
 
     def budget_used(self, finding: Finding, dtype: torch.dtype) -> float:
         """How many times its budget a gradient is off, by all references of a dtype; infinite where it is no such gradient."""
@@ -68,7 +70,7 @@ class DerivedCallExaminer:
     """Examines cases derived from the user's call, and tells errors that are new from those that the call itself has.
 
     `user_inputs` are those of the call, `known_wrong` its wrong gradients, by op and name. Gradients of the inputs in `skip`
-    are not compared.
+    are not compared. With `by_numbers` a numeric oracle decides, as it did on the call itself.
     """
 
     runner: Runner
@@ -76,6 +78,7 @@ class DerivedCallExaminer:
     has_reference: bool = False
     skip: frozenset[int] = frozenset()
     known_wrong: frozenset[tuple[str | None, str | None]] = frozenset()
+    by_numbers: bool = False
 
     def examine(
         self, case: Case, dtype_differs: bool = False, numeric: bool = False, forward: bool = False
@@ -96,7 +99,7 @@ class DerivedCallExaminer:
             self.runner.evaluations.derived[REFUSED] += 1
             return None
         try:
-            found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip)
+            found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip, self.by_numbers)
             fresh = self._new_errors(found, dtype_differs, forward) if found is not None else ()
         except Exception:  # the user did not make this call: where the oracle raises, it shows nothing
             return None
@@ -132,7 +135,7 @@ class DerivedCallExaminer:
         pairs = zip(found.case.inputs, self.user_inputs, strict=True)
         own = tuple(v.to(given.dtype) if is_differentiable(v) else v for v, given in pairs)
         case = replace(found.case, inputs=own, grad_outputs=None)
-        again = examine_if_valid(self.runner, case, self.has_reference, numeric=False, skip=self.skip)
+        again = examine_if_valid(self.runner, case, self.has_reference, False, self.skip, self.by_numbers)
         raised = {(f.stage, f.op) for f in again.findings if f.cause in having("no_result")} if again is not None else set()
         return again is not None and not raised & {("forward", None), (new_error.stage, new_error.op)}
 
@@ -182,7 +185,12 @@ def derived_call_examiner(context: Context) -> DerivedCallExaminer:
     """Return the examiner of cases derived from the base case."""
     known_wrong = context.once("known wrong", lambda: _known_wrong(context))
     return DerivedCallExaminer(
-        context.runner, context.case.inputs, context.has_reference, context.skip_on_derived_calls, known_wrong
+        context.runner,
+        context.case.inputs,
+        context.has_reference,
+        context.skip_on_derived_calls,
+        known_wrong,
+        not context.uses_autograd,
     )
 
 

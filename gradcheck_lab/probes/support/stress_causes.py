@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.moves import moved, size_at_least
 from gradcheck_lab.calls.stress import Stress, about, away
-from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.examination.examined import Examined, NumericTruth
 from gradcheck_lab.model.amounts import MILDER_DISTANCES, ONE_SIDE, SHRINKING_SCALES
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
@@ -21,7 +20,7 @@ from gradcheck_lab.model.precision.derived_calls import ERROR_ABOVE_ROUNDING, ER
 from gradcheck_lab.model.precision.patterns import SMALL_ERROR
 from gradcheck_lab.probes.support.derived_calls import DerivedCall
 from gradcheck_lab.probes.support.kinks import kinked
-from gradcheck_lab.subjects.subject import Key
+from gradcheck_lab.probes.support.true_gradients import gradients_at, true_gradient
 
 Rerun = Callable[[Stress], DerivedCall | None]
 UNSELECTED_BRANCH = "NaN or inf only where the forward did not select the branch, and its derivative is 0"
@@ -75,13 +74,13 @@ def _is_only_in_unselected_branch(derived: DerivedCall, new_error: Finding, chec
 
 def is_flat_beside(examined: Examined, index: int, where: torch.Tensor) -> bool:
     """Whether the derivative is 0 for a small step to one side of these elements of an input, as in an unselected branch."""
-    oracle, value = examined.oracle, examined.case.inputs[index]
+    case, value = examined.oracle.case, examined.case.inputs[index]
     for sign in (1, -1):
         here, side = value.detach().double(), ONE_SIDE.value
         beside = moved(here, side, sign * where, size_at_least(here, side))
-        inputs = tuple(beside if i == index else v for i, v in enumerate(oracle.case.inputs))
+        inputs = tuple(beside if i == index else v for i, v in enumerate(case.inputs))
         try:
-            found = oracle.run(torch.float64, case=replace(oracle.case, inputs=inputs)).gradients.get(Key("input", index))
+            found = gradients_at(examined, inputs).get(index)
         except Exception:  # outside the domain on this side
             continue
         if found is None or not bool(found[where].any()):
@@ -93,6 +92,9 @@ def _is_at_kink(derived: DerivedCall, new_error: Finding) -> bool:
     pair, index = derived.returned_and_true(new_error), derived.input_index(new_error)
     if pair is None or index is None or pair[1].is_complex():
         return False
+    if isinstance(derived.examined.truth, NumericTruth):
+        truth = true_gradient(derived.examined, index)
+        return truth is not None and bool(torch.isnan(truth).any())
     return kinked(derived.examined.oracle, index)
 
 

@@ -1,0 +1,42 @@
+"""Gradients at ties where a numeric oracle decides: single elements may have no derivative there, and all together have one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from gradcheck_lab.comparison.compared import Comparison
+from gradcheck_lab.comparison.findings import unconserved_mass
+from gradcheck_lab.comparison.located import passed_along_directions
+from gradcheck_lab.comparison.slot import Slot
+from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.precision.numbers import LOOK_TOLERANCE, LOOK_TOLERANCE_AT_MOST
+from gradcheck_lab.oracles.numeric.oracle import NumericOracle
+from gradcheck_lab.oracles.numeric.scalar_problem import inner
+
+
+def is_not_additive(oracle: NumericOracle, index: int, elements: torch.Tensor) -> bool:
+    """Whether the forward's derivatives along the elements do not add up, as those of a median do at ties: it has no gradient.
+
+    Each element alone leaves the median where it is, and all together move it.
+    """
+    along = oracle.problem.random_directions(-13, [index])
+    together = oracle.derivative(along)
+    if together.flag or not bool(torch.isfinite(elements).all()):
+        return False
+    size = oracle.weighed(elements, along[index])
+    bound = LOOK_TOLERANCE_AT_MOST.value * max(abs(together.value), size.size * size.step)
+    return abs(inner(elements, along[index]) - together.value) > together.error + bound
+
+
+def by_mass(slot: Slot, index: int, actual: torch.Tensor, oracle: NumericOracle) -> Comparison:
+    """The comparison at ties where elements have no derivative of their own: by that along all of them moved alike."""
+    alike = torch.ones_like(oracle.problem.random_directions(0, [index])[index])
+    together, mine = oracle.derivative({index: alike}), inner(actual, alike)
+    result, weighed = passed_along_directions(slot, actual), oracle.weighed(actual, alike)
+    off = abs(mine - together.value)
+    if not together.flag and off > together.error + weighed.rounding + LOOK_TOLERANCE.value * weighed.size * weighed.step:
+        return Comparison(replace(result, verdict="fail"), (unconserved_mass(slot.label, slot.name, mine, together.value),))
+    text = f"the forward has no derivative in single elements of {slot.label}, as at ties"
+    return Comparison(result, (Finding("convention", "note", text, gradient=slot.name),))
