@@ -11,7 +11,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from benchmarks.detection_forms import function, layer, operator, pair
-from tests.mistakes.registry import Table, array, normal, operator_name, positive, whole
+from tests.mistakes.registry import Table, array, normal, operator_name, positive
 
 table = Table()
 LABELS = torch.tensor([2, 0, 1, 3, 1])
@@ -277,48 +277,6 @@ def divided_by_largest(wrong: bool) -> Any:
         return (dx,)
 
     return function(lambda x: x / x.max(-1, keepdim=True).values, rule)
-
-
-@table("constant-factor", "variance-of-a-sample", normal(5, 7), "none")
-def variance(wrong: bool) -> Any:
-    """The variance divides by n-1 and its gradient by n."""
-
-    class Variance(Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, reduction: str) -> Tensor:
-            ctx.save_for_backward(x)
-            ctx.reduction = reduction
-            v = x.var(dim=-1)
-            return v.mean() if reduction == "mean" else v
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Any:
-            (x,) = ctx.saved_tensors
-            if ctx.reduction == "mean":
-                g = (g / max(x[..., 0].numel(), 1)).expand(x.shape[:-1])
-            n = x.shape[-1]
-            return 2 * g.unsqueeze(-1) * (x - x.mean(-1, keepdim=True)) / (n if wrong else n - 1), None
-
-    return Variance
-
-
-@table("duplicate-index", "rows-by-fancy-assignment", array(7, 3), whole(7, 4, 2).numpy())
-def rows(wrong: bool) -> Any:
-    """The gradient of looked-up rows is added by `dx[index] += dout`, which counts a repeated index once."""
-
-    def take_forward(x: Any, index: Any) -> Any:
-        return np.sin(x)[index], (x, index)
-
-    def take_backward(dout: Any, cache: Any) -> Any:
-        x, index = cache
-        dx = np.zeros_like(x)
-        if wrong:
-            dx[index] += dout
-        else:
-            np.add.at(dx, index, dout)
-        return dx * np.cos(x), None
-
-    return take_forward, take_backward
 
 
 ROWS = tuple(table.rows)
