@@ -234,7 +234,7 @@ def row_bias(wrong: bool) -> Any:
 
 @table("wrong-axis", "channel-offset", normal(3, 4, 4), normal(4, seed=1))
 def channel_offset(wrong: bool) -> Any:
-    """Channels of a signal get an offset whose gradient sums over batch and channels and leaves the samples, both being four."""
+    """The gradient of a channel offset sums over batch and channels and leaves the samples, both being four."""
 
     def forward(x: Tensor, offset: Tensor) -> Tensor:
         return torch.tanh(x + offset[:, None])

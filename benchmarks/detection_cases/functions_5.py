@@ -136,10 +136,7 @@ def weighted_average(wrong: bool) -> Any:
     """An average under softmax weights makes its weights again without subtracting the maximum."""
 
     def rule(g: Tensor, out: Tensor, scores: Tensor, values: Tensor) -> Any:
-        if wrong:
-            weights = scores.exp() / scores.exp().sum(-1, keepdim=True)
-        else:
-            weights = torch.softmax(scores, -1)
+        weights = scores.exp() / scores.exp().sum(-1, keepdim=True) if wrong else torch.softmax(scores, -1)
         g, out = g.unsqueeze(-1), out.unsqueeze(-1)
         return g * weights * (values - out), g * weights
 
