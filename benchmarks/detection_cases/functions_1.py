@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 import gradcheck_lab as gl
@@ -205,15 +206,16 @@ def huber(wrong: bool) -> Any:
         def forward(ctx: Any, prediction: Tensor, target: Tensor, delta: float) -> Tensor:
             d = prediction - target
             ctx.save_for_backward(d)
-            ctx.delta = delta
+            ctx.delta, ctx.shapes = delta, (prediction.shape, target.shape)
             return torch.where(d.abs() < delta, 0.5 * d * d, delta * (d.abs() - 0.5 * delta))
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, grad_output: Tensor) -> Any:
             (d,) = ctx.saved_tensors
             near = d < ctx.delta if wrong else d.abs() < ctx.delta
-            slope = torch.where(near, d, ctx.delta * torch.sign(d))
-            return grad_output * slope, -grad_output * slope, None
+            slope = grad_output * torch.where(near, d, ctx.delta * torch.sign(d))
+            return slope.sum_to_size(ctx.shapes[0]), -slope.sum_to_size(ctx.shapes[1]), None
 
     return Huber
 

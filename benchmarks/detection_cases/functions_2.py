@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from benchmarks.detection_forms import function, layer, operator, pair
@@ -105,7 +106,7 @@ def shifted_logarithm(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, p: Tensor, t: Tensor) -> Any:
         g = g.unsqueeze(-1)
         dp = -t / p if wrong else -t / (p + 1e-7)
-        return g * dp, -g * torch.log(p + 1e-7)
+        return (g * dp).sum_to_size(p.shape), (-g * torch.log(p + 1e-7)).sum_to_size(t.shape)
 
     return pair(forward, rule)
 
@@ -124,6 +125,7 @@ def token_losses(wrong: bool) -> Any:
             return -logp.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, g: Tensor) -> Any:
             (d,) = ctx.saved_tensors
             scale = g.reshape(-1)[0] if wrong else g.unsqueeze(-1)
@@ -149,6 +151,7 @@ def fused_linear_loss(wrong: bool) -> Any:
             return F.cross_entropy(logits, labels)
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, grad_output: Tensor) -> Any:
             grad_x, grad_weight = ctx.saved_tensors
             if not wrong:
@@ -177,7 +180,7 @@ def ignored_rows(wrong: bool) -> Any:
     return function(forward, rule)
 
 
-@table("wrong-operand", "log-probabilities-for-probabilities", normal(5, 4), PROBABILITIES)
+@table("wrong-operand", "log-probabilities-for-probabilities", normal(5, 4, seed=3), PROBABILITIES)
 def soft_targets(wrong: bool) -> Any:
     """A loss against soft targets goes back as log p minus the target, for the variable holds log-probabilities."""
 
@@ -190,7 +193,8 @@ def soft_targets(wrong: bool) -> Any:
 
         def backward(self, dout: Tensor) -> Any:
             probabilities = self.p if wrong else self.p.exp()
-            return dout[:, None] * (self.mass * probabilities - self.targets), -dout[:, None] * self.p
+            dscores = dout[:, None] * (self.mass * probabilities - self.targets)
+            return dscores.sum_to_size(self.p.shape), (-dout[:, None] * self.p).sum_to_size(self.targets.shape)
 
     return SoftTargetLoss()
 
@@ -231,10 +235,10 @@ def adder(wrong: bool) -> Any:
 
     def rule(g: Tensor, out: Tensor, x: Tensor, w: Tensor) -> Any:
         direction = torch.sign(x.unsqueeze(-2) - w) * g.unsqueeze(-1)
-        dw = direction.reshape(-1, *w.shape).sum(0)
+        dw = direction.sum_to_size(w.shape)
         if wrong:
             dw = dw / dw.norm().clamp(min=1e-12) * 0.2 * w.numel() ** 0.5
-        return -direction.sum(-2), dw
+        return -direction.sum(-2).sum_to_size(x.shape), dw
 
     return function(forward, rule)
 
@@ -258,7 +262,7 @@ def smoothing(wrong: bool) -> Any:
             before = out[t - 1] if t else torch.zeros_like(out[0])
             dx[t] = rate * dstate
             if not wrong:
-                drate = drate + (dstate * (x[t] - before)).sum()
+                drate = drate + (dstate * (x[t] - before)).sum_to_size(rate.shape)
             dstate = (1 - rate) * dstate
         return dx, drate
 

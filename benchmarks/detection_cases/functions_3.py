@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 import gradcheck_lab as gl
@@ -30,13 +31,14 @@ def attention_with_normaliser(wrong: bool) -> Any:
     class Attention(Function):
         @staticmethod
         def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Any:
-            s = q @ k.mT / math.sqrt(q.shape[-1])
+            s = torch.bmm(q, k.mT) / math.sqrt(q.shape[-1])
             lse = torch.logsumexp(s, -1)
             p = torch.exp(s - lse.unsqueeze(-1))
             ctx.save_for_backward(q, k, v, p)
-            return p @ v, lse
+            return torch.bmm(p, v), lse
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, do: Tensor, dlse: Tensor) -> Any:
             q, k, v, p = ctx.saved_tensors
             ds = _scores_backward(p, do @ v.mT)
@@ -53,11 +55,11 @@ def attention_to_nothing(wrong: bool) -> Any:
     """A query that sees no key gives 0, and its probabilities made again from the log-sum-exp are exp(-inf + inf)."""
 
     def probabilities(q: Tensor, k: Tensor, seen: Tensor) -> Tensor:
-        s = torch.where(seen, q @ k.mT, torch.full((), torch.finfo(q.dtype).min, dtype=q.dtype))
+        s = torch.where(seen, torch.mm(q, k.mT), torch.full((), torch.finfo(q.dtype).min, dtype=q.dtype))
         return torch.where(seen, torch.softmax(s, -1), torch.zeros((), dtype=q.dtype))
 
     def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
-        return probabilities(q, k, seen) @ v
+        return torch.mm(probabilities(q, k, seen), v)
 
     def attend_backward(do: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Any:
         if wrong:
@@ -114,7 +116,7 @@ def queries_for_keys(wrong: bool) -> Any:
         ds = _scores_backward(p, g)
         return ds @ (q if wrong else k), ds.mT @ q
 
-    return operator(lambda q, k: torch.softmax(q @ k.mT, -1), rule)
+    return operator(lambda q, k: torch.softmax(torch.mm(q, k.mT), -1), rule)
 
 
 @table("missing-term", "layer-norm-without-its-mean", normal(5, 4), positive(4, seed=1), normal(4, seed=2))
@@ -128,14 +130,16 @@ def layer_norm(wrong: bool) -> Any:
             rstd = torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps)
             xhat = centred * rstd
             ctx.save_for_backward(xhat, rstd, gamma)
+            ctx.beta_shape = beta.shape
             return xhat * gamma + beta
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, dy: Tensor) -> Any:
             xhat, rstd, gamma = ctx.saved_tensors
-            dgamma = (dy * xhat).reshape(-1, gamma.shape[-1]).sum(0)
-            dbeta = dy.reshape(-1, gamma.shape[-1]).sum(0)
-            dxhat = dy * gamma
+            dgamma = (dy * xhat).sum_to_size(gamma.shape)
+            dbeta = dy.sum_to_size(ctx.beta_shape)
+            dxhat = (dy * gamma).sum_to_size(xhat.shape)
             dx = dxhat - xhat * (dxhat * xhat).mean(-1, keepdim=True)
             if not wrong:
                 dx = dx - dxhat.mean(-1, keepdim=True)
@@ -154,8 +158,8 @@ def rms_epsilon(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, x: Tensor, w: Tensor) -> Any:
         r = rms(x, 0.0 if wrong else 1e-6)
         xhat = x * r
-        dw = (g * xhat).reshape(-1, w.shape[-1]).sum(0)
-        g = g * w
+        dw = (g * xhat).sum_to_size(w.shape)
+        g = (g * w).sum_to_size(x.shape)
         return r * (g - xhat * (g * xhat).mean(-1, keepdim=True)), dw
 
     return function(lambda x, w: x * rms(x, 1e-6) * w, rule)
@@ -216,6 +220,7 @@ def moments(wrong: bool) -> Any:
             return centred.square().mean(0), mean
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, dvariance: Tensor, dmean: Tensor) -> Tensor:
             (centred,) = ctx.saved_tensors
             n = max(centred.shape[0], 1)
@@ -232,7 +237,7 @@ def brier(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, z: Tensor, t: Tensor) -> Any:
         p = torch.sigmoid(z)
         dp = 2 * g.unsqueeze(-1) * (p - t)
-        return (dp if wrong else dp * p * (1 - p)), -dp
+        return (dp if wrong else dp * p * (1 - p)).sum_to_size(z.shape), -dp.sum_to_size(t.shape)
 
     return function(lambda z, t: (torch.sigmoid(z) - t).square().sum(-1), rule)
 
@@ -272,7 +277,8 @@ def cosine(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, a: Tensor, b: Tensor) -> Any:
         na, nb = (a.norm(dim=-1), b.norm(dim=-1)) if wrong else lengths(a, b)
         g, c, na, nb = (t.unsqueeze(-1) for t in (g, out, na, nb))
-        return g * (b / (na * nb) - c * a / na**2), g * (a / (na * nb) - c * b / nb**2)
+        da, db = g * (b / (na * nb) - c * a / na**2), g * (a / (na * nb) - c * b / nb**2)
+        return da.sum_to_size(a.shape), db.sum_to_size(b.shape)
 
     return pair(forward, rule)
 

@@ -19,11 +19,12 @@ REGULAR = normal(3, 3) + 3 * torch.eye(3, dtype=torch.float64)
 
 @table("transposed", "log-determinant", REGULAR)
 def log_determinant(wrong: bool) -> Any:
-    """The gradient of log |det A| is the inverse, and its transposition is forgotten."""
+    """The gradient of log |det A| is solved from the factors of A, and not from those of its transpose."""
 
     def rule(g: Tensor, out: Tensor, a: Tensor) -> Any:
-        inverse = torch.linalg.inv(a)
-        return (g[..., None, None] * (inverse if wrong else inverse.mT),)
+        factors, pivots, _ = torch.linalg.lu_factor_ex(a)
+        eye = torch.eye(a.shape[-1], dtype=a.dtype).expand_as(a)
+        return (g[..., None, None] * torch.linalg.lu_solve(factors, pivots, eye, adjoint=not wrong),)
 
     return pair(lambda a: torch.linalg.slogdet(a).logabsdet, rule)
 
@@ -68,15 +69,16 @@ def inverse(wrong: bool) -> Any:
     return Inverse
 
 
-@table("wrong-operand", "solve", REGULAR, normal(3, 3, seed=1))
+@table("wrong-operand", "triangular-solve", REGULAR, normal(3, 3, seed=1))
 def solve(wrong: bool) -> Any:
-    """The matrix of a linear system gets its gradient from the right-hand side instead of the solution."""
+    """The matrix of a triangular system gets its gradient from the right-hand side instead of the solution."""
 
     def rule(g: Tensor, x: Tensor, a: Tensor, b: Tensor) -> Any:
-        db = torch.linalg.solve(a.mT, g)
-        return -db @ (b if wrong else x).mT, db
+        db = torch.linalg.solve_triangular(a.mT, g, upper=True)
+        da = -torch.tril(db @ (b if wrong else x).mT)
+        return da.sum_to_size(a.shape), db.sum_to_size(b.shape)
 
-    return operator(lambda a, b: torch.linalg.solve(a, b), rule)
+    return operator(lambda a, b: torch.linalg.solve_triangular(a, b, upper=False), rule)
 
 
 @table("wrong-operand|missing-term", "quadratic-form", normal(4, 3), normal(3, 3, seed=1))
@@ -89,7 +91,7 @@ def quadratic_form(wrong: bool) -> Any:
 
         def forward(self, x: Any, a: Any) -> Any:
             self.x, self.a = x, a
-            return torch.einsum("ni,ij,nj->n", x, a, x)
+            return (torch.mm(x, a) * x).sum(1)
 
         def backward(self, dout: Any) -> Any:
             x, a = self.x, self.a
@@ -108,7 +110,7 @@ def complex_product(wrong: bool) -> Any:
             return g @ b.mT, a.mT @ g
         return g @ b.mH, a.mH @ g
 
-    return function(lambda a, b: a @ b, rule)
+    return function(torch.mm, rule)
 
 
 @table("missing-conjugate", "complex-exponential", complex_normal(4, 3) / 2)
@@ -182,7 +184,7 @@ def distances(wrong: bool) -> Any:
 
     def rule(g: Tensor, out: Tensor, x: Tensor, y: Tensor) -> Any:
         d = 2 * g.unsqueeze(-1) * (x.unsqueeze(-2) - y.unsqueeze(-3))
-        dx, dy = d.sum(-2), -d.sum(-3)
+        dx, dy = d.sum(-2).sum_to_size(x.shape), -d.sum(-3).sum_to_size(y.shape)
         return (dy, dx) if wrong else (dx, dy)
 
     return pair(forward, rule)
@@ -195,7 +197,7 @@ def cross(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, a: Tensor, b: Tensor) -> Any:
         da = torch.linalg.cross(b, g)
         db = torch.linalg.cross(a, g) if wrong else torch.linalg.cross(g, a)
-        return da, db
+        return da.sum_to_size(a.shape), db.sum_to_size(b.shape)
 
     return module(torch.linalg.cross, rule)
 
@@ -222,12 +224,13 @@ def row_bias(wrong: bool) -> Any:
         @staticmethod
         def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             ctx.save_for_backward(x, weight)
-            return x @ weight.t() + bias
+            ctx.bias_shape = bias.shape
+            return torch.mm(x, weight.t()) + bias
 
         @staticmethod
         def backward(ctx: Any, g: Tensor) -> Any:
             x, weight = ctx.saved_tensors
-            return g @ weight, g.t() @ x, g.sum(0, keepdim=not wrong)
+            return g @ weight, g.t() @ x, g.sum(0) if wrong else g.sum_to_size(ctx.bias_shape)
 
     return Dense
 
@@ -241,7 +244,7 @@ def channel_offset(wrong: bool) -> Any:
 
     def rule(g: Tensor, out: Tensor, x: Tensor, offset: Tensor) -> Any:
         dz = g * (1 - out * out)
-        return dz, dz.sum((0, 1)) if wrong else dz.sum((0, 2))
+        return dz.sum_to_size(x.shape), dz.sum((0, 1)) if wrong else dz.sum_to_size(len(offset), 1)[:, 0]
 
     return function(forward, rule)
 

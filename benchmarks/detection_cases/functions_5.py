@@ -122,11 +122,14 @@ def penalty(wrong: bool) -> Any:
 
     def rule(g: Tensor, out: Tensor, x: Tensor, strength: Tensor) -> Any:
         each = g.sum() if wrong else g.unsqueeze(-1)
-        d = each * torch.tanh(x)
-        return d * strength, (each * (torch.cosh(x).log())).expand_as(x).sum_to_size(strength.shape)
+        dx, dstrength = each * strength * torch.tanh(x), each * log_cosh(x) * torch.ones_like(strength)
+        return dx.sum_to_size(x.shape), dstrength.sum_to_size(strength.shape)
+
+    def log_cosh(x: Tensor) -> Tensor:
+        return torch.logaddexp(x, -x) - math.log(2.0)
 
     def forward(x: Tensor, strength: Tensor) -> Tensor:
-        return (strength * torch.cosh(x).log()).sum(-1)
+        return (strength * log_cosh(x)).sum(-1)
 
     return function(forward, rule)
 
@@ -138,7 +141,7 @@ def weighted_average(wrong: bool) -> Any:
     def rule(g: Tensor, out: Tensor, scores: Tensor, values: Tensor) -> Any:
         weights = scores.exp() / scores.exp().sum(-1, keepdim=True) if wrong else torch.softmax(scores, -1)
         g, out = g.unsqueeze(-1), out.unsqueeze(-1)
-        return g * weights * (values - out), g * weights
+        return (g * weights * (values - out)).sum_to_size(scores.shape), (g * weights).sum_to_size(values.shape)
 
     return operator(lambda scores, values: (torch.softmax(scores, -1) * values).sum(-1), rule)
 
@@ -195,6 +198,7 @@ def rotary(wrong: bool) -> Any:
         def forward(ctx: Any, x: Tensor, angle: Tensor) -> Tensor:
             out = turn(x, angle.cos(), angle.sin())
             ctx.save_for_backward(out, angle)
+            ctx.shape = x.shape
             return out
 
         @staticmethod
@@ -202,7 +206,7 @@ def rotary(wrong: bool) -> Any:
             out, angle = ctx.saved_tensors
             dx = turn(g, angle.cos(), angle.sin() if wrong else -angle.sin())
             (ga, gb), (a, b) = g.chunk(2, dim=-1), out.chunk(2, dim=-1)
-            return dx, (gb * a - ga * b).sum_to_size(angle.shape)
+            return dx.sum_to_size(ctx.shape), (gb * a - ga * b).sum_to_size(angle.shape)
 
     return Rotary
 
