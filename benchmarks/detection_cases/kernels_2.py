@@ -79,8 +79,8 @@ def shared_bias(wrong: bool) -> Any:
         @staticmethod
         def forward(ctx: Any, q: Tensor, k: Tensor, bias: Tensor) -> Tensor:
             same_batch(q, k)
-            if bias.dim() != 4 or bias.shape[0] not in (1, q.shape[0]):
-                raise ValueError("the bias must have the batch of q, or one")
+            if q.dim() != 4 or bias.dim() != 4 or any(b not in (1, n) for b, n in zip(bias.shape, q.shape[:2], strict=False)):
+                raise ValueError("the bias must have the batch and heads of q, or one")
             p = torch.softmax(q @ k.mT + bias, -1)
             ctx.save_for_backward(q, k, p)
             ctx.bias_shape = bias.shape
