@@ -1,4 +1,4 @@
-"""Row and elementwise kernels that walk memory in their own way, wrong on some calls, after reports in public issue trackers."""
+"""Row kernels that walk memory in their own way, wrong on some calls, after reports in public issue trackers."""
 
 from __future__ import annotations
 
