@@ -36,7 +36,7 @@ def rms_backward(dy: Tensor, x: Tensor, w: Tensor, eps: float) -> tuple[Tensor, 
 
 def rms_norm(x: Tensor, w: Tensor, eps: float = 1e-6) -> Tensor:
     """x over its root mean square, times w."""
-    if w.shape != x.shape[-1:]:
+    if w.dim() != 1 or w.shape != x.shape[-1:]:
         raise ValueError("the weight must have the width of a row")
     (x_,) = wide(x)
     return (x_ * torch.rsqrt(x_.square().mean(-1, keepdim=True) + eps) * w).to(x.dtype)
@@ -44,7 +44,7 @@ def rms_norm(x: Tensor, w: Tensor, eps: float = 1e-6) -> Tensor:
 
 def layer_norm(x: Tensor, w: Tensor, b: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor, Tensor]:
     """The output, and what the backward keeps: normalised rows and 1/std."""
-    if not w.shape == b.shape == x.shape[-1:]:
+    if w.dim() != 1 or not w.shape == b.shape == x.shape[-1:]:
         raise ValueError("weight and bias must have the width of a row")
     (x_,) = wide(x)
     rstd = torch.rsqrt(x_.var(-1, correction=0, keepdim=True) + eps)
@@ -114,7 +114,7 @@ def bias_sum(wrong: bool) -> Any:
     class AddBias(Function):
         @staticmethod
         def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
-            if bias.shape != x.shape[-1:]:
+            if bias.dim() != 1 or bias.shape != x.shape[-1:]:
                 raise ValueError("the bias must have the width of a row")
             ctx.dtype = bias.dtype
             return x + bias

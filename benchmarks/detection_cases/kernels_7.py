@@ -83,14 +83,15 @@ def upsample(wrong: bool) -> Any:
                 source = ((out + 0.5) * length / size - 0.5).clamp(0, length - 1)
                 stretch = size / length
             reach = size / length if wrong else stretch
+            grads = dy.to(torch.promote_types(dy.dtype, torch.float32))
             columns = []
             for i in range(length):
                 center = i * stretch if ctx.aligned else (i + 0.5) * stretch - 0.5
                 first = max(math.floor(center - reach), 0)
                 last = min(math.ceil(center + reach), size - 1)
-                share = (1 - (source[first : last + 1] - i).abs()).clamp(min=0).to(dy.dtype)
-                columns.append((dy[..., first : last + 1] * share).sum(-1))
-            return torch.stack(columns, -1), None, None
+                share = (1 - (source[first : last + 1] - i).abs()).clamp(min=0).to(grads.dtype)
+                columns.append((grads[..., first : last + 1] * share).sum(-1))
+            return torch.stack(columns, -1).to(dy.dtype), None, None
 
     return Upsample
 
