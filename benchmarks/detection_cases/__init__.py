@@ -1,0 +1,1 @@
+"""Mistakes that nobody built the toolkit against, by area."""
