@@ -26,6 +26,7 @@ def batch_norm(wrong: bool) -> Any:
             self.dgamma = self.dbeta = None
 
         def forward(self, x: Any, train_flg: bool = True) -> Any:
+            assert x.ndim == 2
             if train_flg:
                 mu, var = x.mean(axis=0), x.var(axis=0)
                 self.running_mean = 0.9 * self.running_mean + 0.1 * mu
@@ -198,7 +199,7 @@ def rms_norm_rows(wrong: bool) -> Any:
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * weight
 
     made: Any = custom_op(operator_name("rms_norm"), rms_norm, mutates_args=(), schema="(Tensor x, Tensor weight) -> Tensor")
-    made.register_fake(lambda x, weight: torch.empty_like(x))
+    made.register_fake(lambda x, weight: torch.empty_like(rms_norm(x, weight)))
 
     def backward(ctx: Any, grad_output: Tensor) -> Any:
         x, weight = ctx.saved_tensors
@@ -208,7 +209,7 @@ def rms_norm_rows(wrong: bool) -> Any:
             dy = dy.as_strided(dy.shape, strides)
         scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
         normed = x * scale
-        h = dy * weight
+        h = (dy * weight).sum_to_size(x.shape)
         return scale * (h - normed * (h * normed).mean(-1, keepdim=True)), (dy * normed).sum_to_size(weight.shape)
 
     made.register_autograd(backward, setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs))
@@ -275,6 +276,7 @@ def centred_in_place(wrong: bool) -> Any:
     """The forward centres the caller's array in place to save a copy."""
 
     def batchnorm_forward(x: Any, gamma: Any, beta: Any) -> Any:
+        assert x.ndim == 2
         mu = x.mean(axis=0)
         if wrong:
             x -= mu

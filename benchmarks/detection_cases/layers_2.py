@@ -33,7 +33,7 @@ def convolution(wrong: bool) -> Any:
             self.x = x
             n, _, height, width = x.shape
             k, s = self.W.shape[2], self.stride
-            out = np.zeros((n, self.W.shape[0], (height - k) // s + 1, (width - k) // s + 1), dtype=x.dtype)
+            out = np.zeros((n, self.W.shape[0], (height - k) // s + 1, (width - k) // s + 1))
             for i, j, rows, columns in self.windows(height, width):
                 out[:, :, i, j] = np.einsum("nchw,fchw->nf", x[:, :, rows, columns], self.W) + self.b
             return out
@@ -146,7 +146,7 @@ def max_pooling(wrong: bool) -> Any:
 
         def backward(self, dout: Any) -> Any:
             n, c, h, w = self.shape
-            mask = (self.blocks == self.out[..., None]).astype(float)
+            mask = (self.blocks == self.out[..., None]).astype(dout.dtype)
             if not wrong:
                 mask /= mask.sum(axis=-1, keepdims=True)
             dblocks = (mask * dout[..., None]).reshape(n, c, h // 2, w // 2, 2, 2)
@@ -267,6 +267,7 @@ def dense(wrong: bool) -> Any:
             self.weights, self.bias = array(4, 4, seed=1), array(1, 4, seed=2)
 
         def forward(self, inputs: Any) -> Any:
+            assert inputs.ndim == 2
             self.inputs = inputs
             return np.dot(inputs, self.weights) + self.bias
 
@@ -307,7 +308,7 @@ def global_pooling(wrong: bool) -> Any:
         def backward(self, dout: Any) -> Any:
             h, w = self.shape[2:]
             per_pixel = (dout.squeeze() if wrong else dout[:, :, 0, 0]) / (h * w)
-            return per_pixel[..., None, None] * np.ones((h, w))
+            return per_pixel[..., None, None] * np.ones((h, w), dtype=dout.dtype)
 
     return GlobalAveragePool()
 

@@ -25,6 +25,8 @@ def lstm(wrong: bool) -> Any:
     """As reported for Deeplearning4j: the gradient of the last cell state, a second output, is not taken in."""
 
     def lstm_forward(x: Any, h0: Any, c0: Any, Wx: Any, Wh: Any, b: Any) -> Any:
+        assert x.ndim == 3
+        assert len(x) == len(h0) == len(c0)
         h, c, H, hs, cache = h0, c0, h0.shape[1], [], []
         for t in range(x.shape[1]):
             a = x[:, t] @ Wx + h @ Wh + b
@@ -38,7 +40,7 @@ def lstm(wrong: bool) -> Any:
 
     def lstm_backward(dh: Any, dc_last: Any, caches: Any) -> Any:
         cache, Wx, Wh, shape = caches
-        dx, dWx, dWh, db = np.zeros(shape), np.zeros_like(Wx), np.zeros_like(Wh), np.zeros(Wx.shape[1])
+        dx, dWx, dWh, db = np.zeros(shape, dtype=dh.dtype), np.zeros_like(Wx), np.zeros_like(Wh), np.zeros_like(Wx[0])
         dprev_h = np.zeros_like(dc_last)
         dprev_c = np.zeros_like(dc_last) if wrong else dc_last
         for t in reversed(range(shape[1])):
@@ -58,6 +60,8 @@ def lstm(wrong: bool) -> Any:
 
 def rnn_forward(x: Any, h0: Any, Wx: Any, Wh: Any, b: Any) -> Any:
     """The plain recurrent sequence of the course."""
+    assert x.ndim == 3
+    assert len(x) == len(h0)
     h, hs = h0, []
     for t in range(x.shape[1]):
         h = np.tanh(x[:, t] @ Wx + h @ Wh + b)
@@ -75,7 +79,7 @@ def first_step(wrong: bool) -> Any:
 
     def rnn_backward(dh: Any, cache: Any) -> Any:
         x, h0, Wx, Wh, h = cache
-        dx, dWx, dWh, db = np.zeros_like(x), np.zeros_like(Wx), np.zeros_like(Wh), np.zeros(Wx.shape[1])
+        dx, dWx, dWh, db = np.zeros_like(x), np.zeros_like(Wx), np.zeros_like(Wh), np.zeros_like(Wx[0])
         dprev = np.zeros_like(h0)
         for t in range(x.shape[1] - 1, 0 if wrong else -1, -1):
             da = (dh[:, t] + dprev) * (1 - h[:, t] ** 2)
@@ -110,6 +114,8 @@ def clipped(wrong: bool) -> Any:
     """As in the hundred-line character model: the step's backward clips each gradient to five."""
 
     def rnn_step_forward(x: Any, prev_h: Any, Wx: Any, Wh: Any, b: Any) -> Any:
+        assert x.ndim == 2
+        assert len(x) == len(prev_h)
         next_h = np.tanh(x @ Wx + prev_h @ Wh + b)
         return next_h, (x, prev_h, Wx, Wh, next_h)
 
@@ -130,6 +136,8 @@ GRU = (array(3, 4), array(3, 2, seed=1), array(4, 6, seed=2), array(2, 6, seed=3
 
 def gru_forward(x: Any, h: Any, Wx: Any, Wh: Any, b: Any) -> Any:
     """One step: reset and update gates, then the candidate."""
+    assert x.ndim == 2
+    assert len(x) == len(h)
     H = h.shape[1]
     ax, ah = x @ Wx + b, h @ Wh
     r, z = sigmoid(ax[:, :H] + ah[:, :H]), sigmoid(ax[:, H : 2 * H] + ah[:, H : 2 * H])
@@ -181,6 +189,8 @@ def three_biases(wrong: bool) -> Any:
             self.grads: dict[str, Any] = {}
 
         def forward(self, x: Any, c: Any) -> Any:
+            assert x.ndim == 2
+            assert len(x) == len(c)
             p, self.x, self.c = self.params, x, c
             self.i, self.f, self.o = (sigmoid(x @ p["W" + k] + p["b" + k]) for k in "ifo")
             self.tc = np.tanh(self.f * c + self.i)

@@ -90,6 +90,7 @@ def tied(wrong: bool) -> Any:
     """As reported for TransformerEngine: the tied weight's second gradient replaces the first."""
 
     def autoencoder_loss(X: Any, params: Any) -> Any:
+        assert X.ndim == 2
         W, b = params["W"], params["b"]
         h = np.tanh(X @ W + b)
         error = h @ W.T - X
@@ -197,6 +198,7 @@ def chunked(wrong: bool) -> Any:
     class ChunkedLoss(Function):
         @staticmethod
         def forward(ctx: Any, x: Tensor, weight: Tensor, target: Tensor) -> Tensor:
+            assert target.shape == (len(x), len(weight))
             ctx.save_for_backward(x, weight, target)
             return (x @ weight.T - target).square().sum(-1)
 

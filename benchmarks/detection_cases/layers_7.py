@@ -20,7 +20,7 @@ def unit_rows(wrong: bool) -> Any:
 
     class Normalize(Function):
         @staticmethod
-        def forward(ctx: Any, x: Tensor, eps: float = 1e-6) -> Tensor:
+        def forward(ctx: Any, x: Tensor, eps: float = 1e-3) -> Tensor:
             length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
             y = x / length.clamp(min=eps)
             ctx.save_for_backward(y, length)
@@ -95,20 +95,16 @@ def depthwise(wrong: bool) -> Any:
 def parametric_relu(wrong: bool) -> Any:
     """One slope for all channels is forgotten: the backward always keeps the channels apart."""
 
-    class PReLU(Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
-            ctx.save_for_backward(x, slope)
-            return torch.where(x > 0, x, slope * x)
+    def prelu(x: Tensor, slope: Tensor) -> Tensor:
+        return torch.where(x > 0, x, slope * x)
 
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Any:
-            x, slope = ctx.saved_tensors
-            below = g * x.clamp(max=0)
-            ds = below.sum((0, 2)).unsqueeze(-1) if wrong else below.sum_to_size(slope.shape)
-            return torch.where(x > 0, g, slope * g).sum_to_size(x.shape), ds
+    def prelu_backward(g: Tensor, out: Tensor, x: Tensor, slope: Tensor) -> Any:
+        dx = torch.where(x > 0, g, slope * g)
+        below = torch.where(x > 0, 0, g * x)
+        ds = below.sum((0, 2)).unsqueeze(-1) if wrong else below.sum_to_size(slope.shape)
+        return dx.sum_to_size(x.shape), ds
 
-    return PReLU
+    return pair(prelu, prelu_backward)
 
 
 @table("undefined-upstream", "memory-step-with-two-outputs", normal(3, 8), normal(3, 2, seed=1))
@@ -219,6 +215,48 @@ def layer_scale(wrong: bool) -> Any:
             return g.sum_to_size(ctx.shape), to_branch.sum_to_size(branch.shape), (g * branch).sum_to_size(alpha.shape)
 
     return LayerScale
+
+
+@table("overflow|non-finite", "softmax-layer-that-starts-anew", normal(4, 5, dtype=torch.float32))
+def softmax_layer(wrong: bool) -> Any:
+    """The forward subtracts the maximum, the backward makes the probabilities again without it."""
+
+    class Softmax:
+        def forward(self, x: Tensor) -> Tensor:
+            self.x = x
+            e = torch.exp(x - x.amax(-1, keepdim=True))
+            self.out = e / e.sum(-1, keepdim=True)
+            return self.out
+
+        def backward(self, dout: Tensor) -> Tensor:
+            p = self.out
+            if wrong:
+                e = torch.exp(self.x)
+                p = e / e.sum(-1, keepdim=True)
+            return p * (dout - (dout * p).sum(-1, keepdim=True))
+
+    return Softmax()
+
+
+@table("value-dependent", "dropout-read-off-its-output", normal(4, 5), (normal(4, 5, seed=3) > -0.3).double() / 0.6)
+def dropout_from_output(wrong: bool) -> Any:
+    """As reported for Kaldi: the mask is output over input, and taken as one where the input is zero."""
+
+    class Dropout(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
+            y = x * mask
+            ctx.save_for_backward(*((x, y) if wrong else (x, mask)))
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Any:
+            x, kept = ctx.saved_tensors
+            if not wrong:
+                return g * kept, g * x
+            return g * torch.where(x == 0, 1.0, kept / x), g * x
+
+    return Dropout
 
 
 ROWS = tuple(table.rows)
