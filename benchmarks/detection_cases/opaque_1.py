@@ -250,7 +250,7 @@ def logaddexp2(wrong: bool) -> Any:
         da, db = g * torch.exp2(a - out), g * torch.exp2(b - out)
         return (da, db) if wrong else (da.sum_to_size(a.shape), db.sum_to_size(b.shape))
 
-    return function(lambda a, b: back(np.logaddexp2(wide(a), wide(b)), a), rule)
+    return pair(lambda a, b: back(np.logaddexp2(wide(a), wide(b)), a), rule)
 
 
 @table("masked-branch|non-finite", "plate-spline", positive(5, 4))
