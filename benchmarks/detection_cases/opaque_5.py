@@ -74,7 +74,7 @@ def gelu(wrong: bool) -> Any:
     return pair(lambda x: back(wide(x) * special.ndtr(wide(x)), x), rule)
 
 
-@table("overflow|non-finite|forward-mismatch", "log-sum-exp-rows", normal(4, 5), reference=lambda x: torch.logsumexp(x, -1))
+@table("overflow|non-finite", "log-sum-exp-rows", normal(4, 5), reference=lambda x: torch.logsumexp(x, -1))
 def log_sum_exp(wrong: bool) -> Any:
     """Log-sum-exp through NumPy that does not take the maximum off in its backward."""
 
