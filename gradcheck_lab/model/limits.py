@@ -236,3 +236,4 @@ WATCHED_ELEMENTS = Limit(
 PLACES_NOT_RUN = Limit(3, "Places of lines that did not run that the printed report names; a page and JSON have all.")
 MISSING_SIDES = Limit(6, "Sides of conditions that no element took for which calls are derived: a function has few more.")
 TRIES_FOR_A_SIDE = Limit(8, "Forwards and backwards that look for values on a missing side: shifts and scales of each input.")
+UNKNOWN_CONDITIONS = Limit(3, "Runs after which a condition of unknown values is followed no more: each costs time.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import CodeType
+from functools import lru_cache
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
 import torch
 
-from gradcheck_lab.model.limits import WATCHED_ELEMENTS
+from gradcheck_lab.model.limits import UNKNOWN_CONDITIONS, WATCHED_ELEMENTS
 from gradcheck_lab.subjects.run_lines.conditions import Condition, conditions_of
 from gradcheck_lab.subjects.run_lines.evaluate import Names, Unknown, undisturbed, value_of
 from gradcheck_lab.subjects.run_lines.source import Scope, lines_of, scope_of
@@ -41,6 +41,7 @@ class Watched:
     taken: set[bool] = field(default_factory=set)
     elements: bool = False
     first: Operands | None = None
+    unknown: int = 0
     lost: bool = False
 
     @property
@@ -53,8 +54,9 @@ class Watched:
         try:
             with undisturbed():
                 self._look(names)
-        except (Unknown, KeyError, AttributeError):  # a name that is not bound yet, or code of the user's
-            return
+        except (Unknown, KeyError, AttributeError):  # code of the user's, or a name that is not bound yet
+            self.unknown += 1
+            self.lost = self.unknown >= UNKNOWN_CONDITIONS.value
         except Exception:  # values that it is not made for
             self.lost = True
 
@@ -86,35 +88,46 @@ def _operands(left: Any, right: Any) -> Operands | None:
     return Operands(float(pair[0].abs().median()), bounds, float(difference.median()), spread)
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the source of a code object says: its definition, the first line of the statement of each line, its conditions."""
+
+    scope: Scope | None
+    first: dict[int, int]
+    conditions: tuple[Condition, ...]
+
+
+@lru_cache(maxsize=512)
+def _read(code: CodeType) -> _Read:
+    scope, lines = scope_of(code), lines_of(code)
+    if scope is None:
+        return _Read(None, {}, ())
+    first = {line: first for first, own in worth_running(scope, lines).items() for line in own}
+    return _Read(scope, first, conditions_of(scope, lines))
+
+
 class Function:
-    """What is known of one code object; None of its lines are asked for where its source cannot be read."""
+    """What is known of one code object; nothing is asked of one whose source cannot be read."""
 
     def __init__(self, code: CodeType) -> None:
-        self.code = code
-        self.scope: Scope | None = scope_of(code)
-        lines = lines_of(code)
-        self.missing: dict[int, set[int]] = {}
+        self.code, read = code, _read(code)
+        self.scope, self._first = read.scope, read.first
+        self.missing = set(read.first.values())
         self.watched: dict[int, list[Watched]] = {}
-        if self.scope is None:
-            return
-        for condition in conditions_of(self.scope, lines):
+        for condition in read.conditions:
             self.watched.setdefault(condition.line, []).append(Watched(condition))
-        self._first = {line: first for first, own in worth_running(self.scope, lines).items() for line in own}
-        self.missing = {first: set() for first in self._first.values()}
 
     @property
     def is_open(self) -> bool:
         """Whether lines or sides are missing yet."""
         return bool(self.missing) or any(each.is_open for group in self.watched.values() for each in group)
 
-    def runs(self, line: int, own: Mapping[str, Any], shared: Mapping[str, Any]) -> bool:
-        """Take note that a line runs next, on these names; whether its next run may show more."""
-        if self.scope is None:
-            return False
-        self.missing.pop(self._first.get(line, -1), None)
+    def runs(self, line: int, frame: FrameType) -> bool:
+        """Take note that a line runs next in a frame; whether its next run may show more."""
+        self.missing.discard(self._first.get(line, -1))
         waiting = [each for each in self.watched.get(line, ()) if each.is_open]
         if waiting:
-            names = Names(own, shared)
+            names = Names(frame.f_locals, frame.f_globals)
             for each in waiting:
                 each.look(names)
         return any(each.is_open for each in waiting)

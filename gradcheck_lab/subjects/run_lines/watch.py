@@ -130,7 +130,7 @@ def _tracer(watch: Watch) -> Any:
     def of_line(frame: FrameType, event: str, argument: object) -> Any:
         function = functions[frame.f_code]
         if event == "line" and function is not None:
-            function.runs(frame.f_lineno, frame.f_locals, frame.f_globals)
+            function.runs(frame.f_lineno, frame)
         return of_line
 
     def of_call(frame: FrameType, event: str, argument: object) -> Any:
@@ -164,8 +164,7 @@ def _monitored(watch: Watch) -> Iterator[bool]:
 
     def of_line(code: CodeType, line: int) -> Any:
         function = watch.functions.get(code)
-        frame = sys._getframe(1)
-        more = function is not None and function.runs(line, frame.f_locals, frame.f_globals)
+        more = function is not None and function.runs(line, sys._getframe(1))
         return None if more else disabled
 
     _MONITORING.use_tool_id(tool, "gradcheck_lab")
