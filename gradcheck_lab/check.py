@@ -34,6 +34,8 @@ from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects import adapt
 from gradcheck_lab.subjects.contained import own_copies
 from gradcheck_lab.subjects.reference import with_reference
+from gradcheck_lab.subjects.run_lines.summary import not_run
+from gradcheck_lab.subjects.run_lines.watch import watched
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
 
@@ -103,7 +105,9 @@ def check(
         for watch in watches:
             watch.known(begun_report(subject, asked))
         policy = Policy(thorough=len(probes) > 0, has_reference=reference is not None)
-        return report_of(_examined(Runner(subject), case, policy, probes, asked), asked)
+        with watched("missing_branches" in probes, subject.inputs) as seen:
+            report = report_of(_examined(Runner(subject), case, policy, probes, asked), asked)
+        return replace(report, not_run=not_run(seen))
 
 
 def assert_gradients(op: Any, *inputs: Any, **arguments: Any) -> Report:

@@ -176,3 +176,10 @@ NOTEBOOK_MOVE = Amount(
     "By how much values are moved at least, relatively, to see what rounding does: far above the roundings of float64 that "
     "this is computed in, and near enough for what is done with them to be linear.",
 )
+BEYOND_A_BOUND = Amount(
+    1.5,
+    "How many times their bound values of a usual size become, to take a side of a condition that no element took: most are "
+    "beyond it then, and few beyond the next.",
+)
+SHARE_BEYOND = Amount(0.1, "How far the middle of values is moved beyond a bound, as a share of their range: half are beyond.")
+LARGE_VALUES = Amount(50.0, "From where on values beyond a bound may overflow in a backward: exp(89) is the last in float32.")

@@ -9,9 +9,11 @@ from typing import Any, Literal, Self
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.conversion import as_dict, from_dict
 from gradcheck_lab.model.coverage import Coverage
+from gradcheck_lab.model.not_run import NotRun
 from gradcheck_lab.model.shown import quoted
 
-SCHEMA = 3
+SCHEMA = 4
+READ = (3, SCHEMA)  # schema 3 says nothing of what did not run
 
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -98,7 +100,7 @@ class ReportData:
     `evaluations` counts calls of the user's code, `coverage` what was compared and what was not. `examples` is the number of
     drawn calls that were examined, and `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`.
     `location` is the file and line of the hand-written backward, of several where there are more; `inputs` says where the
-    inputs are from, where it was neither the caller nor specs.
+    inputs are from, where it was neither the caller nor specs. `not_run` is what of the user's code no call ran.
     `Report` adds the views.
     """
 
@@ -121,6 +123,7 @@ class ReportData:
     location: str = ""
     inputs: str = ""
     schema: int = SCHEMA
+    not_run: NotRun = field(default_factory=NotRun)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-safe data; non-finite and complex numbers are tagged, so it round-trips."""
@@ -135,12 +138,13 @@ class ReportData:
         """
         if not isinstance(data, dict):
             raise InvalidArgument(f"the report is {quoted(data)} and has to be a table, as to_dict returns it")
-        if data.get("schema") != SCHEMA:
+        schema = data.get("schema")
+        if isinstance(schema, bool) or schema not in READ:
             raise InvalidArgument(
-                f"the report has schema {quoted(data.get('schema'))} and this version reads schema {SCHEMA}; "
+                f"the report has schema {quoted(schema)} and this version reads schemas {' and '.join(map(str, READ))}; "
                 "make it again with this version"
             )
-        report = from_dict(data, cls, "the report")
+        report = from_dict({**data, "schema": SCHEMA}, cls, "the report")
         problem = contradiction(report)
         if problem:
             raise InvalidArgument(f"the report contradicts itself: {problem}")

@@ -228,3 +228,12 @@ DIAGONAL_ELEMENTS = Limit(
     "Elements of the diagonal of a Jacobian that are computed, a backward pass each: as many equal ones are no chance.",
 )
 NESTED_NAMES = Limit(3, "Calls within one another in the name of a value: more of them no reader follows in a sentence.")
+READ_LINES = Limit(5000, "Lines of a file whose functions are read to say what of them did not run: some 50 ms for more.")
+WATCHED_ELEMENTS = Limit(
+    1 << 20,
+    "Elements of a condition up to which it is seen which of its sides they take: the call itself compares as many again.",
+)
+PLACES_NOT_RUN = Limit(3, "Places of lines that did not run that the printed report names; a page and JSON have all.")
+MISSING_SIDES = Limit(6, "Sides of conditions that no element took for which calls are derived: a function has few more.")
+TRIES_FOR_A_SIDE = Limit(8, "Forwards and backwards that look for values on a missing side: shifts and scales of each input.")
+UNKNOWN_CONDITIONS = Limit(3, "Runs after which a condition of unknown values is followed no more: each costs time.")

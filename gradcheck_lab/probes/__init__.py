@@ -11,6 +11,7 @@ from gradcheck_lab.probes.dtypes import dtypes
 from gradcheck_lab.probes.forward_mode import forward_mode
 from gradcheck_lab.probes.indices import indices
 from gradcheck_lab.probes.input_layout import input_layout
+from gradcheck_lab.probes.missing_branches import missing_branches
 from gradcheck_lab.probes.modes import modes
 from gradcheck_lab.probes.needs_input_grad import needs_input_grad
 from gradcheck_lab.probes.options import options
@@ -47,5 +48,6 @@ PROBES: dict[str, Probe] = {
     "vmap": vmap,
     "registration": registration,
     "double_backward": double_backward,
+    "missing_branches": missing_branches,  # last, so that it knows what the others ran
 }
 ALL: frozenset[str] = frozenset(PROBES)

@@ -49,6 +49,8 @@ def _macros() -> Any:
         wording.remark,
         wording.contaminated,
         wording.assurance,
+        wording.not_run,
+        wording.every_not_run,
     ):
         environment.filters[words.__name__] = words
     environment.filters |= {"smallest_call": wording.smallest_call, "row": _row}

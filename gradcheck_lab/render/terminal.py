@@ -16,6 +16,7 @@ from gradcheck_lab.render.wording import (
     compared,
     contaminated,
     headline,
+    not_run,
     place,
     remark,
     smallest_call,
@@ -59,7 +60,7 @@ def print_lines(lines: Sequence[Line], console: Console | None = None) -> None:
 def report_lines(report: ReportData) -> list[Line]:
     """Return every line of the report, each with its rich style (empty for none)."""
     lines = [*finding_lines(report), *_table(report.gradients)]
-    lines += [(f"  {text}", "dim") for text in compared(report)]
+    lines += [(f"  {text}", "dim") for text in (*compared(report), not_run(report)) if text]
     lines += [(f"  {text}", "") for text in smallest_call(report)]
     if report.verdict == "pass":
         lines.append((f"  {assurance(report)}", "dim"))

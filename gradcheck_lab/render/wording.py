@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.findings import ALLOWED, ALLOWED_ALONE, Finding, GradientResult, Number, ReportData
+from gradcheck_lab.model.limits import PLACES_NOT_RUN
+from gradcheck_lab.model.not_run import lines_text, not_run_text, side_text
 
 HEADINGS = ("gradient", "shape", "dtype", "verdict", "max abs error", "budget used")
 
@@ -68,6 +70,17 @@ def compared(report: ReportData) -> list[str]:
     text = coverage_text(report.coverage)
     inputs = [f"inputs: {report.inputs}"] if report.inputs else []
     return [*inputs, f"compared{text}"] if text else inputs
+
+
+def not_run(report: ReportData) -> str:
+    """What of the user's code no call ran, in one line; empty where all of it ran."""
+    return not_run_text(report.not_run, PLACES_NOT_RUN.value)
+
+
+def every_not_run(report: ReportData) -> list[str]:
+    """The same as a list of everything, a line each."""
+    lines = [f"{lines_text(each)}, in {each.function}" for each in report.not_run.lines]
+    return [*lines, *(f"{side_text(each)}, in {each.function}" for each in report.not_run.sides)]
 
 
 def assurance(report: ReportData) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import wraps
 from types import TracebackType
@@ -20,6 +21,7 @@ from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.limits import LARGE_ELEMENTS
 from gradcheck_lab.model.shown import cut, one_line
 from gradcheck_lab.model.watching import calling, refuse_without_memory
+from gradcheck_lab.subjects.run_lines.watch import running
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject
 
 Value = TypeVar("Value")
@@ -71,10 +73,10 @@ def contained(subject: Subject) -> Subject:
         labels=tuple(map(one_line, subject.labels)),
         inputs=tuple(_own_input(value) for value in subject.inputs),
         record=lambda inputs, options: _contained_recording(_guarded(subject.record, "forward")(inputs, options), inputs),
-        trace=None if subject.trace is None else _guarded(subject.trace, "forward under autograd"),
+        trace=None if subject.trace is None else _guarded(subject.trace, "forward under autograd", is_watched=False),
         forward=_guarded(subject.forward, "forward"),
         connected=None if subject.connected is None else _guarded(subject.connected, "forward"),
-        call_reference=None if subject.call_reference is None else _guarded(subject.call_reference, "reference"),
+        call_reference=None if subject.call_reference is None else _guarded(subject.call_reference, "reference", False),
     )
 
 
@@ -107,7 +109,7 @@ def own_copies(value: Any) -> Any:
 def _contained_recording(recording: Recording, inputs: tuple[Any, ...]) -> Recording:
     def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
         calling("backward", inputs)
-        with UsersCode():
+        with UsersCode(), running():
             manual = recording.backward(grad_outputs)
         returned = manual.returned
         found = tuple(map(comparable, returned)) if isinstance(returned, (tuple, list)) else comparable(returned)
@@ -125,11 +127,11 @@ def comparable(value: Any) -> Any:
     return value if other is None else NotComparable(*other)
 
 
-def _guarded(function: Callable[..., Value], stage: str) -> Callable[..., Value]:
+def _guarded(function: Callable[..., Value], stage: str, is_watched: bool = True) -> Callable[..., Value]:
     @wraps(function)
     def guarded(*arguments: Any) -> Value:
         calling(stage, arguments[0])
-        with UsersCode():
+        with UsersCode(), running() if is_watched else nullcontext():
             return function(*arguments)
 
     return guarded

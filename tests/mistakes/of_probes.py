@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradcheck_lab import Op
 from tests.mistakes.catalogue import ROWS
 from tests.mistakes.registry import Mistake, Table, normal, operator_name
 from tests.mistakes.second_order import FIRST_ORDER_IS_ENOUGH
@@ -66,6 +67,11 @@ def registration(wrong: bool) -> Any:
     return op
 
 
+@own("value-dependent", "clamp-at-five", normal(4, 3))
+def missing_branches(wrong: bool) -> Any:
+    return Op(lambda x: x.clamp(-5, 5), lambda g, y, x: (g if wrong else g * (x.abs() <= 5),), name="clamp")
+
+
 def _second_order() -> Mistake:
     row = FIRST_ORDER_IS_ENOUGH[0]
     _, _, inputs, options = row.make()
@@ -92,5 +98,6 @@ _NAMES = {
     "vmap": "wrong-value-vmap-of-a-double",
     "registration": "wrong-value-fake-of-a-double",
     "double_backward": str(_second_order()),
+    "missing_branches": "value-dependent-clamp-at-five",
 }
 PLANTED: dict[str, Mistake] = {probe: _ROWS[name] for probe, name in _NAMES.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 
 from gradcheck_lab.comparison.compared import Comparison
@@ -18,9 +19,12 @@ from gradcheck_lab.model.watching import refuse_without_memory, watches
 from gradcheck_lab.probes.state import overwritten
 from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
 from gradcheck_lab.probes.support.repeats import is_repeatable, repetition
+from gradcheck_lab.subjects.run_lines.watch import running
 
 # run even where the call cannot be repeated, which is what they report; other derived calls mean nothing then
 FOR_ANY_CALL = ("state", "second_backward", "poison", "registration")
+# have torch call the user's code by themselves, after a forward rather than within one
+OUTSIDE_OF_RUNS = ("double_backward", "vmap", "forward_mode")
 # raise what a probe itself raises, as this project's own tests want it, instead of reporting a note
 STRICT = False
 Tell = Callable[[Examined], object]
@@ -96,7 +100,8 @@ def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
     try:
         with warnings.catch_warnings():  # those of the user's code were shown when the call itself ran
             warnings.simplefilter("ignore")
-            found.extend(probe(context))
+            with running() if name in OUTSIDE_OF_RUNS else nullcontext():
+                found.extend(probe(context))
     except Exception as error:
         refuse_without_memory(error)
         if STRICT:
