@@ -141,6 +141,7 @@ MILDER_DISTANCES = Amount(
     "How far from zero the values are moved where an error of large values is sought while it is still small.",
 )
 OTHER_OPTIONS_FOR_ZERO = Amount((0.25, 1.0), "Values that an option of 0.0 is changed to: a weight within (0, 1) and its end.")
+OPTIONS_FOR_NONE = Amount((0.5, 1), "Numbers that an option of None is given: a factor or an epsilon, and a count or an axis.")
 BATCH_FACTORS = Amount(
     (1.0, -0.5, 0.75),
     "Factors of the upstream in the calls of a batch: different, of both signs, and exact in every dtype.",

@@ -163,6 +163,12 @@ FROZEN_PATTERNS = Limit(
     "Inputs that are required alone and frozen alone: two runs each, and flags of more inputs are handled alike.",
 )
 OPTION_CHANGES = Limit(6, "Changes of the options that are tried: an examination each, the likeliest to be forgotten first.")
+OPTION_CHANGES_IN_CODE = Limit(
+    12,
+    "Changes of the options to values that the code compares them with, and of pairs that it reads together: an examination "
+    "each, and a rule with more branches than these is rare.",
+)
+FUNCTIONS_READ = Limit(40, "Functions of the user whose source is read: a forward and a backward call some ten.")
 POISONED_ELEMENTS = Limit(
     1 << 20,
     "Input elements up to which a backward is run twice more on poisoned memory, whose filling is a pass over it.",

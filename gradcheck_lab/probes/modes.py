@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,12 @@ import torch
 
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.probes.support.changed_options import attributes_set
+from gradcheck_lab.probes.support.code_of import code_of, read_by_forward
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import derived_case, examine_derived_call, wide_inputs
+from gradcheck_lab.probes.support.option_values import values_in_code
+from gradcheck_lab.probes.support.training_flags import is_training_flag, meant_for
 
 
 def modes(context: Context) -> Iterator[Finding]:
@@ -21,38 +26,66 @@ def modes(context: Context) -> Iterator[Finding]:
 
 
 def _other_mode(context: Context) -> Iterator[Finding]:
-    state = context.subject.state
-    owner = None if state is None else state.owner
-    if owner is None or not isinstance(getattr(owner, "training", None), bool):
-        return
-    was_training = owner.training
-    mode, other_mode = ("train()", "eval()") if was_training else ("eval()", "train()")
+    owner = context.subject.state.owner if context.subject.state is not None else None
+    for name, other in _flags(context, owner).items():
+        texts = _texts(owner, name, other)
+        here = context.record(context.case)
+        with _mode_set(owner, name, other):
+            case = derived_case(context, inputs=wide_inputs(context), label=texts[1])
+            derived = examine_derived_call(context, case)
+            wrong = derived.new_errors if derived is not None else ()
+            severity = meant_for(context, name, here, context.record(context.case), attribute=True) if wrong else None
+        for new_error in wrong:
+            is_number = derived is not None and derived.returned_and_true(new_error) is not None
+            if severity is None or (context.subject.keeps_last_call and not is_number):
+                continue  # a backward of an object that belongs to one mode
+            yield replace(
+                new_error,
+                cause="mode-mismatch",
+                severity=severity,
+                message=f"{new_error.message}, in {texts[1]}",
+                explanation=f"right in {texts[0]}, wrong in {texts[1]}: {new_error.explanation}",
+                suggestion="look at the mode in the backward as the forward does",
+                probe="modes",
+                case=texts[1],
+            )
+
+
+def _flags(context: Context, owner: Any) -> dict[str, Any]:
+    """The attributes that say in which mode an object is, with the value of the other mode."""
+    held = {"training": getattr(owner, "training", None), **getattr(owner, "__dict__", {})}
+    found: dict[str, Any] = {}
+    for name, value in held.items():
+        if name == "training" and isinstance(value, bool):
+            found[name] = not value
+        elif is_training_flag(name, value) and name in read_by_forward(context):
+            others = [v for v in values_in_code(context, name, value, code_of(context)) if is_training_flag(name, v)]
+            found |= {name: others[0]} if others else {}
+    return found
+
+
+def _texts(owner: Any, name: str, other: Any) -> tuple[str, str]:
+    """What messages call the mode of an object and the other one."""
+    if name == "training":
+        return ("eval()", "train()") if other else ("train()", "eval()")
+    return f"{name}={getattr(owner, name)!r}", f"{name}={other!r}"
+
+
+@contextmanager
+def _mode_set(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Within the block an object is in the other mode."""
     before = {m: m.training for m in owner.modules()} if isinstance(owner, torch.nn.Module) else {}
-    try:
-        _set_mode(owner, not was_training)
-        derived = examine_derived_call(context, derived_case(context, inputs=wide_inputs(context), label=other_mode))
-    finally:
-        owner.training = was_training
-        for module, was in before.items():
-            module.training = was
-    for new_error in () if derived is None else derived.new_errors:
-        yield replace(
-            new_error,
-            cause="mode-mismatch",
-            message=f"{new_error.message}, in {other_mode}",
-            explanation=f"right in {mode}, wrong in {other_mode}: {new_error.explanation}",
-            suggestion="look at the mode in the backward as the forward does",
-            probe="modes",
-            case=other_mode,
-        )
-
-
-def _set_mode(owner: Any, training: bool) -> None:
-    switch = getattr(owner, "train" if training else "eval", None)
-    if callable(switch):
-        switch()
-    else:
-        owner.training = training
+    switch = getattr(owner, "train" if value else "eval", None)
+    with attributes_set(owner, {name: getattr(owner, name)}):
+        try:
+            if name == "training" and callable(switch):
+                switch()
+            else:
+                setattr(owner, name, value)
+            yield
+        finally:
+            for module, was in before.items():
+                module.training = was
 
 
 def _random(context: Context) -> Iterator[Finding]:

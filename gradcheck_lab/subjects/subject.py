@@ -89,7 +89,8 @@ class Recording:
     torch marks the statistics of a normalisation; `constants` inputs that torch refuses to differentiate. `keeps_in(place)`
     says whether torch's own operations keep a state in an input or option, as running statistics: they have no derivative of
     it, and the outputs of the call do not depend on it. `with_kept(change)` is the same recording, but for the arrays that the
-    forward kept for its backward outside torch: each is what `change` makes of it.
+    forward kept for its backward outside torch: each is what `change` makes of it. `stored` are the attributes of an object,
+    and the entries of dicts there, that its forward set.
     """
 
     outputs: tuple[torch.Tensor, ...]
@@ -104,6 +105,7 @@ class Recording:
     constants: frozenset[int] = frozenset()
     keeps_in: Callable[[int | str], bool] = _never
     with_kept: Callable[[Callable[[torch.Tensor], torch.Tensor]], Recording] | None = None
+    stored: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

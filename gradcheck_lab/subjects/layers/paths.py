@@ -125,6 +125,13 @@ def attributes(owner: Any) -> dict[str, Any]:
     return found
 
 
+def held_by(owner: Any) -> dict[str, Any]:
+    """The attributes of an object by name, and the entries of its dicts by key."""
+    found = attributes(owner)
+    inner = [value for value in found.values() if isinstance(value, dict)]
+    return {**{str(key): value for each in inner for key, value in each.items()}, **found}
+
+
 def owners(root: Any) -> Iterator[tuple[ObjectPath, Any]]:
     """`root` and every object under it that may hold parameters of its own: layers, and objects with a gradient field."""
     seen: set[int] = set()

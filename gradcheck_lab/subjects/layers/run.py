@@ -28,7 +28,7 @@ from gradcheck_lab.subjects.layers.lines_run import lines_run
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
 from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint
 from gradcheck_lab.subjects.layers.parameters import Parameter
-from gradcheck_lab.subjects.layers.paths import ObjectPath, attributes
+from gradcheck_lab.subjects.layers.paths import ObjectPath, attributes, held_by
 from gradcheck_lab.subjects.layers.steps import copied, is_changed, is_step, put_back
 from gradcheck_lab.subjects.subject import Manual, Recording, Trace
 from gradcheck_lab.subjects.untraceable import Untraceable
@@ -79,9 +79,10 @@ class LayerRun:
         layer = self._layer_copy(inputs, native, zero_gradients=True)
         for path in self.rates:
             path.set(layer, STEP)
-        given = native[: len(self.names)]
+        given, before = native[: len(self.names)], held_by(layer)
         with torch.no_grad(), np.errstate(all="ignore"):
             output = call(layer, self.methods.forward, self.given.rebuild(given), options)
+        stored = frozenset(name for name, value in held_by(layer).items() if before.get(name, before) is not value)
         raw = as_tuple(output)
         outputs = tuple(from_native(value) for value in raw)
         if self.numpy:
@@ -95,7 +96,7 @@ class LayerRun:
 
         def recorded(after: AfterForward) -> Recording:
             backward = partial(self._backward, after, inputs, fixed)
-            return Recording(outputs, several, backward, fixed_grad_outputs=fixed, findings=self.notes)
+            return Recording(outputs, several, backward, fixed_grad_outputs=fixed, findings=self.notes, stored=stored)
 
         if not self.numpy:
             return recorded(after)
