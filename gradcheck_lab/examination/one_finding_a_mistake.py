@@ -64,7 +64,8 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allow
 
 
 def _is_repetition(finding: Finding, found: Sequence[Finding]) -> bool:
-    """Whether another error on the same gradient has a cause that implies this finding."""
-    same = (f for f in found if f.severity == "error" and (f.gradient, f.op) == (finding.gradient, finding.op))
+    """Whether another error on the same gradient, or on the whole call, has a cause that implies this finding."""
+    errors = [f for f in found if f.severity == "error" and f.op == finding.op]
+    same = (f for f in errors if f.gradient in (finding.gradient, None))
     causes = (CAUSES[other.cause] for other in same if other is not finding and other.cause in CAUSES)
     return any(finding.cause in row.probed_as for row in causes)

@@ -195,6 +195,7 @@ ARRAYS_TRIED = Limit(16, "Arrays of a layer that are moved to see whether its fo
 ELEMENTS_OF_A_READING = Limit(24, "Elements of an input that are moved to tell readings of a call apart: two forwards each.")
 READINGS_TRIED = Limit(240, "Orders in which the arguments of a backward are tried where no name tells: two backwards each.")
 REUSED_BUFFERS = Limit(4, "Further calls that may overwrite a result: buffers are taken in turn, of two or three as a rule.")
+OTHER_SIZES_BETWEEN = Limit(2, "Other sizes that one object is called with: what it kept of its first size shows at any other.")
 OUTPUTS_ALONE = Limit(4, "Outputs whose upstream is sent alone: one run each, and of more outputs the first show the rule.")
 RELATED_PARTS = Limit(
     8,

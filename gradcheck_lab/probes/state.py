@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,16 @@ from gradcheck_lab.model.limits import REUSED_BUFFERS
 from gradcheck_lab.model.raised import raises_again
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.derived_calls import derived_case, examine_derived_call
+from gradcheck_lab.probes.support.live_calls import (
+    Expected,
+    HandedOut,
+    calls_on_one_object,
+    expected,
+    forwards_between,
+    is_unchanged,
+    other_size,
+    reused,
+)
 from gradcheck_lab.probes.support.repeats import (
     compared_inputs,
     equal_within_noise,
@@ -24,9 +35,11 @@ from gradcheck_lab.probes.support.repeats import (
     snapshot,
 )
 
+BOTH = "both forwards run before both backwards"
+
 
 def state(context: Context) -> Iterator[Finding]:
-    """Call twice and compare the first result with a copy; then run two forwards before both backwards."""
+    """Call twice and compare the first result with a copy; then make other calls on one object, and between a call's halves."""
     repeated = repetition(context)
     if repeated.outcome == "accumulates":
         yield _accumulates(context)
@@ -42,12 +55,27 @@ def state(context: Context) -> Iterator[Finding]:
         yield stale
         return
     if context.subject.keeps_last_call:  # such an object stores its last call by design
+        yield from calls_on_one_object(context, tuple(_other_calls(context, case, second)))
         return
     state = context.subject.state
     with nullcontext() if state is None else state.alive():
         finding = _run_interleaved(context, case, second.gradients)
     if finding is not None:
         yield finding
+
+
+def _other_calls(context: Context, case: Case, second: Run) -> Iterator[Expected]:
+    """Calls with other values, with another size, and with parameters that were stepped in place."""
+    parameters, grads = context.subject.parameters, context.case.grad_outputs or ()
+    inputs = tuple(v if i in parameters else case.inputs[i] for i, v in enumerate(context.case.inputs))
+    other = replace(case, inputs=inputs, grad_outputs=tuple(2 * g if is_differentiable(g) else g for g in grads))
+    values = expected(context, "a call with other values", other)
+    sizes = (expected(context, "a call of another size", each) for each in other_size(context))
+    resized = next((each for each in sizes if each is not None), None)
+    several = [values] * REUSED_BUFFERS.value  # buffers may be used in turn
+    yield from (each for each in (*several, resized) if each is not None)
+    if parameters:
+        yield Expected("a call after a step of the parameters", case, second.outputs, second.gradients, steps=True)
 
 
 def _with_other_values(context: Context) -> Case:
@@ -80,19 +108,10 @@ def _reused_buffers(context: Context, returned: tuple[Any, ...], unchanged: tupl
     changed = [
         i
         for i in compared_inputs(context)
-        if isinstance(unchanged[i], torch.Tensor) and not _is_unchanged(returned[i], unchanged[i])
+        if isinstance(unchanged[i], torch.Tensor) and not is_unchanged(returned[i], unchanged[i])
     ]
     for i in changed[:1]:
-        yield Finding(
-            "reused-buffer",
-            "error",
-            f"gradient of {context.label(i)} from one call changes when the next call runs",
-            gradient=context.name(i),
-            explanation="backward returns a buffer that it keeps, and writes the next gradient over it",
-            suggestion="return a new tensor, or a clone of the buffer",
-            probe="state",
-            case="two calls, the first result kept",
-        )
+        yield reused(context.name(i), f"gradient of {context.label(i)}", "backward")
 
 
 def _repeats_the_first(context: Context, case: Case, second: tuple[Any, ...]) -> Finding | None:
@@ -100,7 +119,7 @@ def _repeats_the_first(context: Context, case: Case, second: tuple[Any, ...]) ->
     first = repetition(context).first
     unchanged = [i for i in compared_inputs(context) if i not in context.wrong_inputs and isinstance(first[i], torch.Tensor)]
     unchanged = (
-        [i for i in unchanged if _is_unchanged(second[i], first[i]) and bool(first[i].any())]
+        [i for i in unchanged if is_unchanged(second[i], first[i]) and bool(first[i].any())]
         if len(second) == len(first)
         else []
     )
@@ -136,26 +155,36 @@ def overwritten(context: Context) -> Iterator[Finding]:
     yield from _reused_buffers(context, context.gradients, repetition(context).first)
 
 
-def _is_unchanged(now: torch.Tensor, before: torch.Tensor) -> bool:
-    now = snapshot((now,))[0]
-    same = now.shape == before.shape
-    return same and (torch.equal(now, before) or torch.equal(torch.nan_to_num(now), torch.nan_to_num(before)))
-
-
-def _run_interleaved(context: Context, case: Case, expected: tuple[Any, ...]) -> Finding | None:
-    one, two = context.record(context.case), context.record(case)
-    if isinstance(one, Exception) or isinstance(two, Exception):
+def _run_interleaved(context: Context, case: Case, expected_gradients: tuple[Any, ...]) -> Finding | None:
+    """Run two forwards and then both backwards; then one backward after the other forwards that users make before it."""
+    first, base = repetition(context).first, context.case
+    one = context.record(base)
+    kept = None if isinstance(one, Exception) else HandedOut(context, one)
+    two = context.record(case)
+    if isinstance(one, Exception) or kept is None:
         return None
-    pairs = (("first", one, context.case, repetition(context).first), ("second", two, case, expected))
-    for word, recording, given, expected_gradients in pairs:
-        run = context.backward(recording, given.grad_outputs or (), given.seed)
-        finding = _stale_finding(context, word, run, expected_gradients)
+    if not isinstance(two, Exception):
+        finding = kept.overwritten()
+        run = context.backward(one, base.grad_outputs or (), base.seed)
+        kept.after_backward(run)
+        finding = finding or _stale_finding(context, "of the first of two calls", BOTH, run, first)
+        run = context.backward(two, case.grad_outputs or (), case.seed)
+        finding = finding or _stale_finding(context, "of the second of two calls", BOTH, run, expected_gradients)
+        if finding := finding or kept.overwritten():
+            return finding
+    for words, forward in forwards_between(context):
+        one = context.record(base)
+        forward()
+        if isinstance(one, Exception):
+            return None
+        run = context.backward(one, base.grad_outputs or (), base.seed)
+        finding = _stale_finding(context, "of a call", f"a forward {words} runs before its backward", run, first)
         if finding is not None:
             return finding
     return None
 
 
-def _stale_finding(context: Context, word: str, run: Run, expected_gradients: tuple[Any, ...]) -> Finding | None:
+def _stale_finding(context: Context, whose: str, when: str, run: Run, expected_gradients: tuple[Any, ...]) -> Finding | None:
     at = None if run.error is not None else first_differing_input(context, snapshot(run.gradients), expected_gradients)
     if run.error is None and at is None:
         return None
@@ -164,10 +193,10 @@ def _stale_finding(context: Context, word: str, run: Run, expected_gradients: tu
     return Finding(
         "stale-state",
         "error",
-        f"{what} of the {word} of two calls {outcome} when both forwards run before both backwards",
+        f"{what} {whose} {outcome} when {when}",
         gradient=None if at is None else context.name(at),
         explanation="each call alone is right: what forward keeps for backward is shared between calls",
         suggestion="keep it per call (ctx.save_for_backward, or the op's inputs and output), not on a class, module or closure",
         probe="state",
-        case="two forwards, then both backwards",
+        case="two forwards, then both backwards" if when == BOTH else when,
     )

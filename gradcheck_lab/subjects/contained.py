@@ -113,7 +113,7 @@ def _contained_recording(recording: Recording, inputs: tuple[Any, ...]) -> Recor
             manual = recording.backward(grad_outputs)
         returned = manual.returned
         found = tuple(map(comparable, returned)) if isinstance(returned, (tuple, list)) else comparable(returned)
-        return Manual(found, manual.intermediates)
+        return Manual(found, manual.intermediates, manual.stored)
 
     engine = None if recording.engine is None else _guarded(recording.engine, "backward")
     return replace(recording, backward=backward, engine=engine)

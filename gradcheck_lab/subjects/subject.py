@@ -62,10 +62,14 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Manual:
-    """The result of one hand-written backward: one entry per input, as returned, and gradients of intermediates by key."""
+    """The result of one hand-written backward: one entry per input, as returned, and gradients of intermediates by key.
+
+    The entries in `stored`, by index, were not returned but read from where the user's object stores gradients.
+    """
 
     returned: Any
     intermediates: Mapping[Key, torch.Tensor | None] = field(default_factory=dict)
+    stored: frozenset[int] = frozenset()
 
 
 def _always(index: int) -> bool:

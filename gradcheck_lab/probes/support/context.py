@@ -42,11 +42,15 @@ Yielded = Finding | Comparison | Inconclusive
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the hand-written side: its outputs, and one entry per input from its backward; or the exception raised."""
+    """One run of the hand-written side: its outputs, and one entry per input from its backward; or the exception raised.
+
+    The gradients in `stored`, by index, were not returned but read from where the user's object stores them.
+    """
 
     outputs: tuple[Any, ...] = ()
     gradients: tuple[Any, ...] = ()
     error: Exception | None = None
+    stored: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ class Context:
         returned = tuple(map(as_numbers, as_tuple(manual.returned)))
         filled = any(value.numel() for value in returned if isinstance(value, torch.Tensor))
         self.runner.evaluations.derived[COMPARED if filled else NO_ELEMENTS] += 1
-        return Run(recording.outputs, returned)
+        return Run(recording.outputs, returned, stored=manual.stored)
 
     def run(self, case: Case) -> Run:
         """Run forward and backward of the hand-written side on a derived case."""

@@ -151,7 +151,7 @@ def layer_subject(
         signature=method,
         constants=roles.constants,
         data=roles.data,
-        state=Stateful(layer, numpy=numpy, adds_up=adds_up, stepped=lambda: run.stepped or frozenset()),
+        state=Stateful(layer, numpy, run.live.alive, adds_up, stepped=lambda: run.stepped or frozenset()),
         parameters=frozenset(range(len(labels), len(titles))),
         backwards=lambda: (backward,),
     )

@@ -25,6 +25,7 @@ from gradcheck_lab.subjects.layers.copies import copy_with, slots
 from gradcheck_lab.subjects.layers.entries import entries_of
 from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS, partners
 from gradcheck_lab.subjects.layers.lines_run import lines_run
+from gradcheck_lab.subjects.layers.live import LiveCopy
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
 from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint
 from gradcheck_lab.subjects.layers.parameters import Parameter
@@ -65,6 +66,7 @@ class LayerRun:
     _lines: dict[Any, int] = field(default_factory=dict)
     _refused: Untraceable | None = None
     stepped: frozenset[str] | None = None
+    live: LiveCopy = field(default_factory=LiveCopy)
 
     def __post_init__(self) -> None:
         self._tracer = NumpyTracer(self.title)
@@ -76,7 +78,8 @@ class LayerRun:
         if self._may_step:  # in place, as a rule, which is no write to what the user handed in
             self._refuse_16_bits(inputs)
             native = [copied(v) if k >= len(self.names) else v for k, v in enumerate(native)]
-        layer = self._layer_copy(inputs, native, zero_gradients=True)
+        fresh = partial(self._layer_copy, inputs, native, zero_gradients=True)
+        layer = self.live.get(fresh, self.parameters, native[len(self.names) :])
         for path in self.rates:
             path.set(layer, STEP)
         given, before = native[: len(self.names)], held_by(layer)
@@ -116,8 +119,9 @@ class LayerRun:
             returned = self._run_backward(layer, after.output, fixed if fixed is not None else grad_outputs, after.given)
             collected = self._collected(layer, returned, inputs, after.given, before)
         if self._may_step:
-            self._undo_steps(layer, held, before, collected[len(collected) - len(held) :], inputs[len(self.names) :])
-        return Manual(collected)
+            of_parameters = collected.returned[len(collected.returned) - len(held) :]
+            self._undo_steps(layer, held, before, of_parameters, inputs[len(self.names) :])
+        return collected
 
     def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         """The outputs as a function of the flat inputs."""
@@ -237,7 +241,7 @@ class LayerRun:
 
     def _collected(
         self, layer: Any, returned: Any, inputs: tuple[Any, ...], given: Sequence[Any], before: Sequence[Any]
-    ) -> Any:
+    ) -> Manual:
         """One gradient per flat input: those returned, or else stored on the layer, then those of the parameters."""
         entries = entries_of(returned, self.keys) if returned is not None else []
         taken = {p.returned for p in self.parameters if p.returned is not None}
@@ -261,7 +265,9 @@ class LayerRun:
         if not self.call.takes_upstream:
             of_inputs = [_as_factor(value, like) for value, like in zip(of_inputs, inputs, strict=False)]
         likes = [*inputs[: len(self.names)], *[None] * (len(of_inputs) - len(self.names)), *inputs[len(self.names) :]]
-        return tuple(from_native(v, like) for v, like in zip([*of_inputs, *of_parameters], likes, strict=True))
+        found, handed_out = [*of_inputs, *of_parameters], {id(value) for value in entries}
+        stored = frozenset(k for k, value in enumerate(found) if id(value) not in handed_out)
+        return Manual(tuple(from_native(v, like) for v, like in zip(found, likes, strict=True)), stored=stored)
 
     def _stored_gradient(self, layer: Any, index: int, value: Any) -> Any:
         for name in partners(self.names[index], {*attributes(layer), *self.code.names}):
