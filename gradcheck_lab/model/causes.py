@@ -82,7 +82,8 @@ _ROWS = (
     _row("nondeterministic", "the same call gives another gradient when it is repeated",
          "save the random numbers that forward drew, and write to every element of new buffers", "explains overrules"),
     _row("unwritten-elements", "part of the gradient is never written", "write every element, the last and partial block too",
-         "explains size",
+         "explains overrules size",
+         compared="non-finite masked-branch zero-gradient overflow outside-subdifferential sign",
          probed="stale-state not-linear input-layout upstream-layout nondeterministic accumulates-across-calls mutates-saved "
                 "reused-buffer value-dependent size-specialised"),
     _row("aliased-inputs", "one tensor passed in two places loses a term",

@@ -33,6 +33,9 @@ def poison(context: Context) -> Iterator[Finding]:
             found = _run(context)
         if not mode.filled or found.error is not None:
             return
+        if value != value and (hit := _unwritten_output(context, found)) is not None:
+            yield _finding(context, None, hit)
+            return
         for i, (mine, clean) in enumerate(zip(found.gradients, context.gradients, strict=False)):
             if i in reported or not is_differentiable(mine) or not is_differentiable(clean) or mine.shape != clean.shape:
                 continue
@@ -85,21 +88,41 @@ def poisoned(value: float) -> Iterator[Poison]:
             setattr(numpy, name, make)
 
 
+def _unwritten_output(context: Context, found: Run) -> torch.Tensor | None:
+    """Where an output is NaN on memory filled with NaN, and finite on memory filled with zeros."""
+    if all(bool(torch.isfinite(v).all()) for v in found.outputs if is_differentiable(v)):
+        return None
+    with poisoned(0.0):
+        clean = _run(context)
+    for mine, other in zip(found.outputs, clean.outputs, strict=False):
+        if is_differentiable(mine) and is_differentiable(other) and mine.shape == other.shape:
+            hit = torch.isnan(mine.detach()) & ~torch.isnan(other.detach())
+            if bool(hit.any()):
+                return hit
+    return None
+
+
 def _run(context: Context) -> Run:
     return context.run(context.case)
 
 
-def _finding(context: Context, index: int, hit: torch.Tensor) -> Finding:
+def unwritten_words(hit: torch.Tensor) -> str:
+    """`3 of 40 elements; elements from [7, 2] on`: how many elements were not written, and where."""
     first = [int(k) for k in hit.nonzero()[0]] if hit.ndim else []
-    count, total = int(hit.sum()), hit.numel()
     flat = hit.reshape(-1)
     tail = f"elements from {first} on" if bool(flat[int(flat.int().argmax()) :].all()) else f"the first at {first}"
+    return f"{int(hit.sum())} of {hit.numel()} elements; {tail}"
+
+
+def _finding(context: Context, index: int | None, hit: torch.Tensor) -> Finding:
+    what, allocates = ("output", "forward") if index is None else (f"gradient of {context.label(index)}", "backward")
+    count, where = unwritten_words(hit).split("; ", 1)
     return Finding(
         "unwritten-elements",
         "error",
-        f"gradient of {context.label(index)} is not written in {count} of {total} elements",
-        gradient=context.name(index),
-        explanation=f"they hold whatever was in the memory that the backward allocated with empty: {tail}",
+        f"{what} is not written in {count}",
+        gradient=None if index is None else context.name(index),
+        explanation=f"they hold whatever was in the memory that the {allocates} allocated with empty: {where}",
         suggestion="allocate it with zeros, or write every element",
         probe="poison",
         case="uninitialised memory filled with NaN",

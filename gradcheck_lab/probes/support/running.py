@@ -19,6 +19,7 @@ from gradcheck_lab.model.watching import refuse_without_memory, watches
 from gradcheck_lab.probes.state import overwritten
 from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
 from gradcheck_lab.probes.support.repeats import is_repeatable, repetition
+from gradcheck_lab.probes.support.unwritten import CallLog, LoggedCall, named_unwritten
 from gradcheck_lab.subjects.run_lines.watch import running
 
 # run even where the call cannot be repeated, which is what they report; other derived calls mean nothing then
@@ -44,7 +45,9 @@ def run_probes(
     """
     decided = any(each.result.verdict != "inconclusive" for each in examined.comparisons)
     if not decided or not examined.returned or examined.reasons:
-        return examined
+        return _named_forward(examined, registered, names)
+    log, given = CallLog(), examined
+    examined = log.watch(examined)
     whole = Context(examined, order)
     # probes derive their calls from a piece of a large call; that it can be repeated is seen on the whole one
     context = Context(examined.truth.piece, order) if isinstance(examined.truth, PiecewiseTruth) else whole
@@ -52,9 +55,11 @@ def run_probes(
     chosen: Collection[str | Probe] = {*names, "double_backward"} if order == 2 else names
     for name, probe in registered.items():
         if name in chosen and (name in FOR_ANY_CALL or is_repeatable(context)):
-            found += _run(name, probe, whole if name == "second_backward" else context)
+            log.calls.clear()
+            yielded = _run(name, probe, whole if name == "second_backward" else context)
+            found += named_unwritten(given.subject, log.calls, yielded)
             if watches:
-                tell(_with(examined, found))
+                tell(_with(given, found))
     for function in (probe for probe in names if callable(probe)):
         found += _run_own(function, context)
     if len(names) > 0 and "second_backward" not in names and repetition(context).outcome == "raises":
@@ -63,7 +68,15 @@ def run_probes(
         found += _run("state", overwritten, context)
     if order == 2 and not is_repeatable(context):
         found.append(Inconclusive("the second derivative was not compared: the call does not give the same when repeated"))
-    return _with(examined, found)
+    return _with(given, found)
+
+
+def _named_forward(examined: Examined, registered: Mapping[str, Probe], names: Collection[str | Probe]) -> Examined:
+    """The same, with a forward that is not the reference's named by the memory that it leaves unwritten, if it does."""
+    if not (registered.keys() & {name for name in names if isinstance(name, str)}):
+        return examined
+    call = LoggedCall(examined.case.inputs, examined.case.options, None)
+    return replace(examined, findings=tuple(named_unwritten(examined.subject, [call], examined.findings)))
 
 
 def _with(examined: Examined, found: Collection[Yielded]) -> Examined:
