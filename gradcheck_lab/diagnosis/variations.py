@@ -12,7 +12,7 @@ from gradcheck_lab.model.precision.fits import CHANCE_DIGITS, ENOUGH_ELEMENTS
 
 def one_thing_changed(evidence: Evidence) -> Explanation | None:
     """Explain a gradient that the true backward gives once one thing in it is changed; else None."""
-    if not evidence.real or evidence.actual.numel() < ENOUGH_ELEMENTS.value:
+    if not evidence.real or not _is_enough(evidence):
         return None
     for each in evidence.variations():
         if each.gradient is None:

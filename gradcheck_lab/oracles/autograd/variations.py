@@ -13,6 +13,7 @@ from gradcheck_lab.diagnosis.evidence import Variation
 from gradcheck_lab.model.limits import DIAGONAL_ELEMENTS, VARIED_RUNS
 from gradcheck_lab.model.precision.patterns import SMALL_ERROR
 from gradcheck_lab.oracles.autograd.local_factors import changed_factors, edges_of
+from gradcheck_lab.oracles.autograd.other_axes import other_axes
 from gradcheck_lab.oracles.autograd.partial_gradients import kind
 from gradcheck_lab.oracles.autograd.recorded_graph import Graph, nodes
 
@@ -29,7 +30,7 @@ def variations(graph: Graph) -> Iterator[Variation]:
     # what a function of one argument saved need not be a factor of its derivative
     saved = {number for edge in edges if edge.of_one_argument for number in edge.saved}
     values = [number for number in range(len(graph.saved)) if number not in saved]
-    yield from _made(itertools.chain(missing, _left_out(graph, values), _other_operands(graph), otherwise))
+    yield from _made(itertools.chain(missing, _left_out(graph, values), _other_operands(graph), other_axes(graph), otherwise))
     yield from _diagonal(graph)
 
 
@@ -126,7 +127,9 @@ def _other_operands(graph: Graph) -> Iterator[Callable[[], Variation | None]]:
             yield lambda n=number, v=flipped, c=changed: _replaced(graph, n, v, c)  # type: ignore[misc]
     for number, value in enumerate(graph.saved):
         name = graph.mode.name_of(value)
-        for other_name, other in [*graph.mode.values.items()] if name is not None and value.is_floating_point() else ():
+        for other_name, kept in [*graph.mode.values.items()] if name is not None and value.is_floating_point() else ():
+            # a product keeps the transpose of a factor under the factor's name
+            other = kept.mT if kept.ndim > 1 and graph.mode.values.get(name or "", kept).shape != value.shape else kept
             if other.shape == value.shape and other_name != name and not _same(other, value):
                 changed = Variation(
                     "wrong-operand",
