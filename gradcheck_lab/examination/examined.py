@@ -78,11 +78,12 @@ class PiecewiseTruth:
 
 @dataclass(frozen=True, slots=True)
 class NumericTruth:
-    """A numeric oracle; `why` says why autograd is not used."""
+    """A numeric oracle; `why` says why autograd is not used. `plain` subjects have nothing hand-written."""
 
     oracle: NumericOracle
     name: str
     why: str
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
         noise = OwnNoise(examined.runner, examined.case, entries).samples
         draws = _draws(examined, examined.case)
         compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle, noise, draws)
-    by_numbers = replace(examined, truth=chosen).with_comparisons(compared)
+    by_numbers = replace(examined, truth=replace(chosen, plain=truth.plain)).with_comparisons(compared)
     return by_numbers if by_numbers.passed else _with_ops_alone(by_numbers)
 
 

@@ -31,7 +31,7 @@ _FROM_THE_END = "-1, the last one"
 
 def indices(context: Context) -> Iterator[Finding]:
     """Replace the integer inputs by repeated, equal and extreme indices within the range of the user's."""
-    if not any(map(holds_integers, context.case.inputs)):
+    if not context.derives or not any(map(holds_integers, context.case.inputs)):
         return
     given = cut_down(context, wide_inputs(context), LANE_ELEMENTS.value)
     which = [i for i, value in enumerate(given) if holds_integers(value)]
@@ -40,6 +40,8 @@ def indices(context: Context) -> Iterator[Finding]:
         f"some of them {name}, {value}": partial(_with_ignored, value) for name, value in _ignored(context).items()
     }
     for description, change in (_CHANGES | ignored_changes).items():
+        if description == _FROM_THE_END and not context.uses_autograd:
+            continue  # a kernel may trust its indices, and read before the first
         inputs = tuple(
             (_CHANGES_OF_ROWS.get(description, change) if _has_tuples_for_rows(v, given) else change)(v) if i in which else v
             for i, v in enumerate(given)

@@ -19,6 +19,8 @@ from gradcheck_lab.probes.support.training_flags import is_training_flag, meant_
 
 def options(context: Context) -> Iterator[Finding]:
     """Change each option that the call passed or that has a default, where the forward accepts the change."""
+    if not context.derives:
+        return
     reported: set[str | None] = set()
     given: tuple[Any, ...] = ()
     left = {True: OPTION_CHANGES_IN_CODE.value, False: OPTION_CHANGES.value}

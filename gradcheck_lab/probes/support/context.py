@@ -105,6 +105,12 @@ class Context:
         return not isinstance(self.examined.truth, NumericTruth)
 
     @property
+    def derives(self) -> bool:
+        """Whether derived calls with other sizes, values or options are compared: of what is not hand-written, they are not."""
+        truth = self.examined.truth
+        return not (isinstance(truth, NumericTruth) and truth.plain)
+
+    @property
     def has_casts(self) -> bool:
         """Whether the forward casts to a narrower dtype on its way."""
         truth = self.examined.truth

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
-from gradcheck_lab.calls.moves import moved, size_at_least
+from gradcheck_lab.calls.moves import moved, random_lengths, random_signs, size_at_least
 from gradcheck_lab.calls.stress import Stress, about, away
 from gradcheck_lab.examination.examined import Examined, NumericTruth
 from gradcheck_lab.model.amounts import MILDER_DISTANCES, ONE_SIDE, SHRINKING_SCALES
@@ -73,12 +73,23 @@ def _is_only_in_unselected_branch(derived: DerivedCall, new_error: Finding, chec
 
 
 def is_flat_beside(examined: Examined, index: int, where: torch.Tensor) -> bool:
-    """Whether the derivative is 0 for a small step to one side of these elements of an input, as in an unselected branch."""
-    case, value = examined.oracle.case, examined.case.inputs[index]
+    """Whether the derivative is 0 to one side of these elements of an input, as in an unselected branch.
+
+    All other values move a little too: a derivative may be 0 because others are, as in a product.
+    """
+    case, generator = examined.oracle.case, torch.Generator().manual_seed(examined.case.seed)
+    lengths = [
+        random_lengths(v, generator) * random_signs(v, generator) if is_differentiable(v) and not v.is_complex() else None
+        for v in case.inputs
+    ]
     for sign in (1, -1):
-        here, side = value.detach().double(), ONE_SIDE.value
-        beside = moved(here, side, sign * where, size_at_least(here, side))
-        inputs = tuple(beside if i == index else v for i, v in enumerate(case.inputs))
+        others = list(case.inputs)
+        for i, (value, length) in enumerate(zip(case.inputs, lengths, strict=True)):
+            if length is not None:
+                here, side = value.detach().double(), ONE_SIDE.value
+                along = torch.where(where, sign * length.abs(), length) if i == index else length
+                others[i] = moved(here, side, along, size_at_least(here, side))
+        inputs = tuple(others)
         try:
             found = gradients_at(examined, inputs).get(index)
         except Exception:  # outside the domain on this side
