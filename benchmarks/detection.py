@@ -2,7 +2,8 @@
 
 Runs the catalogue of the tests and the rows beside this file, on which no probe was made, through `gl.check`,
 `torch.autograd.gradcheck`, its fast mode, and `.sum().backward()` with `allclose`. Run it as `python benchmarks/detection.py`;
-`--only beyond` leaves the other groups out, `--method gl.check` the other methods. What this project misses, misnames or flags is listed by name.
+`--only beyond` leaves the other groups out, `--method gl.check` the other methods. What this project misses, misnames or flags
+is listed by name.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allow
                 probe=reason.probe,
             )
         found.append(finding)
+    found = _explained_first(found)
     seen = {(f.cause, f.gradient) for f in found}
     for finding in probed:
         if finding.probe in _OTHER_CODE:
@@ -61,6 +62,13 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allow
             seen.add((finding.cause, finding.gradient))
             found.append(finding)
     return [finding for finding in found if not _is_repetition(finding, found)]
+
+
+def _explained_first(found: Sequence[Finding]) -> list[Finding]:
+    """The errors that have an explanation before those that have none, which may come from the same mistake."""
+    errors = [f for f in found if f.severity == "error" and f.op is None]
+    ordered = iter(sorted(errors, key=lambda f: f.cause in having("unexplained")))
+    return [next(ordered) if f.severity == "error" and f.op is None else f for f in found]
 
 
 def _is_repetition(finding: Finding, found: Sequence[Finding]) -> bool:
