@@ -33,12 +33,15 @@ class Looked:
     by_element: list[int]
 
 
-def look(subject: Subject, inputs: Sequence[Any], entries: Mapping[int, Any], oracle: NumericOracle) -> Looked:
+def look(
+    subject: Subject, inputs: Sequence[Any], entries: Mapping[int, Any], oracle: NumericOracle, once: bool = False
+) -> Looked:
     """Hold what a backward returned, by input index, against one directional derivative of the forward.
 
     Where that contradicts, or meets a kink, each input has a direction of its own. A gradient is right there where it is the
     derivative or, at a kink, between the one-sided ones. At ties, where each element may be any subgradient, the derivative
-    along all elements moved alike is unique all the same. Gradients that are not finite are looked at by element.
+    along all elements moved alike is unique all the same. Gradients that are not finite are looked at by element. With `once`
+    the first derivative is the only one, and what it objects to is left to be looked at by element.
     """
     found, numbers = list[Comparison](), dict[int, torch.Tensor]()
     slots = {i: numeric_slot(subject, i, inputs[i], oracle) for i in entries}
@@ -55,7 +58,7 @@ def look(subject: Subject, inputs: Sequence[Any], entries: Mapping[int, Any], or
     finite = {i: g for i, g in numbers.items() if bool(torch.isfinite(g).all())}
     first = guard(oracle.problem, finite)
     settled = first.agrees and not first.reason
-    answers = {i: "agrees" if settled else _alone(oracle, i, g) for i, g in finite.items()}
+    answers = {i: "agrees" if settled else "open" if once else _alone(oracle, i, g) for i, g in finite.items()}
     for index, answer in answers.items():
         slot, passed = slots[index], passed_along_directions(slots[index], finite[index])
         if answer == "agrees":

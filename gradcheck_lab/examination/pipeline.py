@@ -26,6 +26,7 @@ from gradcheck_lab.examination.manual import run_manual
 from gradcheck_lab.examination.oracle_choice import autograd_truth, numeric_truth
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import FORWARDS_OF_LOOKS
 from gradcheck_lab.model.precision import is_narrow, is_wide
 from gradcheck_lab.model.precision.derived_calls import GROSS_ON_DERIVED_CALLS
 from gradcheck_lab.model.raised import raises_again
@@ -95,12 +96,16 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
 
 def _look_numerically(examined: Examined, chosen: NumericTruth) -> Examined:
     """Hold the gradients of a derived call against numbers, by element only where a direction leaves a doubt."""
-    subject, oracle = examined.subject, chosen.oracle
+    subject, oracle, counts = examined.subject, chosen.oracle, examined.runner.evaluations
+    before, dear = counts.forward, counts.looking > FORWARDS_OF_LOOKS.value
     entries = {i: g for i, g in enumerate(examined.returned) if examined.is_compared(i)}
-    looked = look(subject, examined.case.inputs, entries, oracle)
+    looked = look(subject, examined.case.inputs, entries, oracle, once=dear)
+    if dear and looked.by_element:
+        return examined
     again = {i: entries[i] for i in looked.by_element}
     noise = OwnNoise(examined.runner, examined.case, again).samples
     compared = compare_numerically(subject, examined.case.inputs, again, oracle, noise, margin=_margin(examined))
+    counts.looking += counts.forward - before
     return replace(examined, truth=chosen).with_comparisons([*looked.comparisons, *compared])
 
 

@@ -146,6 +146,11 @@ DIFFERENCE_GROUPS = Limit(
     1024,
     "Groups of output elements that keep a step of their own: more would cost memory, fewer mix kinks with smooth elements.",
 )
+FORWARDS_OF_LOOKS = Limit(
+    1500,
+    "Forwards that are run to hold derived calls against numbers: seconds of one that takes a millisecond, and a sound subject "
+    "takes some hundred. Beyond them a call is held against one difference, and counted as not compared where that objects.",
+)
 LOCATED_ELEMENTS = Limit(
     16,
     "Wrong elements of a gradient that are located by halving: enough to see a pattern, a few evaluations each.",

@@ -18,12 +18,14 @@ from gradcheck_lab.subjects.subject import Manual, Recording, Subject, Trace
 class Evaluations:
     """How often the user's forward and backward ran in one check; the runners of the check share it.
 
-    `derived` counts the calls that probes made: compared ones under `COMPARED`, the others by why they were not.
+    `derived` counts the calls that probes made: compared ones under `COMPARED`, the others by why they were not. `looking` is
+    how many of the forwards were run to hold derived calls against numbers.
     """
 
     forward: int = 0
     backward: int = 0
     derived: Counter[str] = field(default_factory=Counter)
+    looking: int = 0
 
     def to_dict(self) -> dict[str, int]:
         """The counts by name, as a report has them."""

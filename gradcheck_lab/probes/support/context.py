@@ -18,6 +18,7 @@ from gradcheck_lab.examination.examined import Examined, NumericTruth, Policy
 from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.model.coverage import COMPARED
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import FORWARDS_OF_LOOKS
 from gradcheck_lab.model.precision import is_narrow, wide_dtype
 from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS, SAME_ROUNDINGS_16_BITS
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
@@ -27,7 +28,7 @@ from gradcheck_lab.subjects.subject import Recording, Subject
 
 Value = TypeVar("Value")
 # why a derived call was not compared
-RAISED, REFUSED, NO_ORACLE = "raised", "refused", "without an oracle"
+RAISED, REFUSED, NO_ORACLE, TOO_DEAR = "raised", "refused", "without an oracle", "too dear for numbers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,8 @@ def examine_if_valid(
     if any(is_compared(comparison) for comparison in found.comparisons):
         counts[COMPARED] += 1
     else:
-        counts[NO_ELEMENTS if found.comparisons else RAISED if found.run is None else NO_ORACLE] += 1
+        no_oracle = TOO_DEAR if runner.evaluations.looking > FORWARDS_OF_LOOKS.value else NO_ORACLE
+        counts[NO_ELEMENTS if found.comparisons else RAISED if found.run is None else no_oracle] += 1
     return found
 
 
