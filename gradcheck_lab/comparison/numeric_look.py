@@ -72,16 +72,16 @@ def look(
 def _alone(oracle: NumericOracle, index: int, gradient: torch.Tensor) -> str | tuple[float, Derivative]:
     """Whether a gradient "agrees" with numbers, or is "open"; the two sums of its elements where these do not agree at ties."""
     along = oracle.problem.random_directions(-11, [index])[index]
-    answer = _along(oracle, index, gradient, along)[0]
+    answer, _, numeric = _along(oracle, index, gradient, along)
     if answer == "open" and bool(oracle.problem.inputs[index].all()):
         # the domain ends close by: steps in proportion to each element stay within it
         answer = _along(oracle, index, gradient, oracle.problem.random_directions(-11, [index], relative=True)[index])[0]
-    if answer != "kink":
-        return "agrees" if answer == "agrees" else "open"
-    if gradient.is_complex():
-        return "agrees"
-    answer, measured, numeric = _along(oracle, index, gradient, torch.ones_like(along))
-    return (measured, numeric) if answer == "contradicts" and not numeric.flag else "agrees"
+    if answer == "agrees" or not numeric.flag or gradient.is_complex():
+        return "agrees" if answer in ("agrees", "kink") else "open"
+    alike, measured, numeric = _along(oracle, index, gradient, torch.ones_like(along))
+    if alike == "contradicts" and not numeric.flag:
+        return measured, numeric
+    return "agrees" if answer == "kink" else "open"
 
 
 def _along(

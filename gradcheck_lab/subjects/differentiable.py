@@ -14,6 +14,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.randomness import random_states
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.torch_messages import refused_argument, writes_to_leaf
+from gradcheck_lab.model.user_errors import first_line
 from gradcheck_lab.subjects.engine_backward import EngineBackward, as_leaves
 from gradcheck_lab.subjects.flat_arguments import tensors_of
 from gradcheck_lab.subjects.forward_bodies import forward_bodies
@@ -129,7 +130,12 @@ class Differentiable:
         """Run it with the forward bodies of the Functions inside; raises `NothingHandWritten` where there are none."""
         if not self.plain:
             with forward_bodies() as bodies, self._widened(inputs):
-                output = self._run(inputs, options)
+                try:
+                    output = self._run(inputs, options)
+                except Exception as error:
+                    if bodies.replaced:
+                        raise
+                    raise NothingHandWritten(f"no hand-written backward ran within {self.name}: {first_line(error)}") from error
             self.plain = not bodies.replaced
             self.backwards.update(bodies.backwards)
         if self.plain:

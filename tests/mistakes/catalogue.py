@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.mistakes import (
     calls,
+    catalogue_arrangements,
     catalogue_axes,
     catalogue_calls,
     catalogue_choices,
@@ -18,6 +19,7 @@ from tests.mistakes import (
     catalogue_near_numbers,
     catalogue_near_patterns,
     catalogue_near_rounding,
+    catalogue_numbers,
     catalogue_option_values,
     catalogue_plain,
     catalogue_products,
@@ -45,6 +47,8 @@ _FAMILIES = (
     catalogue_modes,
     catalogue_values,
     catalogue_axes,
+    catalogue_arrangements,
+    catalogue_numbers,
     catalogue_terms,
     catalogue_calls,
     catalogue_conditions,
