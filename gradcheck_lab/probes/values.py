@@ -130,8 +130,11 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
 def is_steady(derived: DerivedCall) -> bool:
     """Whether the oracle's gradient hardly changes for a small step; outside its domain a forward may be finite and chaotic."""
     examined = derived.examined
+    known = true_gradients(examined)
+    if not known:  # a backward that raised was held against nothing
+        return True
     moved = gradients_at(examined, _wide(examined, lambda v: v * (1 + STEADY_DISTANCE.value)))
-    for index, here in true_gradients(examined).items():
+    for index, here in known.items():
         there = moved.get(index)
         if there is None:
             continue
@@ -149,12 +152,13 @@ def _wide(examined: Examined, move: Callable[[torch.Tensor], torch.Tensor]) -> t
 
 def _is_spike_at_zero(examined: Examined) -> bool:
     """Whether the gradient is far larger at the zeros of an input than beside them, as of an iteration that ran out there."""
-    if not any(is_differentiable(v) and bool((v == 0).any()) for v in examined.oracle.case.inputs):
+    known = true_gradients(examined)
+    if not known or not any(is_differentiable(v) and bool((v == 0).any()) for v in examined.oracle.case.inputs):
         return False
     moved = gradients_at(examined, _wide(examined, lambda v: v + BESIDE_ZERO_BY.value * (v == 0)))
     return any(
         bool(torch.isfinite(there).all()) and float(here.abs().max()) > SPIKE.value * float(there.abs().max())
-        for index, here in true_gradients(examined).items()
+        for index, here in known.items()
         if here.numel() and (there := moved.get(index)) is not None and bool(there.any())
     )
 
