@@ -107,6 +107,10 @@ def _repeats_explained(finding: Finding, reported: set[tuple[str | None, str | N
 
 def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int]) -> Iterator[Finding]:
     derived = _examine_stressed(context, given, group, which, mixed=len(group) > 1)
+    if derived is not None and len(which) > 1 and not derived.new_errors and _is_nan_throughout(derived):
+        for i in which[: STRESSED_ALONE.value]:  # zeros in a scale that all rows share leave nothing to compare
+            yield from _findings_for(context, given, group, [i])
+        return
     if derived is None or not (derived.new_errors or tie_mass(derived, group, context.wrong_inputs)):
         return
     seen: set[tuple[str | None, str | None]] = set()
@@ -128,6 +132,12 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
     if not seen and not any(stress.free or stress.entry for stress in group) and not _is_spike_at_zero(derived.examined):
         for new_error in derived.new_errors:
             yield _finding(context, given, derived, group[0], new_error, which)
+
+
+def _is_nan_throughout(derived: DerivedCall) -> bool:
+    """Whether every row of some gradient holds a NaN, which the oracle gives too: no row of the call shows anything."""
+    found = [g for g in derived.examined.returned if isinstance(g, torch.Tensor) and g.ndim and g.numel()]
+    return any(bool(torch.isnan(g).any(-1).all()) for g in found)
 
 
 def is_steady(derived: DerivedCall) -> bool:
