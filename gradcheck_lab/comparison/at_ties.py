@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -40,3 +41,14 @@ def by_mass(slot: Slot, index: int, actual: torch.Tensor, oracle: NumericOracle)
         return Comparison(replace(result, verdict="fail"), (unconserved_mass(slot.label, slot.name, mine, together.value),))
     text = f"the forward has no derivative in single elements of {slot.label}, as at ties"
     return Comparison(result, (Finding("convention", "note", text, gradient=slot.name),))
+
+
+def unconserved_by_numbers(oracle: NumericOracle, gradients: Mapping[int, torch.Tensor]) -> tuple[float, float] | None:
+    """What the gradients of tied inputs add up to, and the derivative along all of them together; None where these agree."""
+    real = {i: gradient for i, gradient in gradients.items() if not gradient.is_complex()}
+    along = {i: torch.ones_like(oracle.problem.inputs[i]) for i in real}
+    together = oracle.derivative(along)
+    weighed = [oracle.weighed(gradient, along[i]) for i, gradient in real.items()]
+    mine = sum(each.measured for each in weighed)
+    allowed = together.error + sum(each.rounding + LOOK_TOLERANCE.value * each.size * each.step for each in weighed)
+    return None if together.flag or not abs(mine - together.value) > allowed else (mine, together.value)

@@ -11,6 +11,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.similar_values import Structures, similar_values
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, can_be_stressed, stressed, unseen_values
+from gradcheck_lab.comparison.at_ties import unconserved_by_numbers
 from gradcheck_lab.comparison.findings import number, show, unconserved_mass
 from gradcheck_lab.examination.examined import Examined, NumericTruth
 from gradcheck_lab.model.amounts import BESIDE_ZERO_BY, STEADY_DISTANCE
@@ -89,6 +90,8 @@ def _masked_branches(context: Context) -> Iterator[Finding]:
 
 def _ties_of_the_call(context: Context) -> Iterator[Finding]:
     """Gradients of the user's call that are subgradients one by one and, where values tie, not together."""
+    if isinstance(context.examined.truth, NumericTruth):  # which know of ties there by themselves
+        return
     as_given = DerivedCall(context.case, context.examined, ())
     yield from (replace(finding, probe="values") for finding in tie_mass(as_given, (EQUAL,), context.wrong_inputs, _is_real))
 
@@ -106,6 +109,10 @@ def _repeats_explained(finding: Finding, reported: set[tuple[str | None, str | N
 
 def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int]) -> Iterator[Finding]:
     derived = _examine_stressed(context, given, group, which, mixed=len(group) > 1)
+    if derived is not None and len(which) > 1 and not derived.new_errors and _is_nan_throughout(derived):
+        for i in which[: STRESSED_ALONE.value]:  # zeros in a scale that all rows share leave nothing to compare
+            yield from _findings_for(context, given, group, [i])
+        return
     if derived is None or not (derived.new_errors or tie_mass(derived, group, context.wrong_inputs)):
         return
     seen: set[tuple[str | None, str | None]] = set()
@@ -129,11 +136,20 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
             yield _finding(context, given, derived, group[0], new_error, which)
 
 
+def _is_nan_throughout(derived: DerivedCall) -> bool:
+    """Whether every row of some gradient holds a NaN, which the oracle gives too: no row of the call shows anything."""
+    found = [g for g in derived.examined.returned if isinstance(g, torch.Tensor) and g.ndim and g.numel()]
+    return any(bool(torch.isnan(g).any(-1).all()) for g in found)
+
+
 def is_steady(derived: DerivedCall) -> bool:
     """Whether the oracle's gradient hardly changes for a small step; outside its domain a forward may be finite and chaotic."""
     examined = derived.examined
+    known = true_gradients(examined)
+    if not known:  # a backward that raised was held against nothing
+        return True
     moved = gradients_at(examined, _wide(examined, lambda v: v * (1 + STEADY_DISTANCE.value)))
-    for index, here in true_gradients(examined).items():
+    for index, here in known.items():
         there = moved.get(index)
         if there is None:
             continue
@@ -151,12 +167,13 @@ def _wide(examined: Examined, move: Callable[[torch.Tensor], torch.Tensor]) -> t
 
 def _is_spike_at_zero(examined: Examined) -> bool:
     """Whether the gradient is far larger at the zeros of an input than beside them, as of an iteration that ran out there."""
-    if not any(is_differentiable(v) and bool((v == 0).any()) for v in examined.oracle.case.inputs):
+    known = true_gradients(examined)
+    if not known or not any(is_differentiable(v) and bool((v == 0).any()) for v in examined.oracle.case.inputs):
         return False
     moved = gradients_at(examined, _wide(examined, lambda v: v + BESIDE_ZERO_BY.value * (v == 0)))
     return any(
         bool(torch.isfinite(there).all()) and float(here.abs().max()) > SPIKE.value * float(there.abs().max())
-        for index, here in true_gradients(examined).items()
+        for index, here in known.items()
         if here.numel() and (there := moved.get(index)) is not None and bool(there.any())
     )
 
@@ -197,11 +214,11 @@ def tie_mass(
     """The finding that gradients of tied values have the wrong sum, if they have.
 
     Each of them may be any subgradient, but the derivative along all tied values together is unique. Inputs in `wrong` are
-    known to have a wrong gradient and are left out, as are those that `can_tie` denies. Numbers know of it by themselves.
+    known to have a wrong gradient and are left out, as are those that `can_tie` denies.
     """
     subject = derived.examined.subject
     if isinstance(derived.examined.truth, NumericTruth):
-        return ()
+        return _tie_mass_by_numbers(derived, derived.examined.truth, group, wrong)
     sound = {subject.names[i] for i in range(len(derived.inputs)) if i not in wrong}
     suspects = CAUSES["tie-mass"].compared_as
     doubtful = [f for f in derived.examined.findings if f.gradient in sound and not f.op and f.cause in suspects]
@@ -221,10 +238,26 @@ def tie_mass(
     size = sum(float(g.double().abs().sum()) for g in derived.examined.case.grad_outputs or () if is_differentiable(g))
     size += sum(float(side.double().abs().sum()) for pair in pairs.values() for side in pair)
     sums = unconserved(oracle, derived.inputs, pairs, TIED_ROUNDINGS.value * unit_roundoff(dtype) * size)
-    if sums is None:
+    return () if sums is None else (unconserved_mass(subject.labels[subject.names.index(gradient)], gradient, *sums),)
+
+
+def _tie_mass_by_numbers(
+    derived: DerivedCall, truth: NumericTruth, group: Sequence[Stress], wrong: frozenset[int]
+) -> tuple[Finding, ...]:
+    """The same where numbers decide, which have a derivative along tied values that move together, and none of each alone."""
+    subject, returned = derived.examined.subject, derived.examined.returned
+    if tuple(group) not in ((EQUAL,), (TIES,)) or derived.new_errors or wrong:
         return ()
-    actual, wanted = sums
-    return (unconserved_mass(subject.labels[subject.names.index(gradient)], gradient, actual, wanted),)
+    tied = {
+        i: gradient.detach() for i, (value, gradient) in enumerate(zip(derived.inputs, returned, strict=False))
+        if can_be_stressed(value) and isinstance(gradient, torch.Tensor) and gradient.shape == value.shape
+        and i not in subject.constants and bool(torch.isfinite(gradient).all())
+    }  # fmt: skip
+    sums = unconserved_by_numbers(truth.oracle, tied) if tied else None
+    first = next(iter(tied), 0)
+    if sums is None or not is_steady(derived):
+        return ()
+    return (unconserved_mass(subject.labels[first], subject.names[first], *sums),)
 
 
 def _finding(

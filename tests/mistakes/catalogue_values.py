@@ -270,4 +270,14 @@ def select(wrong: bool) -> Any:
     return op
 
 
+@table("non-finite", "pair-length-in-units", normal(5, 3), positive(3, seed=1))
+def length_in_units(wrong: bool) -> Any:
+    def backward(g: Tensor, length: Tensor, x: Tensor, unit: Tensor) -> Any:
+        over = length if wrong else torch.where(length == 0, torch.ones_like(length), length)
+        du = (g / over).unsqueeze(-1) * x / unit
+        return du / unit, (-du * x / unit**2).sum(0)
+
+    return gl.Op(lambda x, unit: torch.linalg.vector_norm(x / unit, dim=-1), backward, name="length_in_units")
+
+
 ROWS = table.rows

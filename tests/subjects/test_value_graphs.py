@@ -62,7 +62,13 @@ def test_a_mistake_is_named_with_the_operation_that_has_it(mistake: str) -> None
 
 
 def test_an_assignment_that_no_second_use_meets_is_no_mistake_of_the_function() -> None:
-    assert gl.check(gl.Graph(one_use, node_class("assigned")), *CALLS[one_use]).verdict == "pass"
+    assert gl.check(gl.Graph(lambda a: (a * 2.0).tanh(), node_class("assigned")), 0.3).verdict == "pass"
+
+
+def test_an_assignment_is_met_where_one_node_is_given_twice() -> None:
+    report = gl.check(gl.Graph(one_use, node_class("assigned")), *CALLS[one_use], probes={"aliased_inputs"})
+    assert [finding.cause for finding in report.findings] == ["aliased-inputs"], report
+    assert not gl.check(gl.Graph(one_use, node_class()), *CALLS[one_use], probes={"aliased_inputs"}).findings
 
 
 def test_a_relu_that_is_wrong_below_zero_fails_where_the_call_is_above() -> None:

@@ -32,6 +32,8 @@ def cause_of(derived: DerivedCall, stress: Stress, new_error: Finding, rerun: Re
     `rerun` examines the same call with other values.
     """
     if new_error.cause in having("no_result"):
+        if stress.large and new_error.exception == OverflowError.__name__:  # Python's numbers raise where arrays give inf
+            return "overflow", "the forward is finite there, and the backward overflows"
         return "value-dependent", ""
     if new_error.cause == "non-finite":
         if _is_only_in_unselected_branch(derived, new_error, check_derivative=not stress.large):

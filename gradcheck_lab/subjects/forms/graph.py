@@ -42,9 +42,13 @@ class GraphCalls:
         self.seed: Callable[[Any], Any] | None = None
 
     def forward(self, *values: Any, **options: Any) -> Any:
-        """The value of the result for these values of the leaves."""
+        """The value of the result for these values of the leaves; one object in two places is one leaf in both."""
         self._again = None
-        self._leaves = [self._nodes.leaf(value) if _is_numeric(value) else value for value in values]
+        made: dict[int, Any] = {}
+        for value in values:
+            if _is_numeric(value) and id(value) not in made:
+                made[id(value)] = self._nodes.leaf(value)
+        self._leaves = [made.get(id(value), value) for value in values]
         result = self._function(self._leaves, options)
         if isinstance(result, (list, tuple)) and len(result) == 1:
             result = result[0]
@@ -69,7 +73,11 @@ class GraphCalls:
         if self.seed is not None:
             setattr(self._result, self._nodes.gradient, self.seed(grad_output))
         self._result.backward()
-        return tuple(self._nodes.gradient_of(leaf) if isinstance(leaf, self._nodes.kind) else None for leaf in self._leaves)
+        first = {id(leaf): place for place, leaf in reversed([*enumerate(self._leaves)])}
+        return tuple(
+            self._nodes.gradient_of(leaf) if isinstance(leaf, self._nodes.kind) and first[id(leaf)] == place else None
+            for place, leaf in enumerate(self._leaves)
+        )
 
 
 class UnseededGraphCalls(GraphCalls):

@@ -73,7 +73,8 @@ class LayerRun:
 
     def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         """Run the forward as its users do."""
-        inputs = tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in inputs)
+        detached = {id(v): v.detach() for v in inputs if isinstance(v, torch.Tensor)}
+        inputs = tuple(detached.get(id(v), v) for v in inputs)
         native = self._native_inputs(inputs)
         if self._may_step:  # in place, as a rule, which is no write to what the user handed in
             self._refuse_16_bits(inputs)
@@ -177,7 +178,11 @@ class LayerRun:
         self._verified.add(key)
 
     def _native_inputs(self, inputs: Sequence[Any]) -> list[Any]:
-        return [to_native(value, kind) for value, kind in zip(inputs, self.kinds, strict=True)]
+        made: dict[tuple[int, str], Any] = {}  # one tensor in two places is one array or number in both
+        for value, kind in zip(inputs, self.kinds, strict=True):
+            if (id(value), kind) not in made:
+                made[id(value), kind] = to_native(value, kind)
+        return [made[id(value), kind] for value, kind in zip(inputs, self.kinds, strict=True)]
 
     def _layer_copy(self, inputs: Sequence[Any], native: Sequence[Any], zero_gradients: bool = False) -> Any:
         changes = {
