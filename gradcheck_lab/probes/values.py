@@ -202,7 +202,12 @@ def _examine_stressed(
         return stressed(others, group, which, Structures(), mixed)
 
     case = derived_case(context, inputs=stressed(given, group, which, structures, mixed))
-    return examine_derived_call(context, replace(case, label="; ".join(stress.words for stress in group)), draw=draw)
+    derived = examine_derived_call(context, replace(case, label="; ".join(stress.words for stress in group)), draw=draw)
+    if derived is None or context.uses_autograd or not any(stress.large for stress in group):
+        return derived
+    # an iteration, a series or a bound may end before such values, and numbers see what the forward is there
+    gross = having("no_result") | {"non-finite"}
+    return replace(derived, new_errors=tuple(f for f in derived.new_errors if f.cause in gross))
 
 
 def tie_mass(

@@ -243,12 +243,13 @@ def test_given_options_go_to_every_call() -> None:
     report = gl.fuzz(ops.mse_loss, options={"reduction": "sum"}, max_examples=30)
     assert report.verdict == "pass"
 
-    def rule(grad_output: Tensor, output: Tensor, x: Tensor, *, form: str) -> Any:
-        return ((2 if form == "sound" else 3) * x * grad_output,)
+    def rule(grad_output: Tensor, output: Tensor, x: Tensor, *, times: float) -> Any:
+        return (2 * times * x * grad_output,)
 
-    op = Op(lambda x, *, form: x * x, rule, name="square")
-    assert gl.fuzz(op, real("n"), options={"form": "sound"}, max_examples=30).verdict == "pass"
-    assert gl.fuzz(op, real("n"), options={"form": "wrong"}, max_examples=30).verdict == "fail"
+    op = Op(lambda x, *, times: times * x * x, rule, name="square")
+    assert gl.fuzz(op, real("n"), options={"times": 3.0}, max_examples=30).verdict == "pass"
+    op = Op(lambda x, *, times: times * x * x, lambda g, y, x, *, times: (2 * x * g,), name="square")
+    assert gl.fuzz(op, real("n"), options={"times": 3.0}, max_examples=30).verdict == "fail"
 
 
 def test_second_order_is_fuzzed_when_asked_for() -> None:

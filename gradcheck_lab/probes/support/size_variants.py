@@ -63,7 +63,7 @@ def variants(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) ->
         only = all(size <= ROW_ELEMENTS.value for name, size in dims.sizes.items() if name != batch)
         leads = all(batch not in axes[1:] for axes in dims.axes)
         yield variant("batch 1", {**same, batch: 1}, only_batch=only and leads)
-        if _has_rows(context, dims, given):
+        if context.uses_autograd and _has_rows(context, dims, given):
             guessed = _has_equal_sizes_by_chance(context, dims, given)
             yield variant("one more leading dimension", small, 2, beyond_call=not dims.declared, batch_guessed=guessed)
     yield from _without_leading_dimensions(context, dims, given)
