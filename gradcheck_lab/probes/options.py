@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
+from gradcheck_lab.model.amounts import LARGE_OPTION
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import LANE_ELEMENTS, OPTION_CHANGES, OPTION_CHANGES_IN_CODE
@@ -29,7 +30,7 @@ def options(context: Context) -> Iterator[Finding]:
         if not given:
             return
         changed = changed_options(context, given, change) if left[change.in_code] else None
-        if changed is None:
+        if changed is None or (not context.uses_autograd and _ends_sooner(changed)):
             continue
         with changed.on_object(change.values):
             derived = examine_derived_call(changed.context, changed.case, forward=True)
@@ -41,6 +42,12 @@ def options(context: Context) -> Iterator[Finding]:
                 if found is not None:
                     reported.add(new_error.gradient)
                     yield found
+
+
+def _ends_sooner(changed: ChangedOptions) -> bool:
+    """Whether a number of steps, as of an iteration whose limit the backward differentiates, is made smaller."""
+    pairs = [(changed.before[name], value) for name, value in changed.change.values.items() if name in changed.before]
+    return any(type(new) is int and type(old) is int and new < old and old > LARGE_OPTION.value for old, new in pairs)
 
 
 def _finding(context: Context, changed: ChangedOptions, derived: DerivedCall | None, new_error: Finding) -> Finding | None:

@@ -109,8 +109,9 @@ def _repeats_explained(finding: Finding, reported: set[tuple[str | None, str | N
 
 def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stress], which: Sequence[int]) -> Iterator[Finding]:
     derived = _examine_stressed(context, given, group, which, mixed=len(group) > 1)
-    if derived is not None and len(which) > 1 and not derived.new_errors and _is_nan_throughout(derived):
-        for i in which[: STRESSED_ALONE.value]:  # zeros in a scale that all rows share leave nothing to compare
+    hidden = len(group) > 1 if derived is None else not derived.new_errors and _is_nan_throughout(derived)
+    if len(which) > 1 and hidden:  # zeros in a divisor, or in a scale that all rows share, leave nothing to compare
+        for i in which[: STRESSED_ALONE.value]:
             yield from _findings_for(context, given, group, [i])
         return
     if derived is None or not (derived.new_errors or tie_mass(derived, group, context.wrong_inputs)):
@@ -132,7 +133,7 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
                 seen.add((new_error.op, new_error.gradient))
                 yield _finding(context, given, narrowed, stress, new_error, inputs)
     if not seen and not any(stress.free or stress.entry for stress in group) and not _is_spike_at_zero(derived.examined):
-        for new_error in derived.new_errors:
+        for new_error in (f for f in derived.new_errors if not repeated_index_text(derived, f)):
             yield _finding(context, given, derived, group[0], new_error, which)
 
 

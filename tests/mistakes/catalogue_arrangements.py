@@ -54,15 +54,14 @@ def scores(wrong: bool) -> Any:
     return gl.Op(lambda q, k: torch.tanh(q @ k.mT), backward, name="scores")
 
 
-@table("non-finite", "power-of-a-zero", normal(3, 4).abs() + 0.5, normal(3, 4, seed=1).abs() + 1)
-def power(wrong: bool) -> Any:
-    """Where a base is 0 the true derivative is 0 through another value, and no branch is masked."""
+@table("non-finite", "quotient-of-another-zero", normal(3, 4), normal(3, 4, seed=1).abs() + 1)
+def quotient(wrong: bool) -> Any:
+    """Where x is 0 the derivative along y is 0 because of x, and no branch is masked."""
 
     def backward(g: Tensor, out: Tensor, x: Tensor, y: Tensor) -> Any:
-        log = torch.log(x) if wrong else torch.log(torch.where(out == 0, torch.ones_like(x), x))
-        return g * y * x ** (y - 1), g * out * log
+        return 2 * g * x / y.square(), -2 * g * (out * x / (x * y) if wrong else x.square() / y**3)
 
-    return gl.Op(lambda x, y: x**y, backward, name="power")
+    return gl.Op(lambda x, y: (x / y).square(), backward, name="quotient")
 
 
 ROWS = tuple(table.rows)

@@ -54,6 +54,10 @@ class DerivedCall:
         unknown = torch.isnan(truth) & torch.isfinite(actual)  # no derivative there, as at a kink
         return actual.detach(), torch.where(unknown, actual.detach().to(truth), truth)
 
+    def is_known(self, finding: Finding) -> bool:
+        """Whether the true gradient of every element is known, or whether there is none to know."""
+        return finding.measured is None or self.returned_and_true(finding) is not None
+
     def budget_used(self, finding: Finding, dtype: torch.dtype) -> float:
         """How many times its budget a gradient is off, by all references of a dtype; infinite where it is no such gradient."""
         pair, index = self.returned_and_true(finding), self.input_index(finding)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.model.amounts import OPTIONS_FOR_NONE, OTHER_OPTIONS_FOR_ZERO
+from gradcheck_lab.model.amounts import LARGE_OPTION, OPTIONS_FOR_NONE, OTHER_OPTIONS_FOR_ZERO
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.option_names import entry_name, plain_name
 from gradcheck_lab.subjects.code.facts import Facts
@@ -99,7 +99,7 @@ def other_values(value: Any) -> Iterator[Any]:
     """
     if isinstance(value, bool):
         yield not value
-    elif isinstance(value, int) and value > 8:  # as for a window or block larger than the inputs
+    elif isinstance(value, int) and value > LARGE_OPTION.value:  # as for a window or block larger than the inputs
         yield from (2, value + 1, 1)
     elif isinstance(value, int):
         yield from (value + 1, value - 1) if value >= 0 else ((0, 1) if value > -8 else (0,))
