@@ -147,9 +147,10 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
     cause = "size-specialised"
     if tail is not None and not variant.broadcast:
         cause = "unwritten-elements"
-    elif new_error.cause in having("keeps_name"):
+    shaped = new_error.cause in having("shape") and new_error.measured is None  # and no sum of values that lacks a share
+    if cause == "size-specialised" and new_error.cause in having("keeps_name") and new_error.measured is None:
         cause = new_error.cause
-    is_visible = new_error.cause in having("shape") or variant.broadcast or variant.batch_guessed
+    is_visible = shaped or variant.broadcast or variant.batch_guessed
     return replace(
         new_error,
         cause=cause,

@@ -133,7 +133,7 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
                 seen.add((new_error.op, new_error.gradient))
                 yield _finding(context, given, narrowed, stress, new_error, inputs)
     if not seen and not any(stress.free or stress.entry for stress in group) and not _is_spike_at_zero(derived.examined):
-        for new_error in (f for f in derived.new_errors if not repeated_index_text(derived, f)):
+        for new_error in derived.new_errors:
             yield _finding(context, given, derived, group[0], new_error, which)
 
 
