@@ -147,9 +147,10 @@ DIFFERENCE_GROUPS = Limit(
     "Groups of output elements that keep a step of their own: more would cost memory, fewer mix kinks with smooth elements.",
 )
 FORWARDS_OF_LOOKS = Limit(
-    3000,
-    "Forwards that are run to hold derived calls against numbers: seconds of one that takes a millisecond, and a sound subject "
-    "takes some hundred. Beyond them a call is held against one difference, and counted as not compared where that objects.",
+    1500,
+    "Forwards that a probe runs to hold derived calls against numbers: seconds of one that takes a millisecond, and a sound "
+    "subject takes some hundred. Beyond them a call is held against one difference, and counted as not compared where that "
+    "objects.",
 )
 LOCATED_ELEMENTS = Limit(
     16,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -137,6 +138,29 @@ def middle(wrong: bool) -> Any:
             return torch.zeros_like(x).scatter(-1, place, g.unsqueeze(-1))
 
     return Middle
+
+
+@table("value-dependent", "numbers-beyond-the-table", normal(5).abs() + 0.5, normal(6, seed=1))
+def beyond_the_table(wrong: bool) -> Any:
+    """Beyond its ends a table is constant; at many other sizes a second table ends sooner than the values of x."""
+
+    class Interpolated(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, table: Tensor) -> Tensor:
+            ctx.save_for_backward(x, table)
+            return torch.from_numpy(np.interp(x.detach().numpy(), np.arange(len(table)), table.detach().numpy()))
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Any:
+            x, table = ctx.saved_tensors
+            i = x.floor().long().clamp(0, max(len(table) - 2, 0))
+            right = (i + 1).clamp(max=len(table) - 1)
+            w = (x - i).clamp(0, 1)
+            inside = (x > 0) & (x < len(table) - 1)
+            dx = g * (table[right] - table[i]) * (1 if wrong else inside)
+            return dx, torch.zeros_like(table).index_add(0, i, g * (1 - w)).index_add(0, right, g * w)
+
+    return Interpolated
 
 
 ROWS = tuple(table.rows)
