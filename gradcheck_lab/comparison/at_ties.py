@@ -33,22 +33,24 @@ def is_not_additive(oracle: NumericOracle, index: int, elements: torch.Tensor) -
 
 def by_mass(slot: Slot, index: int, actual: torch.Tensor, oracle: NumericOracle) -> Comparison:
     """The comparison at ties where elements have no derivative of their own: by that along all of them moved alike."""
-    alike = torch.ones_like(oracle.problem.random_directions(0, [index])[index])
-    together, mine = oracle.derivative({index: alike}), inner(actual, alike)
-    result, weighed = passed_along_directions(slot, actual), oracle.weighed(actual, alike)
-    off = abs(mine - together.value)
-    if not together.flag and off > together.error + weighed.rounding + LOOK_TOLERANCE.value * weighed.size * weighed.step:
-        return Comparison(replace(result, verdict="fail"), (unconserved_mass(slot.label, slot.name, mine, together.value),))
+    result, sums = passed_along_directions(slot, actual), unconserved(oracle, {index: actual})
+    if sums is not None:
+        return Comparison(replace(result, verdict="fail"), (unconserved_mass(slot.label, slot.name, *sums),))
     text = f"the forward has no derivative in single elements of {slot.label}, as at ties"
     return Comparison(result, (Finding("convention", "note", text, gradient=slot.name),))
 
 
-def unconserved_by_numbers(oracle: NumericOracle, gradients: Mapping[int, torch.Tensor]) -> tuple[float, float] | None:
-    """What the gradients of tied inputs add up to, and the derivative along all of them together; None where these agree."""
+def unconserved(oracle: NumericOracle, gradients: Mapping[int, torch.Tensor]) -> tuple[float, float] | None:
+    """What the gradients of tied inputs add up to, and the derivative along all of them moved alike; None where these agree.
+
+    Each element may be any subgradient there, and that derivative is unique all the same, unless all meet a kink together.
+    """
     real = {i: gradient for i, gradient in gradients.items() if not gradient.is_complex()}
     along = {i: torch.ones_like(oracle.problem.inputs[i]) for i in real}
-    together = oracle.derivative(along)
+    together = oracle.derivative(along) if real else None
+    if together is None or together.flag:
+        return None
     weighed = [oracle.weighed(gradient, along[i]) for i, gradient in real.items()]
     mine = sum(each.measured for each in weighed)
     allowed = together.error + sum(each.rounding + LOOK_TOLERANCE.value * each.size * each.step for each in weighed)
-    return None if together.flag or not abs(mine - together.value) > allowed else (mine, together.value)
+    return (mine, together.value) if abs(mine - together.value) > allowed else None

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.comparison.at_ties import unconserved
 from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.findings import unconserved_mass
 from gradcheck_lab.comparison.located import passed_along_directions
@@ -19,10 +20,10 @@ from gradcheck_lab.model.precision.numbers import LOOK_TOLERANCE, TOO_NOISY
 from gradcheck_lab.oracles.numeric.finite_difference import directional
 from gradcheck_lab.oracles.numeric.guard import guard
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
-from gradcheck_lab.oracles.numeric.scalar_problem import Derivative
 from gradcheck_lab.subjects.subject import Subject
 
-Answer = Literal["agrees", "kink", "contradicts", "open"]
+# "within" and "beyond" the one-sided derivatives at a kink; what is "open" has to be looked at by element
+Answer = Literal["agrees", "within", "beyond", "open"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,47 +59,39 @@ def look(
     finite = {i: g for i, g in numbers.items() if bool(torch.isfinite(g).all())}
     first = guard(oracle.problem, finite)
     settled = first.agrees and not first.reason
-    answers = {i: "agrees" if settled else "open" if once else _alone(oracle, i, g) for i, g in finite.items()}
-    for index, answer in answers.items():
-        slot, passed = slots[index], passed_along_directions(slots[index], finite[index])
-        if answer == "agrees":
-            found.append(Comparison(passed))
-        elif not isinstance(answer, str):
-            measured, numeric = answer
-            found.append(Comparison(passed, (unconserved_mass(slot.label, slot.name, measured, numeric.value),)))
-    return Looked(found, [i for i in numbers if answers.get(i, "open") == "open"])
+    answers: dict[int, Answer] = dict.fromkeys(finite, "agrees" if settled else "open")
+    if not settled and not once:
+        answers = {i: _along(oracle, i, gradient) for i, gradient in finite.items()}
+    at_kinks = {i: finite[i] for i, answer in answers.items() if answer in ("within", "beyond")}
+    parts = [{i: g} for i, g in at_kinks.items()] + ([at_kinks] if len(at_kinks) > 1 else [])
+    sums = next(((min(part), both) for part in parts if (both := unconserved(oracle, part)) is not None), None)
+    if sums is not None:
+        slot = slots[sums[0]]
+        mass = unconserved_mass(slot.label, slot.name, *sums[1])
+        found.append(Comparison(passed_along_directions(slot, finite[sums[0]]), (mass,)))
+    right = [i for i, answer in answers.items() if answer in ("agrees", "within") and (sums is None or i != sums[0])]
+    found += [Comparison(passed_along_directions(slots[i], finite[i])) for i in right]
+    known = {*right, *([] if sums is None else [sums[0]])}
+    return Looked(found, [i for i in numbers if i not in known])
 
 
-def _alone(oracle: NumericOracle, index: int, gradient: torch.Tensor) -> str | tuple[float, Derivative]:
-    """Whether a gradient "agrees" with numbers, or is "open"; the two sums of its elements where these do not agree at ties."""
-    along = oracle.problem.random_directions(-11, [index])[index]
-    answer, _, numeric = _along(oracle, index, gradient, along)
+def _along(oracle: NumericOracle, index: int, gradient: torch.Tensor) -> Answer:
+    """What the forward says of a gradient along a random direction of its input."""
+    answer = _answer(oracle, index, gradient, oracle.problem.random_directions(-11, [index])[index])
     if answer == "open" and bool(oracle.problem.inputs[index].all()):
         # the domain ends close by: steps in proportion to each element stay within it
-        answer = _along(oracle, index, gradient, oracle.problem.random_directions(-11, [index], relative=True)[index])[0]
-    if answer == "agrees" or not numeric.flag or gradient.is_complex():
-        return "agrees" if answer in ("agrees", "kink") else "open"
-    alike, measured, numeric = _along(oracle, index, gradient, torch.ones_like(along))
-    if alike == "contradicts" and not numeric.flag:
-        return measured, numeric
-    return "agrees" if answer == "kink" else "open"
+        return _answer(oracle, index, gradient, oracle.problem.random_directions(-11, [index], relative=True)[index])
+    return answer
 
 
-def _along(
-    oracle: NumericOracle, index: int, gradient: torch.Tensor, direction: torch.Tensor
-) -> tuple[Answer, float, Derivative]:
+def _answer(oracle: NumericOracle, index: int, gradient: torch.Tensor, direction: torch.Tensor) -> Answer:
     numeric, weighed = directional(oracle.problem, {index: direction}), oracle.weighed(gradient, direction)
-    measured = weighed.measured
     size = float(torch.linalg.vector_norm(widened(gradient) * widened(direction.to(gradient.device))))
     allowed = weighed.rounding + LOOK_TOLERANCE.value * size
-
-    def answer() -> Answer:
-        if numeric.flag == "kink":
-            return "kink" if numeric.low - allowed <= measured <= numeric.high + allowed else "contradicts"
-        if numeric.flag:
-            return "open" if gradient.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value else "agrees"
-        if numeric.error > TOO_NOISY.value * max(size, abs(numeric.value)):
-            return "agrees"
-        return "agrees" if abs(measured - numeric.value) <= allowed + numeric.error else "contradicts"
-
-    return answer(), measured, numeric
+    if numeric.flag == "kink":
+        return "within" if numeric.low - allowed <= weighed.measured <= numeric.high + allowed else "beyond"
+    if numeric.flag:
+        return "open" if gradient.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value else "agrees"
+    if numeric.error > TOO_NOISY.value * max(size, abs(numeric.value)):
+        return "agrees"
+    return "agrees" if abs(weighed.measured - numeric.value) <= allowed + numeric.error else "open"

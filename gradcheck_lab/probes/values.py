@@ -11,7 +11,6 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.similar_values import Structures, similar_values
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, can_be_stressed, stressed, unseen_values
-from gradcheck_lab.comparison.at_ties import unconserved_by_numbers
 from gradcheck_lab.comparison.findings import number, show, unconserved_mass
 from gradcheck_lab.examination.examined import Examined, NumericTruth
 from gradcheck_lab.model.amounts import BESIDE_ZERO_BY, STEADY_DISTANCE
@@ -227,7 +226,7 @@ def tie_mass(
     """
     subject = derived.examined.subject
     if isinstance(derived.examined.truth, NumericTruth):
-        return _tie_mass_by_numbers(derived, derived.examined.truth, group, wrong)
+        return ()
     sound = {subject.names[i] for i in range(len(derived.inputs)) if i not in wrong}
     suspects = CAUSES["tie-mass"].compared_as
     doubtful = [f for f in derived.examined.findings if f.gradient in sound and not f.op and f.cause in suspects]
@@ -248,25 +247,6 @@ def tie_mass(
     size += sum(float(side.double().abs().sum()) for pair in pairs.values() for side in pair)
     sums = unconserved(oracle, derived.inputs, pairs, TIED_ROUNDINGS.value * unit_roundoff(dtype) * size)
     return () if sums is None else (unconserved_mass(subject.labels[subject.names.index(gradient)], gradient, *sums),)
-
-
-def _tie_mass_by_numbers(
-    derived: DerivedCall, truth: NumericTruth, group: Sequence[Stress], wrong: frozenset[int]
-) -> tuple[Finding, ...]:
-    """The same where numbers decide, which have a derivative along tied values that move together, and none of each alone."""
-    subject, returned = derived.examined.subject, derived.examined.returned
-    if tuple(group) not in ((EQUAL,), (TIES,)) or derived.new_errors or wrong:
-        return ()
-    tied = {
-        i: gradient.detach() for i, (value, gradient) in enumerate(zip(derived.inputs, returned, strict=False))
-        if can_be_stressed(value) and isinstance(gradient, torch.Tensor) and gradient.shape == value.shape
-        and i not in subject.constants and bool(torch.isfinite(gradient).all())
-    }  # fmt: skip
-    sums = unconserved_by_numbers(truth.oracle, tied) if tied else None
-    first = next(iter(tied), 0)
-    if sums is None or not is_steady(derived):
-        return ()
-    return (unconserved_mass(subject.labels[first], subject.names[first], *sums),)
 
 
 def _finding(
