@@ -29,6 +29,7 @@ from gradcheck_lab.probes.support.derived_calls import (
 )
 from gradcheck_lab.probes.support.further_sizes import further_variants, leading_ones
 from gradcheck_lab.probes.support.implied_contract import is_implied
+from gradcheck_lab.probes.support.single_sizes import single_sizes
 from gradcheck_lab.probes.support.size_variants import Variant, variants
 from gradcheck_lab.probes.support.unwritten_tail import unwritten_tail_text
 
@@ -42,7 +43,8 @@ def sizes(context: Context) -> Iterator[Finding]:
     state = context.subject.state
     most, most_further = (4, 1) if state is not None and state.numpy else (None, None)
     ordinary, further = islice(variants(context, dims, given), most), further_variants(context, dims, given, most_further)
-    for variant in chain(ordinary, further, leading_ones(context, given)):
+    alone = single_sizes(context, dims, given, most_further)
+    for variant in chain(ordinary, further, leading_ones(context, given), alone):
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
         # a reference may be written for the ranks and equal sizes of the call
         derived = examine_derived_call(context, case, forward=not variant.beyond_call, draw=variant.draw)
@@ -51,6 +53,8 @@ def sizes(context: Context) -> Iterator[Finding]:
             derived = derived if is_implied(context, derived.case, outputs, variant.by_chance) else None
         for new_error in () if derived is None else derived.new_errors:
             if derived is None or new_error.cause in having("ties"):
+                continue
+            if variant.only_numbers and derived.returned_and_true(new_error) is None:
                 continue
             if repeated_index_text(derived, new_error) or _is_from_ties(context, derived, new_error):
                 continue
