@@ -38,6 +38,21 @@ def forward_mismatch(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle
     return None
 
 
+def overflows_alone(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle) -> bool:
+    """Whether outputs are not finite where those of the reference are, both in float64 and in the dtype of the inputs."""
+    native = [each.outputs for each in (truth, *oracle.references("native", torch.float64))]
+    for k, mine in enumerate(outputs):
+        theirs = [each[k] for each in native if k < len(each) and isinstance(each[k], torch.Tensor)]
+        if len(native) < 2 or len(theirs) < len(native) or not is_differentiable(mine):
+            continue
+        if any(each.shape != mine.shape for each in theirs):
+            continue
+        finite = torch.stack([torch.isfinite(each.detach()) for each in theirs]).all(0)
+        if bool((finite & ~torch.isfinite(mine.detach())).any()):
+            return True
+    return False
+
+
 def _mismatch(message: str, where: str) -> Finding:
     return Finding(
         "forward-mismatch",

@@ -30,6 +30,7 @@ from gradcheck_lab.probes.support.derived_calls import (
 )
 from gradcheck_lab.probes.support.further_sizes import further_variants, leading_ones
 from gradcheck_lab.probes.support.implied_contract import is_implied
+from gradcheck_lab.probes.support.single_sizes import single_sizes
 from gradcheck_lab.probes.support.size_variants import Variant, variants
 from gradcheck_lab.probes.support.unwritten_tail import unwritten_tail_text
 
@@ -45,8 +46,9 @@ def sizes(context: Context) -> Iterator[Finding]:
     state = context.subject.state
     most, most_further = (4, 1) if state is not None and state.numpy else (None, None)
     ordinary, further = islice(variants(context, dims, given), most), further_variants(context, dims, given, most_further)
+    alone = single_sizes(context, dims, given, most_further)
     # code that autograd cannot follow may be a kernel that trusts its sizes to fit, and writes beyond them
-    kept = chain(ordinary, further, leading_ones(context, given)) if context.uses_autograd else ordinary
+    kept = chain(ordinary, further, leading_ones(context, given), alone) if context.uses_autograd else ordinary
     for variant in kept:
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
         # a reference may be written for the ranks and equal sizes of the call
@@ -56,6 +58,8 @@ def sizes(context: Context) -> Iterator[Finding]:
             derived = derived if is_implied(context, derived.case, outputs, variant.by_chance) else None
         for new_error in () if derived is None else derived.new_errors:
             if derived is None or new_error.cause in having("ties"):
+                continue
+            if variant.only_numbers and derived.returned_and_true(new_error) is None:
                 continue
             if repeated_index_text(derived, new_error) or _is_from_ties(context, derived, new_error):
                 continue

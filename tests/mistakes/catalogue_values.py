@@ -280,4 +280,19 @@ def length_in_units(wrong: bool) -> Any:
     return gl.Op(lambda x, unit: torch.linalg.vector_norm(x / unit, dim=-1), backward, name="length_in_units")
 
 
+@table("forward-mismatch", "function-softplus-that-overflows", normal(3, 8), reference=F.softplus)
+def softplus_that_overflows(wrong: bool) -> Any:
+    class Softplus(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return torch.log1p(torch.exp(x)) if wrong else x.clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Tensor) -> Any:
+            return grad_output * torch.sigmoid(ctx.saved_tensors[0])
+
+    return Softplus
+
+
 ROWS = table.rows

@@ -13,6 +13,7 @@ from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.drawn_again import Draw, drawn_again, of_one_kind
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.comparison.budget import judge
+from gradcheck_lab.comparison.forwards import overflows_alone
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.causes import having
@@ -109,14 +110,17 @@ class DerivedCallExaminer:
             return None
         if found is None or any(f.stage == "forward" for f in found.findings):
             return None
-        if fresh and not (self._is_forward_finite(case) and _has_finite_intermediates(found)):
+        finite = not fresh or (self._is_forward_finite(case) and _has_finite_intermediates(found))
+        if not finite and not any(f.cause in having("forward") for f in fresh):
             return None
         return DerivedCall(case, found, fresh) if found.comparisons or fresh else None
 
     def _new_errors(self, found: Examined, dtype_differs: bool, forward: bool) -> tuple[Finding, ...]:
         """The errors that the user's own call did not have and that are evidence of a mistake in the gradient."""
-        of_whole_calls = having("whole_call") - (having("forward") if forward else frozenset())
-        errors = [f for f in found.findings if f.severity == "error" and f.cause not in of_whole_calls]
+        errors = [f for f in found.findings if f.severity == "error" and f.cause not in having("whole_call")]
+        differs = [f for f in found.findings if f.cause in having("forward")]
+        if differs and ((forward and self._is_forward_finite(found.case)) or self._overflows_alone(found)):
+            errors += differs
         if not errors:
             return ()
         narrow = any(is_differentiable(v) and not is_wide(v.dtype) for v in found.case.inputs)
@@ -142,6 +146,11 @@ class DerivedCallExaminer:
         again = examine_if_valid(self.runner, case, self.has_reference, False, self.skip, self.by_numbers)
         raised = {(f.stage, f.op) for f in again.findings if f.cause in having("no_result")} if again is not None else set()
         return again is not None and not raised & {("forward", None), (new_error.stage, new_error.op)}
+
+    def _overflows_alone(self, found: Examined) -> bool:
+        """Whether the forward is not finite where the user's reference is."""
+        recording = self.runner.record(copy_inputs(found.case.inputs), found.case)
+        return overflows_alone(recording.outputs, found.oracle.truth(), found.oracle)
 
     def _is_forward_finite(self, case: Case) -> bool:
         try:

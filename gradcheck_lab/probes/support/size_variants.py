@@ -34,7 +34,8 @@ class Variant:
 
     `beyond_call` is set where nothing in the user's call says that such inputs are to be supported, `only_batch` where only the
     number of rows differs, and `batch_guessed` where inputs may share their first size by chance, `by_chance` where it
-    is taken for chance that sizes are equal or 1, `same_outputs` where the forward gives what it gives at the user's sizes.
+    is taken for chance that sizes are equal or 1, `same_outputs` where the forward gives what it gives at the user's sizes,
+    and `only_numbers` where a backward that raises or returns another shape says nothing.
     """
 
     change: str
@@ -47,6 +48,7 @@ class Variant:
     batch_guessed: bool = False
     by_chance: bool = False
     same_outputs: bool = False
+    only_numbers: bool = False
 
 
 def variants(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
