@@ -25,7 +25,7 @@ from gradcheck_lab.probes.support.repeats import (
 
 
 def input_layout(context: Context) -> Iterator[Finding]:
-    """Pass the same values transposed, then sliced with an offset, then equal values expanded; all inputs, then one by one."""
+    """Pass the same values transposed, sliced with an offset, transposed in some inputs alone, and equal values expanded."""
     if not is_repeatable(context):
         return
     repeated = repetition(context)
@@ -33,8 +33,9 @@ def input_layout(context: Context) -> Iterator[Finding]:
     left_as_is = {i for i in range(len(context.case.inputs)) if _is_torch_parameter(context, i)}
     plain = tuple(v.detach().clone() if isinstance(v, torch.Tensor) else v for v in context.case.inputs)
     base = Run(repeated.second.outputs, repeated.first)
-    for each in (TRANSPOSED, SLICED):
-        placed = tuple(each.apply(v) if _can_be_strided(v) and i not in left_as_is else v for i, v in enumerate(plain))
+    strided = [i for i, v in enumerate(plain) if _can_be_strided(v) and i not in left_as_is]
+    for each, chosen in ((TRANSPOSED, strided), (SLICED, strided), *((TRANSPOSED, part) for part in _parts(strided))):
+        placed = tuple(each.apply(v) if i in chosen else v for i, v in enumerate(plain))
         finding = _finding_for(context, each.words_of_input, plain, placed, base)
         if finding is not None:
             yield finding
@@ -51,6 +52,16 @@ def input_layout(context: Context) -> Iterator[Finding]:
         finding = _finding_for(expanded_context, "expanded (stride 0)", contiguous, expanded_inputs, contiguous_run, tied=True)
         if finding is not None and not _is_right_by_oracle(context, expanded_inputs, finding):
             yield finding
+
+
+def _parts(indices: Sequence[int]) -> list[list[int]]:
+    """Some of the inputs at a time, so that any two of them lie unlike once: a rule may take one's strides for another's.
+
+    >>> _parts([0, 1, 2])
+    [[1], [2]]
+    """
+    places = range((len(indices) - 1).bit_length() if indices else 0)
+    return [[i for k, i in enumerate(indices) if k >> place & 1] for place in places]
 
 
 def _is_right_by_oracle(context: Context, inputs: Sequence[Any], finding: Finding) -> bool:

@@ -126,5 +126,23 @@ def weight_by_pointer(wrong: bool) -> Any:
     return Linear
 
 
+@table("input-layout", "function-strides-of-the-other", X, Y)
+def strides_of_the_other(wrong: bool) -> Any:
+    class Product(Function):
+        """Both factors in another layout hide it: it shows where one of them is."""
+
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+            ctx.save_for_backward(x, y)
+            return x * y
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Tensor) -> Any:
+            x, y = ctx.saved_tensors
+            return grad_output * (y.as_strided(y.shape, x.stride()) if wrong and x.shape == y.shape else y), grad_output * x
+
+    return Product
+
+
 ROWS = table.rows
 _ = array
