@@ -176,22 +176,4 @@ def weight_of_one_row(wrong: bool) -> Any:
     return Scale
 
 
-@table("size-specialised", "function-a-row-alone", normal(5, 3), normal(3, 4, seed=1))
-def a_row_alone(wrong: bool) -> Any:
-    class Linear(Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
-            ctx.save_for_backward(x, w)
-            return x @ w
-
-        @staticmethod
-        def backward(ctx: Any, grad_output: Tensor) -> Any:
-            x, w = ctx.saved_tensors
-            if x.ndim == 1:
-                return grad_output @ w.T, torch.outer(x, grad_output) * (2 if wrong else 1)
-            return grad_output @ w.T, x.T @ grad_output
-
-    return Linear
-
-
 ROWS = table.rows

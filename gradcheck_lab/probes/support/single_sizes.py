@@ -1,4 +1,4 @@
-"""Sizes that cycles of all dimensions do not reach: a row alone, one size just below another, a dimension split in two."""
+"""Sizes that cycles of all dimensions do not reach: one size just below another, and a dimension split in two."""
 
 from __future__ import annotations
 
@@ -23,25 +23,11 @@ def single_sizes(context: Context, dims: NamedDimensions, given: tuple[Any, ...]
     """Variants of a call without specs; of these only wrong numbers count. At most `most` of the sizes below another."""
     if dims.declared or any(isinstance(v, torch.Tensor) and not v.numel() for v in given):
         return
-    yield from _row_alone(context, dims, given)
-    yield from _split_last(context, dims, given)
+    yield from _split_last(context, given)
     yield from islice(_below_another(context, dims, given), most if most is not None else SINGLE_SIZES.value)
 
 
-def _row_alone(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
-    """No leading dimension, where the forward gives for a row alone what it gives for it among others."""
-    rows = dims.batch_inputs
-    first = next((i for i, v in enumerate(given) if is_differentiable(v)), None)
-    if first not in rows or any(given[i].ndim < 2 or i in context.subject.parameters for i in rows):
-        return
-    alone = tuple(v[0] if i in rows else v for i, v in enumerate(given))
-    mine, together = _outputs(context, alone), _outputs(context, given)
-    if mine and len(mine) == len(together) and all(o.ndim and _equal(a, o[0]) for a, o in zip(mine, together, strict=True)):
-        draw = partial(_similar, alone)
-        yield Variant("no leading dimension", draw(context.case.seed), draw, same_outputs=True, only_numbers=True)
-
-
-def _split_last(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
+def _split_last(context: Context, given: tuple[Any, ...]) -> Iterator[Variant]:
     """One more dimension at the end, where the forward treats the last two as it treats them in one."""
     first = next((v for v in given if is_differentiable(v)), None)
     if first is None or first.ndim < 3:
@@ -78,11 +64,6 @@ def _outputs(context: Context, inputs: tuple[Any, ...]) -> list[torch.Tensor]:
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one.double(), other.double(), MAPPED.value, MAPPED_NEAR_ZERO.value)
-
-
-def _similar(given: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
-    generator = torch.Generator().manual_seed(seed)
-    return tuple(similar_values(v, tuple(v.shape), generator) if is_differentiable(v) else v for v in given)
 
 
 def _with_last(given: tuple[Any, ...], chosen: list[int], seed: int) -> tuple[Any, ...]:
