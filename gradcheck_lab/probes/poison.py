@@ -22,16 +22,13 @@ _EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided e
 
 def poison(context: Context) -> Iterator[Finding]:
     """Run the call with uninitialised memory filled with NaN, then with a large number, and look for it in the gradients."""
-    if (
-        sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > POISONED_ELEMENTS.value
-        or not context.gradients
-    ):
+    if _is_large(context) or not context.gradients:
         return
     reported: set[int] = set()
     for value in (float("nan"), POISON.value):
         with poisoned(value) as mode:
             found = _run(context)
-        if not mode.filled or found.error is not None:
+        if not context.once("allocates", lambda: bool(mode.filled)) or found.error is not None:
             return
         if value != value and (hit := _unwritten_output(context, found)) is not None:
             yield _finding(context, None, hit)
@@ -44,6 +41,21 @@ def poison(context: Context) -> Iterator[Finding]:
             if bool(hit.any()) and not (context.equal(mine, clean)):
                 reported.add(i)
                 yield _finding(context, i, hit)
+
+
+def allocates(context: Context) -> bool:
+    """Whether forward or backward allocate memory that holds anything; the call is run for it where the probe was not."""
+
+    def is_filled() -> bool:
+        with poisoned(float("nan")) as mode:
+            _run(context)
+        return bool(mode.filled)
+
+    return not _is_large(context) and context.once("allocates", is_filled)
+
+
+def _is_large(context: Context) -> bool:
+    return sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > POISONED_ELEMENTS.value
 
 
 class Poison(DispatchMode):

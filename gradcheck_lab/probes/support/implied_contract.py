@@ -15,6 +15,7 @@ from gradcheck_lab.torch_internals import DispatchMode
 
 Relation = tuple[int, int, int]
 Slice = tuple[int, str, int, int]
+Part = tuple[int, int]
 
 
 def is_implied(context: Context, case: Case, outputs: tuple[torch.Tensor, ...], by_chance: bool = False) -> bool:
@@ -146,7 +147,8 @@ def slices_at_constants(context: Context, case: Case) -> bool:
 def parts_unevenly(context: Context, case: Case) -> bool:
     """Whether the forward takes an axis apart into equal parts in the user's call and into unequal ones here.
 
-    So a rotary embedding halves an axis of an odd size, and means nothing by that.
+    So a rotary embedding halves an axis of an odd size, and means nothing by that. Not where it takes the same parts as before
+    and what is left over by itself: then it says what becomes of the rest.
     """
     axes = {
         (a, b)
@@ -156,22 +158,31 @@ def parts_unevenly(context: Context, case: Case) -> bool:
     if not axes:
         return False
     before, after = _slices_taken(context, context.case.inputs, case), _slices_taken(context, case.inputs, case)
-    return any(_is_parted(before, a, evenly=True) and _is_parted(after, b, evenly=False) for a, b in axes)
+    return any(_is_parted_anew(_partitions(before, a), _partitions(after, b)) for a, b in axes)
 
 
-def _is_parted(taken: list[Slice], size: int, evenly: bool) -> bool:
-    """Whether an axis of a size is taken apart, evenly or not, by slices that follow one another to its end."""
+def _is_parted_anew(before: list[list[Part]], after: list[list[Part]]) -> bool:
+    uneven = [parts for parts in after if not _is_even(parts)]
+    even = [parts for parts in before if _is_even(parts)]
+    return bool(even) and any(parts[:-1] not in even for parts in uneven)
+
+
+def _is_even(parts: list[Part]) -> bool:
+    return len({stop - start for start, stop in parts}) == 1
+
+
+def _partitions(taken: list[Slice], size: int) -> list[list[Part]]:
+    """The ways in which slices that follow one another take an axis of a size apart, to its end."""
     parts = {(start, min(stop, size)) for length, kind, start, stop in taken if length == size and kind == "slice"}
-    if (0, 0) in parts:
-        return not evenly
+    found = [[(0, 0), (0, size)]] if (0, 0) in parts else []
     chains = [[part] for part in parts if part[0] == 0 and part[1] < size]
     while chains:
         chain = chains.pop()
-        if chain[-1][1] == size and (len({stop - start for start, stop in chain}) == 1) == evenly:
-            return True
-        if len(chain) <= RELATED_PARTS.value:
+        if chain[-1][1] == size:
+            found.append(chain)
+        elif len(chain) <= RELATED_PARTS.value:
             chains += [[*chain, part] for part in parts if part[0] == chain[-1][1] and part[1] > part[0]]
-    return False
+    return found
 
 
 def _slices_taken(context: Context, inputs: tuple[Any, ...], case: Case) -> list[Slice]:

@@ -1,0 +1,66 @@
+"""Sizes that no cycle of all dimensions reaches: rests of blocks and windows, one dimension alone, no row at all."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+import gradcheck_lab as gl
+from gradcheck_lab.report import Report
+from tests.mistakes.registry import normal
+
+# mypy: disable-error-code="override"
+
+
+def assert_named(wrong: Any, sound: Any, inputs: tuple[Any, ...], cause: str) -> Report:
+    """The wrong one fails under the cause, found by the sizes; the sound one passes in silence."""
+    report = gl.check(wrong, *inputs, probes=("sizes",))
+    assert [f.cause for f in report.findings if f.severity == "error"][:1] == [cause], report
+    silent = gl.check(sound, *inputs, probes=("sizes",))
+    assert silent.verdict == "pass", silent
+    assert not [f for f in silent.findings if f.severity != "note"], silent
+    return report
+
+
+def sums_of_windows(wrong: bool) -> Any:
+    """The backward zeroes what the windows reach, and the rest of (length - 3) / 2 stays as it was allocated."""
+
+    def forward(x: Tensor) -> Tensor:
+        return x.unfold(-1, 3, 2).sum(-1)
+
+    def backward(g: Tensor, y: Tensor, x: Tensor) -> Any:
+        dx = torch.empty_like(x)
+        dx[..., : 2 * g.shape[-1] + 1 if wrong else None] = 0
+        for k in range(g.shape[-1]):
+            dx[..., 2 * k : 2 * k + 3] += g[..., k : k + 1]
+        return (dx,)
+
+    return gl.Op(forward, backward, name="window_sums")
+
+
+def test_rest_that_no_window_covers_is_unwritten_whatever_lies_there() -> None:
+    assert_named(sums_of_windows(True), sums_of_windows(False), (normal(2, 7),), "unwritten-elements")
+
+
+def first_four(wrong: bool) -> Any:
+    """The first four channels are turned in pairs, those behind them pass through."""
+
+    class Turned(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            if x.shape[-1] < 4:
+                raise ValueError("expected four channels")
+            a, b, rest = x[..., :2], x[..., 2:4], x[..., 4:]
+            return torch.cat([0.6 * a - 0.8 * b, 0.8 * a + 0.6 * b, rest], -1)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:
+            a, b, rest = g[..., :2], g[..., 2:4], g[..., 4:]
+            return torch.cat([0.6 * a + 0.8 * b, 0.6 * b - 0.8 * a, 0.6 * rest if wrong else rest], -1)
+
+    return Turned
+
+
+def test_rest_that_the_forward_takes_by_itself_is_meant() -> None:
+    assert_named(first_four(True), first_four(False), (normal(2, 5, 4),), "size-specialised")
