@@ -25,7 +25,8 @@ class NamedDimensions:
 
     `axes` has the letters of each input, None for a dimension whose size is fixed. `sizes` has the size of each letter in the
     call. `declared` says whether the letters come from specs or were inferred from equal sizes. `classes` maps an integer input
-    to the letter that bounds its values. `declared_multiples` maps a letter such as `4h` to `("h", 4)`.
+    to the letter that bounds its values. `declared_multiples` maps a letter such as `4h` to `("h", 4)`. No multiple is inferred
+    for the letters in `free`.
     """
 
     axes: tuple[tuple[str | None, ...], ...]
@@ -33,6 +34,7 @@ class NamedDimensions:
     declared: bool
     classes: Mapping[int, str]
     declared_multiples: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    free: frozenset[str] = frozenset()
     _structures: Structures = field(default_factory=Structures, repr=False, compare=False)
 
     @property
@@ -59,7 +61,7 @@ class NamedDimensions:
             return found
         for one, other in itertools.permutations([letters for letters in self.axes if len(letters) > 1], 2):
             differ = [(a, b) for a, b in zip(one, other, strict=False) if a != b] if len(one) == len(other) else []
-            if len(differ) == 1 and None not in differ[0]:
+            if len(differ) == 1 and None not in differ[0] and differ[0][0] not in self.free:
                 large, small = (str(letter) for letter in differ[0])
                 times, rest = divmod(self.sizes[large], self.sizes[small])
                 if rest == 0 and 2 <= times <= _PARTS:

@@ -18,6 +18,7 @@ from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.torch_internals import DispatchMode
 
 _EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided empty_permuted".split())
+_ZEROS = frozenset("zeros zeros_like new_zeros".split())
 
 
 def poison(context: Context) -> Iterator[Finding]:
@@ -59,26 +60,30 @@ def _is_large(context: Context) -> bool:
 
 
 class Poison(DispatchMode):
-    """Fills floating tensors that are allocated empty with one value."""
+    """Fills floating tensors that are allocated empty, or by one of some functions, with one value."""
 
-    def __init__(self, value: float) -> None:
+    def __init__(self, value: float, functions: frozenset[str] = _EMPTY) -> None:
         super().__init__()
-        self.value, self.filled = value, 0
+        self.value, self.functions, self.filled = value, functions, 0
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if func.overloadpacket.__name__ in _EMPTY and is_differentiable(result):
+        if func.overloadpacket.__name__ in self.functions and is_differentiable(result):
             self.filled += 1
             result.fill_(min(self.value, torch.finfo(result.dtype).max / 4) if self.value == self.value else self.value)
         return result
 
 
 @contextmanager
-def poisoned(value: float) -> Iterator[Poison]:
-    """Within the block, `torch.empty`, `numpy.empty` and the like return memory filled with `value`."""
-    mode = Poison(value)
+def poisoned(value: float, zeros: bool = False) -> Iterator[Poison]:
+    """Within the block, `torch.empty`, `numpy.empty` and the like return memory filled with `value`.
+
+    With `zeros`, so do `torch.zeros` and the like: what nobody writes there shows too.
+    """
+    mode = Poison(value, _EMPTY | _ZEROS if zeros else _EMPTY)
     numpy: Any = sys.modules.get("numpy")
-    originals = {name: getattr(numpy, name) for name in ("empty", "empty_like")} if numpy is not None else {}
+    names = ("empty", "empty_like", *(("zeros", "zeros_like") if zeros else ()))
+    originals = {name: getattr(numpy, name) for name in names} if numpy is not None else {}
 
     def filled_by(make: Any) -> Any:
         def make_filled(*args: Any, **kwargs: Any) -> Any:

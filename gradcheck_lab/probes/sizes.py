@@ -18,7 +18,7 @@ from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.poison import poisoned
-from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.derived_calls import (
     DerivedCall,
     derived_case,
@@ -147,7 +147,7 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
     here, there = shapes_text(context, derived.inputs, moved), shapes_text(context, context.case.inputs, moved)
     condition = f"{variant.change}, {here}" if variant.change != "other sizes" else here
     raised = new_error.cause in having("no_result")
-    tail = None if raised else unwritten_tail_text(_with_filled_memory(context, derived, new_error))
+    tail = None if raised else _unwritten_text(context, derived, new_error)
     cause = "size-specialised"
     if tail is not None and not variant.broadcast:
         cause = "unwritten-elements"
@@ -167,15 +167,25 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
     )
 
 
-def _with_filled_memory(context: Context, derived: DerivedCall, new_error: Finding) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The gradient that the backward returns where new memory is NaN, and the true one: what it left unwritten shows always."""
+def _unwritten_text(context: Context, derived: DerivedCall, new_error: Finding) -> str | None:
+    """Say from where on a gradient was not written, whatever lies in new memory; zeros that are computed are written."""
     pair, index = derived.returned_and_true(new_error), derived.input_index(new_error)
     if pair is None or index is None:
-        return pair
+        return unwritten_tail_text(pair)
     with poisoned(math.nan):
-        run = context.run(derived.examined.case)
-    again = run.gradients[index] if run.error is None and index < len(run.gradients) else None
-    return (again, pair[1]) if isinstance(again, torch.Tensor) and again.shape == pair[1].shape else pair
+        again = _gradient(context.run(derived.examined.case), index, pair[1])
+    said = unwritten_tail_text(pair if again is None else (again, pair[1]))
+    if said is None or (again is not None and bool(torch.isnan(again).any())):
+        return said
+    with poisoned(math.nan, zeros=True):
+        filled = _gradient(context.run(derived.examined.case), index, pair[1])
+    zero = (pair[0] == 0) & (pair[1] != 0)
+    return said if filled is None or bool(torch.isnan(filled[zero]).all()) else None
+
+
+def _gradient(run: Run, index: int, like: torch.Tensor) -> torch.Tensor | None:
+    found = run.gradients[index] if run.error is None and index < len(run.gradients) else None
+    return found if isinstance(found, torch.Tensor) and found.shape == like.shape else None
 
 
 def _severity(variant: Variant, raised: bool, is_visible: bool, declared: bool) -> Literal["error", "warning", "note"]:

@@ -64,3 +64,61 @@ def first_four(wrong: bool) -> Any:
 
 def test_rest_that_the_forward_takes_by_itself_is_meant() -> None:
     assert_named(first_four(True), first_four(False), (normal(2, 5, 4),), "size-specialised")
+
+
+def shared_keys(wrong: bool) -> Any:
+    """Head h of H takes key h·K/H, rounded down; the rule finds it by a group of H/K heads, right where K divides H."""
+
+    def place(heads: int, keys: int) -> Tensor:
+        return torch.arange(heads) * keys // heads
+
+    def backward(g: Tensor, y: Tensor, q: Tensor, k: Tensor) -> Any:
+        heads, keys = q.shape[1], k.shape[1]
+        at = place(heads, keys)
+        to = (torch.arange(heads) // max(heads // keys, 1)).clamp(max=keys - 1) if wrong else at
+        return g * k[:, at], torch.zeros_like(k).index_add(1, to, g * q)
+
+    return gl.Op(lambda q, k: q * k[:, place(q.shape[1], k.shape[1])], backward, name="shared")
+
+
+def test_multiple_that_is_none_in_the_code_is_broken() -> None:
+    assert_named(shared_keys(True), shared_keys(False), (normal(3, 4, 5), normal(3, 2, 5, seed=1)), "size-specialised")
+
+
+def last_three(wrong: bool) -> Any:
+    """The last three of a state and what follows it; of a sequence shorter than that, some of the state stay."""
+
+    class Delay(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, state: Tensor) -> Tensor:
+            if state.shape[-1] != 3:
+                raise ValueError("expected a state of three")
+            ctx.length = x.shape[-1]
+            return 2 * torch.cat([state, x], -1)[..., -3:]
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Any:
+            both = torch.nn.functional.pad(2 * g, (ctx.length, 0))
+            return both[..., 3:], both[..., :3] / 2 if wrong else both[..., :3]
+
+    return Delay
+
+
+def test_sequence_is_made_shorter_than_a_state_of_half_its_length() -> None:
+    assert_named(last_three(True), last_three(False), (normal(2, 6), normal(2, 3, seed=1)), "size-specialised")
+
+
+def packed(wrong: bool) -> Any:
+    """A mask of eight to a block; elements behind the last whole block are masked out, which is no memory left unwritten."""
+
+    def backward(g: Tensor, y: Tensor, x: Tensor) -> Any:
+        kept = torch.zeros(x.numel(), dtype=torch.bool)
+        whole = x.numel() // 8 * 8 if wrong else x.numel()
+        kept[:whole] = x.reshape(-1)[:whole] > 0
+        return (torch.where(kept.view_as(x), g, 0),)
+
+    return gl.Op(lambda x: x.clamp(min=0), backward, name="packed")
+
+
+def test_rest_that_is_masked_out_is_written() -> None:
+    assert_named(packed(True), packed(False), (normal(6, 4),), "size-specialised")

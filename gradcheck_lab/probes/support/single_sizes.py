@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -20,11 +21,11 @@ from gradcheck_lab.probes.support.size_variants import Variant
 
 
 def single_sizes(context: Context, dims: NamedDimensions, given: tuple[Any, ...], most: int | None) -> Iterator[Variant]:
-    """Variants of a call without specs; of these only wrong numbers count. At most `most` of the sizes below another."""
+    """Variants of a call without specs; of these only wrong numbers count. At most `most` of one dimension alone."""
     if dims.declared or any(isinstance(v, torch.Tensor) and not v.numel() for v in given):
         return
     yield from _split_last(context, given)
-    yield from islice(_below_another(context, dims, given), most if most is not None else SINGLE_SIZES.value)
+    yield from islice(_one_alone(context, dims, given), most if most is not None else SINGLE_SIZES.value)
 
 
 def _split_last(context: Context, given: tuple[Any, ...]) -> Iterator[Variant]:
@@ -41,17 +42,18 @@ def _split_last(context: Context, given: tuple[Any, ...]) -> Iterator[Variant]:
         yield Variant("the last dimension split in two", split, draw, same_outputs=True, only_numbers=True)
 
 
-def _below_another(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
-    """One dimension a little smaller than another or than an option, or by one than it is, and all others as they are."""
+def _one_alone(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
+    """One dimension below another, an option or what it is, or 1, and all others as they are, whatever it was a multiple of."""
+    if max(dims.sizes.values(), default=0) > ROW_ELEMENTS.value:
+        return
     options = [v for v in (*context.case.inputs, *context.case.options.values()) if type(v) is int and v > 1]
+    others = sorted({*dims.sizes.values(), *options}, reverse=True)
     for letter, size in sorted(dims.sizes.items(), key=lambda item: -item[1]):
-        others = sorted({*dims.sizes.values(), *options}, reverse=True)
-        for chosen in dict.fromkeys([size - 1, *(other - 1 for other in others if other < size)]):
-            if max(dims.sizes.values()) <= ROW_ELEMENTS.value and chosen and letter not in dims.multiples:
-                draw = partial(dims.inputs, given, {**dims.sizes, letter: chosen})
-                inputs = draw(context.case.seed)
-                if _outputs(context, inputs):
-                    yield Variant("other sizes", inputs, draw, only_numbers=True)
+        alone = replace(dims, free=frozenset({letter}))
+        for chosen in dict.fromkeys([size - 1, *(other - 1 for other in others if other < size), 1]):
+            if 0 < chosen < size:
+                draw = partial(alone.inputs, given, {**dims.sizes, letter: chosen})
+                yield Variant("other sizes", draw(context.case.seed), draw, only_numbers=True)
 
 
 def _outputs(context: Context, inputs: tuple[Any, ...]) -> list[torch.Tensor]:
