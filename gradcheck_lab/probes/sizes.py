@@ -54,8 +54,7 @@ def sizes(context: Context) -> Iterator[Finding]:
         # a reference may be written for the ranks and equal sizes of the call
         derived = examine_derived_call(context, case, forward=not variant.beyond_call, draw=variant.draw)
         if derived is not None and derived.new_errors and not dims.declared and not (variant.broadcast or variant.same_outputs):
-            outputs = derived.examined.case.grad_outputs or ()
-            derived = derived if is_implied(context, derived.case, outputs, variant.by_chance) else None
+            derived = _as_implied(context, variant, derived)
         for new_error in () if derived is None else derived.new_errors:
             if derived is None or new_error.cause in having("ties"):
                 continue
@@ -74,6 +73,17 @@ def sizes(context: Context) -> Iterator[Finding]:
             if known is None or _says_more(finding, known):
                 found[key] = finding
     yield from found.values()
+
+
+def _as_implied(context: Context, variant: Variant, derived: DerivedCall) -> DerivedCall | None:
+    """The call where the user's implies it; only with its wrong numbers where parts of an axis leave a rest."""
+    outputs = derived.examined.case.grad_outputs or ()
+    if is_implied(context, derived.case, outputs, variant.by_chance):
+        return derived
+    numbers = tuple(error for error in derived.new_errors if derived.returned_and_true(error) is not None)
+    if not numbers or not is_implied(context, derived.case, outputs, variant.by_chance, rounded=True):
+        return None
+    return replace(derived, new_errors=numbers)
 
 
 def _is_from_ties(context: Context, derived: DerivedCall, new_error: Finding) -> bool:

@@ -122,3 +122,30 @@ def packed(wrong: bool) -> Any:
 
 def test_rest_that_is_masked_out_is_written() -> None:
     assert_named(packed(True), packed(False), (normal(6, 4),), "size-specialised")
+
+
+def means_of_pairs(wrong: bool) -> Any:
+    """Pairs are averaged, and what is left over is not; the backward repeats the last gradient there, or gives 0."""
+
+    class Means(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.shape = x.shape
+            return x[..., : x.shape[-1] // 2 * 2].unflatten(-1, (-1, 2)).mean(-1)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:
+            dx, rest = g.repeat_interleave(2, -1) / 2, ctx.shape[-1] % 2
+            return torch.cat([dx, dx[..., -rest:] if wrong else 0 * dx[..., -rest:]], -1) if rest else dx
+
+    return Means
+
+
+def means_of_whole_pairs(grad_output: Tensor, output: Tensor, x: Tensor) -> Any:
+    return (grad_output.repeat_interleave(2, -1) / 2,)
+
+
+def test_rest_that_windows_leave_out_is_meant_where_the_gradient_has_its_shape() -> None:
+    assert_named(means_of_pairs(True), means_of_pairs(False), (normal(3, 8),), "size-specialised")
+    whole = gl.Op(lambda x: x[..., : x.shape[-1] // 2 * 2].unflatten(-1, (-1, 2)).mean(-1), means_of_whole_pairs)
+    assert gl.check(whole, normal(3, 8), probes=("sizes",)).verdict == "pass"

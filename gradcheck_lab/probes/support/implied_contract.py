@@ -18,16 +18,18 @@ Slice = tuple[int, str, int, int]
 Part = tuple[int, int]
 
 
-def is_implied(context: Context, case: Case, outputs: tuple[torch.Tensor, ...], by_chance: bool = False) -> bool:
+def is_implied(
+    context: Context, case: Case, outputs: tuple[torch.Tensor, ...], by_chance: bool = False, rounded: bool = False
+) -> bool:
     """Whether the sizes and ranks of a derived case are implied by the user's call.
 
     They are where its outputs relate to its inputs as before, a new leading dimension is one of independent calls, and the
     forward neither slices an axis of another size at the same constants nor parts unevenly what it parted evenly. `outputs`
     have the shapes of the derived case's. Where the call's sizes are equal or 1 `by_chance`, so may be those of an output and
     an input that have nothing to do with each other: then it is enough that every axis of an output has the size of an axis
-    that it was as long as.
+    that it was as long as. With `rounded`, a part of an axis may leave a rest, as windows do that do not fit.
     """
-    related = keeps_shape_relations(context, case, outputs) or (by_chance and keeps_sizes(context, case, outputs))
+    related = keeps_shape_relations(context, case, outputs, rounded) or (by_chance and keeps_sizes(context, case, outputs))
     return (
         related
         and adds_independent_calls(context, case)
@@ -36,14 +38,14 @@ def is_implied(context: Context, case: Case, outputs: tuple[torch.Tensor, ...], 
     )
 
 
-def keeps_shape_relations(context: Context, case: Case, outputs: tuple[torch.Tensor, ...]) -> bool:
+def keeps_shape_relations(context: Context, case: Case, outputs: tuple[torch.Tensor, ...], rounded: bool = False) -> bool:
     """Whether each output whose shape is that of an input in the user's call, or a part or multiple of it, still is."""
     given = context.case.inputs
     for before, after in zip(context.case.grad_outputs or (), outputs, strict=False):
         related = {
             i: found for i, v in enumerate(given) if isinstance(v, torch.Tensor) and (found := _shape_relation(v, before))
         }
-        if related and all(_shape_relation(case.inputs[i], after, found) is None for i, found in related.items()):
+        if related and all(_shape_relation(case.inputs[i], after, found, rounded) is None for i, found in related.items()):
             return False
     return True
 
@@ -62,18 +64,21 @@ def keeps_sizes(context: Context, case: Case, outputs: tuple[torch.Tensor, ...])
     )
 
 
-def _shape_relation(value: torch.Tensor, output: torch.Tensor, known: Relation | None = None) -> Relation | None:
+def _shape_relation(
+    value: torch.Tensor, output: torch.Tensor, known: Relation | None = None, rounded: bool = False
+) -> Relation | None:
     """The axis (from the end) along which an output is a part or a multiple of an input, all others equal, and the ratio.
 
     A part of one element may be what an axis was reduced to, whose length is no ratio: it counts as 0 parts. With `known`,
-    that relation if it holds; None where there is none.
+    that relation if it holds, or, `rounded`, if it does up to less than one part; None where there is none.
     """
     if not value.ndim or value.ndim != output.ndim:
         return None
     differ = [k - value.ndim for k, (a, b) in enumerate(zip(value.shape, output.shape, strict=True)) if a != b]
     if known is not None:
         axis, times, parts = known
-        fits = value.shape[axis] * times == output.shape[axis] * parts or (not parts and output.shape[axis] == 1)
+        rest = value.shape[axis] * times - output.shape[axis] * parts
+        fits = not rest or (rounded and abs(rest) < parts) or (not parts and output.shape[axis] == 1)
         return known if fits and set(differ) <= {axis} else None
     if not differ:
         return -1, 1, 1
