@@ -192,7 +192,7 @@ ROW_ELEMENTS = Limit(
     64,
     "Length of the other dimensions of a call of batch 1: what long rows hide is tried by the calls with a long axis.",
 )
-SINGLE_SIZES = Limit(8, "Calls with one dimension alone of another size: an examination each where the forward takes it.")
+SINGLE_SIZES = Limit(7, "Calls with one dimension alone of another size: an examination each where the forward takes it.")
 TRIED_SPLITS = Limit(8, "Ways to give equal sizes different lengths that are tried: most forwards refuse all of them at once.")
 ACCEPTED_SPLITS = Limit(
     4,

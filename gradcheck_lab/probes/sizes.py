@@ -46,13 +46,15 @@ def sizes(context: Context) -> Iterator[Finding]:
     state = context.subject.state
     most, most_further = (4, 1) if state is not None and state.numpy else (None, None)
     ordinary, further = islice(variants(context, dims, given), most), further_variants(context, dims, given, most_further)
-    alone = single_sizes(context, dims, given, most_further)
+    passed: set[str] = set()
+    alone = single_sizes(context, dims, given, most_further, passed)
     # code that autograd cannot follow may be a kernel that trusts its sizes to fit, and writes beyond them
     kept = chain(ordinary, further, leading_ones(context, given), alone) if context.uses_autograd else ordinary
     for variant in kept:
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
         # a reference may be written for the ranks and equal sizes of the call
         derived = examine_derived_call(context, case, forward=not variant.beyond_call, draw=variant.draw)
+        passed |= {variant.change} if derived is not None and not derived.new_errors else set()
         if derived is not None and derived.new_errors and not dims.declared and not (variant.broadcast or variant.same_outputs):
             derived = _as_implied(context, variant, derived)
         for new_error in () if derived is None else derived.new_errors:

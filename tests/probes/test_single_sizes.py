@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
 import gradcheck_lab as gl
 from gradcheck_lab.report import Report
-from tests.mistakes.registry import normal
+from tests.mistakes.registry import array, normal
 
 # mypy: disable-error-code="override"
 
@@ -149,3 +150,34 @@ def test_rest_that_windows_leave_out_is_meant_where_the_gradient_has_its_shape()
     assert_named(means_of_pairs(True), means_of_pairs(False), (normal(3, 8),), "size-specialised")
     whole = gl.Op(lambda x: x[..., : x.shape[-1] // 2 * 2].unflatten(-1, (-1, 2)).mean(-1), means_of_whole_pairs)
     assert gl.check(whole, normal(3, 8), probes=("sizes",)).verdict == "pass"
+
+
+def linear(wrong: bool) -> Any:
+    """Any number of leading dimensions; for none, the weight's gradient is doubled."""
+
+    def backward(g: Tensor, y: Tensor, x: Tensor, w: Tensor) -> Any:
+        dw = x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1])
+        return g @ w.T, 2 * dw if wrong and x.ndim == 1 else dw
+
+    return gl.Op(lambda x, w: x @ w, backward, name="linear")
+
+
+def test_row_alone_is_meant_where_rows_of_rows_are() -> None:
+    assert_named(linear(True), linear(False), (normal(5, 3), normal(3, 4, seed=1)), "size-specialised")
+
+
+def test_row_alone_is_not_meant_by_sums_over_the_rows() -> None:
+    class Affine:
+        def __init__(self) -> None:
+            self.W, self.b = array(3, 3, seed=1), array(3, seed=2)
+            self.dW, self.db = np.zeros((3, 3)), np.zeros(3)
+
+        def forward(self, x: Any) -> Any:
+            self.x = x
+            return x @ self.W + self.b
+
+        def backward(self, dout: Any) -> Any:
+            self.dW[...], self.db[...] = self.x.T @ dout, dout.sum(axis=0)
+            return dout @ self.W.T
+
+    assert gl.check(Affine(), array(5, 3), probes=("sizes",)).verdict == "pass"
