@@ -75,8 +75,8 @@ class NamedDimensions:
     def with_independent_sizes(self, given: Sequence[Any]) -> Iterator[NamedDimensions]:
         """Variants in which some dimensions of an inferred letter get a new letter, so that their size can differ.
 
-        Equal sizes in one call may be chance. The occurrences of a letter are separated by input, by axis, or one at a time.
-        The new letter of `n` is `n'`, of the same size. The first dimensions of labels or of inputs of another rank are not
+        Equal sizes in one call may be chance. The occurrences of a letter are separated by input, by axis, one at a time, or
+        two of different inputs, as those that a product sums over. The new letter of `n` is `n'`, of the same size. The first dimensions of labels or of inputs of another rank are not
         separated: a forward may accept unequal numbers of rows there by accident. Nothing is yielded for declared letters.
         """
         if self.declared:
@@ -89,7 +89,8 @@ class NamedDimensions:
             by_input = [frozenset(p for p in places if p[0] == i) for i in dict.fromkeys(i for i, _ in places)]
             ends = {p: p[1] - len(self.axes[p[0]]) for p in places}
             by_axis = [frozenset(p for p in places if ends[p] == end) for end in dict.fromkeys(ends.values())]
-            for part in (*by_axis, *by_input, *(frozenset({p}) for p in places)):
+            pairs = [frozenset(pair) for pair in itertools.combinations(places, 2) if pair[0][0] != pair[1][0]]
+            for part in (*by_axis, *by_input, *(frozenset({p}) for p in places), *pairs):
                 if part not in seen and (alike or len({p in part for p in rows}) < 2):
                     seen |= {part, frozenset(places) - part}
                     yield self.split(letter, part)

@@ -181,3 +181,21 @@ def test_row_alone_is_not_meant_by_sums_over_the_rows() -> None:
             return dout @ self.W.T
 
     assert gl.check(Affine(), array(5, 3), probes=("sizes",)).verdict == "pass"
+
+
+def mean_slope(wrong: bool) -> Any:
+    """A linear fit to as many examples as there are features, which stand in columns; their number is read off the rows."""
+
+    def forward(X: Tensor, w: Tensor, y: Tensor) -> Tensor:
+        return ((w @ X - y) ** 2).sum() / X.shape[1]
+
+    def backward(g: Tensor, loss: Tensor, X: Tensor, w: Tensor, y: Tensor) -> Any:
+        far = 2 * g * (w @ X - y) / X.shape[0 if wrong else 1]
+        return w.T @ far, far @ X.T, -far
+
+    return gl.Op(forward, backward, name="fit")
+
+
+def test_as_many_features_as_examples_are_told_apart() -> None:
+    call = normal(4, 4), normal(1, 4, seed=1), normal(1, 4, seed=2)
+    assert_named(mean_slope(True), mean_slope(False), call, "size-specialised")

@@ -65,7 +65,10 @@ def _split_last(context: Context, given: tuple[Any, ...]) -> Iterator[Variant]:
 
 
 def _one_alone(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
-    """One dimension below another, an option or what it is, or 1, and all others as they are, whatever it was a multiple of."""
+    """One dimension below another, an option or what it is, or 1, and all others as they are, whatever it was a multiple of.
+
+    A batch of 1 is another variant's.
+    """
     if max(dims.sizes.values(), default=0) > ROW_ELEMENTS.value:
         return
     options = [v for v in (*context.case.inputs, *context.case.options.values()) if type(v) is int and v > 1]
@@ -73,7 +76,7 @@ def _one_alone(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) 
     for letter, size in sorted(dims.sizes.items(), key=lambda item: -item[1]):
         alone = replace(dims, free=frozenset({letter}))
         for chosen in dict.fromkeys([size - 1, *(other - 1 for other in others if other < size), 1]):
-            if 0 < chosen < size:
+            if 0 < chosen < size and (chosen > 1 or letter != dims.batch):
                 draw = partial(alone.inputs, given, {**dims.sizes, letter: chosen})
                 yield Variant("other sizes", draw(context.case.seed), draw, only_numbers=True)
 
