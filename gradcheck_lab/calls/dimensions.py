@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.masks import hides_scores
 from gradcheck_lab.calls.similar_values import Structures, similar_values, with_mixed_rows
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.specs import Spec, bind
@@ -76,8 +77,9 @@ class NamedDimensions:
         """Variants in which some dimensions of an inferred letter get a new letter, so that their size can differ.
 
         Equal sizes in one call may be chance. The occurrences of a letter are separated by input, by axis, one at a time, or
-        two of different inputs, as those that a product sums over. The new letter of `n` is `n'`, of the same size. The first dimensions of labels or of inputs of another rank are not
-        separated: a forward may accept unequal numbers of rows there by accident. Nothing is yielded for declared letters.
+        two of different inputs, as those that a product sums over. The new letter of `n` is `n'`, of the same size. The first
+        dimensions of labels or of inputs of another rank are not separated: a forward may accept unequal numbers of rows there
+        by accident. Nothing is yielded for declared letters.
         """
         if self.declared:
             return
@@ -127,7 +129,7 @@ class NamedDimensions:
     def _value(
         self, index: int, value: torch.Tensor, shape: tuple[int, ...], sizes: Sizes, generator: torch.Generator
     ) -> torch.Tensor:
-        if value.dtype == torch.bool:
+        if value.dtype == torch.bool or hides_scores(value):
             return with_mixed_rows(value, similar_values(value, shape, generator))
         if is_differentiable(value) or not value.numel():
             return similar_values(value, shape, generator, self._structures.of(value))
