@@ -141,6 +141,8 @@ def _finding(derived: DerivedCall, new_error: Finding, condition: str, is_within
     if repeated_index:
         cause, why = "duplicate-index", repeated_index
         fix = "add instead of writing: index_add_, scatter_add_, index_put_(accumulate=True) or np.add.at"
+    elif new_error.cause == "constant-factor":  # the number of all for the number of those that count
+        cause, why, fix = new_error.cause, new_error.explanation, new_error.suggestion
     else:
         cause, why, fix = "value-dependent", new_error.explanation, "derive the rule again for these indices"
     is_refusal = new_error.cause in having("no_result") and not is_within_range  # negative indices need not be supported

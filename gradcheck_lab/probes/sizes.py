@@ -21,6 +21,7 @@ from gradcheck_lab.probes.poison import poisoned
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import (
     DerivedCall,
+    Forwards,
     derived_case,
     examine_derived_call,
     holds_integers,
@@ -52,7 +53,8 @@ def sizes(context: Context) -> Iterator[Finding]:
     for variant in kept:
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
         # a reference may be written for the ranks and equal sizes of the call
-        derived = examine_derived_call(context, case, forward=not variant.beyond_call, draw=variant.draw)
+        forward: Forwards = "overflows" if variant.beyond_call else "differs"
+        derived = examine_derived_call(context, case, forward=forward, draw=variant.draw)
         if derived is not None and derived.new_errors and not dims.declared and not (variant.broadcast or variant.same_outputs):
             outputs = derived.examined.case.grad_outputs or ()
             derived = derived if is_implied(context, derived.case, outputs, variant.by_chance) else None
@@ -95,7 +97,7 @@ def _is_from_values(
 ) -> bool:
     """Whether other values at the user's sizes have the same error, so that values cause it and not sizes."""
     case = derived_case(context, inputs=dims.inputs(given, dims.sizes, context.case.seed + 1))
-    derived = examine_derived_call(context, case, forward=True)
+    derived = examine_derived_call(context, case, forward="differs")
     return derived is not None and any((f.op, f.gradient) == key for f in derived.new_errors)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.similar_values import Structures, similar_values
-from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, can_be_stressed, stressed, unseen_values
+from gradcheck_lab.calls.stress import EQUAL, GROUPS, SPREAD, TIES, Stress, can_be_stressed, stressed, unseen_values
 from gradcheck_lab.comparison.findings import number, show, unconserved_mass
 from gradcheck_lab.examination.examined import Examined, NumericTruth
 from gradcheck_lab.model.amounts import BESIDE_ZERO_BY, STEADY_DISTANCE
@@ -205,7 +205,10 @@ def _examine_stressed(
         return stressed(others, group, which, Structures(), mixed)
 
     case = derived_case(context, inputs=stressed(given, group, which, structures, mixed))
-    derived = examine_derived_call(context, replace(case, label="; ".join(stress.words for stress in group)), draw=draw)
+    case = replace(case, label="; ".join(stress.words for stress in group))
+    # values outside a domain, or that only an iteration with more steps gets to, say nothing of a forward
+    ordinary = not any(stress.free or (stress.large and stress is not SPREAD) for stress in group)
+    derived = examine_derived_call(context, case, draw=draw, forward="far apart" if ordinary else "overflows")
     if derived is None or context.uses_autograd or not any(stress.large for stress in group):
         return derived
     # an iteration, a series or a bound may end before such values, and numbers see what the forward is there
