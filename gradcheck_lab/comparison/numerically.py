@@ -59,7 +59,9 @@ def compare_numerically(
     given = {i: subject.names[i] for i, actual in entries.items() if actual is not None}
     slots = {
         i: replace(
-            numeric_slot(subject, i, inputs[i], oracle), others=tuple(n for j, n in given.items() if j != i), margin=margin
+            numeric_slot(subject, i, inputs[i], oracle.method),
+            others=tuple(n for j, n in given.items() if j != i),
+            margin=margin,
         )
         for i in entries
     }
@@ -78,11 +80,11 @@ def compare_numerically(
     return found
 
 
-def numeric_slot(subject: Subject, index: int, value: torch.Tensor, oracle: NumericOracle) -> Slot:
+def numeric_slot(subject: Subject, index: int, value: torch.Tensor, method: str) -> Slot:
     """The slot of an input whose gradient is held against a numeric oracle."""
     name, label = subject.names[index], subject.labels[index]
     shape = tuple(value.shape)
-    return Slot(name, label, shape, value.dtype, value.device, reference=oracle.method, allowed=subject.allowed)
+    return Slot(name, label, shape, value.dtype, value.device, reference=method, allowed=subject.allowed)
 
 
 def _right_together(slots: Mapping[int, Slot], entries: Mapping[int, Any], oracle: NumericOracle) -> frozenset[int]:

@@ -161,6 +161,7 @@ LONG_SUM = Limit(8192, "Terms of a long sum: an accumulator in 16 bits stalls at
 LONG_SUMS = Limit(3, "Dimensions of a call that are made long: one call each.")
 LONG_SUM_ELEMENTS = Limit(1 << 20, "Elements of a call with a long dimension: they are compared in some ten milliseconds.")
 STRESSED_ROWS = Limit(12, "Rows to which a call is cut down for stress values: each kind of values needs one.")
+BOUNDS_TRIED = Limit(6, "Bounds in the code that values are put beside: two values each, and a function has few more.")
 STRESSED_ALONE = Limit(4, "Inputs that get stress values of their own, or alone: an examination for each kind of values.")
 TANGENTS_ALONE = Limit(4, "Inputs whose tangent is tried alone: one run each, and rules of more inputs repeat themselves.")
 BATCHED_ALONE = Limit(4, "Inputs that are batched alone: one mapped call each, and rules of more inputs repeat themselves.")

@@ -18,6 +18,7 @@ from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.poison import poisoned
+from gradcheck_lab.probes.support.code_of import checks_its_sizes
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import (
     DerivedCall,
@@ -48,9 +49,8 @@ def sizes(context: Context) -> Iterator[Finding]:
     most, most_further = (4, 1) if state is not None and state.numpy else (None, None)
     ordinary, further = islice(variants(context, dims, given), most), further_variants(context, dims, given, most_further)
     alone = single_sizes(context, dims, given, most_further)
-    # code that autograd cannot follow may be a kernel that trusts its sizes to fit, and writes beyond them
-    kept = chain(ordinary, further, leading_ones(context, given), alone) if context.uses_autograd else ordinary
-    for variant in kept:
+    kept = chain(ordinary, further) if checks_its_sizes(context) else ordinary
+    for variant in chain(kept, leading_ones(context, given), alone) if context.uses_autograd else kept:
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
         # a reference may be written for the ranks and equal sizes of the call
         forward: Forwards = "overflows" if variant.beyond_call else "differs"

@@ -133,8 +133,14 @@ class NumericOracle:
     def gradient(self, index: int) -> Estimate:
         """The whole gradient of an input, element by element; NaN where it has a kink, a jump or no finite neighbours.
 
-        The error is that of the worst element.
+        The error is that of the worst element. It is found once.
         """
+        known: dict[int, Estimate] = self.problem.memory.setdefault("gradients", {})
+        if index not in known:
+            known[index] = self._by_element(index)
+        return known[index]
+
+    def _by_element(self, index: int) -> Estimate:
         value = widened(torch.zeros_like(self.problem.inputs[index])).reshape(-1)
         worst = 0.0
         for element in range(value.numel()):

@@ -107,7 +107,8 @@ class DerivedCallExaminer:
             self.runner.evaluations.derived[REFUSED] += 1
             return None
         try:
-            found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip, self.by_numbers)
+            closely = dtype_differs and all(is_wide(v.dtype) for v in case.inputs if is_differentiable(v))
+            found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip, self.by_numbers, closely)
             fresh = self._new_errors(found, dtype_differs, forward) if found is not None else ()
         except Exception:  # the user did not make this call: where the oracle raises, it shows nothing
             return None
@@ -283,10 +284,15 @@ def _known_wrong(context: Context) -> frozenset[tuple[str | None, str | None]]:
 
 def wrong_gradients_at(context: Context, given: tuple[Any, ...]) -> set[tuple[str | None, str | None]]:
     """The gradients, by op and name, that are wrong at these inputs; none for the user's own."""
+    return {(error.op, error.gradient) for error in derived_errors_at(context, given)}
+
+
+def derived_errors_at(context: Context, given: tuple[Any, ...]) -> tuple[Finding, ...]:
+    """The errors of the call with these inputs; none for the user's own."""
     if all(a is b for a, b in zip(given, context.case.inputs, strict=True)):
-        return set()
+        return ()
     derived = examine_derived_call(context, derived_case(context, inputs=given))
-    return set() if derived is None else {(f.op, f.gradient) for f in derived.new_errors}
+    return () if derived is None else derived.new_errors
 
 
 def repeated_index_text(derived: DerivedCall, new_error: Finding) -> str:
