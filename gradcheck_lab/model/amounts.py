@@ -188,4 +188,5 @@ BOUNDS_IN_CODE = Amount(
     (1e-3, 30.0),
     "Sizes of bounds in code that values are put beside: smaller numbers are epsilons, and larger ones counts.",
 )
+SOLVING_STEPS = Amount(8, "Steps of Newton's method that find where an output is what the input is: each doubles the digits.")
 LARGE_OPTION = Amount(8, "An integer option above this is a length or a number of steps, and no exponent, axis or stride.")

@@ -152,6 +152,10 @@ FORWARDS_OF_LOOKS = Limit(
     "subject takes some hundred. Beyond them a call is held against one difference, and counted as not compared where that "
     "objects.",
 )
+OF_OTHERS = Limit(
+    64,
+    "Elements of the gradient of another input of another shape, which may be a factor of a wrong one: some ten forwards each.",
+)
 LOCATED_ELEMENTS = Limit(
     16,
     "Wrong elements of a gradient that are located by halving: enough to see a pattern, a few evaluations each.",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import special
 from torch import Tensor
 
 import gradcheck_lab as gl
@@ -130,6 +131,22 @@ def saturated(wrong: bool) -> Any:
 def test_values_beside_bounds_and_beyond_ends_are_tried(sound: Any, wrong: Any, inputs: Tensor) -> None:
     assert gl.check(sound, inputs, probes=("values",)).verdict == "pass"
     assert gl.check(wrong, inputs, probes=("values",)).verdict == "fail"
+
+
+def log_of_tail(x: Tensor) -> Any:
+    return by_numpy(lambda a: np.exp(-a * a / 2) / math.sqrt(2 * math.pi) / special.ndtr(a))(x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "slope", "cause"),
+    [
+        (special.log_ndtr, log_of_tail, "non-finite"),  # 0 / 0 far to the left
+        (special.log_expit, by_numpy(lambda a: 1 - np.exp(a) / (1 + np.exp(a))), "overflow"),  # inf / inf far to the right
+    ],
+)
+def test_what_underflows_to_zero_is_told_from_what_overflows(forward: Any, slope: Any, cause: str) -> None:
+    found = gl.check(gl.Op(by_numpy(forward), lambda g, y, x: (g * slope(x),)), X, probes=("values",))
+    assert {finding.cause for finding in found.findings} == {cause}, found
 
 
 def kernel(wrong: bool) -> Any:

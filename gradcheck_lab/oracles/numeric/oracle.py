@@ -109,6 +109,12 @@ class NumericOracle:
         held.sensitivity, held.unseen, held._chosen = self.sensitivity, self.unseen, None
         return held
 
+    def of(self, problem: Problem) -> NumericOracle:
+        """An oracle for another problem, which has found out nothing yet."""
+        other = copy(self)
+        other.problem, other.sensitivity, other.unseen, other._chosen = problem, {}, {}, None
+        return other
+
     def derivative(self, directions: Directions) -> Derivative:
         """The derivative of Σ Re⟨grad_output, output⟩ along `directions`, a tensor of the input's shape by input index."""
         found = self._choose()[1](self.problem, directions, True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
-from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.case import copy_inputs, is_differentiable
 from gradcheck_lab.calls.moves import moved, random_lengths, random_signs, size_at_least
 from gradcheck_lab.calls.stress import Stress, about, away
 from gradcheck_lab.examination.examined import Examined, NumericTruth
@@ -38,6 +39,8 @@ def cause_of(derived: DerivedCall, stress: Stress, new_error: Finding, rerun: Re
     if new_error.cause == "non-finite":
         if _is_only_in_unselected_branch(derived, new_error, check_derivative=not stress.large):
             return "masked-branch", UNSELECTED_BRANCH
+        if stress.large and _divides_by_nothing(derived):
+            return "non-finite", "nothing overflows there: the backward divides by what has become 0"
         if stress.large:
             return "overflow", "the forward is finite there, and the backward overflows"
         return "non-finite", ""
@@ -54,6 +57,19 @@ def cause_of(derived: DerivedCall, stress: Stress, new_error: Finding, rerun: Re
     if stress.large and _has_zeros_in_place_of_values(derived, new_error):
         return "overflow", "an intermediate of the backward overflows or rounds away at these values"
     return "value-dependent", ""
+
+
+def _divides_by_nothing(derived: DerivedCall) -> bool:
+    """Whether NumPy sees a division by zero or an invalid operation in the backward, and no overflow before it."""
+    kinds, found = set[str](), derived.examined
+    try:
+        with np.errstate(all="call", call=lambda kind, flag: kinds.add(kind)):
+            recording = found.runner.record(copy_inputs(found.case.inputs), found.case)
+            kinds.clear()
+            found.runner.backward(recording, found.case.grad_outputs or (), found.case.seed)
+    except Exception:  # the user's code need not run again
+        return False
+    return bool(kinds & {"divide by zero", "invalid value"}) and "overflow" not in kinds
 
 
 def _is_only_in_unselected_branch(derived: DerivedCall, new_error: Finding, check_derivative: bool) -> bool:
