@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gradcheck_lab.diagnosis.arrangement import rearranged
-from gradcheck_lab.diagnosis.axes import reversed_axis, wrong_inner_axis
+from gradcheck_lab.diagnosis.axes import reversed_axis, summed_along_another_axis, wrong_inner_axis
 from gradcheck_lab.diagnosis.conjugate import missing_conjugate
 from gradcheck_lab.diagnosis.epsilons import wrong_epsilon
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, PartialGradient
@@ -15,6 +15,7 @@ from gradcheck_lab.diagnosis.fan_out import misscaled_use, missing_uses
 from gradcheck_lab.diagnosis.overlaps import missing_overlap_sum
 from gradcheck_lab.diagnosis.positions import repeated_index, wrong_by_label, wrong_by_value, wrong_in_two_places, wrong_places
 from gradcheck_lab.diagnosis.precision import low_precision
+from gradcheck_lab.diagnosis.products import missing_product, wrong_operand_in_product
 from gradcheck_lab.diagnosis.scaling import scaled
 from gradcheck_lab.diagnosis.shapes import rank1_broadcast, wrong_shape
 from gradcheck_lab.diagnosis.terms import missing_statistic, missing_term
@@ -32,6 +33,9 @@ FAMILIES: tuple[Family, ...] = (
     misscaled_use,
     missing_term,
     one_thing_changed,
+    wrong_operand_in_product,
+    missing_product,
+    summed_along_another_axis,
     missing_statistic,
     missing_uses,
     varying_factor,

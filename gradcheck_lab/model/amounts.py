@@ -185,4 +185,9 @@ BEYOND_A_BOUND = Amount(
 SHARE_BEYOND = Amount(0.1, "How far the middle of values is moved beyond a bound, as a share of their range: half are beyond.")
 LARGE_VALUES = Amount(50.0, "From where on values beyond a bound may overflow in a backward: exp(89) is the last in float32.")
 HIDDEN_BELOW = Amount(-1e3, "From where on a number that is added to scores hides them: e to it is 0 in every dtype.")
+BOUNDS_IN_CODE = Amount(
+    (1e-3, 30.0),
+    "Sizes of bounds in code that values are put beside: smaller numbers are epsilons, and larger ones counts.",
+)
+SOLVING_STEPS = Amount(8, "Steps of Newton's method that find where an output is what the input is: each doubles the digits.")
 LARGE_OPTION = Amount(8, "An integer option above this is a length or a number of steps, and no exponent, axis or stride.")

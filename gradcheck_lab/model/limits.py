@@ -152,6 +152,10 @@ FORWARDS_OF_LOOKS = Limit(
     "subject takes some hundred. Beyond them a call is held against one difference, and counted as not compared where that "
     "objects.",
 )
+OF_OTHERS = Limit(
+    64,
+    "Elements of the gradient of another input of another shape, which may be a factor of a wrong one: some ten forwards each.",
+)
 LOCATED_ELEMENTS = Limit(
     16,
     "Wrong elements of a gradient that are located by halving: enough to see a pattern, a few evaluations each.",
@@ -162,6 +166,7 @@ LONG_SUMS = Limit(3, "Dimensions of a call that are made long: one call each.")
 LONG_SUM_ELEMENTS = Limit(1 << 20, "Elements of a call with a long dimension: they are compared in some ten milliseconds.")
 STRESSED_ROWS = Limit(12, "Rows to which a call is cut down for stress values: each kind of values needs one.")
 MASKS_TRIED = Limit(2, "Masks of a call in which rows are hidden whole: one for queries and one for keys, an examination each.")
+BOUNDS_TRIED = Limit(6, "Bounds in the code that values are put beside: two values each, and a function has few more.")
 STRESSED_ALONE = Limit(4, "Inputs that get stress values of their own, or alone: an examination for each kind of values.")
 TANGENTS_ALONE = Limit(4, "Inputs whose tangent is tried alone: one run each, and rules of more inputs repeat themselves.")
 BATCHED_ALONE = Limit(4, "Inputs that are batched alone: one mapped call each, and rules of more inputs repeat themselves.")
