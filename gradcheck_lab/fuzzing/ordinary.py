@@ -12,7 +12,7 @@ from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.drawing import ordinary_call
 from gradcheck_lab.calls.kinds import WRITTEN
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
-from gradcheck_lab.check import check
+from gradcheck_lab.check import checked
 from gradcheck_lab.model.arguments import Wrt
 from gradcheck_lab.report import Report
 from gradcheck_lab.specs import Spec
@@ -56,7 +56,7 @@ class OrdinaryCalls:
     def check(self, case: Case, probes: Collection[Any] | None = None) -> Report:
         """Check one call, by all probes where `probes` is None."""
         keywords: dict[str, Any] = {} if probes is None else {"probes": probes}
-        return check(
+        return checked(
             self.op, *case.inputs, options=case.options, reference=self.reference, order=self.order, allow=self.allow,
             wrt=self.wrt, seed=case.seed, **keywords,
         )  # fmt: skip

@@ -146,7 +146,8 @@ class FuzzRun:
             report = self._ordinary.check(call.build("as given", self.device), () if self.interrupted else None)
             if report.verdict == "fail":
                 return self._writer.add_to(report, call)
-            reports.append(report)
+            unsettled = report.verdict != "pass"
+            reports.append(replace(report, reproduce=self._writer.line(report, call, None)) if unsettled else report)
         return next((report for report in reports if report.verdict != "pass"), reports[0])
 
     def _accepted_call(self, signature: Signature, dtype: torch.dtype) -> CallRecipe:
