@@ -48,6 +48,7 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allow
                 explanation=reason.explanation,
                 suggestion=reason.suggestion,
                 probe=reason.probe,
+                kept=reason.kept,
             )
         found.append(finding)
     found = _explained_first(found)
