@@ -53,6 +53,16 @@ class OrdinaryCalls:
         ]
         return CallRecipe(tuple(tensors), dict(case.options), self.seed)
 
+    def like(self, call: CallRecipe) -> CallRecipe | None:
+        """The ordinary call with the options of a drawn one, where it has more elements; None where none has."""
+        kinds = [tensor.kind for tensor in call.tensors]
+        signature = next((each for each in self.signatures if [spec.kind for spec in each] == kinds), None)
+        dtype = next((tensor.dtype for tensor in call.tensors if tensor.dtype.is_floating_point), torch.float64)
+        if signature is None:
+            return None
+        found = replace(self.recipe(signature, self.case(signature, dtype)), options=call.options)
+        return found if found.elements > call.elements else None
+
     def check(self, case: Case, probes: Collection[Any] | None = None) -> Report:
         """Check one call, by all probes where `probes` is None."""
         keywords: dict[str, Any] = {} if probes is None else {"probes": probes}

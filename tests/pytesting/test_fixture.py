@@ -37,7 +37,7 @@ def test_doubled(gradcheck):
     code = compile(HEAD.lstrip() + call, file, "exec")
     with pytest.raises(GradientMismatch) as raised:
         exec(code, {})
-    again, printed = ("  reproduce: ", "print(gl.check(doubled, torch.tensor([[-1.0, 2.0]]), grad_output=torch.tensor([[1.0, 1.0]])")
+    again, printed = "  reproduce: ", "doubled, torch.tensor([[-1.0, 2.0]]), grad_output=torch.tensor([[1.0, 1.0]]), probes=()"
     shown, expected = lines[first + 1 : last], str(raised.value).splitlines()
     assert [line for line in shown if not line.startswith(again)] == [line for line in expected if not line.startswith(again)]
     assert f"from {file.stem} import doubled" in next(line for line in shown if line.startswith(again) and printed in line)
