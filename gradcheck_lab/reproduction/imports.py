@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import linecache
 import os
 import sys
 import sysconfig
@@ -101,15 +103,49 @@ def _operator(value: Any) -> Imported | None:
 def _resolved(module: str, path: str) -> Any:
     """What a module has by a dotted name; None for what a script, a notebook or a function defines."""
     found: Any = sys.modules.get(module)
-    if module == "__main__" or getattr(found, "__spec__", None) is None:  # such a module cannot be imported elsewhere
+    if not _module_name(module):
         return None
     for name in path.split("."):
         found = getattr(found, name, None) if name.isidentifier() else None
     return found
 
 
+def _module_name(module: str) -> str:
+    """The name by which another process imports a module; empty for that of a notebook, or of a script which does more."""
+    found = sys.modules.get(module)
+    if module != "__main__":
+        importable = getattr(found, "__spec__", None) is not None and all(map(str.isidentifier, module.split(".")))
+        return module if importable else ""
+    file = getattr(found, "__file__", None)
+    if not isinstance(file, str) or not file.endswith(".py") or not _only_defines(file):
+        return ""
+    spec = getattr(found, "__spec__", None)
+    name: str = spec.name if spec is not None else os.path.basename(file).removesuffix(".py")
+    return name if all(map(str.isidentifier, name.split("."))) else ""
+
+
+def _only_defines(file: str) -> bool:
+    """Whether importing a script runs nothing but definitions, imports and assignments of plain values."""
+    try:
+        statements = ast.parse("".join(linecache.getlines(file))).body
+    except (SyntaxError, ValueError):
+        return False
+    return bool(statements) and all(map(_defines, statements))
+
+
+def _defines(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.FunctionDef() | ast.ClassDef() | ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
+            return True
+        case ast.Assign(value=value):
+            return not any(isinstance(each, ast.Call) for each in ast.walk(value))
+    return False
+
+
 def _from(module: str, path: str) -> Imported:
-    return Imported(path, (*_path_statements(module), f"from {module} import {path.partition('.')[0]}"))
+    return Imported(path, (*_path_statements(module), f"from {_module_name(module)} import {path.partition('.')[0]}"))
 
 
 def _path_statements(module: str) -> Iterator[str]:
@@ -118,7 +154,7 @@ def _path_statements(module: str) -> Iterator[str]:
     if not isinstance(file, str):
         return
     root = os.path.abspath(file)
-    for _ in range(module.count(".") + 1 + file.endswith("__init__.py")):
+    for _ in range(_module_name(module).count(".") + 1 + file.endswith("__init__.py")):
         root = os.path.dirname(root)
     found = (os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep), *sysconfig.get_paths().values())
     if root not in map(os.path.abspath, filter(None, found)):

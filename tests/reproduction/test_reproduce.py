@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 import gradcheck_lab as gl
 from gradcheck_lab.reproduction import kept
 from gradcheck_lab.reproduction.arrays import array_text, tensor_text
+from gradcheck_lab.reproduction.imports import imported
 from tests.reproduction import forms
 from tests.reproduction.forms import FORMS
 from tests.subjects.wrong_everywhere import CALLS, Double, doubled
@@ -131,6 +133,22 @@ def test_finished_gradients_are_compared_again() -> None:
     report = gl.compare({"weight": weight})
     assert report.reproduce.startswith("print(gl.compare({'weight': weight}))  # run it where these variables are (tests/")
     assert outcome(pasted(report.reproduce, gl=gl, weight=weight)) == outcome(report)
+
+
+@pytest.mark.parametrize(("end", "imports"), [("if __name__ == '__main__':\n    run()\n", True), ("run()\n", False)])
+def test_a_script_is_imported_where_that_runs_nothing_else(
+    end: str, imports: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "user_script.py"
+    script.write_text("def double(x):\n    return 2 * x\n\ndef run():\n    pass\n\n" + end)
+    main = ModuleType("__main__")
+    main.__file__ = str(script)
+    exec(compile(script.read_text(), script, "exec"), main.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.chdir(tmp_path)
+    found = imported(main.double)
+    assert (found is not None) == imports
+    assert found is None or found.before == ("from user_script import double",)
 
 
 @pytest.mark.thorough
