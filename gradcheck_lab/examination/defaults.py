@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import FunctionType
-from typing import Any
 
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import TRIED_DEFAULTS
 from gradcheck_lab.model.places import place_of
 from gradcheck_lab.subjects.code.source import plain_function
 
@@ -21,9 +21,10 @@ Value = bool | int | float | str | None
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An option that two functions of the user have by one name, with the default of each."""
+    """A parameter of each of two functions of the user that may be one option, with the default of each."""
 
     name: str
+    own: str
     forward: FunctionType
     backward: FunctionType
     taken: Value
@@ -31,7 +32,7 @@ class Difference:
 
     def __str__(self) -> str:
         ours, theirs = (f" ({place})" if place else "" for place in map(place_of, (self.forward, self.backward)))
-        return f"forward takes {self.name}={self.taken!r} by default{ours}, and backward {self.name}={self.other!r}{theirs}"
+        return f"forward takes {self.name}={self.taken!r} by default{ours}, and backward {self.own}={self.other!r}{theirs}"
 
     @contextmanager
     def equal(self) -> Iterator[None]:
@@ -40,9 +41,9 @@ class Difference:
         before = function.__defaults__, function.__kwdefaults__
         parameters = inspect.signature(function).parameters.values()
         plain = [p for p in parameters if p.kind is not p.KEYWORD_ONLY and p.default is not p.empty]
-        function.__defaults__ = tuple(self.taken if p.name == self.name else p.default for p in plain) or None
+        function.__defaults__ = tuple(self.taken if p.name == self.own else p.default for p in plain) or None
         if before[1] is not None:
-            function.__kwdefaults__ = {n: self.taken if n == self.name else value for n, value in before[1].items()}
+            function.__kwdefaults__ = {n: self.taken if n == self.own else value for n, value in before[1].items()}
         try:
             yield
         finally:
@@ -72,24 +73,35 @@ def _failed(examined: Examined) -> frozenset[str]:
 def _explained(finding: Finding, right: frozenset[str], differences: Sequence[Difference]) -> Finding:
     if finding.severity != "error" or finding.op is not None or finding.gradient not in right:
         return finding
-    values = ", ".join(f"{each.name}={each.taken!r}" for each in differences)
+    values = ", ".join(f"{each.own}={each.taken!r}" for each in differences)
     told = f"{'; '.join(map(str, differences))}: the gradient is right with {values}"
     return replace(finding, cause=_CAUSE, explanation=told, suggestion=CAUSES[_CAUSE].fix, kept=())
 
 
 def _differences(examined: Examined) -> list[Difference]:
-    """The options that the call leaves out and that forward and backward have different plain defaults of."""
-    subject = examined.subject
-    forward, found = plain_function(subject.signature), list[Difference]()
+    """The options that the call leaves out and that forward and backward have different plain defaults of.
+
+    Options go by one name; those that have none in the other function may be one option by two names.
+    """
+    subject, found = examined.subject, list[Difference]()
+    forward = plain_function(subject.signature)
     given = {*subject.names, *examined.case.options}
     for backward in map(plain_function, subject.backwards()):
         if forward is None or backward is None:
             continue
-        theirs = inspect.signature(backward).parameters
-        for name, parameter in inspect.signature(forward).parameters.items():
-            taken: Any = parameter.default
-            other: Any = theirs[name].default if name in theirs else parameter.empty
-            plain = isinstance(taken, Value) and isinstance(other, Value)
-            if plain and name not in given and taken != other:
-                found.append(Difference(name, forward, backward, taken, other))
-    return found
+        ours = {name: value for name, value in _defaults(forward).items() if name not in given}
+        theirs = _defaults(backward)
+        pairs = [(name, name) for name in ours if name in theirs]
+        pairs += [(name, own) for name in ours for own in theirs if name not in theirs and own not in ours]
+        found += [
+            Difference(name, own, forward, backward, ours[name], theirs[own])
+            for name, own in pairs
+            if ours[name] != theirs[own] and (name == own or type(ours[name]) is type(theirs[own]))
+        ]
+    return found[: TRIED_DEFAULTS.value]
+
+
+def _defaults(function: FunctionType) -> dict[str, Value]:
+    """The parameters with a plain default."""
+    parameters = inspect.signature(function).parameters.items()
+    return {name: each.default for name, each in parameters if isinstance(each.default, Value)}

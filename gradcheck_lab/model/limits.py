@@ -257,3 +257,4 @@ DRAWN_ELEMENTS = Limit(
     "Elements of inputs too large to write out that are drawn anew and checked, to see that they fail alike: a second or two.",
 )
 TRACEBACK_FRAMES = Limit(6, "Lines of a traceback that the printed report has: the innermost; a page and JSON have all.")
+TRIED_DEFAULTS = Limit(4, "Different defaults of forward and backward that a failing call is examined again with made equal.")

@@ -20,6 +20,10 @@ def backward(grad_output: Tensor, output: Tensor, x: Tensor, slope: float = 0.1)
     return (torch.where(x > 0, grad_output, slope * grad_output),)
 
 
+def by_another_name(grad_output: Tensor, output: Tensor, x: Tensor, negative_slope: float = 0.1) -> Any:
+    return (torch.where(x > 0, grad_output, negative_slope * grad_output),)
+
+
 def twice(grad_output: Tensor, output: Tensor, x: Tensor, slope: float = 0.1) -> Any:
     return (2 * torch.where(x > 0, grad_output, 0.01 * grad_output),)
 
@@ -38,6 +42,12 @@ def test_both_defaults_are_named_with_their_functions() -> None:
         "the gradient is right with slope=0.01",
     )
     assert backward.__defaults__ == (0.1,)
+
+
+def test_one_option_may_have_two_names() -> None:
+    (finding,) = (f for f in gl.check((leaky, by_another_name), X, probes=()).findings if f.severity == "error")
+    assert finding.cause == "default-mismatch"
+    assert finding.explanation.endswith(": the gradient is right with negative_slope=0.01")
 
 
 def test_an_option_that_is_passed_has_no_default() -> None:

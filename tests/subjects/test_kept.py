@@ -44,6 +44,20 @@ class WithSetup(torch.autograd.Function):
         return grad_output, grad_output * x + 0 * scale
 
 
+class Starred(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        y = torch.tanh(x)
+        saved = (weight, y)
+        ctx.save_for_backward(*saved)
+        return y * weight
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Any:
+        (weight, t) = ctx.saved_tensors
+        return grad_output * (1 - t**2), grad_output * t + 0 * weight
+
+
 class Changes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -90,6 +104,7 @@ def scaled_backward(grad_output: Tensor, output: Tensor, a: Tensor, b: Tensor) -
 
 CASES: dict[str, Any] = {
     "saved tensor": (Product, (X, W), {"saved tensor 1 'w'"}),
+    "behind a star": (Starred, (X, W), {"saved tensor 0 'weight'"}),
     "a context set up apart": (WithSetup, (X, W), {"saved tensor 1 'scale'"}),
     "attributes": (Gate(np.ones(3)), (X.double().numpy(),), {"self.x", "self.y"}),
     "cache": ((product, product_backward), (X.double().numpy(), W.double().numpy()), {"entry of the cache 1 'second'"}),
@@ -133,7 +148,7 @@ def test_what_an_explanation_does_not_mention_is_not_named() -> None:
 def test_formulas_are_taken_apart_and_functions_are_known_by_their_names() -> None:
     kept = kept_by((Changes.forward,), Changes.backward)
     assert concerned(kept, ["sum(grad_output * tanh(x)^2)"]) == ("saved tensor 0 'result'",)
-    assert concerned(kept, ["grad_output * x", "tanh"]) == ()
+    assert concerned(kept, ["(1 + output)"]) == concerned(kept, ["grad_output * x", "the result of tanh"]) == ()
 
 
 def test_reports_of_the_former_schema_are_read() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ def kept_by(forwards: Iterable[Any], backward: Any) -> tuple[Kept, ...]:
     rule = _tree(backward)
     for tree in filter(None, map(_tree, forwards)):
         defined, results = dict(_defined(tree)), _returned(tree)
-        for place, position, value in _kept(tree):
+        for place, position, value in _kept(tree, defined):
             name = _called(rule, place, position) if rule is not None else ""
             held = {_written(value)}
             if isinstance(value, ast.Name):
@@ -53,16 +53,25 @@ def arguments_of(backward: Any, inputs: tuple[str, ...]) -> tuple[Kept, ...]:
 
 def concerned(kept: Iterable[Kept], names: Iterable[str]) -> tuple[str, ...]:
     """Those of the kept values that an explanation is about: `names` are the tensors and formulas in it."""
-    parts = {part for name in names for part in _parts(name)}
+    kept = tuple(kept)
+    known = frozenset[str]().union(*(each.holds for each in kept))
+    parts = {part for name in names for part in _parts(name, known)}
     return tuple(dict.fromkeys(str(each) for each in kept if each.holds & parts))
 
 
-def _parts(formula: str) -> Iterator[str]:
-    """The factors of a formula: `sum(grad_output * x^2)` has grad_output and x."""
-    if formula.startswith("sum(") and formula.endswith(")"):
-        formula = formula[4:-1]
-    yield formula
-    yield from (factor.strip().partition("^")[0] for factor in formula.split(" * "))
+def _parts(formula: str, known: frozenset[str]) -> Iterator[str]:
+    """Which known values a formula has: `sum(tanh(x) * w^2)` has w, and tanh(x) rather than x where both are known."""
+    try:
+        pending: list[ast.AST] = [ast.parse(formula.replace("^", "**"), mode="eval").body]
+    except (SyntaxError, ValueError):  # words
+        pending = []
+    while pending:
+        node = pending.pop()
+        written = ast.unparse(node)
+        if written in known:
+            yield written
+        else:
+            pending += [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr)]
 
 
 def _tree(function: Any) -> Any:
@@ -93,13 +102,24 @@ def _defined(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     return ((name, value) for name, value in pairs if names.count(name) == 1)
 
 
-def _kept(tree: Any) -> Iterator[tuple[str, int | None, ast.expr]]:
+def _spread(values: Iterable[ast.expr], defined: Mapping[str, ast.expr]) -> Iterator[ast.expr]:
+    """Arguments one by one, as far as the code says what stands behind a star."""
+    for value in values:
+        if not isinstance(value, ast.Starred):
+            yield value
+            continue
+        held = defined.get(value.value.id, value.value) if isinstance(value.value, ast.Name) else value.value
+        if not isinstance(held, (ast.Tuple, ast.List)):
+            return
+        yield from held.elts
+
+
+def _kept(tree: Any, defined: Mapping[str, ast.expr]) -> Iterator[tuple[str, int | None, ast.expr]]:
     """What a forward keeps: the place, the position in it where it has several, and the expression."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(attr="save_for_backward"), args=saved):
-                starred = any(isinstance(each, ast.Starred) for each in saved)
-                yield from (("saved tensor", k, value) for k, value in enumerate(saved) if not starred)
+                yield from (("saved tensor", k, value) for k, value in enumerate(_spread(saved, defined)))
             case ast.Return(value=ast.Tuple(elts=[_, ast.Tuple(elts=cache)])):
                 yield from (("entry of the cache", k, value) for k, value in enumerate(cache))
     own = [each.arg for each in tree.args.args][:1]
