@@ -65,6 +65,7 @@ def compare_returned(
         slot = Slot(
             names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, truth_error=off, margin=margin,
             allowed=subject.allowed, others=tuple(names[j] for j in expected if j != i and grads[j] is not None),
+            kept=subject.kept,
         )  # fmt: skip
         again = on_further_draws(draws, partial(_evidence_of_draw, subject, slot, i, delivered))
         evidence = partial(_evidence, subject, oracle, outputs, references, slot, i, again)

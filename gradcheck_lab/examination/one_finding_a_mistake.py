@@ -12,6 +12,13 @@ from gradcheck_lab.model.findings import Finding
 _OTHER_CODE = frozenset({"forward_mode", "vmap", "opcheck"})
 
 
+def says_more(reason: str, cause: str) -> bool:
+    """Whether a cause says more of a gradient than another that the comparison gave it."""
+    if cause in having("unexplained") or cause in CAUSES[reason].compared_as:
+        return reason not in having("unexplained")
+    return reason in having("overrules") and cause in having("pattern")
+
+
 def _may_replace(finding: Finding, reason: Finding, allowed: Collection[str]) -> bool:
     """Whether `reason`, found by a probe, may replace the cause that the comparison gave a finding.
 
@@ -21,9 +28,7 @@ def _may_replace(finding: Finding, reason: Finding, allowed: Collection[str]) ->
     later = reason.cause in having("of_later_calls") and finding.op is None
     if reason.cause in allowed and (later or reason.cause in having("foreseen")):
         return False
-    if finding.cause in having("unexplained") or finding.cause in CAUSES[reason.cause].compared_as:
-        return True
-    return reason.cause in having("overrules") and finding.cause in having("pattern")
+    return says_more(reason.cause, finding.cause)
 
 
 def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allowed: Collection[str] = ()) -> list[Finding]:
@@ -48,6 +53,7 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allow
                 explanation=reason.explanation,
                 suggestion=reason.suggestion,
                 probe=reason.probe,
+                kept=reason.kept,
             )
         found.append(finding)
     found = _explained_first(found)

@@ -257,3 +257,10 @@ PLACES_NOT_RUN = Limit(3, "Places of lines that did not run that the printed rep
 MISSING_SIDES = Limit(6, "Sides of conditions that no element took for which calls are derived: a function has few more.")
 TRIES_FOR_A_SIDE = Limit(8, "Forwards and backwards that look for values on a missing side: shifts and scales of each input.")
 UNKNOWN_CONDITIONS = Limit(3, "Runs after which a condition of unknown values is followed no more: each costs time.")
+LITERAL_ELEMENTS = Limit(64, "Elements of a tensor that the line of a failure writes out: some lines of a terminal.")
+DRAWN_ELEMENTS = Limit(
+    1 << 20,
+    "Elements of inputs too large to write out that are drawn anew and checked, to see that they fail alike: a second or two.",
+)
+TRACEBACK_FRAMES = Limit(6, "Lines of a traceback that the printed report has: the innermost; a page and JSON have all.")
+TRIED_DEFAULTS = Limit(4, "Different defaults of forward and backward that a failing call is examined again with made equal.")
