@@ -55,6 +55,7 @@ USUAL_EPSILONS = Amount(
     "Epsilons that layers add under a root when the call does not say which.",
 )
 GELU_CUBE = Amount(0.044715, "The coefficient of the cube in the approximation of gelu by a hyperbolic tangent, as published.")
+GELU_SLOPE = Amount(1.702, "The slope of the sigmoid in the quick approximation of gelu, x sigmoid(1.702 x), as published.")
 LABELS_LOST = Amount(
     (-100, -1, 255),
     "Labels that losses ignore by convention: torch's, a padding, and the border of segmentation data.",

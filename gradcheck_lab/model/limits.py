@@ -247,6 +247,11 @@ DIAGONAL_ELEMENTS = Limit(
     64,
     "Elements of the diagonal of a Jacobian that are computed, a backward pass each: as many equal ones are no chance.",
 )
+HELD_LINES = Limit(
+    2000,
+    "Lines of a backward after which each variable is looked at: loops over steps have some hundreds, at 20 us a line.",
+)
+HELD_VALUES = Limit(200, "Values of one variable that are kept: a loop of more steps would hold too much memory.")
 NESTED_NAMES = Limit(3, "Calls within one another in the name of a value: more of them no reader follows in a sentence.")
 READ_LINES = Limit(5000, "Lines of a file whose functions are read to say what of them did not run: some 50 ms for more.")
 WATCHED_ELEMENTS = Limit(
