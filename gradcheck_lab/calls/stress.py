@@ -10,6 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.kinds import ASIDE, TIED
+from gradcheck_lab.calls.masks import hides_scores
 from gradcheck_lab.calls.similar_values import Structures, structure_of
 
 Pattern = Callable[[torch.Tensor], torch.Tensor]
@@ -198,7 +199,7 @@ def _is_definite(value: torch.Tensor) -> bool:
 
 
 def can_be_stressed(value: Any) -> bool:
-    """Whether stress values make sense for an input: a real floating tensor with elements that is not a 0/1 mask."""
-    if not is_differentiable(value) or value.is_complex() or not value.numel():
+    """Whether stress values make sense for an input: a real floating tensor with elements that is no mask."""
+    if not is_differentiable(value) or value.is_complex() or not value.numel() or hides_scores(value):
         return False
     return value.numel() < 4 or not bool(((value == 0) | (value == 1)).all())

@@ -189,4 +189,5 @@ BOUNDS_IN_CODE = Amount(
     "Sizes of bounds in code that values are put beside: smaller numbers are epsilons, and larger ones counts.",
 )
 SOLVING_STEPS = Amount(8, "Steps of Newton's method that find where an output is what the input is: each doubles the digits.")
+HIDDEN_BELOW = Amount(-1e3, "From where on a number that is added to scores hides them: e to it is 0 in every dtype.")
 LARGE_OPTION = Amount(8, "An integer option above this is a length or a number of steps, and no exponent, axis or stride.")

@@ -166,6 +166,7 @@ LONG_SUMS = Limit(3, "Dimensions of a call that are made long: one call each.")
 LONG_SUM_ELEMENTS = Limit(1 << 20, "Elements of a call with a long dimension: they are compared in some ten milliseconds.")
 STRESSED_ROWS = Limit(12, "Rows to which a call is cut down for stress values: each kind of values needs one.")
 BOUNDS_TRIED = Limit(6, "Bounds in the code that values are put beside: two values each, and a function has few more.")
+MASKS_TRIED = Limit(2, "Masks of a call in which rows are hidden whole: one for queries and one for keys, an examination each.")
 STRESSED_ALONE = Limit(4, "Inputs that get stress values of their own, or alone: an examination for each kind of values.")
 TANGENTS_ALONE = Limit(4, "Inputs whose tangent is tried alone: one run each, and rules of more inputs repeat themselves.")
 BATCHED_ALONE = Limit(4, "Inputs that are batched alone: one mapped call each, and rules of more inputs repeat themselves.")
@@ -197,7 +198,7 @@ ROW_ELEMENTS = Limit(
     64,
     "Length of the other dimensions of a call of batch 1: what long rows hide is tried by the calls with a long axis.",
 )
-SINGLE_SIZES = Limit(6, "Calls with one dimension a little smaller than another or than it is: an examination each.")
+SINGLE_SIZES = Limit(7, "Calls with one dimension alone of another size: an examination each where the forward takes it.")
 TRIED_SPLITS = Limit(8, "Ways to give equal sizes different lengths that are tried: most forwards refuse all of them at once.")
 ACCEPTED_SPLITS = Limit(
     4,

@@ -32,6 +32,7 @@ from gradcheck_lab.probes.support.derived_calls import (
     repeated_index_text,
     wide_inputs,
 )
+from gradcheck_lab.probes.support.hidden_rows import hidden_rows
 from gradcheck_lab.probes.support.kinks import kinked, unconserved
 from gradcheck_lab.probes.support.stress_causes import UNSELECTED_BRANCH, cause_of, is_flat_beside
 from gradcheck_lab.probes.support.true_gradients import gradients_at, true_gradient, true_gradients
@@ -69,6 +70,8 @@ def values(context: Context) -> Iterator[Finding]:
             if key[:2] not in excluded and key not in reported and not _repeats_explained(finding, reported):
                 reported.add(key)
                 yield finding
+    known = {key[:2] for key in reported}
+    yield from (finding for finding in hidden_rows(context, wide) if (finding.op, finding.gradient) not in known)
 
 
 def _wrong_for_another_reason(context: Context, given: tuple[Any, ...]) -> set[tuple[str | None, str | None]]:
