@@ -199,7 +199,10 @@ ROW_ELEMENTS = Limit(
     "Length of the other dimensions of a call of batch 1: what long rows hide is tried by the calls with a long axis.",
 )
 SINGLE_SIZES = Limit(7, "Calls with one dimension alone of another size: an examination each where the forward takes it.")
-TRIED_SPLITS = Limit(8, "Ways to give equal sizes different lengths that are tried: most forwards refuse all of them at once.")
+TRIED_SPLITS = Limit(
+    12,
+    "Ways to give equal sizes different lengths that are tried: those of three inputs of three axes; most are refused at once.",
+)
 ACCEPTED_SPLITS = Limit(
     4,
     "Ways to give equal sizes different lengths that the forward takes, after which no more are tried: an examination each.",
