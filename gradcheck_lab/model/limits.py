@@ -152,6 +152,10 @@ FORWARDS_OF_LOOKS = Limit(
     "subject takes some hundred. Beyond them a call is held against one difference, and counted as not compared where that "
     "objects.",
 )
+OF_OTHERS = Limit(
+    64,
+    "Elements of the gradient of another input of another shape, which may be a factor of a wrong one: some ten forwards each.",
+)
 LOCATED_ELEMENTS = Limit(
     16,
     "Wrong elements of a gradient that are located by halving: enough to see a pattern, a few evaluations each.",
@@ -162,6 +166,7 @@ LONG_SUMS = Limit(3, "Dimensions of a call that are made long: one call each.")
 LONG_SUM_ELEMENTS = Limit(1 << 20, "Elements of a call with a long dimension: they are compared in some ten milliseconds.")
 STRESSED_ROWS = Limit(12, "Rows to which a call is cut down for stress values: each kind of values needs one.")
 MASKS_TRIED = Limit(2, "Masks of a call in which rows are hidden whole: one for queries and one for keys, an examination each.")
+BOUNDS_TRIED = Limit(6, "Bounds in the code that values are put beside: two values each, and a function has few more.")
 STRESSED_ALONE = Limit(4, "Inputs that get stress values of their own, or alone: an examination for each kind of values.")
 TANGENTS_ALONE = Limit(4, "Inputs whose tangent is tried alone: one run each, and rules of more inputs repeat themselves.")
 BATCHED_ALONE = Limit(4, "Inputs that are batched alone: one mapped call each, and rules of more inputs repeat themselves.")
@@ -242,6 +247,11 @@ DIAGONAL_ELEMENTS = Limit(
     64,
     "Elements of the diagonal of a Jacobian that are computed, a backward pass each: as many equal ones are no chance.",
 )
+HELD_LINES = Limit(
+    2000,
+    "Lines of a backward after which each variable is looked at: loops over steps have some hundreds, at 20 us a line.",
+)
+HELD_VALUES = Limit(200, "Values of one variable that are kept: a loop of more steps would hold too much memory.")
 NESTED_NAMES = Limit(3, "Calls within one another in the name of a value: more of them no reader follows in a sentence.")
 READ_LINES = Limit(5000, "Lines of a file whose functions are read to say what of them did not run: some 50 ms for more.")
 WATCHED_ELEMENTS = Limit(
@@ -252,3 +262,10 @@ PLACES_NOT_RUN = Limit(3, "Places of lines that did not run that the printed rep
 MISSING_SIDES = Limit(6, "Sides of conditions that no element took for which calls are derived: a function has few more.")
 TRIES_FOR_A_SIDE = Limit(8, "Forwards and backwards that look for values on a missing side: shifts and scales of each input.")
 UNKNOWN_CONDITIONS = Limit(3, "Runs after which a condition of unknown values is followed no more: each costs time.")
+LITERAL_ELEMENTS = Limit(64, "Elements of a tensor that the line of a failure writes out: some lines of a terminal.")
+DRAWN_ELEMENTS = Limit(
+    1 << 20,
+    "Elements of inputs too large to write out that are drawn anew and checked, to see that they fail alike: a second or two.",
+)
+TRACEBACK_FRAMES = Limit(6, "Lines of a traceback that the printed report has: the innermost; a page and JSON have all.")
+TRIED_DEFAULTS = Limit(4, "Different defaults of forward and backward that a failing call is examined again with made equal.")

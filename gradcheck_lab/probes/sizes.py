@@ -18,9 +18,11 @@ from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.poison import poisoned
+from gradcheck_lab.probes.support.code_of import checks_its_sizes
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.derived_calls import (
     DerivedCall,
+    Forwards,
     derived_case,
     examine_derived_call,
     holds_integers,
@@ -48,12 +50,13 @@ def sizes(context: Context) -> Iterator[Finding]:
     ordinary, further = islice(variants(context, dims, given), most), further_variants(context, dims, given, most_further)
     passed: set[str] = set()
     alone = single_sizes(context, dims, given, most_further, passed)
+    kept = chain(ordinary, further) if checks_its_sizes(context) else ordinary
     # code that autograd cannot follow may be a kernel that trusts its sizes to fit, and writes beyond them
-    kept = chain(ordinary, further, leading_ones(context, given), alone) if context.uses_autograd else ordinary
-    for variant in kept:
+    for variant in chain(kept, leading_ones(context, given), alone) if context.uses_autograd else kept:
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
         # a reference may be written for the ranks and equal sizes of the call
-        derived = examine_derived_call(context, case, forward=not variant.beyond_call, draw=variant.draw)
+        forward: Forwards = "overflows" if variant.beyond_call else "differs"
+        derived = examine_derived_call(context, case, forward=forward, draw=variant.draw)
         passed |= {variant.change} if derived is not None and not derived.new_errors else set()
         if derived is not None and derived.new_errors and not dims.declared and not (variant.broadcast or variant.same_outputs):
             derived = _as_implied(context, variant, derived)
@@ -107,7 +110,7 @@ def _is_from_values(
 ) -> bool:
     """Whether other values at the user's sizes have the same error, so that values cause it and not sizes."""
     case = derived_case(context, inputs=dims.inputs(given, dims.sizes, context.case.seed + 1))
-    derived = examine_derived_call(context, case, forward=True)
+    derived = examine_derived_call(context, case, forward="differs")
     return derived is not None and any((f.op, f.gradient) == key for f in derived.new_errors)
 
 

@@ -11,6 +11,7 @@ from gradcheck_lab.model.amounts import END_OF_AN_AXIS
 from gradcheck_lab.model.limits import RELATED_PARTS
 from gradcheck_lab.model.precision.derived_calls import MAPPED, MAPPED_NEAR_ZERO
 from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.steps import Lines
 from gradcheck_lab.torch_internals import DispatchMode
 
 Relation = tuple[int, int, int]
@@ -198,16 +199,16 @@ def _slices_taken(context: Context, inputs: tuple[Any, ...], case: Case) -> list
 
 
 def operation_count(context: Context, inputs: tuple[Any, ...], case: Case) -> tuple[int, int]:
-    """Count the torch operations of forward and backward, which grow with an axis that they loop over.
+    """Count the torch operations and the lines of forward and backward, which grow with an axis that they loop over.
 
     Returns the count and the number of elements of the largest result.
     """
-    recorder = _OperationRecorder()
-    with recorder:
+    recorder, lines = _OperationRecorder(), Lines()
+    with recorder, lines.counted():
         recording = context.record(Case(inputs, case.options, None, case.seed))
         if not isinstance(recording, Exception):
             context.backward(recording, tuple(torch.ones_like(o) for o in recording.outputs), case.seed)
-    return recorder.count, recorder.largest
+    return recorder.count + lines.count, recorder.largest
 
 
 class _OperationRecorder(DispatchMode):
