@@ -34,6 +34,7 @@ from gradcheck_lab.probes.support.derived_calls import (
 )
 from gradcheck_lab.probes.support.hidden_rows import hidden_rows
 from gradcheck_lab.probes.support.kinks import kinked, unconserved
+from gradcheck_lab.probes.support.smooth_points import with_lost_derivatives
 from gradcheck_lab.probes.support.stress_causes import UNSELECTED_BRANCH, cause_of, is_flat_beside
 from gradcheck_lab.probes.support.true_gradients import gradients_at, true_gradient, true_gradients
 
@@ -230,7 +231,11 @@ def _examine_stressed(
     # values outside a domain, or that only an iteration with more steps gets to, say nothing of a forward
     ordinary = not any(stress.free or (stress.large and stress is not SPREAD) for stress in group)
     derived = examine_derived_call(context, case, draw=draw, forward="far apart" if ordinary else "overflows")
-    if derived is None or context.uses_autograd or not any(stress.large for stress in group):
+    if derived is None:
+        return None
+    if context.uses_autograd:
+        return with_lost_derivatives(derived)
+    if not any(stress.large for stress in group):
         return derived
     # an iteration, a series or a bound may end before such values, and numbers see what the forward is there
     gross = having("no_result") | {"non-finite"}
