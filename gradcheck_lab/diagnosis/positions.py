@@ -125,15 +125,16 @@ def _named(evidence: Evidence, condition: Condition, actual: torch.Tensor, expec
     should_be_zero = not bool(expected.any())
     what = "it is zero there" if zero else "it should be zero there" if should_be_zero else ""
     words, name = condition.words, evidence.name
-    if condition.kind == "tail" and (zero or _same(actual)):
+    if (condition.kind == "tail" and (zero or _same(actual))) or (condition.kind == "head" and zero):
         filled = "and there they are zero" if zero else f"and there all are {float(actual[0]):.6g}"
+        end = "last block" if condition.kind == "tail" else "first"
         return Explanation(
             "unwritten-elements",
             f"only the elements {words} are wrong, {filled}",
-            f"write every element of the gradient of {name!r}, the last block too",
+            f"write every element of the gradient of {name!r}, the {end} too",
         )
     c = _factor(evidence, actual, expected)
-    if c is not None and condition.kind in ("tail", "place", "value"):
+    if c is not None and condition.kind in ("tail", "head", "place", "value"):
         return _multiple(evidence, c, words)
     sentence = f"it is wrong exactly {words}{_ELSE}" + (f": {what}" if what else "")
     if condition.kind == "repeated":

@@ -58,7 +58,7 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allow
         found.append(finding)
     found = _explained_first(found)
     seen = {(f.cause, f.gradient) for f in found}
-    for finding in probed:
+    for finding in sorted(probed, key=lambda f: f.severity != "error" or f.cause not in having("overrules")):
         if finding.probe in _OTHER_CODE:
             found.append(finding)
             continue
@@ -71,9 +71,9 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allow
 
 
 def _explained_first(found: Sequence[Finding]) -> list[Finding]:
-    """The errors that have an explanation before those that have none, which may come from the same mistake."""
+    """The errors that explain others first, and those without an explanation, which may come from the same mistake, last."""
     errors = [f for f in found if f.severity == "error" and f.op is None]
-    ordered = iter(sorted(errors, key=lambda f: f.cause in having("unexplained")))
+    ordered = iter(sorted(errors, key=lambda f: (f.cause not in having("overrules"), f.cause in having("unexplained"))))
     return [next(ordered) if f.severity == "error" and f.op is None else f for f in found]
 
 

@@ -12,7 +12,7 @@ from gradcheck_lab.comparison.entries import compare_returned, outputs_by_name
 from gradcheck_lab.comparison.further_draws import FurtherDraws
 from gradcheck_lab.comparison.isolated_rule import detached, run_rule
 from gradcheck_lab.comparison.native import compare_native
-from gradcheck_lab.comparison.numeric_look import look
+from gradcheck_lab.comparison.numeric_look import Looked, look
 from gradcheck_lab.comparison.numerically import compare_numerically
 from gradcheck_lab.comparison.ops_alone import errors_of_ops
 from gradcheck_lab.comparison.own_noise import OwnNoise
@@ -101,7 +101,8 @@ def _look_numerically(examined: Examined, chosen: NumericTruth) -> Examined:
     subject, oracle, counts = examined.subject, chosen.oracle, examined.runner.evaluations
     before, dear = counts.forward, counts.looking > FORWARDS_OF_LOOKS.value
     entries = {i: g for i, g in enumerate(examined.returned) if examined.is_compared(i)}
-    looked = look(subject, examined.case.inputs, entries, oracle, once=dear)
+    closely = examined.policy.closely and not dear
+    looked = Looked([], list(entries)) if closely else look(subject, examined.case.inputs, entries, oracle, once=dear)
     if dear and looked.by_element:
         return examined
     again = {i: entries[i] for i in looked.by_element}

@@ -13,6 +13,7 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import LANE_ELEMENTS
+from gradcheck_lab.probes.support.code_of import checks_its_sizes
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import (
@@ -40,7 +41,7 @@ def indices(context: Context) -> Iterator[Finding]:
         f"some of them {name}, {value}": partial(_with_ignored, value) for name, value in _ignored(context).items()
     }
     for description, change in (_CHANGES | ignored_changes).items():
-        if description == _FROM_THE_END and not context.uses_autograd:
+        if description == _FROM_THE_END and not checks_its_sizes(context):
             continue  # a kernel may trust its indices, and read before the first
         inputs = tuple(
             (_CHANGES_OF_ROWS.get(description, change) if _has_tuples_for_rows(v, given) else change)(v) if i in which else v
@@ -141,6 +142,8 @@ def _finding(derived: DerivedCall, new_error: Finding, condition: str, is_within
     if repeated_index:
         cause, why = "duplicate-index", repeated_index
         fix = "add instead of writing: index_add_, scatter_add_, index_put_(accumulate=True) or np.add.at"
+    elif new_error.cause == "constant-factor":  # the number of all for the number of those that count
+        cause, why, fix = new_error.cause, new_error.explanation, new_error.suggestion
     else:
         cause, why, fix = "value-dependent", new_error.explanation, "derive the rule again for these indices"
     is_refusal = new_error.cause in having("no_result") and not is_within_range  # negative indices need not be supported

@@ -156,7 +156,8 @@ class Subject:
     `constants` are the floating inputs, by index, that are not compared: the targets of a loss, the data of a network whose
     backward returns nothing, and inputs that do not require grad where others do. `data` are those of them that nobody said
     so of: a note does.
-    `call_reference(reference, inputs, options)` runs the user's `reference=`, where it does not take the flat inputs.
+    `reference` is the user's `reference=`; `call_reference(reference, inputs, options)` runs it, where it does not take the
+    flat inputs.
     `user` is the Function's class or the operator, from which probes read other registered rules.
     `signature` is the user's function whose parameters the inputs and options are, from which probes read defaults.
     `backwards()` are the hand-written backwards as the user wrote them, as far as runs have shown: where they stand is said.
@@ -183,6 +184,7 @@ class Subject:
     constants: frozenset[int] = frozenset()
     data: frozenset[int] = frozenset()
     own_trace: Callable[[tuple[Any, ...], Mapping[str, Any], frozenset[int]], Trace] | None = None
+    reference: Any = None
     call_reference: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     user: Any = None
     signature: Callable[..., Any] | None = None

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.masks import size_beside_masks
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.comparison.isolated_rule import call_label
 from gradcheck_lab.examination.examined import Examined, NumericTruth
@@ -37,7 +38,7 @@ def _is_amplified_rounding(examined: Examined, finding: Finding) -> bool:
     call = _backward_call(examined, finding)
     if call is None or finding.measured is None or not call.truth.numel():
         return False
-    sizes = [float(v.abs().max()) for v in call.inputs if is_differentiable(v) and v.numel()]
+    sizes = [size_beside_masks(v) for v in call.inputs if is_differentiable(v) and v.numel()]
     largest = max([1.0, *sizes])
     if largest < LARGE_VALUES.value:
         return False

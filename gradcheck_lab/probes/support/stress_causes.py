@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
-from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.case import copy_inputs, is_differentiable
 from gradcheck_lab.calls.moves import moved, random_lengths, random_signs, size_at_least
 from gradcheck_lab.calls.stress import Stress, about, away
 from gradcheck_lab.examination.examined import Examined, NumericTruth
@@ -38,6 +39,8 @@ def cause_of(derived: DerivedCall, stress: Stress, new_error: Finding, rerun: Re
     if new_error.cause == "non-finite":
         if _is_only_in_unselected_branch(derived, new_error, check_derivative=not stress.large):
             return "masked-branch", UNSELECTED_BRANCH
+        if stress.large and _divides_by_nothing(derived):
+            return "non-finite", "nothing overflows there: the backward divides by what has become 0"
         if stress.large:
             return "overflow", "the forward is finite there, and the backward overflows"
         return "non-finite", ""
@@ -54,6 +57,19 @@ def cause_of(derived: DerivedCall, stress: Stress, new_error: Finding, rerun: Re
     if stress.large and _has_zeros_in_place_of_values(derived, new_error):
         return "overflow", "an intermediate of the backward overflows or rounds away at these values"
     return "value-dependent", ""
+
+
+def _divides_by_nothing(derived: DerivedCall) -> bool:
+    """Whether NumPy sees a division by zero or an invalid operation in the backward, and no overflow before it."""
+    kinds, found = set[str](), derived.examined
+    try:
+        with np.errstate(all="call", call=lambda kind, flag: kinds.add(kind)):
+            recording = found.runner.record(copy_inputs(found.case.inputs), found.case)
+            kinds.clear()
+            found.runner.backward(recording, found.case.grad_outputs or (), found.case.seed)
+    except Exception:  # the user's code need not run again
+        return False
+    return bool(kinds & {"divide by zero", "invalid value"}) and "overflow" not in kinds
 
 
 def _is_only_in_unselected_branch(derived: DerivedCall, new_error: Finding, check_derivative: bool) -> bool:
@@ -128,6 +144,10 @@ def _is_zero_input(derived: DerivedCall, new_error: Finding) -> bool:
 def _epsilon_text(derived: DerivedCall, new_error: Finding, rerun: Rerun) -> str:
     """Say that the relative error grows as the values shrink, as eps/s does, with two sizes of it; empty where it does not."""
     dtype = next(v.dtype for v in derived.inputs if is_differentiable(v))
+    if isinstance(derived.examined.truth, NumericTruth):  # which take long, and an epsilon shows most where values are least
+        smallest = rerun(about(SHRINKING_SCALES.value[-1]))
+        if smallest is not None and not smallest.new_errors:
+            return ""
     errors_by_scale = []
     for scale in SHRINKING_SCALES.value:
         other = rerun(about(scale))
