@@ -24,7 +24,8 @@ from gradcheck_lab.model.exceptions import DELIBERATE, SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.probes.support.derived_calls import DerivedCall, DerivedCallExaminer
-from gradcheck_lab.probes.values import is_steady, tie_mass
+from gradcheck_lab.probes.support.steadiness import is_steady
+from gradcheck_lab.probes.values import tie_mass
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects import adapt
