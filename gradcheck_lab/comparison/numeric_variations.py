@@ -121,4 +121,4 @@ def _off(problem: Problem, index: int, output: int, wanted: torch.Tensor, at: to
         found = problem.run(tuple(at.clone() if i == index else v for i, v in enumerate(problem.inputs)))[output]
     except Exception:  # the forward refuses these values
         return None
-    return (found.detach().double() - wanted).nan_to_num(1e9) if found.shape == wanted.shape else None
+    return (found.detach().double() - wanted).nan_to_num(torch.inf) if found.shape == wanted.shape else None

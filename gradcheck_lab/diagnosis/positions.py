@@ -45,7 +45,9 @@ def wrong_by_value(evidence: Evidence) -> Explanation | None:
     if masks is None:
         return None
     ahead = sum(1 for _ in masks_and_labels(evidence)) + sum(1 for _ in places(masks[0]))
-    return _separated(evidence, *masks, values(evidence, masks[0], ~masks[0]), ahead)
+    # on a further draw other elements have these values, so that chance has to hit twice
+    draws = 2 if evidence.again is not None else 1
+    return _separated(evidence, *masks, values(evidence, masks[0], ~masks[0]), ahead, draws)
 
 
 def wrong_in_two_places(evidence: Evidence) -> Explanation | None:
@@ -72,14 +74,20 @@ def _masks(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor] | None:
 
 
 def _separated(
-    evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor, conditions: Iterable[Condition], ahead: int = 0
+    evidence: Evidence,
+    wrong: torch.Tensor,
+    right: torch.Tensor,
+    conditions: Iterable[Condition],
+    ahead: int = 0,
+    draws: int = 1,
 ) -> Explanation | None:
     """The first condition that holds in all wrong elements and no other, where chance is no explanation.
 
-    `ahead` conditions were tried before. On a draw that is to confirm an explanation, only its condition is tried.
+    `ahead` conditions were tried before, and it has to hold on so many independent `draws`. On a draw that is to confirm an
+    explanation, only its condition is tried.
     """
     count, others = int(wrong.sum()), int(right.sum())
-    ways = math.lgamma(count + others + 1) - math.lgamma(count + 1) - math.lgamma(others + 1)
+    ways = draws * (math.lgamma(count + others + 1) - math.lgamma(count + 1) - math.lgamma(others + 1))
     known = evidence.sought
     sought = None if known is None else [claim for each in (known, *known.also) for claim in each.claims]
     for rank, condition in enumerate(conditions, ahead + 1):

@@ -61,4 +61,4 @@ def _line(run: FuzzRun) -> str:
     keywords = {"options": run.options, "reference": run.reference, "max_examples": run.max_examples, "order": run.order}
     keywords |= {"allow": run.allow, "wrt": run.wrt, "seed": run.seed}
     specs = [("spec", str(spec)) for spec in run.specs]
-    return line_of(Call("gl.fuzz", [("op", run.op), *specs], given(keywords), {}), caller())
+    return line_of(Call("gl.fuzz", [("op", run.op), *specs], given(keywords)), caller())

@@ -199,7 +199,10 @@ ROW_ELEMENTS = Limit(
     "Length of the other dimensions of a call of batch 1: what long rows hide is tried by the calls with a long axis.",
 )
 SINGLE_SIZES = Limit(7, "Calls with one dimension alone of another size: an examination each where the forward takes it.")
-TRIED_SPLITS = Limit(8, "Ways to give equal sizes different lengths that are tried: most forwards refuse all of them at once.")
+TRIED_SPLITS = Limit(
+    12,
+    "Ways to give equal sizes different lengths that are tried: those of three inputs of three axes; most are refused at once.",
+)
 ACCEPTED_SPLITS = Limit(
     4,
     "Ways to give equal sizes different lengths that the forward takes, after which no more are tried: an examination each.",
@@ -264,8 +267,9 @@ TRIES_FOR_A_SIDE = Limit(8, "Forwards and backwards that look for values on a mi
 UNKNOWN_CONDITIONS = Limit(3, "Runs after which a condition of unknown values is followed no more: each costs time.")
 LITERAL_ELEMENTS = Limit(64, "Elements of a tensor that the line of a failure writes out: some lines of a terminal.")
 DRAWN_ELEMENTS = Limit(
-    1 << 20,
-    "Elements of inputs too large to write out that are drawn anew and checked, to see that they fail alike: a second or two.",
+    1 << 16,
+    "Elements of inputs too large to write out that are drawn anew and checked, to see that they fail alike: some tenths of a "
+    "second; larger ones are drawn anew untried, and the line says so.",
 )
 TRACEBACK_FRAMES = Limit(6, "Lines of a traceback that the printed report has: the innermost; a page and JSON have all.")
 TRIED_DEFAULTS = Limit(4, "Different defaults of forward and backward that a failing call is examined again with made equal.")

@@ -27,7 +27,7 @@ def check_line(op: Any, inputs: Sequence[Any], keywords: Mapping[str, Any], repo
         return first is not None and (first.cause, first.gradient) in errors
 
     ended = any(finding.cause in having("ends_process") for finding in report.findings)
-    return line_of(call, caller(), None if ended else alike)
+    return line_of(call, caller(), None if ended or first is None else alike)
 
 
 def given(keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def compare_line(manual: Any, reference: Any, wrt: Wrt | None) -> str:
     found = caller()
     keywords = {} if wrt is None else {"wrt": wrt}
     if reference is not None:
-        return line_of(Call("gl.compare", (("manual", manual), ("reference", _standing(reference))), keywords, {}), found)
+        return line_of(Call("gl.compare", (("manual", manual), ("reference", _standing(reference))), keywords), found)
     more = "".join(f", {name}={value!r}" for name, value in keywords.items())
     where = f" ({found.place})" if found.place else ""
     return f"print(gl.compare({_variables(manual, found)}{more}))  # run it where these variables are{where}: they hold a graph"

@@ -23,7 +23,10 @@ def loading(subject: str, values: Mapping[str, Any]) -> list[str]:
     folder = failure_folders[-1] if failure_folders else None
     if folder is None:
         return []
-    tensors = {name: torch.as_tensor(value).detach().clone() for name, value in values.items()}
+    try:
+        tensors = {name: torch.as_tensor(value).detach().clone() for name, value in values.items()}
+    except TypeError:  # an array of a dtype that torch has none for
+        return []
     digest = 0
     for tensor in tensors.values():
         digest = zlib.crc32(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes(), digest)

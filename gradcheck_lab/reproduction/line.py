@@ -31,13 +31,13 @@ Alike = Callable[[Any], bool]  # whether what a written call returns shows what 
 class Call:
     """A call of a public function: its name and arguments, those by position with what they are called.
 
-    `quick` are keywords for the call that shows whether inputs drawn anew fail alike.
+    `quick` are keywords for the call that shows whether inputs drawn anew fail alike; None where others mean another call.
     """
 
     function: str
     positional: Sequence[tuple[str, Any]]
     keywords: Mapping[str, Any]
-    quick: Mapping[str, Any]
+    quick: Mapping[str, Any] | None = None
 
 
 def line_of(call: Call, caller: Caller, alike: Alike | None = None) -> str:
@@ -66,26 +66,40 @@ def _line(call: Call, caller: Caller, alike: Alike | None) -> str:
     writer.need("import gradcheck_lab as gl")
     text = writer.call(call.function, call.positional, call.keywords)
     comments = [where_absent(writer.absent, caller.place)] if writer.absent else []
-    drawn = {name: drawn_text(value, seed) for seed, (name, value) in enumerate(writer.large.items())}
-    loaded = loading(name_of(call.positional[0][1]), writer.large) if drawn else []
+    loaded = loading(name_of(call.positional[0][1]), writer.large) if writer.large else []
+    drawn = _drawn(writer.large) if call.quick is not None else {}
     if loaded:
         writer.need("import torch", *loaded)
-    elif drawn and alike is not None and _fails_alike(call, writer, drawn, alike):
+    elif drawn and (said := _tried(call, writer, drawn, alike)):
         writer.need("import torch", *(f"{name} = {each}" for name, each in drawn.items()))
-        comments.append(f"{_listed(drawn)} {'is' if len(drawn) == 1 else 'are'} drawn anew, and the failure is the same")
-    elif drawn:
+        comments.append(f"{_listed(drawn)} {'is' if len(drawn) == 1 else 'are'} drawn anew, {said}")
+    elif writer.large:
         values = (f"{name} = {_described(value)}" for name, value in writer.large.items())
         comments.append(f"with {', '.join(values)}{f' of {caller.place}' if caller.place else ''}")
     written = "; ".join([*merged(writer.before), f"print({text})"])
     return one_line(f"{written}  # {'; '.join(comments)}" if comments else written)
 
 
+def _drawn(large: Mapping[str, Any]) -> dict[str, str]:
+    """Expressions that draw the values anew; none where one of them has a dtype that is not drawn."""
+    try:
+        return {name: drawn_text(value, seed) for seed, (name, value) in enumerate(large.items())}
+    except (RuntimeError, TypeError):
+        return {}
+
+
+def _tried(call: Call, writer: Writer, drawn: Mapping[str, str], alike: Alike | None) -> str:
+    """What is to be said of inputs drawn anew; empty where the call does not fail alike with them."""
+    elements = sum(int(np.prod(value.shape)) for value in writer.large.values())
+    if alike is None or elements > DRAWN_ELEMENTS.value:
+        return "which was not tried"
+    return "and the failure is the same" if _fails_alike(call, writer, drawn, alike) else ""
+
+
 def _fails_alike(call: Call, writer: Writer, drawn: Mapping[str, str], alike: Alike) -> bool:
     """Whether the call with these inputs fails in the same way: the text itself is run, but for the names that nothing has."""
-    if sum(int(np.prod(value.shape)) for value in writer.large.values()) > DRAWN_ELEMENTS.value:
-        return False
     quick = Writer(writer.scopes, list(writer.before), dict(writer.absent), dict(writer.large))
-    text = quick.call(call.function, call.positional, {**call.keywords, **call.quick})
+    text = quick.call(call.function, call.positional, {**call.keywords, **(call.quick or {})})
     names = dict(writer.absent)
     statements = [*quick.before, "import torch", *(f"{name} = {each}" for name, each in drawn.items())]
     path = list(sys.path)

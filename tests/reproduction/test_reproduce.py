@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 import torch
 
 import gradcheck_lab as gl
+from gradcheck_lab.model.limits import DRAWN_ELEMENTS
 from gradcheck_lab.reproduction import kept
+from gradcheck_lab.reproduction import line as line_module
 from gradcheck_lab.reproduction.arrays import array_text, tensor_text
 from gradcheck_lab.reproduction.imports import imported
 from tests.reproduction import forms
@@ -102,9 +105,13 @@ def test_arrays_are_written_and_what_is_too_large_is_not() -> None:
     assert array_text(np.random.default_rng(0).random(99)) is None
 
 
-def test_inputs_of_many_elements_are_drawn_anew_only_where_they_fail_alike() -> None:
+def test_inputs_of_many_elements_are_drawn_anew_only_where_they_fail_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     line = gl.check(Double, torch.randn(9, 9), probes=()).reproduce
     assert line.endswith("  # input_0 is drawn anew, and the failure is the same")
+    monkeypatch.setattr(line_module, "DRAWN_ELEMENTS", replace(DRAWN_ELEMENTS, value=80))
+    line = gl.check(Double, torch.randn(9, 9), probes=()).reproduce
+    assert line.endswith("  # input_0 is drawn anew, which was not tried")
+    monkeypatch.undo()
     big = torch.linspace(1.0, 2.0, 99)
     big[50] = -31.0
     line = gl.check(forms.right_above_the_bound, big, probes=()).reproduce
@@ -126,6 +133,7 @@ def test_no_file_is_written_unless_the_run_saves_failures(tmp_path: Path, monkey
 def test_finished_gradients_are_compared_again() -> None:
     weight = torch.ones(3, requires_grad=True)
     weight.sum().backward()
+    assert "# with manual = float32[99], reference = " in gl.compare(torch.rand(99), torch.rand(99)).reproduce
     for manual, reference in (({"w": X}, {"w": X * 2}), (np.ones(3), np.zeros(3)), ([torch.zeros(3)], [weight])):
         report = gl.compare(manual, reference)
         assert outcome(pasted(report.reproduce)) == outcome(report)

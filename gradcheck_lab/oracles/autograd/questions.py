@@ -16,7 +16,7 @@ from gradcheck_lab.oracles.autograd.neighbouring_forwards import Neighbouring, n
 from gradcheck_lab.oracles.autograd.other_slopes import intermediate_gradients
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.recorded_graph import Graph
-from gradcheck_lab.oracles.autograd.variations import narrowed, of_functions, variations
+from gradcheck_lab.oracles.autograd.variations import left_out, narrowed, of_other_functions, variations
 from gradcheck_lab.oracles.autograd.written_out import WrittenOut
 from gradcheck_lab.subjects.subject import Key
 
@@ -96,9 +96,11 @@ class Reruns:
         """The gradients that the backward gives with one thing changed in it."""
         plain, written = self._graph, self._graph_of(WrittenOut())
         if plain is not None:
-            yield from of_functions(plain)
+            yield from left_out(plain)
         if written is not None:
             yield from variations(written)
+        if plain is not None:  # where a factor is left out, what is left may be another function's derivative
+            yield from of_other_functions(plain)
 
     def intermediates(self) -> Iterator[Variation]:
         """The gradients of the forward's own values of the input's shape."""

@@ -40,9 +40,14 @@ def variations(graph: Graph) -> Iterator[Variation]:
     yield from _diagonal(graph)
 
 
-def of_functions(graph: Graph) -> Iterator[Variation]:
-    """What the gradient would be without the derivative of one function, or with that of another in its place."""
-    yield from _made(itertools.chain(_left_out(graph, ()), other_slopes(graph, edges_of(graph))))
+def left_out(graph: Graph) -> Iterator[Variation]:
+    """What the gradient would be without the derivative of one function."""
+    yield from _made(_left_out(graph, ()))
+
+
+def of_other_functions(graph: Graph) -> Iterator[Variation]:
+    """What the gradient would be with the derivative of another function in the place of one."""
+    yield from _made(other_slopes(graph, edges_of(graph)))
 
 
 def narrowed(graph: Graph, dtypes: Sequence[torch.dtype]) -> Iterator[Variation]:
