@@ -15,6 +15,7 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import POISONED_ELEMENTS
 from gradcheck_lab.model.precision.derived_calls import POISONED
 from gradcheck_lab.probes.support.context import Context, Run
+from gradcheck_lab.probes.support.dirty_memory import filled_otherwise
 from gradcheck_lab.torch_internals import DispatchMode
 
 _EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided empty_permuted".split())
@@ -22,13 +23,11 @@ _EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided e
 
 def poison(context: Context) -> Iterator[Finding]:
     """Run the call with uninitialised memory filled with NaN, then with a large number, and look for it in the gradients."""
-    if (
-        sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > POISONED_ELEMENTS.value
-        or not context.gradients
-    ):
+    if not context.gradients:
         return
     reported: set[int] = set()
-    for value in (float("nan"), POISON.value):
+    large = sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > POISONED_ELEMENTS.value
+    for value in (float("nan"),) if large else (float("nan"), POISON.value):
         with poisoned(value) as mode:
             found = _run(context)
         if not mode.filled or found.error is not None:
@@ -39,11 +38,22 @@ def poison(context: Context) -> Iterator[Finding]:
         for i, (mine, clean) in enumerate(zip(found.gradients, context.gradients, strict=False)):
             if i in reported or not is_differentiable(mine) or not is_differentiable(clean) or mine.shape != clean.shape:
                 continue
-            large = (mine.abs() > POISONED.value) & (clean.abs() < POISONED.value)
-            hit = torch.isnan(mine) & ~torch.isnan(clean) if value != value else large
+            hit = torch.isnan(mine) & ~torch.isnan(clean)
+            if value == value:
+                hit = (mine.abs() > POISONED.value) & (clean.abs() < POISONED.value)
             if bool(hit.any()) and not (context.equal(mine, clean)):
                 reported.add(i)
                 yield _finding(context, i, hit)
+
+
+def poison_in_pieces(whole: Context, piece: Context) -> Iterator[Finding]:
+    """The same for a call that is compared in pieces: on the first piece, and on the whole where that allocates memory."""
+    found = list(poison(piece))
+    yield from found
+    with poisoned(float("nan")) as mode:
+        _run(piece)
+    if mode.filled and not found:
+        yield from poison(whole)
 
 
 class Poison(DispatchMode):
@@ -81,7 +91,7 @@ def poisoned(value: float) -> Iterator[Poison]:
     for name, make in originals.items():
         setattr(numpy, name, filled_by(make))
     try:
-        with mode:
+        with filled_otherwise(), mode:
             yield mode
     finally:
         for name, make in originals.items():
