@@ -199,6 +199,10 @@ ROW_ELEMENTS = Limit(
     64,
     "Length of the other dimensions of a call of batch 1: what long rows hide is tried by the calls with a long axis.",
 )
+SIZES_OF_AN_ERROR = Limit(
+    3,
+    "Calls of other sizes in which a gradient is wrong, after which no more are looked at for it: the first say where it is.",
+)
 SINGLE_SIZES = Limit(7, "Calls with one dimension alone of another size: an examination each where the forward takes it.")
 TRIED_SPLITS = Limit(
     12,

@@ -57,3 +57,18 @@ def test_zero_row_of_a_tensor() -> None:
     report = gl.check(shifted(True), normal(4, 3), probes=("values",))
     assert [f.cause for f in report.findings if f.severity == "error"] == ["non-finite"], report
     assert gl.check(shifted(False), normal(4, 3), probes=("values",)).verdict == "pass"
+
+
+def test_direction_has_no_value_at_zero() -> None:
+    def backward(g: Tensor, y: Tensor, x: Tensor) -> Any:
+        n = (x * x).sum(-1, keepdim=True).sqrt()
+        return ((g - x / n * (g * x / n).sum(-1, keepdim=True)) / n,)
+
+    for guarded in (True, False):
+
+        def forward(x: Tensor, guarded: bool = guarded) -> Tensor:
+            n = (x * x).sum(-1, keepdim=True).sqrt()
+            return torch.where(n > 0, x / n, 0 * x) if guarded else x / n
+
+        report = gl.check(gl.Op(forward, backward, name="direction"), normal(4, 3), probes=("values",))
+        assert report.verdict == "pass", report
