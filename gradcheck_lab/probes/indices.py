@@ -54,7 +54,8 @@ def indices(context: Context) -> Iterator[Finding]:
             if new_error.gradient not in reported and derived is not None:
                 reported.add(new_error.gradient)
                 option = options.get(description)
-                yield _finding(derived, new_error, condition, description != _FROM_THE_END, option)
+                within = description != _FROM_THE_END and (option is None or ignored[option] != -1)
+                yield _finding(derived, new_error, condition, within, option)
 
 
 def _repeated(value: torch.Tensor) -> torch.Tensor:

@@ -118,3 +118,20 @@ def test_mode_that_stores_nothing_of_its_own_stays_a_warning() -> None:
     assert report.verdict == "pass"
     assert [f.cause for f in report.findings if f.severity == "warning"] == ["mode-mismatch"]
     assert not np.isnan(report.seconds)
+
+
+def test_backward_that_refuses_an_ignored_index_of_minus_one_passes() -> None:
+    class Padded(Function):
+        @staticmethod
+        def forward(ctx: Any, weight: Tensor, tokens: Tensor, pad_id: int = -1) -> Tensor:
+            ctx.save_for_backward(weight, tokens)
+            ctx.pad_id = pad_id
+            return weight[tokens] * (tokens != pad_id)[:, None]
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Any:
+            weight, tokens = ctx.saved_tensors
+            rows = g * (tokens != ctx.pad_id)[:, None]
+            return torch.zeros_like(weight).index_add(0, tokens, rows), None, None
+
+    assert gl.check(Padded, normal(6, 3), whole(6, 5), probes=("indices",)).verdict == "pass"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +18,11 @@ from gradcheck_lab.subjects.subject import Manual, Recording, Subject
 _OF_TORCH = ("empty", "empty_like", "empty_strided")
 _OF_TENSORS = ("new_empty", "new_empty_strided")
 _OF_NUMPY = ("empty", "empty_like")
+_Replaced = tuple[Any, str, Any]  # where a function was replaced, its name, and what stood there itself
 _otherwise: list[object] = []  # the blocks that fill memory by themselves
+_inside: list[object] = []  # the blocks in which names are replaced
+_replaced: list[_Replaced] = []
+_lock = threading.Lock()
 
 
 def with_dirty_memory(subject: Subject) -> Subject:
@@ -50,28 +55,39 @@ def filled_otherwise() -> Iterator[None]:
 def dirty_memory() -> Iterator[None]:
     """Within the block, `torch.empty`, `numpy.empty` and the like return memory filled with NaN.
 
-    Their names are replaced, which costs nothing where they are not called, unlike a mode that sees every operation.
+    Their names are replaced, which costs nothing where they are not called, unlike a mode that sees every operation. Blocks may
+    lie within one another, and in several threads.
     """
-    if _otherwise:
-        yield
-        return
-    homes = [(torch, _OF_TORCH), (torch.Tensor, _OF_TENSORS), (sys.modules.get("numpy"), _OF_NUMPY)]
-    before = [(home, name, vars(home).get(name), getattr(home, name)) for home, names in homes if home for name in names]
-    for home, name, _, make in before:
-        setattr(home, name, _dirty(make))
+    with _lock:
+        if not _inside:
+            _replaced.extend(_replace())
+        _inside.append(None)
     try:
         yield
     finally:
-        for home, name, own, _ in before:
-            if own is None:  # a tensor's method that torch's base class has
-                delattr(home, name)
-            else:
-                setattr(home, name, own)
+        with _lock:
+            _inside.pop()
+            while not _inside and _replaced:
+                home, name, own = _replaced.pop()
+                if own is None:  # a tensor's method that torch's base class has
+                    delattr(home, name)
+                else:
+                    setattr(home, name, own)
+
+
+def _replace() -> Iterator[_Replaced]:
+    homes = [(torch, _OF_TORCH), (torch.Tensor, _OF_TENSORS), (sys.modules.get("numpy"), _OF_NUMPY)]
+    for home, name in [(home, name) for home, names in homes if home is not None for name in names]:
+        own, make = vars(home).get(name), getattr(home, name)
+        setattr(home, name, _dirty(make))
+        yield home, name, own
 
 
 def _dirty(make: Callable[..., Any]) -> Callable[..., Any]:
     def made(*args: Any, **kwargs: Any) -> Any:
         result = make(*args, **kwargs)
+        if _otherwise:
+            return result
         if is_differentiable(result):
             if not result.requires_grad and result.device.type != "meta":
                 result.fill_(math.nan)
