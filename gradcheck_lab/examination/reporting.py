@@ -16,10 +16,13 @@ from gradcheck_lab.diagnosis.allowance import Owner
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import coverage_of, is_compared, outputs_coverage
 from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.examination.steps import steps_of
 from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import ALLOWED_ALONE, Finding, GradientResult, verdict_of
+from gradcheck_lab.model.limits import PICTURED_CELLS
+from gradcheck_lab.model.pictures import within
 from gradcheck_lab.model.places import places_of
 from gradcheck_lab.model.shown import cut, quoted
 from gradcheck_lab.report import Report
@@ -51,6 +54,7 @@ def report_of(examined: Examined, asked: Asked) -> Report:
         if not examined.findings:
             raise InvalidArgument(f"{what}; pass inputs with elements that a floating output depends on")
         reasons.append(what)
+    gradients = _pictured(gradients)
     if allow:
         gradients = tuple(_accepted(gradient, findings) for gradient in gradients)
     return Report(
@@ -69,7 +73,15 @@ def report_of(examined: Examined, asked: Asked) -> Report:
         environment=environment(),
         coverage=coverage,
         location=places_of(subject.backwards()),
+        steps=steps_of(examined, gradients, findings),
     )
+
+
+def _pictured(gradients: tuple[GradientResult, ...]) -> tuple[GradientResult, ...]:
+    """The gradients with as many pictures as a report holds: of the wrong ones first, and of those nearest to wrong."""
+    order = sorted(range(len(gradients)), key=lambda k: -gradients[k].budget_used)
+    pictures = within([gradient.picture for gradient in gradients], order, PICTURED_CELLS.value)
+    return tuple(replace(gradient, picture=picture) for gradient, picture in zip(gradients, pictures, strict=True))
 
 
 def begun_report(subject: Subject, asked: Asked) -> Report:

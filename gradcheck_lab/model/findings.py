@@ -10,10 +10,12 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.conversion import as_dict, from_dict
 from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.not_run import NotRun
+from gradcheck_lab.model.pictures import Picture
 from gradcheck_lab.model.shown import quoted
+from gradcheck_lab.model.steps import Step
 
-SCHEMA = 4
-READ = (3, SCHEMA)  # schema 3 says nothing of what did not run
+SCHEMA = 5
+READ = (3, 4, SCHEMA)  # schema 3 says nothing of what did not run, 4 has no pictures and no steps
 
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -37,7 +39,8 @@ class GradientResult:
 
     Errors and `allowed` are absolute and in the unit of the gradient; `max_rel_error` is the largest |error| / |reference|
     over the elements. `actual`, `expected` and `allowed` are those at `worst_index`, the element that used most
-    of its budget; `budget_used` is error / allowed there, over 1 when wrong.
+    of its budget; `budget_used` is error / allowed there, over 1 when wrong. Of the call as given, `distribution` counts the
+    elements by what they used of their budget, and `picture` has the values, of as many gradients as a page holds.
     """
 
     name: str
@@ -59,6 +62,8 @@ class GradientResult:
     op: str | None = None
     contaminated_by: str | None = None
     reason: str | None = None
+    distribution: tuple[int, ...] = ()
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +105,8 @@ class ReportData:
     `evaluations` counts calls of the user's code, `coverage` what was compared and what was not. `examples` is the number of
     drawn calls that were examined, and `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`.
     `location` is the file and line of the hand-written backward, of several where there are more; `inputs` says where the
-    inputs are from, where it was neither the caller nor specs. `not_run` is what of the user's code no call ran.
-    `Report` adds the views.
+    inputs are from, where it was neither the caller nor specs. `not_run` is what of the user's code no call ran,
+    `steps` the graph of a program. `Report` adds the views.
     """
 
     verdict: Verdict
@@ -124,6 +129,7 @@ class ReportData:
     inputs: str = ""
     schema: int = SCHEMA
     not_run: NotRun = field(default_factory=NotRun)
+    steps: tuple[Step, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-safe data; non-finite and complex numbers are tagged, so it round-trips."""
@@ -141,7 +147,7 @@ class ReportData:
         schema = data.get("schema")
         if isinstance(schema, bool) or schema not in READ:
             raise InvalidArgument(
-                f"the report has schema {quoted(schema)} and this version reads schemas {' and '.join(map(str, READ))}; "
+                f"the report has schema {quoted(schema)} and this version reads schemas {READ[0]} to {SCHEMA}; "
                 "make it again with this version"
             )
         report = from_dict({**data, "schema": SCHEMA}, cls, "the report")
