@@ -35,11 +35,17 @@ class Report(ReportData):
 
             return render_text(self)
 
-    def to_html(self, path: str | Path) -> None:
-        """Write the report as one self-contained HTML page to `path`."""
-        from gradcheck_lab.render.html import render_html
+    def to_html(self, path: str | Path | None = None) -> str:
+        """Return the report as one self-contained HTML page, and write it to `path` where one is given.
 
-        Path(path).write_text(render_html(self), encoding="utf-8")
+        Raises `OSError` where the file cannot be written.
+        """
+        from gradcheck_lab.render.page import render_html
+
+        page = render_html(self)
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
 
     def _repr_html_(self) -> str:
         from gradcheck_lab.render.html import render_fragment

@@ -11,7 +11,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.comparison.compared import Comparison
-from gradcheck_lab.comparison.isolated_rule import call_label
+from gradcheck_lab.comparison.isolated_rule import call_label, call_names
 from gradcheck_lab.diagnosis.allowance import Owner
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import coverage_of, is_compared, outputs_coverage
@@ -26,6 +26,7 @@ from gradcheck_lab.model.pictures import within
 from gradcheck_lab.model.places import places_of
 from gradcheck_lab.model.shown import cut, quoted
 from gradcheck_lab.report import Report
+from gradcheck_lab.subjects.code.blamed import source_of
 from gradcheck_lab.subjects.subject import Subject
 
 
@@ -122,8 +123,14 @@ def _placed(finding: Finding, examined: Examined) -> Finding:
     if finding.severity != "error":
         return finding
     calls = () if examined.run is None else examined.run.calls
-    rules = [call.op.rule for call in calls if finding.op == call_label(call)] if finding.op else ()
-    return replace(finding, location=places_of(rules or examined.subject.backwards()))
+    call = next((call for call in calls if finding.op == call_label(call)), None) if finding.op else None
+    functions = examined.subject.backwards() if call is None else (call.op.rule,)
+    names = examined.subject.names if call is None else call_names(call)
+    position = names.index(finding.gradient) if finding.gradient in names else None
+    sources = (source_of(function, position, finding.gradient) for function in functions)
+    known = [source for source in sources if source is not None]
+    source = next((each for each in known if each.blamed), known[0] if known else None)
+    return replace(finding, location=places_of(functions), source=source)
 
 
 def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> GradientResult:

@@ -10,7 +10,6 @@ from gradcheck_lab.engine.links import Link
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.model.steps import Kind, State, Step
-from gradcheck_lab.subjects.subject import Key
 
 
 def steps_of(examined: Examined, gradients: Sequence[GradientResult], findings: Sequence[Finding]) -> tuple[Step, ...]:

@@ -12,6 +12,7 @@ from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.not_run import NotRun
 from gradcheck_lab.model.pictures import Picture
 from gradcheck_lab.model.shown import quoted
+from gradcheck_lab.model.source_lines import SourceLines
 from gradcheck_lab.model.steps import Step
 
 SCHEMA = 5
@@ -72,7 +73,8 @@ class Finding:
 
     `cause` is a name of `model/causes.py`, `gradient` the name of the gradient that it concerns (None for the whole call),
     `message` says what is wrong and where, `explanation` why, `suggestion` what to do, `case` which call shows it.
-    `location` is the file and line of the hand-written backward that an error is about, empty where it is not known.
+    `location` is the file and line of the hand-written backward that an error is about, empty where it is not known, and
+    `source` are its lines.
     `measured` and `allowed` are absolute errors, where the finding is about one. Where code raised, `exception` is the name
     of the class and `stage` says whose: the user's forward or backward, the oracle, torch's engine. Messages are for
     people only; programs read the other fields.
@@ -94,6 +96,7 @@ class Finding:
     stage: Stage = ""
     exception: str | None = None
     location: str = ""
+    source: SourceLines | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,16 +63,20 @@ def picture_of(actual: torch.Tensor, expected: torch.Tensor, used: torch.Tensor)
         actual, expected = torch.view_as_real(actual.resolve_conj()), torch.view_as_real(expected.resolve_conj())
         used = used.unsqueeze(-1).expand(expected.shape)
     shape = expected.shape
-    height, width = ((1, 1, *shape)[-2:])
+    height, width = (1, 1, *shape)[-2:]
     planes = math.prod(shape[:-2])
     score = torch.nan_to_num(used.to(torch.float64), math.inf, math.inf).reshape(planes, height, width)
     chosen = _chosen(score.amax((1, 2)))
     rows, columns = (min(n, PICTURED_CELLS_OF_A_SIDE.value) for n in (height, width))
     top, at = torch.nn.functional.adaptive_max_pool2d(score[chosen], (rows, columns), return_indices=True)
     values = [v.detach().reshape(planes, -1)[chosen].gather(1, at.flatten(1)) for v in (actual, expected)]
-    leading = [tuple(int(k) for k in torch.unravel_index(torch.tensor(c), shape[:-2])) if len(shape) > 2 else () for c in chosen]
+    leading = [_unravelled(c, shape[:-2]) for c in chosen]
     floats = [_text(v.to(torch.float32)) for v in (*values, top)]
     return Picture(tuple(shape), rows, columns, tuple(leading), _text(at.to(torch.int32)), *floats)
+
+
+def _unravelled(number: int, shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(k) for k in torch.unravel_index(torch.tensor(number), tuple(shape))) if shape else ()
 
 
 def _chosen(worst: torch.Tensor) -> list[int]:
