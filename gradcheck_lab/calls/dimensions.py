@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.masks import hides_scores
 from gradcheck_lab.calls.similar_values import Structures, similar_values, with_mixed_rows
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.specs import Spec, bind
@@ -25,7 +26,8 @@ class NamedDimensions:
 
     `axes` has the letters of each input, None for a dimension whose size is fixed. `sizes` has the size of each letter in the
     call. `declared` says whether the letters come from specs or were inferred from equal sizes. `classes` maps an integer input
-    to the letter that bounds its values. `declared_multiples` maps a letter such as `4h` to `("h", 4)`.
+    to the letter that bounds its values. `declared_multiples` maps a letter such as `4h` to `("h", 4)`. No multiple is inferred
+    for the letters in `free`.
     """
 
     axes: tuple[tuple[str | None, ...], ...]
@@ -33,6 +35,7 @@ class NamedDimensions:
     declared: bool
     classes: Mapping[int, str]
     declared_multiples: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    free: frozenset[str] = frozenset()
     _structures: Structures = field(default_factory=Structures, repr=False, compare=False)
 
     @property
@@ -59,7 +62,7 @@ class NamedDimensions:
             return found
         for one, other in itertools.permutations([letters for letters in self.axes if len(letters) > 1], 2):
             differ = [(a, b) for a, b in zip(one, other, strict=False) if a != b] if len(one) == len(other) else []
-            if len(differ) == 1 and None not in differ[0]:
+            if len(differ) == 1 and None not in differ[0] and differ[0][0] not in self.free:
                 large, small = (str(letter) for letter in differ[0])
                 times, rest = divmod(self.sizes[large], self.sizes[small])
                 if rest == 0 and 2 <= times <= _PARTS:
@@ -73,9 +76,10 @@ class NamedDimensions:
     def with_independent_sizes(self, given: Sequence[Any]) -> Iterator[NamedDimensions]:
         """Variants in which some dimensions of an inferred letter get a new letter, so that their size can differ.
 
-        Equal sizes in one call may be chance. The occurrences of a letter are separated by input, by axis, or one at a time.
-        The new letter of `n` is `n'`, of the same size. The first dimensions of labels or of inputs of another rank are not
-        separated: a forward may accept unequal numbers of rows there by accident. Nothing is yielded for declared letters.
+        Equal sizes in one call may be chance. The occurrences of a letter are separated by input, by axis, one at a time, or
+        two of different inputs, as those that a product sums over. The new letter of `n` is `n'`, of the same size. The first
+        dimensions of labels or of inputs of another rank are not separated: a forward may accept unequal numbers of rows there
+        by accident. Nothing is yielded for declared letters.
         """
         if self.declared:
             return
@@ -87,7 +91,8 @@ class NamedDimensions:
             by_input = [frozenset(p for p in places if p[0] == i) for i in dict.fromkeys(i for i, _ in places)]
             ends = {p: p[1] - len(self.axes[p[0]]) for p in places}
             by_axis = [frozenset(p for p in places if ends[p] == end) for end in dict.fromkeys(ends.values())]
-            for part in (*by_axis, *by_input, *(frozenset({p}) for p in places)):
+            pairs = [frozenset(pair) for pair in itertools.combinations(places, 2) if pair[0][0] != pair[1][0]]
+            for part in (*by_axis, *by_input, *(frozenset({p}) for p in places), *pairs):
                 if part not in seen and (alike or len({p in part for p in rows}) < 2):
                     seen |= {part, frozenset(places) - part}
                     yield self.split(letter, part)
@@ -124,7 +129,7 @@ class NamedDimensions:
     def _value(
         self, index: int, value: torch.Tensor, shape: tuple[int, ...], sizes: Sizes, generator: torch.Generator
     ) -> torch.Tensor:
-        if value.dtype == torch.bool:
+        if value.dtype == torch.bool or hides_scores(value):
             return with_mixed_rows(value, similar_values(value, shape, generator))
         if is_differentiable(value) or not value.numel():
             return similar_values(value, shape, generator, self._structures.of(value))

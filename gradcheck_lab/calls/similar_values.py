@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.calls.masks import mask_values
 from gradcheck_lab.calls.moves import jittered
 from gradcheck_lab.model.amounts import PICKED_JITTER
 
@@ -113,17 +114,18 @@ class Structures:
 
 
 def with_mixed_rows(given: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-    """Change one entry of each row that is all True or all False, unless the given mask has such a row too.
+    """Change one entry of each row of a mask that has one value throughout, unless the given mask has such a row too.
 
-    An all-False row of an attention mask, for example, is a special case that the user's call did not ask for.
+    A row of an attention mask that hides everything, for example, is a special case that the user's call did not ask for.
     """
-    if not given.numel() or not drawn.numel() or not drawn.ndim or drawn.shape[-1] < 2 or not given.ndim:
+    values = mask_values(given)
+    if values is None or not drawn.numel() or not drawn.ndim or drawn.shape[-1] < 2:
         return drawn
-    for kind in (True, False):
+    for kind, other in (values, values[::-1]):
         if not bool((given == kind).all(-1).any()):
             whole = (drawn == kind).all(-1)
             drawn = drawn.clone()
-            drawn[..., 0] = torch.where(whole, not kind, drawn[..., 0])
+            drawn[..., 0] = torch.where(whole, torch.tensor(other, dtype=drawn.dtype, device=drawn.device), drawn[..., 0])
     return drawn
 
 

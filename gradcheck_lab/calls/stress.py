@@ -10,6 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.kinds import ASIDE, TIED
+from gradcheck_lab.calls.masks import hides_scores
 from gradcheck_lab.calls.similar_values import Structures, structure_of
 
 Pattern = Callable[[torch.Tensor], torch.Tensor]
@@ -110,6 +111,7 @@ SPREAD = Stress("values from -30 to 30", spread, large=True, entry=True)
 TIES = Stress("two equal largest and three equal smallest values in each row", some_ties, tied=True)
 TINY = Stress("values of about 1e-8", times(1e-8), near_zero=True)
 SMALL = Stress("values of about 1e-4", times(1e-4), near_zero=True)
+WIDER = Stress("values of two and a half times the range", times(2.5), large=True)
 HUNDREDS = Stress("values of about ±1e2", away_by(1e2), large=True)
 THOUSANDS = Stress("values of about ±1e3", away_by(1e3), large=True)
 NEGATED = Stress("values of the other sign", negated, free=True)
@@ -136,6 +138,17 @@ def about(scale: float) -> Stress:
 def away(distance: float) -> Stress:
     """The user's values moved away from zero by `distance`."""
     return Stress(f"values of about ±{distance:g}", away_by(distance), large=True)
+
+
+def beside(bounds: Sequence[float]) -> Stress:
+    """Values a tenth smaller and larger than each of some bounds, in turn."""
+    values = [bound * factor for bound in bounds for factor in (0.9, 1.1)]
+
+    def pattern(row: torch.Tensor) -> torch.Tensor:
+        cycle = torch.tensor(values, dtype=row.dtype, device=row.device)
+        return cycle.repeat(row.numel() // len(values) + 1)[: row.numel()].reshape(row.shape)
+
+    return Stress(f"values beside {', '.join(f'{bound:g}' for bound in bounds)} of the code", pattern)
 
 
 def stressed(
@@ -186,7 +199,7 @@ def _is_definite(value: torch.Tensor) -> bool:
 
 
 def can_be_stressed(value: Any) -> bool:
-    """Whether stress values make sense for an input: a real floating tensor with elements that is not a 0/1 mask."""
-    if not is_differentiable(value) or value.is_complex() or not value.numel():
+    """Whether stress values make sense for an input: a real floating tensor with elements that is no mask."""
+    if not is_differentiable(value) or value.is_complex() or not value.numel() or hides_scores(value):
         return False
     return value.numel() < 4 or not bool(((value == 0) | (value == 1)).all())

@@ -13,6 +13,7 @@ from gradcheck_lab.comparison.located import passed_along_directions
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision.numbers import LOOK_TOLERANCE, LOOK_TOLERANCE_AT_MOST
+from gradcheck_lab.oracles.numeric.finite_difference import directional
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.oracles.numeric.scalar_problem import inner
 
@@ -47,7 +48,7 @@ def unconserved(oracle: NumericOracle, gradients: Mapping[int, torch.Tensor]) ->
     """
     real = {i: gradient for i, gradient in gradients.items() if not gradient.is_complex()}
     along = {i: torch.ones_like(oracle.problem.inputs[i]) for i in real}
-    together = oracle.derivative(along) if real else None
+    together = directional(oracle.problem, along) if real else None
     if together is None or together.flag:
         return None
     weighed = [oracle.weighed(gradient, along[i]) for i, gradient in real.items()]

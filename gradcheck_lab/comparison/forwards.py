@@ -11,7 +11,8 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.comparison.findings import number
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.precision import is_narrow
+from gradcheck_lab.model.precision import is_narrow, is_wide
+from gradcheck_lab.model.precision.derived_calls import FORWARDS_APART
 from gradcheck_lab.model.precision.fits import SOUND_ROUNDINGS, SOUND_ROUNDINGS_16_BITS
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 
@@ -50,6 +51,19 @@ def overflows_alone(outputs: Sequence[Any], truth: Pass, oracle: AutogradOracle)
         finite = torch.stack([torch.isfinite(each.detach()) for each in theirs]).all(0)
         if bool((finite & ~torch.isfinite(mine.detach())).any()):
             return True
+    return False
+
+
+def are_far_apart(outputs: Sequence[Any], truth: Pass) -> bool:
+    """Whether finite outputs in float64 differ from those of the reference by more than another formula may."""
+    for mine, theirs in zip(outputs, truth.outputs, strict=False):
+        if not is_differentiable(mine) or not isinstance(theirs, torch.Tensor) or mine.shape != theirs.shape:
+            continue
+        finite = bool(torch.isfinite(mine).all()) and bool(torch.isfinite(theirs).all())
+        if finite and mine.numel() and is_wide(mine.dtype):
+            size = float(theirs.detach().abs().max())
+            if float((mine.detach() - theirs.detach()).abs().max()) > FORWARDS_APART.value * size:
+                return True
     return False
 
 

@@ -56,9 +56,8 @@ def compare_isolated_rule(
                 exception=class_name(error),
             )
         ]
-    count = len(as_tuple(returned))
-    if count != len(inputs):
-        return [], [wrong_count(count, len(inputs), label)]
+    if len(as_tuple(returned)) != len(inputs):
+        return [], [wrong_count(as_tuple(returned), len(inputs), label)]
     named = {"output": outputs[0]} if len(outputs) == 1 else {f"output {j}": o for j, o in enumerate(outputs)}
     draws = None if margin > 1 else FurtherDraws(oracle.runner, local)
     compared = compare_returned(subject, returned, oracle, truth, named, label, shares=number, margin=margin, draws=draws)

@@ -15,9 +15,9 @@ from gradcheck_lab.comparison.findings import unconserved_mass
 from gradcheck_lab.comparison.located import passed_along_directions
 from gradcheck_lab.comparison.numerically import numeric_slot, wrong_structure
 from gradcheck_lab.model.limits import ELEMENTS_ONE_BY_ONE_WHERE_WRONG
-from gradcheck_lab.model.precision import widened
-from gradcheck_lab.model.precision.numbers import LOOK_TOLERANCE, TOO_NOISY
-from gradcheck_lab.oracles.numeric.finite_difference import directional
+from gradcheck_lab.model.precision import unit_roundoff, widened
+from gradcheck_lab.model.precision.numbers import LOCATED_ROUNDINGS, LOOK_TOLERANCE, TOO_NOISY
+from gradcheck_lab.oracles.numeric.finite_difference import METHOD, directional
 from gradcheck_lab.oracles.numeric.guard import guard
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.subjects.subject import Subject
@@ -45,7 +45,7 @@ def look(
     the first derivative is the only one, and what it objects to is left to be looked at by element.
     """
     found, numbers = list[Comparison](), dict[int, torch.Tensor]()
-    slots = {i: numeric_slot(subject, i, inputs[i], oracle) for i in entries}
+    slots = {i: numeric_slot(subject, i, inputs[i], METHOD) for i in entries}
     for index, actual in entries.items():
         structured = wrong_structure(slots[index], actual)
         if structured is not None:
@@ -57,7 +57,8 @@ def look(
     if not all(bool(torch.isfinite(o).all()) for o in oracle.problem.base() if is_differentiable(o)):
         return Looked(found, [])  # what is not finite has no derivative
     finite = {i: g for i, g in numbers.items() if bool(torch.isfinite(g).all())}
-    first = guard(oracle.problem, finite)
+    roundings = [LOCATED_ROUNDINGS.value * unit_roundoff(gradient.dtype) for gradient in finite.values()]
+    first = guard(oracle.problem, finite, max(roundings, default=0.0))
     settled = first.agrees and not first.reason
     answers: dict[int, Answer] = dict.fromkeys(finite, "agrees" if settled else "open")
     if not settled and not once:

@@ -18,10 +18,17 @@ from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_furthe
 from gradcheck_lab.comparison.gradient import compare_gradient
 from gradcheck_lab.comparison.located import located, passed_along_directions
 from gradcheck_lab.comparison.numbers import judge_by_references
+from gradcheck_lab.comparison.numeric_variations import variations
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.limits import ELEMENTS_ONE_BY_ONE, ELEMENTS_ONE_BY_ONE_WHERE_WRONG, INPUTS_TOGETHER, LOCATED_ELEMENTS
+from gradcheck_lab.model.limits import (
+    ELEMENTS_ONE_BY_ONE,
+    ELEMENTS_ONE_BY_ONE_WHERE_WRONG,
+    INPUTS_TOGETHER,
+    LOCATED_ELEMENTS,
+    OF_OTHERS,
+)
 from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.model.precision.budget import (
     AS_EXACT,
@@ -59,7 +66,9 @@ def compare_numerically(
     given = {i: subject.names[i] for i, actual in entries.items() if actual is not None}
     slots = {
         i: replace(
-            numeric_slot(subject, i, inputs[i], oracle), others=tuple(n for j, n in given.items() if j != i), margin=margin
+            numeric_slot(subject, i, inputs[i], oracle.method),
+            others=tuple(n for j, n in given.items() if j != i),
+            margin=margin,
         )
         for i in entries
     }
@@ -78,11 +87,11 @@ def compare_numerically(
     return found
 
 
-def numeric_slot(subject: Subject, index: int, value: torch.Tensor, oracle: NumericOracle) -> Slot:
+def numeric_slot(subject: Subject, index: int, value: torch.Tensor, method: str) -> Slot:
     """The slot of an input whose gradient is held against a numeric oracle."""
     name, label = subject.names[index], subject.labels[index]
     shape = tuple(value.shape)
-    return Slot(name, label, shape, value.dtype, value.device, reference=oracle.method, allowed=subject.allowed)
+    return Slot(name, label, shape, value.dtype, value.device, reference=method, allowed=subject.allowed)
 
 
 def _right_together(slots: Mapping[int, Slot], entries: Mapping[int, Any], oracle: NumericOracle) -> frozenset[int]:
@@ -128,10 +137,14 @@ def _elementwise(
         known = None if found is None else other.gradient(index)
         if found is None or known is None or known.value is None or bool(torch.isnan(known.value).any()):
             return None
-        return _evidence(replace(slot, truth_error=known.error), found, known.value, other, subject)
+        known_there = _evidence(replace(slot, truth_error=known.error), found, known.value, other, subject)
+        return _with_further_runs(known_there, other, subject)
 
     def evidence(found: torch.Tensor, wanted: torch.Tensor) -> Evidence:
-        return replace(_evidence(slot, found, wanted, oracle, subject), again=on_further_draws(draws, again))
+        known = _evidence(slot, found, wanted, oracle, subject)
+        if draws is None:  # a derived call, of which less is asked
+            return known
+        return replace(_with_further_runs(known, oracle, subject), again=on_further_draws(draws, again))
 
     compared = compare_gradient(slot, actual, expected, lambda level: [expected + e for e in noise(level)], evidence)
     if outside is not None:
@@ -155,25 +168,35 @@ def _elementwise(
 
 def _evidence(slot: Slot, actual: torch.Tensor, expected: torch.Tensor, oracle: NumericOracle, subject: Subject) -> Evidence:
     given, unknown = oracle.problem, torch.isnan(expected)
+    tensors = {name: v.detach() for name, v in zip(subject.names, given.inputs, strict=True) if isinstance(v, torch.Tensor)}
+    outputs = [o for o in given.base() if isinstance(o, torch.Tensor)]
+    tensors |= {"output" if len(outputs) == 1 else f"output {k}": o for k, o in enumerate(outputs)}
     return Evidence(
         slot.name,
         actual.detach().masked_fill(unknown, 0.0),
         expected.masked_fill(unknown, 0.0),
         slot.dtype,
-        {name: v for name, v in zip(subject.names, given.inputs, strict=True) if isinstance(v, torch.Tensor)},
-        references=_gradients_of_others(slot, oracle, subject),
+        tensors,
         upstream=given.grad_outputs,
         precision=slot.truth_error,
         options=given.options,
     )
 
 
-def _gradients_of_others(slot: Slot, oracle: NumericOracle, subject: Subject) -> dict[str, torch.Tensor]:
-    """The numeric gradients of the other inputs of the same shape, which a wrong one may be."""
+def _with_further_runs(evidence: Evidence, oracle: NumericOracle, subject: Subject) -> Evidence:
+    """The evidence with what takes further runs of the forward: the other gradients, and what this one might be."""
+    references = _gradients_of_others(evidence.name, evidence.expected.shape, oracle, subject)
+    index = subject.names.index(evidence.name)
+    others = partial(variations, oracle, index, evidence.actual, evidence.tensors)
+    return replace(evidence, references=references, variations=others)
+
+
+def _gradients_of_others(this: str, shape: torch.Size, oracle: NumericOracle, subject: Subject) -> dict[str, torch.Tensor]:
+    """The numeric gradients of the other inputs: one of the same shape may be the wrong one, small ones a factor in it."""
     found = {}
     for index, (name, value) in enumerate(zip(subject.names, oracle.problem.inputs, strict=True)):
-        alike = name != slot.name and is_differentiable(value) and tuple(value.shape) == slot.shape
-        if alike and value.numel() <= ELEMENTS_ONE_BY_ONE_WHERE_WRONG.value:
+        most = ELEMENTS_ONE_BY_ONE_WHERE_WRONG if is_differentiable(value) and value.shape == shape else OF_OTHERS
+        if name != this and is_differentiable(value) and value.numel() <= most.value:
             gradient = oracle.gradient(index).value
             if gradient is not None and not bool(torch.isnan(gradient).any()):
                 found[name] = gradient

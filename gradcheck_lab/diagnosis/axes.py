@@ -9,8 +9,8 @@ from functools import partial
 
 import torch
 
-from gradcheck_lab.diagnosis.candidates import factors
-from gradcheck_lab.diagnosis.deviation import Deviation
+from gradcheck_lab.diagnosis.candidates import factors, upstreams
+from gradcheck_lab.diagnosis.deviation import Deviation, only_here
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation
 from gradcheck_lab.diagnosis.terms import Residual
 from gradcheck_lab.model.precision.fits import SEPARABLE, TWO_AXES
@@ -41,6 +41,30 @@ def wrong_inner_axis(evidence: Evidence) -> Explanation | None:
             sentence = f"it is off by {times}{words}: a sum or mean within it is taken along the wrong axis"
             fix = f"take it along axis {first}, or {second}, as the forward does"
             return Explanation("wrong-axis", sentence, fix, claims=(Claim(name), Claim(words)))
+    return None
+
+
+def summed_along_another_axis(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient whose sum of a square grad_output, times a tensor, runs over rows for columns; else None."""
+    if not evidence.real or evidence.actual.ndim not in (1, 2):
+        return None
+    residual, rows = Residual(evidence), evidence.actual.shape[0]
+    for g in upstreams(evidence) if residual.certain(1) else ():
+        if g.value.shape != (rows, rows):
+            continue
+        off = g.value.sum(0) - g.value.sum(1)
+        for name, weight in _weights(evidence):
+            basis = weight * off.reshape(-1, *[1] * (evidence.actual.ndim - 1))
+            square = float(basis.square().sum())
+            c = float((basis * residual.value).sum()) / square if square else 0.0
+            if c and residual.explained(c * basis):
+                first, second = (0, 1) if c > 0 else (1, 0)
+                times = "" if name == "1" else f" times {name}"
+                sentence = f"the sum of {g.name} along axis {second}{times} stands where that along axis {first} belongs"
+                fix = f"sum {g.name} along axis {first}"
+                claims = (Claim(name), Claim(sentence))
+                deviation = only_here(evidence, evidence.expected.double() - c * basis)
+                return Explanation("wrong-axis", sentence, fix, claims=claims, deviation=deviation)
     return None
 
 

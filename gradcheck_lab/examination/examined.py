@@ -24,14 +24,15 @@ class Policy:
 
     `thorough` compares values to find writes, and checks autograd by a numeric derivative. A `derived` case is one that a probe
     made: there numbers look along one direction before they look at elements. With `by_numbers` they decide whatever autograd
-    says, as they did on the call that it was derived from. With `has_reference` the oracle is the user's reference, which is
-    not checked.
+    says, as they did on the call that it was derived from, and `closely` as on that call: to all the digits that they have.
+    With `has_reference` the oracle is the user's reference, which is not checked.
     """
 
     thorough: bool = True
     derived: bool = False
     has_reference: bool = False
     by_numbers: bool = False
+    closely: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision.derived_calls import GROSS_ON_DERIVED_CALLS
 from gradcheck_lab.model.user_errors import class_and_line, first_line
 from gradcheck_lab.oracles.autograd.replayed_draws import replayed
+from gradcheck_lab.oracles.numeric.finite_difference import METHOD
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
 from gradcheck_lab.subjects.untraceable import NothingHandWritten, Untraceable
 
@@ -61,7 +62,8 @@ def numeric_truth(examined: Examined, why: str) -> NumericTruth | str:
         oracle = NumericOracle(runner, examined.case)
         if oracle.problem.draws:  # also where the forward puts the generators back: a number that was drawn is a constant
             oracle = NumericOracle(replayed(runner, examined.case), examined.case)
-        method = oracle.method
+        # which method is best takes a sweep to see; a derived call asks only where a difference contradicts it
+        method = METHOD if examined.policy.derived else oracle.method
     except Exception as error:
         return (
             f"there is no oracle for {name}: autograd cannot follow it ({why}), and evaluating it raised "

@@ -12,12 +12,13 @@ from gradcheck_lab.comparison.entries import compare_returned, outputs_by_name
 from gradcheck_lab.comparison.further_draws import FurtherDraws
 from gradcheck_lab.comparison.isolated_rule import detached, run_rule
 from gradcheck_lab.comparison.native import compare_native
-from gradcheck_lab.comparison.numeric_look import look
+from gradcheck_lab.comparison.numeric_look import Looked, look
 from gradcheck_lab.comparison.numerically import compare_numerically
 from gradcheck_lab.comparison.ops_alone import errors_of_ops
 from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.program import compare_program
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.examination.defaults import with_defaults_named
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth, Policy
 from gradcheck_lab.examination.graph_steps import with_steps
 from gradcheck_lab.examination.guarding import disconnected, guard_autograd
@@ -42,7 +43,8 @@ def examine(runner: Runner, case: Case, policy: Policy) -> Examined:
     Where the user's code raises, the result has a finding and no run. Raises `InvalidArgument` for outputs that are no tensors,
     grad_outputs that do not fit, and references that do not.
     """
-    return with_steps(_examined(runner, case, policy))
+    examined = _examined(runner, case, policy)
+    return with_steps(with_defaults_named(examined, partial(_examined, runner, case, policy)))
 
 
 def _examined(runner: Runner, case: Case, policy: Policy) -> Examined:
@@ -99,7 +101,8 @@ def _look_numerically(examined: Examined, chosen: NumericTruth) -> Examined:
     subject, oracle, counts = examined.subject, chosen.oracle, examined.runner.evaluations
     before, dear = counts.forward, counts.looking > FORWARDS_OF_LOOKS.value
     entries = {i: g for i, g in enumerate(examined.returned) if examined.is_compared(i)}
-    looked = look(subject, examined.case.inputs, entries, oracle, once=dear)
+    closely = examined.policy.closely and not dear
+    looked = Looked([], list(entries)) if closely else look(subject, examined.case.inputs, entries, oracle, once=dear)
     if dear and looked.by_element:
         return examined
     again = {i: entries[i] for i in looked.by_element}

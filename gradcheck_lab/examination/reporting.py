@@ -5,11 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import torch
-
-from gradcheck_lab.calls.case import Case
 from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.isolated_rule import call_label, call_names
 from gradcheck_lab.diagnosis.allowance import Owner
@@ -19,12 +15,10 @@ from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.examination.steps import steps_of
 from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.environment import environment
-from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import ALLOWED_ALONE, Finding, GradientResult, verdict_of
 from gradcheck_lab.model.limits import PICTURED_CELLS
 from gradcheck_lab.model.pictures import within
 from gradcheck_lab.model.places import places_of
-from gradcheck_lab.model.shown import cut, quoted
 from gradcheck_lab.report import Report
 from gradcheck_lab.subjects.code.blamed import source_of
 from gradcheck_lab.subjects.subject import Subject
@@ -42,7 +36,7 @@ class Asked:
 
 def report_of(examined: Examined, asked: Asked) -> Report:
     """The report. Raises `InvalidArgument` where nothing was compared and nothing found."""
-    subject, case, allow = examined.subject, examined.case, asked.allow
+    subject, allow = examined.subject, asked.allow
     alone = _allowed_alone(examined, allow)
     coverage = coverage_of(examined, {name for op, name in alone if op is None})
     shown = [c for c in examined.comparisons if is_compared(c) or c.result.reason is not None]
@@ -69,7 +63,6 @@ def report_of(examined: Examined, asked: Asked) -> Report:
         evaluations=examined.runner.evaluations.to_dict(),
         seconds=time.perf_counter() - asked.started,
         seed=asked.seed,
-        reproduce=_reproduce(subject, case, asked.seed, asked.order),
         reasons=tuple(reasons),
         environment=environment(),
         coverage=coverage,
@@ -139,21 +132,3 @@ def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> Gradient
     if gradient.verdict == "fail" and is_allowed and not any(finding.severity == "error" for finding in findings):
         return replace(gradient, verdict="pass", settled_by=ALLOWED_ALONE)
     return gradient
-
-
-def _reproduce(subject: Subject, case: Case, seed: int, order: int) -> str:
-    shapes = ", ".join(
-        f"{n}: {str(v.dtype).removeprefix('torch.')}{list(v.shape)}" if isinstance(v, torch.Tensor) else f"{n}: {_text(v)}"
-        for n, v in zip(subject.names, case.inputs, strict=True)
-    )
-    order_text = f"order={order}, " if order > 1 else ""
-    return f"gl.check({subject.name}, ..., {order_text}seed={seed}) with {shapes}"
-
-
-def _text(value: Any) -> str:
-    """A value of the user on one line; where its text raises, as that of an int of 5,000 digits does, what it is."""
-    try:
-        with Contained():
-            return cut(repr(value))
-    except Exception:
-        return quoted(value)

@@ -14,7 +14,7 @@ from gradcheck_lab.calls.case import Case, copy_inputs
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.calls.stress import EQUAL
-from gradcheck_lab.check import check
+from gradcheck_lab.check import checked
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import NO_ELEMENTS, is_compared
 from gradcheck_lab.fuzzing.wording import call_text
@@ -113,7 +113,7 @@ class Examiner:
     def _check(self, case: Case, order: int = 1, probes: tuple[str, ...] = ()) -> Report:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return check(
+            return checked(
                 self.op, *case.inputs, options=case.options, reference=self.reference, order=order, probes=probes,
                 allow=self.allow, wrt=self.wrt, seed=case.seed,
             )  # fmt: skip

@@ -16,7 +16,7 @@ from gradcheck_lab.model.source_lines import SourceLines
 from gradcheck_lab.model.steps import Step
 
 SCHEMA = 5
-READ = (3, 4, SCHEMA)  # schema 3 says nothing of what did not run, 4 has no pictures and no steps
+READ = (3, 4, SCHEMA)  # schema 3 says nothing of what did not run, 4 of what the backward was given, its lines, pictures, steps
 
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -74,7 +74,8 @@ class Finding:
     `cause` is a name of `model/causes.py`, `gradient` the name of the gradient that it concerns (None for the whole call),
     `message` says what is wrong and where, `explanation` why, `suggestion` what to do, `case` which call shows it.
     `location` is the file and line of the hand-written backward that an error is about, empty where it is not known, and
-    `source` are its lines.
+    `source` are its lines; `kept` are the saved tensors, attributes or arguments there that the explanation is about, as
+    `saved tensor 1 'w'`.
     `measured` and `allowed` are absolute errors, where the finding is about one. Where code raised, `exception` is the name
     of the class and `stage` says whose: the user's forward or backward, the oracle, torch's engine. Messages are for
     people only; programs read the other fields.
@@ -97,6 +98,7 @@ class Finding:
     exception: str | None = None
     location: str = ""
     source: SourceLines | None = None
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,9 @@ class ReportData:
             raise InvalidArgument(f"the report is {quoted(data)} and has to be a table, as to_dict returns it")
         schema = data.get("schema")
         if isinstance(schema, bool) or schema not in READ:
+            known = ", ".join(map(str, READ[:-1]))
             raise InvalidArgument(
-                f"the report has schema {quoted(schema)} and this version reads schemas {READ[0]} to {SCHEMA}; "
+                f"the report has schema {quoted(schema)} and this version reads schemas {known} and {SCHEMA}; "
                 "make it again with this version"
             )
         report = from_dict({**data, "schema": SCHEMA}, cls, "the report")

@@ -33,7 +33,7 @@ def dtypes(context: Context) -> Iterator[Finding]:
     """Run the same values in the other dtypes, real or complex ones as the call has; and long sums in 16 bits."""
     small_inputs = cut_down(context, context.case.inputs, LANE_ELEMENTS.value)
     own_dtypes = {v.dtype for v in small_inputs if is_differentiable(v)}
-    if not context.uses_autograd or not small_inputs or len(own_dtypes) != 1 or context.subject.is_program:
+    if not context.derives or not small_inputs or len(own_dtypes) != 1 or context.subject.is_program:
         return
     own_dtype = own_dtypes.pop()
     others: Sequence[torch.dtype] = _REAL if not own_dtype.is_complex else (torch.complex128, torch.complex64)
@@ -54,17 +54,21 @@ def _findings_in(
     inputs = tuple(v.to(dtype) if is_differentiable(v) else v for v in small_inputs)
     case = derived_case(context, inputs=inputs, label=_name(dtype))
     derived = examine_derived_call(context, case, dtype_differs=True)
-    if derived is not None and derived.new_errors and _has_own_dtype(context, case, dtype):
+    if derived is not None and derived.new_errors and _has_own_dtype(context, case, dtype, derived.new_errors):
         return
     for new_error in () if derived is None else derived.new_errors:
         if derived is not None and _shows_mistake(context, derived, new_error, own_dtype, dtype):
             yield _finding(context, derived, new_error, own_dtype, dtype)
 
 
-def _has_own_dtype(context: Context, case: Case, dtype: torch.dtype) -> bool:
-    """Whether the forward computes in a narrower dtype whatever it is given, so that its gradients may too."""
+def _has_own_dtype(context: Context, case: Case, dtype: torch.dtype, errors: Sequence[Finding]) -> bool:
+    """Whether the forward computes in a dtype of its own whatever it is given: a narrower one, so that its gradients may too,
+    or a wider one, as NumPy does, whose upstream a backward need not mix with the inputs."""
     recording = context.record(case)
-    return not isinstance(recording, Exception) and narrows(recording.outputs, dtype)
+    if isinstance(recording, Exception) or narrows(recording.outputs, dtype):
+        return not isinstance(recording, Exception)
+    widest = min((unit_roundoff(o.dtype) for o in recording.outputs if is_differentiable(o)), default=1.0)
+    return widest < unit_roundoff(dtype) and all(error.cause in having("no_result") for error in errors)
 
 
 def _shows_mistake(

@@ -41,7 +41,7 @@ def missing_branches(context: Context) -> Iterator[Finding]:
     watch.finished = True
     given: tuple[Any, ...] = ()
     reported: set[tuple[str | None, str | None]] = set()
-    for watched in open_conditions()[: MISSING_SIDES.value] if context.uses_autograd else ():
+    for watched in open_conditions()[: MISSING_SIDES.value]:
         given = given or cut_down(context, wide_inputs(context), LANE_ELEMENTS.value)
         side = _missing(watched)
         move = _move(context, given, watched) if given and side else None

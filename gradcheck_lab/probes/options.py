@@ -33,7 +33,7 @@ def options(context: Context) -> Iterator[Finding]:
         if changed is None or (not context.uses_autograd and _ends_sooner(changed)):
             continue
         with changed.on_object(change.values):
-            derived = examine_derived_call(changed.context, changed.case, forward=True)
+            derived = examine_derived_call(changed.context, changed.case, forward="differs")
             left[change.in_code] -= derived is not None
             if derived is not None and all(gradient is None for gradient in derived.examined.returned):
                 continue  # with this option there is nothing to differentiate, as of a loss without labels

@@ -18,20 +18,18 @@ from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.torch_internals import DispatchMode
 
 _EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided empty_permuted".split())
+_ZEROS = frozenset("zeros zeros_like new_zeros".split())
 
 
 def poison(context: Context) -> Iterator[Finding]:
     """Run the call with uninitialised memory filled with NaN, then with a large number, and look for it in the gradients."""
-    if (
-        sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > POISONED_ELEMENTS.value
-        or not context.gradients
-    ):
+    if _is_large(context) or not context.gradients:
         return
     reported: set[int] = set()
     for value in (float("nan"), POISON.value):
         with poisoned(value) as mode:
             found = _run(context)
-        if not mode.filled or found.error is not None:
+        if not context.once("allocates", lambda: bool(mode.filled)) or found.error is not None:
             return
         if value != value and (hit := _unwritten_output(context, found)) is not None:
             yield _finding(context, None, hit)
@@ -46,27 +44,46 @@ def poison(context: Context) -> Iterator[Finding]:
                 yield _finding(context, i, hit)
 
 
-class Poison(DispatchMode):
-    """Fills floating tensors that are allocated empty with one value."""
+def allocates(context: Context) -> bool:
+    """Whether forward or backward allocate memory that holds anything; the call is run for it where the probe was not."""
 
-    def __init__(self, value: float) -> None:
+    def is_filled() -> bool:
+        with poisoned(float("nan")) as mode:
+            _run(context)
+        return bool(mode.filled)
+
+    return not _is_large(context) and context.once("allocates", is_filled)
+
+
+def _is_large(context: Context) -> bool:
+    return sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > POISONED_ELEMENTS.value
+
+
+class Poison(DispatchMode):
+    """Fills floating tensors that are allocated empty, or by one of some functions, with one value."""
+
+    def __init__(self, value: float, functions: frozenset[str] = _EMPTY) -> None:
         super().__init__()
-        self.value, self.filled = value, 0
+        self.value, self.functions, self.filled = value, functions, 0
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if func.overloadpacket.__name__ in _EMPTY and is_differentiable(result):
+        if func.overloadpacket.__name__ in self.functions and is_differentiable(result):
             self.filled += 1
             result.fill_(min(self.value, torch.finfo(result.dtype).max / 4) if self.value == self.value else self.value)
         return result
 
 
 @contextmanager
-def poisoned(value: float) -> Iterator[Poison]:
-    """Within the block, `torch.empty`, `numpy.empty` and the like return memory filled with `value`."""
-    mode = Poison(value)
+def poisoned(value: float, zeros: bool = False) -> Iterator[Poison]:
+    """Within the block, `torch.empty`, `numpy.empty` and the like return memory filled with `value`.
+
+    With `zeros`, so do `torch.zeros` and the like: what nobody writes there shows too.
+    """
+    mode = Poison(value, _EMPTY | _ZEROS if zeros else _EMPTY)
     numpy: Any = sys.modules.get("numpy")
-    originals = {name: getattr(numpy, name) for name in ("empty", "empty_like")} if numpy is not None else {}
+    names = ("empty", "empty_like", *(("zeros", "zeros_like") if zeros else ()))
+    originals = {name: getattr(numpy, name) for name in names} if numpy is not None else {}
 
     def filled_by(make: Any) -> Any:
         def make_filled(*args: Any, **kwargs: Any) -> Any:

@@ -18,9 +18,11 @@ from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.poison import poisoned
-from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.code_of import checks_its_sizes
+from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.derived_calls import (
     DerivedCall,
+    Forwards,
     derived_case,
     examine_derived_call,
     holds_integers,
@@ -46,16 +48,18 @@ def sizes(context: Context) -> Iterator[Finding]:
     state = context.subject.state
     most, most_further = (4, 1) if state is not None and state.numpy else (None, None)
     ordinary, further = islice(variants(context, dims, given), most), further_variants(context, dims, given, most_further)
-    alone = single_sizes(context, dims, given, most_further)
+    passed: set[str] = set()
+    alone = single_sizes(context, dims, given, most_further, passed)
+    kept = chain(ordinary, further) if checks_its_sizes(context) else ordinary
     # code that autograd cannot follow may be a kernel that trusts its sizes to fit, and writes beyond them
-    kept = chain(ordinary, further, leading_ones(context, given), alone) if context.uses_autograd else ordinary
-    for variant in kept:
+    for variant in chain(kept, leading_ones(context, given), alone) if context.uses_autograd else kept:
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
         # a reference may be written for the ranks and equal sizes of the call
-        derived = examine_derived_call(context, case, forward=not variant.beyond_call, draw=variant.draw)
+        forward: Forwards = "overflows" if variant.beyond_call else "differs"
+        derived = examine_derived_call(context, case, forward=forward, draw=variant.draw)
+        passed |= {variant.change} if derived is not None and not derived.new_errors else set()
         if derived is not None and derived.new_errors and not dims.declared and not (variant.broadcast or variant.same_outputs):
-            outputs = derived.examined.case.grad_outputs or ()
-            derived = derived if is_implied(context, derived.case, outputs, variant.by_chance) else None
+            derived = _as_implied(context, variant, derived)
         for new_error in () if derived is None else derived.new_errors:
             if derived is None or new_error.cause in having("ties"):
                 continue
@@ -74,6 +78,17 @@ def sizes(context: Context) -> Iterator[Finding]:
             if known is None or _says_more(finding, known):
                 found[key] = finding
     yield from found.values()
+
+
+def _as_implied(context: Context, variant: Variant, derived: DerivedCall) -> DerivedCall | None:
+    """The call where the user's implies it; only with its wrong numbers where parts of an axis leave a rest."""
+    outputs = derived.examined.case.grad_outputs or ()
+    if is_implied(context, derived.case, outputs, variant.by_chance):
+        return derived
+    numbers = tuple(error for error in derived.new_errors if derived.returned_and_true(error) is not None)
+    if not numbers or not is_implied(context, derived.case, outputs, variant.by_chance, rounded=True):
+        return None
+    return replace(derived, new_errors=numbers)
 
 
 def _is_from_ties(context: Context, derived: DerivedCall, new_error: Finding) -> bool:
@@ -95,7 +110,7 @@ def _is_from_values(
 ) -> bool:
     """Whether other values at the user's sizes have the same error, so that values cause it and not sizes."""
     case = derived_case(context, inputs=dims.inputs(given, dims.sizes, context.case.seed + 1))
-    derived = examine_derived_call(context, case, forward=True)
+    derived = examine_derived_call(context, case, forward="differs")
     return derived is not None and any((f.op, f.gradient) == key for f in derived.new_errors)
 
 
@@ -147,7 +162,7 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
     here, there = shapes_text(context, derived.inputs, moved), shapes_text(context, context.case.inputs, moved)
     condition = f"{variant.change}, {here}" if variant.change != "other sizes" else here
     raised = new_error.cause in having("no_result")
-    tail = None if raised else unwritten_tail_text(_with_filled_memory(context, derived, new_error))
+    tail = None if raised else _unwritten_text(context, derived, new_error)
     cause = "size-specialised"
     if tail is not None and not variant.broadcast:
         cause = "unwritten-elements"
@@ -167,15 +182,25 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
     )
 
 
-def _with_filled_memory(context: Context, derived: DerivedCall, new_error: Finding) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The gradient that the backward returns where new memory is NaN, and the true one: what it left unwritten shows always."""
+def _unwritten_text(context: Context, derived: DerivedCall, new_error: Finding) -> str | None:
+    """Say from where on a gradient was not written, whatever lies in new memory; zeros that are computed are written."""
     pair, index = derived.returned_and_true(new_error), derived.input_index(new_error)
     if pair is None or index is None:
-        return pair
+        return unwritten_tail_text(pair)
     with poisoned(math.nan):
-        run = context.run(derived.examined.case)
-    again = run.gradients[index] if run.error is None and index < len(run.gradients) else None
-    return (again, pair[1]) if isinstance(again, torch.Tensor) and again.shape == pair[1].shape else pair
+        again = _gradient(context.run(derived.examined.case), index, pair[1])
+    said = unwritten_tail_text(pair if again is None else (again, pair[1]))
+    if said is None or (again is not None and bool(torch.isnan(again).any())):
+        return said
+    with poisoned(math.nan, zeros=True):
+        filled = _gradient(context.run(derived.examined.case), index, pair[1])
+    zero = (pair[0] == 0) & (pair[1] != 0)
+    return said if filled is None or bool(torch.isnan(filled[zero]).all()) else None
+
+
+def _gradient(run: Run, index: int, like: torch.Tensor) -> torch.Tensor | None:
+    found = run.gradients[index] if run.error is None and index < len(run.gradients) else None
+    return found if isinstance(found, torch.Tensor) and found.shape == like.shape else None
 
 
 def _severity(variant: Variant, raised: bool, is_visible: bool, declared: bool) -> Literal["error", "warning", "note"]:

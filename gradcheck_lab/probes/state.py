@@ -18,6 +18,7 @@ from gradcheck_lab.probes.support.derived_calls import derived_case, examine_der
 from gradcheck_lab.probes.support.live_calls import (
     Expected,
     HandedOut,
+    accumulates,
     calls_on_one_object,
     expected,
     forwards_between,
@@ -92,16 +93,7 @@ def _accumulates(context: Context) -> Finding:
     i = next(
         i for i in compared_inputs(context) if not equal_within_noise(context, i, repeated.second_copies[i], repeated.first[i])
     )
-    return Finding(
-        "accumulates-across-calls",
-        "error",
-        f"gradient of {context.label(i)} grows by the same amount with every call",
-        gradient=context.name(i),
-        explanation="the second result is the first plus that of the second call: a buffer is not reset",
-        suggestion="start each backward from zeros, or assign where it says +=",
-        probe="state",
-        case="the same call again",
-    )
+    return accumulates(context, i, "the same call again")
 
 
 def _reused_buffers(context: Context, returned: tuple[Any, ...], unchanged: tuple[Any, ...]) -> Iterator[Finding]:

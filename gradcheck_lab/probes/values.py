@@ -10,28 +10,31 @@ import torch
 
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.similar_values import Structures, similar_values
-from gradcheck_lab.calls.stress import EQUAL, GROUPS, TIES, Stress, can_be_stressed, stressed, unseen_values
+from gradcheck_lab.calls.stress import EQUAL, GROUPS, SPREAD, TIES, WIDER, Stress, can_be_stressed, stressed, unseen_values
 from gradcheck_lab.comparison.findings import number, show, unconserved_mass
 from gradcheck_lab.examination.examined import Examined, NumericTruth
-from gradcheck_lab.model.amounts import BESIDE_ZERO_BY, STEADY_DISTANCE
+from gradcheck_lab.model.amounts import BESIDE_ZERO_BY, SMALLER_VALUES, STEADY_DISTANCE
 from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.exceptions import SINGULAR
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import STRESSED_ALONE, STRESSED_ROWS
 from gradcheck_lab.model.precision import unit_roundoff
-from gradcheck_lab.model.precision.derived_calls import TIED_ROUNDINGS
+from gradcheck_lab.model.precision.derived_calls import TIED_ROUNDINGS, WRONG_ELEMENT
 from gradcheck_lab.model.precision.kinks import SETTLED, SPIKE
+from gradcheck_lab.probes.support.bounds_in_code import beside_bounds
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import (
     DerivedCall,
     derived_case,
+    derived_errors_at,
     examine_derived_call,
     repeated_index_text,
     wide_inputs,
-    wrong_gradients_at,
 )
+from gradcheck_lab.probes.support.hidden_rows import hidden_rows
 from gradcheck_lab.probes.support.kinks import kinked, unconserved
+from gradcheck_lab.probes.support.smooth_points import with_lost_derivatives
 from gradcheck_lab.probes.support.stress_causes import UNSELECTED_BRANCH, cause_of, is_flat_beside
 from gradcheck_lab.probes.support.true_gradients import gradients_at, true_gradient, true_gradients
 
@@ -54,17 +57,36 @@ def values(context: Context) -> Iterator[Finding]:
     rows = [i for i in which if _has_rows(context, i)]
     for_all = [(given, group, rows if group[0].entry else which) for group in GROUPS]
     for_all = [each for each in for_all if each[2]]
-    calls = [*for_all, *specific[: STRESSED_ALONE.value]]
+    bounds = beside_bounds(context)
+    at_bounds = [(given, (bounds,), [i]) for i in which[: STRESSED_ALONE.value]] if bounds is not None else []
+    calls = [*for_all, *at_bounds, *specific[: STRESSED_ALONE.value]]
     if not context.uses_autograd:  # large values, which take numbers longest and count least there, come last
-        calls.sort(key=lambda each: any(stress.large for stress in each[1]))
+        calls += [(given, (WIDER,), which)] if which else []
+        calls.sort(key=lambda each: any(stress.large and stress is not WIDER for stress in each[1]))
     for inputs, group, changed in calls:
         for finding in _findings_for(context, inputs, group, changed):
             if excluded is None:
-                excluded = wrong_gradients_at(context, given)
+                excluded = _wrong_for_another_reason(context, given)
             key = (finding.op, finding.gradient, finding.cause)
             if key[:2] not in excluded and key not in reported and not _repeats_explained(finding, reported):
                 reported.add(key)
                 yield finding
+    known = {key[:2] for key in reported}
+    yield from (finding for finding in hidden_rows(context, wide) if (finding.op, finding.gradient) not in known)
+
+
+def _wrong_for_another_reason(context: Context, given: tuple[Any, ...]) -> set[tuple[str | None, str | None]]:
+    """The gradients that are wrong at ordinary values too, by op and name; not those of NaN or inf that smaller values lack.
+
+    Sizes do not bring these about, and they are nobody's rounding: some of the ordinary values lie beyond the user's.
+    """
+    wrong = derived_errors_at(context, given)
+    if not any(error.cause == "non-finite" for error in wrong):
+        return {(error.op, error.gradient) for error in wrong}
+    smaller = tuple(v.detach() * SMALLER_VALUES.value if is_differentiable(v) else v for v in given)
+    still = {(error.op, error.gradient) for error in derived_errors_at(context, smaller)}
+    kept = [e for e in wrong if e.cause != "non-finite" or (e.op, e.gradient) in still]
+    return {(error.op, error.gradient) for error in kept}
 
 
 def _has_rows(context: Context, index: int) -> bool:
@@ -205,12 +227,32 @@ def _examine_stressed(
         return stressed(others, group, which, Structures(), mixed)
 
     case = derived_case(context, inputs=stressed(given, group, which, structures, mixed))
-    derived = examine_derived_call(context, replace(case, label="; ".join(stress.words for stress in group)), draw=draw)
-    if derived is None or context.uses_autograd or not any(stress.large for stress in group):
+    case = replace(case, label="; ".join(stress.words for stress in group))
+    # values outside a domain, or that only an iteration with more steps gets to, say nothing of a forward
+    ordinary = not any(stress.free or (stress.large and stress is not SPREAD) for stress in group)
+    derived = examine_derived_call(context, case, draw=draw, forward="far apart" if ordinary else "overflows")
+    if derived is None:
+        return None
+    if context.uses_autograd:
+        return with_lost_derivatives(derived)
+    if not any(stress.large for stress in group):
         return derived
     # an iteration, a series or a bound may end before such values, and numbers see what the forward is there
     gross = having("no_result") | {"non-finite"}
-    return replace(derived, new_errors=tuple(f for f in derived.new_errors if f.cause in gross))
+    beyond = group == (WIDER,)
+    kept = [f for f in derived.new_errors if f.cause in gross or (beyond and _is_where_flat(derived, f))]
+    return replace(derived, new_errors=tuple(kept))
+
+
+def _is_where_flat(derived: DerivedCall, error: Finding) -> bool:
+    """Whether a gradient is wrong only in elements that the forward does not depend on at all, as beyond the end of a table."""
+    pair = derived.returned_and_true(error)
+    if pair is None or not pair[1].numel():
+        return False
+    upstream = [g.detach() for g in derived.examined.case.grad_outputs or () if is_differentiable(g) and g.numel()]
+    size = max([float(each.abs().max()) for each in (pair[1], *upstream)])
+    wrong = (pair[0] - pair[1]).abs() > WRONG_ELEMENT.value * size
+    return bool(wrong.any()) and not bool(pair[1][wrong].any())
 
 
 def tie_mass(

@@ -9,6 +9,7 @@ from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.findings import ALLOWED, ALLOWED_ALONE, Finding, GradientResult, Number, ReportData
 from gradcheck_lab.model.limits import PLACES_NOT_RUN, SHOWN_VALUES
 from gradcheck_lab.model.not_run import lines_text, not_run_text, side_text
+from gradcheck_lab.model.user_errors import users_frames
 
 HEADINGS = ("gradient", "shape", "dtype", "verdict", "max abs error", "budget used")
 
@@ -53,8 +54,16 @@ def why(finding: Finding) -> str:
 
 
 def place(finding: Finding) -> str:
-    """Where the backward stands that a finding is about."""
-    return f"backward: {finding.location}"
+    """Where the backward stands that a finding is about, and what of it the explanation is about."""
+    return f"backward: {', '.join([finding.location, *finding.kept])}"
+
+
+def traceback(finding: Finding) -> list[str]:
+    """The lines of the user's code that an error or warning was raised through, the innermost last; empty where none was."""
+    frames = users_frames(finding.traceback) if finding.traceback and finding.severity != "note" else []
+    if not frames:
+        return []
+    return [f"traceback of the {finding.stage or finding.probe}: {frames[0]}", *(f"  {each}" for each in frames[1:])]
 
 
 def remark(finding: Finding) -> str:

@@ -25,4 +25,4 @@ def with_reference(subject: Subject, reference: Any) -> Subject:
                 return Trace(subject.call_reference(reference, inputs, options))
             return Trace(as_tuple(reference(*inputs, **options)))
 
-    return replace(subject, trace=trace, own_trace=subject.trace, oracle="autograd of the reference")
+    return replace(subject, trace=trace, own_trace=subject.trace, oracle="autograd of the reference", reference=reference)

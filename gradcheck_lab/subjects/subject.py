@@ -15,6 +15,7 @@ from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec
+from gradcheck_lab.subjects.code.kept import Kept
 
 
 class Key(NamedTuple):
@@ -157,10 +158,12 @@ class Subject:
     `constants` are the floating inputs, by index, that are not compared: the targets of a loss, the data of a network whose
     backward returns nothing, and inputs that do not require grad where others do. `data` are those of them that nobody said
     so of: a note does.
-    `call_reference(reference, inputs, options)` runs the user's `reference=`, where it does not take the flat inputs.
+    `reference` is the user's `reference=`; `call_reference(reference, inputs, options)` runs it, where it does not take the
+    flat inputs.
     `user` is the Function's class or the operator, from which probes read other registered rules.
     `signature` is the user's function whose parameters the inputs and options are, from which probes read defaults.
     `backwards()` are the hand-written backwards as the user wrote them, as far as runs have shown: where they stand is said.
+    `kept()` is what the forward keeps for the backward, in the words of the user's code.
     `connected(inputs, options)` runs the forward as users do, so that the graph of the outputs has the hand-written
     backward. It is None where torch's engine does not call that. `state` is set for an object with state;
     `parameters` are the inputs, by index, that are the object's parameters; `declared` those of which the user said that they
@@ -183,6 +186,7 @@ class Subject:
     constants: frozenset[int] = frozenset()
     data: frozenset[int] = frozenset()
     own_trace: Callable[[tuple[Any, ...], Mapping[str, Any], frozenset[int]], Trace] | None = None
+    reference: Any = None
     call_reference: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]] | None = None
     user: Any = None
     signature: Callable[..., Any] | None = None
@@ -191,6 +195,7 @@ class Subject:
     parameters: frozenset[int] = frozenset()
     declared: frozenset[int] = frozenset()
     backwards: Callable[[], tuple[Any, ...]] = tuple
+    kept: Callable[[], tuple[Kept, ...]] = tuple
     allowed: Allowance = NOTHING_ALLOWED
     steps: Callable[[tuple[Any, ...], Mapping[str, Any]], Steps | None] | None = None
 

@@ -53,9 +53,9 @@ def long_rows(wrong: bool) -> Any:
         @staticmethod
         def backward(ctx: Any, g: Tensor) -> Tensor:
             (x,) = ctx.saved_tensors
-            found = 2 * x * g.unsqueeze(-1)
-            if wrong:
-                found[..., 8:] = 0
+            each, written = 2 * x * g.unsqueeze(-1), 8 if wrong else x.shape[-1]
+            found = torch.zeros_like(x)
+            found[..., :written] = each[..., :written]
             return found
 
     return SumOfSquares

@@ -295,4 +295,24 @@ def softplus_that_overflows(wrong: bool) -> Any:
     return Softplus
 
 
+def _log_of_a_sum(x: Tensor) -> Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+@table("forward-mismatch", "function-softplus-cut-too-early", normal(3, 8), reference=_log_of_a_sum)
+def softplus_cut_too_early(wrong: bool) -> Any:
+    class Softplus(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return F.softplus(x, threshold=10 if wrong else 20)
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Tensor) -> Any:
+            (x,) = ctx.saved_tensors
+            return grad_output * torch.sigmoid(x.clamp(max=40))
+
+    return Softplus
+
+
 ROWS = table.rows

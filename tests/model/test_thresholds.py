@@ -30,6 +30,7 @@ UNPAIRED = {
     "CANCELLATION": "the planted ones and the once flagged calls are settled by cheaper references whatever it is",
     "CALM": "two rows of elements at their kinks, in float32, keep their outcome",
     "LESS_THAN_AGREEMENT": "it decides between an inconclusive verdict and a failure, which no row can state",
+    "SOLVED": "Kepler's equation keeps its name where elements count as solved from three digits on",
     "CANCELLED": "the epsilon of normalised rows keeps its name",
     "ON_A_LINE": "the epsilons of RMS and layer norm keep their name: the noise of their residual allows as much",
     "ON_A_LINE_AT_MOST": "the epsilons of RMS and layer norm keep their name: their noise is far below it",

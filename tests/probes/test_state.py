@@ -116,6 +116,11 @@ def test_layer_that_adds_to_its_gradients_passes_where_it_can_reset_them() -> No
     assert finding.suggestion == "assign where it says +=, or give the layer a zero_grad() that its users call"
 
 
+def test_adding_to_what_an_earlier_call_left_is_told_from_reading_it() -> None:
+    (finding,) = gl.check(AddingUp(), normal(4, 3).numpy(), probes={"state"}).findings
+    assert (finding.cause, finding.gradient) == ("accumulates-across-calls", "W")
+
+
 def test_backward_that_frees_what_it_saved_passes() -> None:
     class Freed(Function):
         @staticmethod

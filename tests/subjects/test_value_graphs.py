@@ -1,5 +1,6 @@
 """Mistakes in graphs of numbers are named as the same mistakes in ops are, by what each operation does by itself."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,25 @@ def test_a_mistake_is_named_with_the_operation_that_has_it(mistake: str) -> None
         first = next(finding for finding in report.findings if finding.severity == "error")
         assert first.cause == cause, report
         assert first.op is None if where is None else str(first.op).startswith(where), report
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+def test_an_operation_that_the_program_defines_is_looked_at_too(wrong: bool) -> None:
+    kind = node_class()
+
+    def erf(v: Any) -> Any:
+        out = kind(math.erf(v.data), (v,))
+
+        def _backward() -> None:
+            share = 2 / math.pi**0.5 * math.exp(-v.data * v.data) * out.grad
+            v.grad = share if wrong else v.grad + share
+
+        out._backward = _backward
+        return out
+
+    report = gl.check(gl.Graph(lambda a, b: erf(a) * b + erf(erf(a) + b) + a, kind), *CALLS[diamond])
+    errors = [(finding.cause, finding.op) for finding in report.findings if finding.severity == "error"]
+    assert errors[:1] == ([("fan-out-overwritten", "Value.erf")] if wrong else []), report
 
 
 def test_an_assignment_that_no_second_use_meets_is_no_mistake_of_the_function() -> None:

@@ -30,6 +30,13 @@ INFINITY_IN_WORDS = Threshold(
     mistake="value-dependent-pair-fourth-power-of-large",
     twin="sound value-dependent-pair-fourth-power-of-large",
 )
+FORWARDS_APART = Threshold(
+    1e-7,
+    "At values that nobody chose, forwards in float64 are the same function when they are apart by a ten-millionth of the "
+    "largest output: a cut-off where a function has flattened is 1e-9 off, and one that is wrong 1e-6.",
+    mistake="forward-mismatch-function-softplus-cut-too-early",
+    twin="sound forward-mismatch-function-softplus-cut-too-early",
+)
 WRONG_ELEMENT = Threshold(
     1e-6,
     "On a derived call an element is wrong when it is off by a millionth of the largest: float32 is right to that, and what is "

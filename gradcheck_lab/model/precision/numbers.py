@@ -35,6 +35,10 @@ JUMP_ABOVE_NOISE = Threshold(
     64,
     "A jump has to be 64 times the noise of the forward, or it is the noise.",
 )
+SOLVED = Threshold(
+    1e-12,
+    "An equation is solved when the output is off by a few roundings; Newton's method leaves that or does not converge.",
+)
 LOOK_TOLERANCE = Threshold(
     1e-6,
     "The guard's one central difference has six digits, and gradients that agree with it to them agree.",

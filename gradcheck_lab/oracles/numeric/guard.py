@@ -38,11 +38,12 @@ class Guarded:
     directions: Directions | None = None
 
 
-def guard(problem: Problem, gradients: Mapping[int, torch.Tensor]) -> Guarded:
+def guard(problem: Problem, gradients: Mapping[int, torch.Tensor], rounding: float = 0.0) -> Guarded:
     """Compare gradients, by input index, with one central difference along a random direction of all these inputs.
 
     Two evaluations when they agree, to 1e-6 of their size, 1e-3 for the largest inputs; else as many as a sweep takes. Abstains
-    at kinks and jumps, where the forward is not finite, and where it computes in less than float64.
+    at kinks and jumps, where the forward is not finite, and where it computes in less than float64. `rounding`, relative, is
+    what each element of the gradients may be off by.
     """
     if not gradients:
         return Guarded(True, 0.0, 0.0, 0.0, "there is no gradient to compare")
@@ -56,7 +57,7 @@ def guard(problem: Problem, gradients: Mapping[int, torch.Tensor]) -> Guarded:
     if not math.isfinite(expected):
         return Guarded(True, math.nan, expected, math.inf, "the gradients are not finite", directions)
     share = LOOK_TOLERANCE.value + LOOK_TOLERANCE_PER_ELEMENT.value * count
-    tolerance = min(LOOK_TOLERANCE_AT_MOST.value, share) * size
+    tolerance = (min(LOOK_TOLERANCE_AT_MOST.value, share) + rounding) * size
     measured, noise = _difference(problem, directions)
     if abs(measured - expected) <= tolerance + noise:
         return Guarded(True, measured, expected, tolerance + noise, "", directions)

@@ -109,6 +109,12 @@ class NumericOracle:
         held.sensitivity, held.unseen, held._chosen = self.sensitivity, self.unseen, None
         return held
 
+    def of(self, problem: Problem) -> NumericOracle:
+        """An oracle for another problem, which has found out nothing yet."""
+        other = copy(self)
+        other.problem, other.sensitivity, other.unseen, other._chosen = problem, {}, {}, None
+        return other
+
     def derivative(self, directions: Directions) -> Derivative:
         """The derivative of Σ Re⟨grad_output, output⟩ along `directions`, a tensor of the input's shape by input index."""
         found = self._choose()[1](self.problem, directions, True)
@@ -133,8 +139,14 @@ class NumericOracle:
     def gradient(self, index: int) -> Estimate:
         """The whole gradient of an input, element by element; NaN where it has a kink, a jump or no finite neighbours.
 
-        The error is that of the worst element.
+        The error is that of the worst element. It is found once.
         """
+        known: dict[int, Estimate] = self.problem.memory.setdefault("gradients", {})
+        if index not in known:
+            known[index] = self._by_element(index)
+        return known[index]
+
+    def _by_element(self, index: int) -> Estimate:
         value = widened(torch.zeros_like(self.problem.inputs[index])).reshape(-1)
         worst = 0.0
         for element in range(value.numel()):

@@ -17,6 +17,7 @@ from gradcheck_lab.probes.support.derived_calls import DerivedCall, derived_case
 from gradcheck_lab.probes.support.option_changes import Change
 from gradcheck_lab.probes.support.option_values import known_options, options_among_inputs, with_changes
 from gradcheck_lab.subjects import adapt
+from gradcheck_lab.subjects.reference import with_reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,16 @@ def changed_options(context: Context, given: tuple[Any, ...], change: Change) ->
         return ChangedOptions(context.for_case(runner, replace(context.case, inputs=given)), change, before, False)
     among = options_among_inputs(context)
     every = {**among, **known_options(context)}
+    options = dict(context.case.options)
     if subject.user is not None and not values.keys() <= {*subject.names, *context.case.options}:
         try:
-            runner = replace(runner, subject=replace(adapt(subject.user, given, dict(values)), allowed=subject.allowed))
+            placed = adapt(subject.user, given, dict(values))
         except InvalidArgument:  # an argument without a default comes before it
             return None
-        given = runner.subject.inputs
-    changed = context.for_case(runner, replace(context.case, inputs=given))
+        placed = placed if subject.reference is None else with_reference(placed, subject.reference)
+        runner, given = replace(runner, subject=replace(placed, allowed=subject.allowed)), placed.inputs
+        options |= {name: every[name] for name in values} if subject.reference is not None else {}
+    changed = context.for_case(runner, replace(context.case, inputs=given, options=options))
     passed = values.keys() <= {*among, *context.case.options}
     return ChangedOptions(changed, change, {name: every[name] for name in values}, passed)
 

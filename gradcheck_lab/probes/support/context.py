@@ -215,17 +215,23 @@ class Context:
 
 
 def examine_if_valid(
-    runner: Runner, case: Case, has_reference: bool, numeric: bool, skip: frozenset[int] = frozenset(), by_numbers: bool = False
+    runner: Runner,
+    case: Case,
+    has_reference: bool,
+    numeric: bool,
+    skip: frozenset[int] = frozenset(),
+    by_numbers: bool = False,
+    closely: bool = False,
 ) -> Examined | None:
     """Examine a case that a probe made; None where `examine` raises `InvalidArgument` for it.
 
-    With `by_numbers` a numeric oracle decides whatever autograd says.
+    With `by_numbers` a numeric oracle decides whatever autograd says, and with `closely` it does so to all its digits.
     """
     subject = runner.subject
     derived = replace(runner, subject=replace(subject, constants=subject.constants | skip)) if skip else runner
     counts = runner.evaluations.derived
     try:
-        found = examine(derived, case, Policy(False, not numeric, has_reference, by_numbers and not numeric))
+        found = examine(derived, case, Policy(False, not numeric, has_reference, by_numbers and not numeric, closely))
     except InvalidArgument:
         counts[REFUSED] += 1
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -13,7 +13,7 @@ from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.drawn_again import Draw, drawn_again, of_one_kind
 from gradcheck_lab.calls.randomness import draws_random
 from gradcheck_lab.comparison.budget import judge
-from gradcheck_lab.comparison.forwards import overflows_alone
+from gradcheck_lab.comparison.forwards import are_far_apart, overflows_alone
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.causes import having
@@ -25,6 +25,9 @@ from gradcheck_lab.probes.support.context import REFUSED, Context, examine_if_va
 from gradcheck_lab.probes.support.true_gradients import true_gradient
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
+
+# when a forward that is not the reference's is an error: at any difference, at a gross one, or where it alone is not finite
+Forwards = Literal["differs", "far apart", "overflows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,12 @@ class DerivedCallExaminer:
     by_numbers: bool = False
 
     def examine(
-        self, case: Case, dtype_differs: bool = False, numeric: bool = False, forward: bool = False
+        self, case: Case, dtype_differs: bool = False, numeric: bool = False, forward: Forwards = "overflows"
     ) -> DerivedCall | None:
         """Examine a derived case; None where the forward does not take it, or gives values that are not finite.
 
         Set `dtype_differs` where the dtype is what the case changes: only then do errors of dtype count. With `numeric` a
-        numeric oracle decides where autograd cannot, which is slow. With `forward` it is an error too where the forward is not
+        numeric oracle decides where autograd cannot, which is slow. `forward` says when it is an error that the forward is not
         that of the user's reference.
         """
         subject = self.runner.subject
@@ -104,7 +107,8 @@ class DerivedCallExaminer:
             self.runner.evaluations.derived[REFUSED] += 1
             return None
         try:
-            found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip, self.by_numbers)
+            closely = dtype_differs and all(is_wide(v.dtype) for v in case.inputs if is_differentiable(v))
+            found = examine_if_valid(self.runner, case, self.has_reference, numeric, self.skip, self.by_numbers, closely)
             fresh = self._new_errors(found, dtype_differs, forward) if found is not None else ()
         except Exception:  # the user did not make this call: where the oracle raises, it shows nothing
             return None
@@ -115,11 +119,11 @@ class DerivedCallExaminer:
             return None
         return DerivedCall(case, found, fresh) if found.comparisons or fresh else None
 
-    def _new_errors(self, found: Examined, dtype_differs: bool, forward: bool) -> tuple[Finding, ...]:
+    def _new_errors(self, found: Examined, dtype_differs: bool, forward: Forwards) -> tuple[Finding, ...]:
         """The errors that the user's own call did not have and that are evidence of a mistake in the gradient."""
         errors = [f for f in found.findings if f.severity == "error" and f.cause not in having("whole_call")]
         differs = [f for f in found.findings if f.cause in having("forward")]
-        if differs and ((forward and self._is_forward_finite(found.case)) or self._overflows_alone(found)):
+        if differs and self._is_another_forward(found, forward):
             errors += differs
         if not errors:
             return ()
@@ -135,7 +139,7 @@ class DerivedCallExaminer:
             and f.cause not in dtype_only
             and not (widened and not dtype_differs and f.cause in having("no_result") and self.is_raised_by_dtype(found, f))
             and not may_be_rounding(found, f)
-            and not is_acceptable(found, f)
+            and not is_acceptable(found, f, dtype_differs)
         )  # fmt: skip
 
     def is_raised_by_dtype(self, found: Examined, new_error: Finding) -> bool:
@@ -147,10 +151,13 @@ class DerivedCallExaminer:
         raised = {(f.stage, f.op) for f in again.findings if f.cause in having("no_result")} if again is not None else set()
         return again is not None and not raised & {("forward", None), (new_error.stage, new_error.op)}
 
-    def _overflows_alone(self, found: Examined) -> bool:
-        """Whether the forward is not finite where the user's reference is."""
-        recording = self.runner.record(copy_inputs(found.case.inputs), found.case)
-        return overflows_alone(recording.outputs, found.oracle.truth(), found.oracle)
+    def _is_another_forward(self, found: Examined, forward: Forwards) -> bool:
+        """Whether it shows a mistake that the forward is not the user's reference: in any case where it alone is not finite."""
+        if forward == "differs" and self._is_forward_finite(found.case):
+            return True
+        outputs = self.runner.record(copy_inputs(found.case.inputs), found.case).outputs
+        truth = found.oracle.truth()
+        return (forward == "far apart" and are_far_apart(outputs, truth)) or overflows_alone(outputs, truth, found.oracle)
 
     def _is_forward_finite(self, case: Case) -> bool:
         try:
@@ -166,7 +173,7 @@ def examine_derived_call(
     case: Case,
     dtype_differs: bool = False,
     numeric: bool = False,
-    forward: bool = False,
+    forward: Forwards = "overflows",
     draw: Draw | None = None,
 ) -> DerivedCall | None:
     """Examine a case derived from the base case; see `DerivedCallExaminer.examine`.
@@ -277,10 +284,15 @@ def _known_wrong(context: Context) -> frozenset[tuple[str | None, str | None]]:
 
 def wrong_gradients_at(context: Context, given: tuple[Any, ...]) -> set[tuple[str | None, str | None]]:
     """The gradients, by op and name, that are wrong at these inputs; none for the user's own."""
+    return {(error.op, error.gradient) for error in derived_errors_at(context, given)}
+
+
+def derived_errors_at(context: Context, given: tuple[Any, ...]) -> tuple[Finding, ...]:
+    """The errors of the call with these inputs; none for the user's own."""
     if all(a is b for a, b in zip(given, context.case.inputs, strict=True)):
-        return set()
+        return ()
     derived = examine_derived_call(context, derived_case(context, inputs=given))
-    return set() if derived is None else {(f.op, f.gradient) for f in derived.new_errors}
+    return () if derived is None else derived.new_errors
 
 
 def repeated_index_text(derived: DerivedCall, new_error: Finding) -> str:

@@ -11,22 +11,26 @@ from gradcheck_lab.model.amounts import END_OF_AN_AXIS
 from gradcheck_lab.model.limits import RELATED_PARTS
 from gradcheck_lab.model.precision.derived_calls import MAPPED, MAPPED_NEAR_ZERO
 from gradcheck_lab.probes.support.context import Context
+from gradcheck_lab.probes.support.steps import Lines
 from gradcheck_lab.torch_internals import DispatchMode
 
 Relation = tuple[int, int, int]
 Slice = tuple[int, str, int, int]
+Part = tuple[int, int]
 
 
-def is_implied(context: Context, case: Case, outputs: tuple[torch.Tensor, ...], by_chance: bool = False) -> bool:
+def is_implied(
+    context: Context, case: Case, outputs: tuple[torch.Tensor, ...], by_chance: bool = False, rounded: bool = False
+) -> bool:
     """Whether the sizes and ranks of a derived case are implied by the user's call.
 
     They are where its outputs relate to its inputs as before, a new leading dimension is one of independent calls, and the
     forward neither slices an axis of another size at the same constants nor parts unevenly what it parted evenly. `outputs`
     have the shapes of the derived case's. Where the call's sizes are equal or 1 `by_chance`, so may be those of an output and
     an input that have nothing to do with each other: then it is enough that every axis of an output has the size of an axis
-    that it was as long as.
+    that it was as long as. With `rounded`, a part of an axis may leave a rest, as windows do that do not fit.
     """
-    related = keeps_shape_relations(context, case, outputs) or (by_chance and keeps_sizes(context, case, outputs))
+    related = keeps_shape_relations(context, case, outputs, rounded) or (by_chance and keeps_sizes(context, case, outputs))
     return (
         related
         and adds_independent_calls(context, case)
@@ -35,14 +39,14 @@ def is_implied(context: Context, case: Case, outputs: tuple[torch.Tensor, ...], 
     )
 
 
-def keeps_shape_relations(context: Context, case: Case, outputs: tuple[torch.Tensor, ...]) -> bool:
+def keeps_shape_relations(context: Context, case: Case, outputs: tuple[torch.Tensor, ...], rounded: bool = False) -> bool:
     """Whether each output whose shape is that of an input in the user's call, or a part or multiple of it, still is."""
     given = context.case.inputs
     for before, after in zip(context.case.grad_outputs or (), outputs, strict=False):
         related = {
             i: found for i, v in enumerate(given) if isinstance(v, torch.Tensor) and (found := _shape_relation(v, before))
         }
-        if related and all(_shape_relation(case.inputs[i], after, found) is None for i, found in related.items()):
+        if related and all(_shape_relation(case.inputs[i], after, found, rounded) is None for i, found in related.items()):
             return False
     return True
 
@@ -61,18 +65,21 @@ def keeps_sizes(context: Context, case: Case, outputs: tuple[torch.Tensor, ...])
     )
 
 
-def _shape_relation(value: torch.Tensor, output: torch.Tensor, known: Relation | None = None) -> Relation | None:
+def _shape_relation(
+    value: torch.Tensor, output: torch.Tensor, known: Relation | None = None, rounded: bool = False
+) -> Relation | None:
     """The axis (from the end) along which an output is a part or a multiple of an input, all others equal, and the ratio.
 
     A part of one element may be what an axis was reduced to, whose length is no ratio: it counts as 0 parts. With `known`,
-    that relation if it holds; None where there is none.
+    that relation if it holds, or, `rounded`, if it does up to less than one part; None where there is none.
     """
     if not value.ndim or value.ndim != output.ndim:
         return None
     differ = [k - value.ndim for k, (a, b) in enumerate(zip(value.shape, output.shape, strict=True)) if a != b]
     if known is not None:
         axis, times, parts = known
-        fits = value.shape[axis] * times == output.shape[axis] * parts or (not parts and output.shape[axis] == 1)
+        rest = value.shape[axis] * times - output.shape[axis] * parts
+        fits = not rest or (rounded and abs(rest) < parts) or (not parts and output.shape[axis] == 1)
         return known if fits and set(differ) <= {axis} else None
     if not differ:
         return -1, 1, 1
@@ -146,7 +153,8 @@ def slices_at_constants(context: Context, case: Case) -> bool:
 def parts_unevenly(context: Context, case: Case) -> bool:
     """Whether the forward takes an axis apart into equal parts in the user's call and into unequal ones here.
 
-    So a rotary embedding halves an axis of an odd size, and means nothing by that.
+    So a rotary embedding halves an axis of an odd size, and means nothing by that. Not where it takes the same parts as before
+    and what is left over by itself: then it says what becomes of the rest.
     """
     axes = {
         (a, b)
@@ -156,22 +164,31 @@ def parts_unevenly(context: Context, case: Case) -> bool:
     if not axes:
         return False
     before, after = _slices_taken(context, context.case.inputs, case), _slices_taken(context, case.inputs, case)
-    return any(_is_parted(before, a, evenly=True) and _is_parted(after, b, evenly=False) for a, b in axes)
+    return any(_is_parted_anew(_partitions(before, a), _partitions(after, b)) for a, b in axes)
 
 
-def _is_parted(taken: list[Slice], size: int, evenly: bool) -> bool:
-    """Whether an axis of a size is taken apart, evenly or not, by slices that follow one another to its end."""
+def _is_parted_anew(before: list[list[Part]], after: list[list[Part]]) -> bool:
+    uneven = [parts for parts in after if not _is_even(parts)]
+    even = [parts for parts in before if _is_even(parts)]
+    return bool(even) and any(parts[:-1] not in even for parts in uneven)
+
+
+def _is_even(parts: list[Part]) -> bool:
+    return len({stop - start for start, stop in parts}) == 1
+
+
+def _partitions(taken: list[Slice], size: int) -> list[list[Part]]:
+    """The ways in which slices that follow one another take an axis of a size apart, to its end."""
     parts = {(start, min(stop, size)) for length, kind, start, stop in taken if length == size and kind == "slice"}
-    if (0, 0) in parts:
-        return not evenly
+    found = [[(0, 0), (0, size)]] if (0, 0) in parts else []
     chains = [[part] for part in parts if part[0] == 0 and part[1] < size]
     while chains:
         chain = chains.pop()
-        if chain[-1][1] == size and (len({stop - start for start, stop in chain}) == 1) == evenly:
-            return True
-        if len(chain) <= RELATED_PARTS.value:
+        if chain[-1][1] == size:
+            found.append(chain)
+        elif len(chain) <= RELATED_PARTS.value:
             chains += [[*chain, part] for part in parts if part[0] == chain[-1][1] and part[1] > part[0]]
-    return False
+    return found
 
 
 def _slices_taken(context: Context, inputs: tuple[Any, ...], case: Case) -> list[Slice]:
@@ -182,16 +199,16 @@ def _slices_taken(context: Context, inputs: tuple[Any, ...], case: Case) -> list
 
 
 def operation_count(context: Context, inputs: tuple[Any, ...], case: Case) -> tuple[int, int]:
-    """Count the torch operations of forward and backward, which grow with an axis that they loop over.
+    """Count the torch operations and the lines of forward and backward, which grow with an axis that they loop over.
 
     Returns the count and the number of elements of the largest result.
     """
-    recorder = _OperationRecorder()
-    with recorder:
+    recorder, lines = _OperationRecorder(), Lines()
+    with recorder, lines.counted():
         recording = context.record(Case(inputs, case.options, None, case.seed))
         if not isinstance(recording, Exception):
             context.backward(recording, tuple(torch.ones_like(o) for o in recording.outputs), case.seed)
-    return recorder.count, recorder.largest
+    return recorder.count + lines.count, recorder.largest
 
 
 class _OperationRecorder(DispatchMode):

@@ -16,6 +16,8 @@ from gradcheck_lab.calls.dimensions import dimensions_of
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import OTHER_SIZES_BETWEEN
+from gradcheck_lab.model.precision import unit_roundoff, widened
+from gradcheck_lab.model.precision.budget import SAME_ROUNDINGS
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.repeats import (
     compared_inputs,
@@ -95,6 +97,7 @@ def calls_on_one_object(context: Context, others: Sequence[Expected]) -> Iterato
     base = Expected("the call again, after others", context.case, repetition(context).second.outputs, repetition(context).first)
     with nullcontext() if state is None else state.alive():
         kept: HandedOut | None = None
+        before: tuple[Any, ...] = ()
         for call in (replace(base, words=""), *others, base):
             recording = context.record(call.case)
             if isinstance(recording, Exception):
@@ -106,21 +109,27 @@ def calls_on_one_object(context: Context, others: Sequence[Expected]) -> Iterato
             own.after_backward(run)
             finding = finding or (kept.overwritten() if kept is not None else None)
             if finding is None and call.words and outputs_equal_within_noise(context, outputs, call.outputs):
-                finding = _stale(context, call, run)
+                finding = _stale(context, call, run, before)
             if finding is not None:
                 yield finding
                 return
+            before = snapshot(run.gradients)
             kept = own if not call.words else kept
 
 
-def _stale(context: Context, call: Expected, run: Run) -> Finding | None:
-    """The finding that a later call on the object gives other gradients than on an object that made none before."""
+def _stale(context: Context, call: Expected, run: Run, before: tuple[Any, ...]) -> Finding | None:
+    """The finding that a later call on the object gives other gradients than on an object that made none before.
+
+    `before` are the gradients of the call that was made last.
+    """
     state = context.subject.state
     adds_up = {i for i in context.subject.parameters if state is not None and state.adds_up(i)} | context.wrong_inputs
     gradients = tuple(call.gradients[i] if i in adds_up else v for i, v in enumerate(run.gradients))
     at = None if run.error is not None else first_differing_input(context, snapshot(gradients), call.gradients)
     if run.error is None and at is None:
         return None
+    if at is not None and _is_added(run.gradients[at], before[at] if len(before) > at else None, call.gradients[at]):
+        return accumulates(context, at, call.words)
     what = "backward" if at is None else f"gradient of {context.label(at)}"
     return Finding(
         "stale-state",
@@ -132,6 +141,32 @@ def _stale(context: Context, call: Expected, run: Run) -> Finding | None:
         suggestion="let each forward keep anew all that its backward reads",
         probe="state",
         case=call.words,
+    )
+
+
+def _is_added(now: Any, before: Any, alone: Any) -> bool:
+    """Whether a gradient is that of the call before plus that of the call by itself, and neither is zero."""
+    parts = (now, before, alone)
+    if not all(is_differentiable(v) for v in parts) or not now.shape == before.shape == alone.shape or not bool(before.any()):
+        return False
+    off = torch.linalg.vector_norm(widened(now) - widened(before) - widened(alone))
+    size = torch.linalg.vector_norm(widened(before)) + torch.linalg.vector_norm(widened(alone))
+    return float(off) <= SAME_ROUNDINGS.value * unit_roundoff(now.dtype) * float(size)
+
+
+def accumulates(context: Context, index: int, case: str) -> Finding:
+    """The finding that a gradient is added to what the calls before left."""
+    return Finding(
+        "accumulates-across-calls",
+        "error",
+        f"gradient of {context.label(index)} grows by the same amount with every call",
+        gradient=context.name(index),
+        explanation="the second result is the first plus that of the second call: a buffer is not reset",
+        suggestion="assign where it says +=, or give the layer a zero_grad() that its users call"
+        if context.subject.keeps_last_call
+        else "start each backward from zeros, or assign where it says +=",
+        probe="state",
+        case=case,
     )
 
 

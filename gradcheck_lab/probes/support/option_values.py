@@ -21,13 +21,17 @@ from gradcheck_lab.subjects.custom_op import defaults_of
 _WORDS = (("none", "mean", "sum"), ("constant", "reflect", "replicate", "circular"), ("none", "tanh"), ("zeros", "border"))
 _NO_NUMBER = re.compile(r"Tensor|ndarray|Array|Callable|str|Generator|list|dict")  # in an annotation
 _KEEPS = re.compile(r"(retain|save|store|cache)(_\w+)?|keep_(cache|derived|graph)")  # what the backward needs
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _SCALAR = (bool, int, float, str)
 
 
 def known_options(context: Context) -> dict[str, Any]:
-    """The options of the call, and the defaults of others, unless a reference is used, which may not have those."""
-    defaults = {} if context.has_reference else _further_defaults(context)
-    return {**defaults, **context.case.options}
+    """The options of the call, and the defaults of others; where a reference is used, of those that it has as well."""
+    further = _further_defaults(context)
+    if context.has_reference:
+        theirs = {p.name: p.default for p in parameters(context.subject.reference) if p.kind in _BY_NAME}
+        further = {name: v for name, v in further.items() if name in theirs and _same(theirs[name], v)}
+    return {**further, **context.case.options}
 
 
 def options_among_inputs(context: Context) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from gradcheck_lab.probes.support.derived_calls import derived_case
 from gradcheck_lab.probes.support.implied_contract import operation_count
 from gradcheck_lab.specs import Spec
 
+ONE_MORE_LEADING = "one more leading dimension"
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
@@ -67,7 +69,7 @@ def variants(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) ->
         yield variant("batch 1", {**same, batch: 1}, only_batch=only and leads)
         if context.uses_autograd and _has_rows(context, dims, given):
             guessed = _has_equal_sizes_by_chance(context, dims, given)
-            yield variant("one more leading dimension", small, 2, beyond_call=not dims.declared, batch_guessed=guessed)
+            yield variant(ONE_MORE_LEADING, small, 2, beyond_call=not dims.declared, batch_guessed=guessed)
     yield from _without_leading_dimensions(context, dims, given)
     for sizes in SIZE_CYCLES.value if len(names) > 1 else SIZES_OF_ONE_DIMENSION.value:
         chosen = dict(zip(names, cycle(sizes), strict=False))

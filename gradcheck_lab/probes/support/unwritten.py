@@ -52,6 +52,22 @@ class CallLog:
         return replace(examined, runner=replace(examined.runner, subject=replace(subject, record=record)))
 
 
+def on_filled_memory(examined: Examined) -> Examined:
+    """The same examination with a subject whose backward gets memory filled with NaN, whatever happens to lie there."""
+    subject = examined.subject
+
+    def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+        recording = subject.record(inputs, options)
+
+        def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
+            with poisoned(math.nan):
+                return recording.backward(grad_outputs)
+
+        return replace(recording, backward=backward)
+
+    return replace(examined, runner=replace(examined.runner, subject=replace(subject, record=record)))
+
+
 def named_unwritten(subject: Subject, calls: Sequence[LoggedCall], findings: Sequence[Any]) -> list[Any]:
     """The findings of a probe, with errors that memory left unwritten explains named so: the dirt in it may look like anything.
 

@@ -23,6 +23,8 @@ def unwritten_tail_text(pair: tuple[torch.Tensor, torch.Tensor] | None) -> str |
     if bool(written[wrong].any()):
         return None
     flat = wrong.reshape(-1)
+    if not bool(truth.reshape(-1)[: int(flat.int().argmax())].any()):
+        return None  # nothing before it was written either
     axes = [(f"along axis {axis}", wrong.movedim(axis, 0).reshape(wrong.shape[axis], -1)) for axis in range(wrong.ndim)]
     for where, rows in [*(axes if wrong.ndim > 1 else []), ("in memory order", flat.unsqueeze(1))]:
         start = _start_of_tail(rows, truth if where == "in memory order" else None)

@@ -35,7 +35,7 @@ def each_output(context: Context, explained: Collection[int]) -> Iterator[Findin
     for k in active[: OUTPUTS_ALONE.value]:
         for_one_output = tuple(g if j == k else torch.zeros_like(g) for j, g in enumerate(grads))
         gradients: tuple[object, ...] = ()
-        if wrong and context.uses_autograd:
+        if wrong:
             found = context.against_oracle(context.case_with(grad_outputs=for_one_output))
             if found is None:
                 continue
@@ -71,7 +71,7 @@ def _dropped(context: Context, index: int, k: int) -> Finding:
         "error",
         f"the upstream of output {k} does not reach the gradient of {context.label(index)}",
         gradient=context.name(index),
-        explanation=f"it is zero when only output {k} has an upstream, and autograd's is not",
+        explanation=f"it is zero when only output {k} has an upstream, and the true one is not",
         suggestion=f"add the part of output {k}, or mark that output non-differentiable",
         probe="upstream",
         case=f"grad_output of output {k} alone",

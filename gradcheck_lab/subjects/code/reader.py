@@ -14,6 +14,8 @@ from gradcheck_lab.subjects.code.facts import Facts, name_of, names_in
 from gradcheck_lab.subjects.code.scope import PLAIN, Scope
 from gradcheck_lab.subjects.code.source import plain_function, trees_of
 
+_BOUNDED = frozenset("clip clip_ clamp clamp_ clamp_min clamp_max minimum maximum hardtanh".split())
+
 
 def read_code(functions: Sequence[Any], owner: Any = None) -> Facts:
     """Read functions, and those of the user that they call; `owner` is the object that `self` stands for.
@@ -109,6 +111,9 @@ class _Reader(ast.NodeVisitor):
                 self._compare(function.value, self.scope.constant(node.args[0]) or self.scope.members(node.args[0]))
             if function.attr == "get":
                 self._compare(node.args[0], self.scope.members(function.value, of_dicts=True))
+        if name_of(function) in _BOUNDED or (isinstance(function, ast.Attribute) and function.attr in _BOUNDED):
+            bounds = [v for each in (*node.args, *(k.value for k in node.keywords)) for v in self.scope.constant(each)]
+            self.facts.beside.setdefault("", []).extend(v for v in bounds if isinstance(v, (int, float)))
         arguments = frozenset(name for each in node.args if (name := name_of(each)) is not None)
         self.facts.together.append(arguments | {n for k in node.keywords if (n := name_of(k.value)) is not None})
         self._follow(node)

@@ -120,6 +120,7 @@ class GraphSteps:
     def _function_of(self, frame: FrameType) -> Callable[..., Any] | None:
         name = frame.f_code.co_name
         found = [v for each in self._nodes.kind.__mro__ for v in vars(each).values()] + [frame.f_globals.get(name)]
+        found += [] if frame.f_back is None else frame.f_back.f_locals.values()  # a function that its caller defined
         return next((v for v in found if isinstance(v, FunctionType) and v.__code__ is frame.f_code), None)
 
     def _name(self, step: _Step) -> str:
