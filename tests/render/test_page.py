@@ -11,6 +11,8 @@ import pytest
 import torch
 
 import gradcheck_lab as gl
+from gradcheck_lab.model.shown import shown
+from gradcheck_lab.render import wording
 from gradcheck_lab.render.page import render_reports
 from tests.render.browsing import Page, browser, network_report
 from tests.render.test_hostile_text import TEXTS, hostile
@@ -61,7 +63,8 @@ def test_switch_turns_the_theme_around(page: Page) -> None:
 
 def test_graph_shows_every_step_and_marks_the_first_wrong_one(page: Page) -> None:
     page.page.wait_for_selector(".graph .node")
-    states = {each.get_attribute("aria-label"): each.get_attribute("class") for each in page.page.query_selector_all(".graph .node")}
+    nodes = page.page.query_selector_all(".graph .node")
+    states = {each.get_attribute("aria-label"): each.get_attribute("class") for each in nodes}
     assert states.keys() == {
         "x: contaminated", "weight: contaminated", "bias: contaminated", "linear (hidden): contaminated",
         "square (squared): wrong", "abs: not compared", "target: right", "mse_loss: right",
@@ -96,9 +99,11 @@ def test_grid_says_the_element_under_the_pointer(page: Page) -> None:
     assert said[0].startswith("[0, 0]")
     assert said[1].startswith("[3, 2]")
     weight = next(each for each in network_report().gradients if each.name == "weight")
-    assert weight.worst_index is not None
-    page.page.click("td.gradient button:has-text(\"'bias'\")")
-    assert f"reference {weight.expected:.4g}"[:14] in "".join(page.page.inner_text(".said >> nth=2")) or said
+    row, column = weight.worst_index or (0, 0)
+    page.page.mouse.move(box["x"] + box["width"] * (column + 0.5) / 3, box["y"] + box["height"] * (row + 0.5) / 4)
+    values = f"hand-written {wording.number(weight.actual)}  reference {wording.number(weight.expected)}"
+    assert page.page.text_content("tr.inner .read").startswith(f"[{row}, {column}]  {values}")
+    assert page.page.text_content("tr.inner .read").endswith("(worst)")
 
 
 def test_arrow_keys_move_over_a_grid(page: Page) -> None:
@@ -136,23 +141,26 @@ def test_slices_of_a_tensor_can_be_chosen(chromium: Any, tmp_path: Path) -> None
     gl.check(bent, torch.linspace(-2, 2, 60).reshape(3, 4, 5), probes=()).to_html(tmp_path / "slices.html")
     opened = Page(chromium, tmp_path / "slices.html")
     opened.page.click("td.gradient button")
-    assert [each.inner_text() for each in opened.page.query_selector_all("tr.inner option")] == [f"[{k}, :, :]" for k in range(3)]
+    slices = [each.inner_text() for each in opened.page.query_selector_all("tr.inner option")]
+    assert slices == [f"[{k}, :, :]" for k in range(3)]
     opened.page.select_option("tr.inner select", "2")
     assert opened.page.inner_text("tr.inner .read").startswith("[2, 0, 0]")
     assert opened.errors == []
     opened.page.close()
 
 
-@pytest.mark.parametrize("name", ["tag", "closes-an-attribute", "template", "nul", "turns-the-line"])
+@pytest.mark.parametrize("name", ["tag", "closes-an-attribute", "template", "nul", "turns-the-line-around", "lone-surrogate"])
 def test_hostile_names_are_shown_as_text(chromium: Any, tmp_path: Path, name: str) -> None:
-    text = TEXTS.get(name, TEXTS["tag"])
+    text = TEXTS[name]
     failed = hostile(text, "fail")
     page = render_reports(text, text, [(text, failed), (text, replace(failed, verdict="pass"))])
     (tmp_path / "hostile.html").write_text(page, encoding="utf-8")
     opened = Page(chromium, tmp_path / "hostile.html")
+    opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     opened.page.wait_for_selector(".graph .node")
     for button in opened.page.query_selector_all("td.gradient button"):
         button.click()
-    assert opened.count("img") == 0
+    assert opened.page.query_selector_all("img") == []
+    assert shown(text) in opened.page.text_content(".graph .node text")
     assert opened.errors == []
     opened.page.close()

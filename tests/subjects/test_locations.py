@@ -42,7 +42,7 @@ def test_a_failure_says_where_the_backward_stands(name: str, monkeypatch: pytest
     assert {finding.location for finding in report.findings if finding.severity == "error"} == {place}
     lines = str(report).splitlines()
     assert lines[[line.startswith("  reproduce: ") for line in lines].index(True) - 1] == f"  backward: {place}"
-    assert f"<code>{place}</code>" in render_html(report)
+    assert f"backward: {place}</p>" in render_html(report)
     assert gl.Report.from_dict(report.to_dict()) == report
 
 
