@@ -8,6 +8,7 @@ from pathlib import Path
 from gradcheck_lab.errors import GradientMismatch
 from gradcheck_lab.model.findings import ReportData
 from gradcheck_lab.model.observers import asserted
+from gradcheck_lab.model.shown import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,12 @@ class Report(ReportData):
         asserted(self)
         if self.verdict != "pass":
             raise GradientMismatch(self)
+
+    def __repr__(self) -> str:
+        causes = dict.fromkeys(f.cause for f in self.findings if f.severity == "error")
+        count = len(self.gradients)
+        found = f": {', '.join(causes)}" if causes else ""
+        return f"<Report of {shown(self.subject, keep='')}: {self.verdict}, {count} gradient{'s' * (count != 1)}{found}>"
 
     def __str__(self) -> str:
         from gradcheck_lab.calls.randomness import preserved_randomness
