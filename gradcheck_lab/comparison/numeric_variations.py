@@ -100,7 +100,8 @@ def _at_the_input(oracle: NumericOracle, index: int, output: int) -> Iterator[Va
         slope = None if away is None else _derivatives(moved, index, output, torch.ones_like(at))
         if away is None or slope is None:
             return
-        at = at - torch.where(slope != 0, away / slope, 0.0)
+        step = torch.where(slope != 0, away / slope, 0.0)
+        at = torch.where(torch.isfinite(step), at - step, wanted)
     away = off(at)
     if away is None:
         return
@@ -121,4 +122,4 @@ def _off(problem: Problem, index: int, output: int, wanted: torch.Tensor, at: to
         found = problem.run(tuple(at.clone() if i == index else v for i, v in enumerate(problem.inputs)))[output]
     except Exception:  # the forward refuses these values
         return None
-    return (found.detach().double() - wanted).nan_to_num(torch.inf) if found.shape == wanted.shape else None
+    return found.detach().double() - wanted if found.shape == wanted.shape else None

@@ -41,7 +41,10 @@ SMALLER_VALUES = Amount(
     1 / 8,
     "How much smaller values are made to see whether a size or the values are to blame: sums over 64 times as many elements.",
 )
-BESIDE_ZERO_BY = Amount(1e-12, "How far zeros are moved to see whether a gradient there is that of an iteration which ran out.")
+BESIDE_ZERO_BY = Amount(
+    (1e-12, 1e-9, 1e-6, 1e-3),
+    "How far zeros are moved to see whether a gradient there is that of an iteration which ran out: a root of as many rounds.",
+)
 BESIDE_ZERO = Amount(1e-2, "The size that a smaller element counts as having when it is moved beside the call.")
 SHOWN_AS_DIFFERENCE = Amount(1e-3, "A factor this near to one is shown as one and a difference: six digits would hide it.")
 SHOWN_IN_FULL = Amount(1e-4, "A factor of a forward-mode rule this near to one is shown with twelve digits: six would hide it.")

@@ -165,6 +165,7 @@ LONG_SUM = Limit(8192, "Terms of a long sum: an accumulator in 16 bits stalls at
 LONG_SUMS = Limit(3, "Dimensions of a call that are made long: one call each.")
 LONG_SUM_ELEMENTS = Limit(1 << 20, "Elements of a call with a long dimension: they are compared in some ten milliseconds.")
 STRESSED_ROWS = Limit(12, "Rows to which a call is cut down for stress values: each kind of values needs one.")
+FEW_FACTORS = Limit(3, "Factors of a random mask: zero and one over the share kept, and a third for noise of two strengths.")
 MASKS_TRIED = Limit(2, "Masks of a call in which rows are hidden whole: one for queries and one for keys, an examination each.")
 BOUNDS_TRIED = Limit(6, "Bounds in the code that values are put beside: two values each, and a function has few more.")
 STRESSED_ALONE = Limit(4, "Inputs that get stress values of their own, or alone: an examination for each kind of values.")

@@ -14,6 +14,10 @@ from gradcheck_lab.probes.support.context import Context
 def beside_bounds(context: Context) -> Stress | None:
     """The stress of values a little smaller and larger than the bounds in the code; None where it names none."""
     least, most = BOUNDS_IN_CODE.value
-    numbers = [each for several in code_of(context).beside.values() for each in several if not isinstance(each, bool)]
-    bounds = sorted({float(each) for each in numbers if math.isfinite(each) and least <= abs(each) <= most}, key=abs)
+    facts, inputs = code_of(context), context.subject.names
+    # whole numbers are compared with sizes and ranks as well, and say something of an input alone
+    values = {name for each in inputs for name in facts.copies_of(each)}
+    numbers = [n for name, several in facts.beside.items() for n in several if isinstance(n, float) or name in values]
+    found = [float(n) for n in numbers if not isinstance(n, bool)]
+    bounds = sorted({n for n in found if math.isfinite(n) and least <= abs(n) <= most}, key=abs)
     return beside(bounds[: BOUNDS_TRIED.value]) if bounds else None

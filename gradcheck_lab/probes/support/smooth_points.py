@@ -47,7 +47,7 @@ def _on_either_side(derived: DerivedCall) -> tuple[Gradients, Gradients] | None:
         return gradients_at(examined, tuple(v if s is None else moved(v.detach().double(), distance, s) for v, s in pairs))
 
     try:
-        return at(BESIDE_ZERO_BY.value), at(-BESIDE_ZERO_BY.value)
+        return at(BESIDE_ZERO_BY.value[0]), at(-BESIDE_ZERO_BY.value[0])
     except Exception:  # outside the domain on one side
         return None
 

@@ -92,10 +92,11 @@ def _is_only_in_unselected_branch(derived: DerivedCall, new_error: Finding, chec
 
 
 def is_flat_beside(examined: Examined, index: int, where: torch.Tensor) -> bool:
-    """Whether the derivative is 0 to one side of these elements of an input, as in an unselected branch, or jumps from 0 there.
+    """Whether the derivative is 0 to one side of these elements of an input, as in an unselected branch, or has a pole there.
 
     All other values move a little too: a derivative may be 0 because others are, as in a product. There it shrinks with the
-    move; where it does not, as 1/b beside the b = 0 that a forward has a branch of its own for, a branch was not selected.
+    move, and at a kink, as of a norm, it stays; where it grows, as 1/b beside the b = 0 that a forward has a branch of its own
+    for, that branch was not selected.
     """
     sizes = []
     for step in (ONE_SIDE.value, ONE_SIDE.value / KINK_RADIUS_CLOSER.value):
@@ -103,7 +104,7 @@ def is_flat_beside(examined: Examined, index: int, where: torch.Tensor) -> bool:
         if not all(beside):
             return True
         sizes.append(min(beside, default=0.0))
-    return 2 * sizes[1] > sizes[0]
+    return sizes[1] > 2 * sizes[0]
 
 
 def _largest_beside(examined: Examined, index: int, where: torch.Tensor, step: float) -> list[float]:

@@ -113,7 +113,7 @@ class _Reader(ast.NodeVisitor):
                 self._compare(node.args[0], self.scope.members(function.value, of_dicts=True))
         if name_of(function) in _BOUNDED or (isinstance(function, ast.Attribute) and function.attr in _BOUNDED):
             bounds = [v for each in (*node.args, *(k.value for k in node.keywords)) for v in self.scope.constant(each)]
-            self.facts.beside.setdefault("", []).extend(v for v in bounds if isinstance(v, (int, float)))
+            self.facts.beside.setdefault("", []).extend(float(v) for v in bounds if isinstance(v, (int, float)))
         arguments = frozenset(name for each in node.args if (name := name_of(each)) is not None)
         self.facts.together.append(arguments | {n for k in node.keywords if (n := name_of(k.value)) is not None})
         self._follow(node)
