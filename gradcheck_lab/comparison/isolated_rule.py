@@ -107,6 +107,12 @@ def detached(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in values)
 
 
+def call_names(call: Call) -> tuple[str, ...]:
+    """What findings call the inputs of an op call."""
+    subject = adapt_op(call.op, call.inputs, dict(call.options))
+    return () if subject is None else subject.names
+
+
 def call_label(call: Call) -> str:
     """`relu (A1)`: the op, and the variable that its result was assigned to."""
     return f"{call.op.name} ({', '.join(call.names)})" if call.names else call.op.name

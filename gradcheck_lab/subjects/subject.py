@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gradcheck_lab.diagnosis.allowance import NOTHING_ALLOWED, Allowance
+from gradcheck_lab.engine.links import Link
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.op import Op
@@ -95,7 +96,7 @@ class Recording:
     says whether torch's own operations keep a state in an input or option, as running statistics: they have no derivative of
     it, and the outputs of the call do not depend on it. `with_kept(change)` is the same recording, but for the arrays that the
     forward kept for its backward outside torch: each is what `change` makes of it. `stored` are the attributes of an object,
-    and the entries of dicts there, that its forward set.
+    and the entries of dicts there, that its forward set. `links()` says what each step of a program is made of.
     """
 
     outputs: tuple[torch.Tensor, ...]
@@ -111,6 +112,7 @@ class Recording:
     keeps_in: Callable[[int | str], bool] = _never
     with_kept: Callable[[Callable[[torch.Tensor], torch.Tensor]], Recording] | None = None
     stored: frozenset[str] = frozenset()
+    links: Callable[[], tuple[Link, ...]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
