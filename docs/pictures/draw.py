@@ -1,4 +1,4 @@
-"""Draws `report.png`, the page of a report as README shows it: `python docs/pictures/draw.py` (needs Playwright and Chromium)."""
+"""Draws `report.png`, the page that README shows: `python docs/pictures/draw.py` (needs Playwright and Chromium)."""
 
 from __future__ import annotations
 
