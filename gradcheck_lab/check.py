@@ -30,6 +30,7 @@ from gradcheck_lab.probes import ALL, PROBES, Probe
 from gradcheck_lab.probes.support import running
 from gradcheck_lab.probes.support.running import run_probes
 from gradcheck_lab.report import Report
+from gradcheck_lab.reproduction.check_call import check_line
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects import adapt
 from gradcheck_lab.subjects.contained import own_copies
@@ -83,16 +84,37 @@ def check(
     >>> check(ops.linear, x, w, b).verdict
     'pass'
     """
-    started = time.perf_counter()
     refuse_unknown("check", unknown, options)
-    _refuse_arguments(op, inputs, order, probes, allow)
     seed, limits = seed_of(seed), limits_of(isolate, timeout, memory_limit)
-    if limits is not None:
-        keywords = {"options": options, "reference": reference, "grad_output": grad_output, "order": order, "seed": seed}
-        call = partial(check, op, *inputs, **keywords, probes=probes, allow=allow, wrt=wrt)
-        return isolated(call, Subjected(name_of(op), seed, _command(op, seed, order)), limits)
-    asked = Asked(order, allow, seed, started)
-    with preserved_state(seed):
+    asked: dict[str, Any] = {"options": options, "reference": reference, "grad_output": grad_output, "order": order}
+    asked |= {"probes": probes, "allow": allow, "wrt": wrt, "seed": seed}
+    if limits is None:
+        report = checked(op, *inputs, **asked)
+    else:
+        report = isolated(partial(checked, op, *inputs, **asked), Subjected(name_of(op), seed, ""), limits)
+    if report.verdict == "pass":
+        return report
+    asked |= {"isolate": isolate, "timeout": timeout, "memory_limit": memory_limit}
+    return replace(report, reproduce=check_line(op, inputs, asked, report))
+
+
+def checked(
+    op: Any,
+    *inputs: Any,
+    options: Mapping[str, Any] | None = None,
+    reference: Any = None,
+    grad_output: torch.Tensor | Sequence[torch.Tensor] | None = None,
+    order: int = 1,
+    probes: Collection[str | Probe] = ALL,
+    allow: Collection[str] = (),
+    wrt: Wrt | None = None,
+    seed: int = 0,
+) -> Report:
+    """The report of `check` in this process, without the line that reproduces a failure."""
+    started = time.perf_counter()
+    _refuse_arguments(op, inputs, order, probes, allow)
+    asked = Asked(order, allow, seed_of(seed), started)
+    with preserved_state(asked.seed):
         with reading("the arguments"):
             keywords = {name: own_copies(value) for name, value in options_of(options).items()}
             subject = adapt(op, inputs, keywords, wrt)
@@ -100,8 +122,8 @@ def check(
             if reference is not None:
                 subject = with_reference(subject, reference)
             subject = replace(subject, allowed=Allowance(frozenset(allow)))
-            case = Case(subject.inputs, keywords, None if grad_output is None else tuple(as_tuple(grad_output)), seed)
-        seed_all(seed)
+            case = Case(subject.inputs, keywords, None if grad_output is None else tuple(as_tuple(grad_output)), asked.seed)
+        seed_all(asked.seed)
         for watch in watches:
             watch.known(begun_report(subject, asked))
         policy = Policy(thorough=len(probes) > 0, has_reference=reference is not None)
@@ -178,7 +200,3 @@ def _refuse_inputs(subject: Subject) -> None:
             f"nothing to compare: no input of {name} is a floating tensor ({dtypes or 'None'}); "
             "pass x.double() where a gradient is wanted"
         )
-
-
-def _command(op: Any, seed: int, order: int) -> str:
-    return f"gl.check({name_of(op)}, ..., {f'order={order}, ' if order > 1 else ''}seed={seed})"

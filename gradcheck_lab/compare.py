@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.precision import widened
 from gradcheck_lab.oracles.numeric.scalar_problem import rms
 from gradcheck_lab.report import Report
+from gradcheck_lab.reproduction.compare_call import compare_line
 
 
 def compare(manual: Any, reference: Any = None, wrt: Wrt | None = None) -> Report:
@@ -52,7 +54,8 @@ def compare(manual: Any, reference: Any = None, wrt: Wrt | None = None) -> Repor
     started = time.perf_counter()
     with preserved_state(), reading("the gradients"):
         found = pairs_of_notebook(manual) if reference is None else pairs_of_sides(manual, reference)
-        return _compared(found, wrt_of(wrt), started)
+        report = _compared(found, wrt_of(wrt), started)
+    return report if report.verdict == "pass" else replace(report, reproduce=compare_line(manual, reference, wrt))
 
 
 def compare_made(values: Mapping[str, Any], is_made: Callable[[HandMade], bool], wrt: Wrt | None = None) -> Report:
@@ -62,7 +65,8 @@ def compare_made(values: Mapping[str, Any], is_made: Callable[[HandMade], bool],
     """
     started = time.perf_counter()
     with preserved_state(), reading("the gradients"):
-        return _compared(pairs_of_notebook(values, is_made), wrt_of(wrt), started)
+        report = _compared(pairs_of_notebook(values, is_made), wrt_of(wrt), started)
+    return report if report.verdict == "pass" else replace(report, reproduce=compare_line(values, None, wrt))
 
 
 def _compared(found: Pairs, wrt: tuple[str | int, ...] | None, started: float) -> Report:
@@ -92,7 +96,6 @@ def _compared(found: Pairs, wrt: tuple[str | int, ...] | None, started: float) -
         sensitivity={c.result.name: c.sensitivity for c in comparisons},
         evaluations={"forward": 0, "backward": 0},
         seconds=time.perf_counter() - started,
-        reproduce="gl.compare(manual, reference)" if found.variables is None else "gl.compare(globals())",
         reasons=reasons,
         environment=environment(),
         coverage=(Coverage.of("gradient", uncompared),),

@@ -8,6 +8,7 @@ from pathlib import Path
 from gradcheck_lab.errors import GradientMismatch
 from gradcheck_lab.model.findings import ReportData
 from gradcheck_lab.model.observers import asserted
+from gradcheck_lab.model.shown import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,12 @@ class Report(ReportData):
         if self.verdict != "pass":
             raise GradientMismatch(self)
 
+    def __repr__(self) -> str:
+        causes = dict.fromkeys(f.cause for f in self.findings if f.severity == "error")
+        count = len(self.gradients)
+        found = f": {', '.join(causes)}" if causes else ""
+        return f"<Report of {shown(self.subject, keep='')}: {self.verdict}, {count} gradient{'s' * (count != 1)}{found}>"
+
     def __str__(self) -> str:
         from gradcheck_lab.calls.randomness import preserved_randomness
 
@@ -35,11 +42,17 @@ class Report(ReportData):
 
             return render_text(self)
 
-    def to_html(self, path: str | Path) -> None:
-        """Write the report as one self-contained HTML page to `path`."""
-        from gradcheck_lab.render.html import render_html
+    def to_html(self, path: str | Path | None = None) -> str:
+        """Return the report as one self-contained HTML page, and write it to `path` where one is given.
 
-        Path(path).write_text(render_html(self), encoding="utf-8")
+        Raises `OSError` where the file cannot be written.
+        """
+        from gradcheck_lab.render.page import render_html
+
+        page = render_html(self)
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
 
     def _repr_html_(self) -> str:
         from gradcheck_lab.render.html import render_fragment

@@ -229,6 +229,11 @@ def registered_backward(registration: Any) -> Any:
     return registration._backward_fn
 
 
+def registered_setup(registration: Any) -> Any:
+    """The `setup_context` that `register_autograd` was given. In its place: none, and no saved tensor has a name."""
+    return getattr(registration, "_setup_context_fn", None)
+
+
 def set_registered_backward(registration: Any, backward: Any) -> None:
     """Put another backward in the place of the one that `register_autograd` was given. In its place: as for reading it."""
     registration._backward_fn = backward

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gradcheck_lab import specs
-from gradcheck_lab.check import check
+from gradcheck_lab.check import checked
 from gradcheck_lab.discovery.description import DESCRIPTION
 from gradcheck_lab.discovery.inputs import Call, as_guessed, call_of
 from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, check_command, read_option
@@ -94,7 +94,7 @@ def check_target(
     keywords = dict(read_option(text) for text in options)
     call = call_of(target, tuple(specs.parse(text) for text in written), seed, dtype, keywords)
     wanted = [int(each) if each.isdigit() else each for each in wrt] or None
-    report = check(call.subject, *call.inputs, options=call.options, allow=set(allow), seed=seed, order=order, wrt=wanted)
+    report = checked(call.subject, *call.inputs, options=call.options, allow=set(allow), seed=seed, order=order, wrt=wanted)
     if call.guess:
         _refuse_guess(target, call, report)
     command = check_command(target, written, seed, dtype, options, allow, order, wrt)

@@ -149,6 +149,36 @@ def certainly_passes(actual: torch.Tensor, truth: torch.Tensor, dtype: torch.dty
     return abs(dot) <= margin * total * (own + SCALE_DEVIATIONS.value * rounding / math.sqrt(value.numel()))
 
 
+def used_of_each(
+    actual: torch.Tensor,
+    truth: torch.Tensor,
+    dtype: torch.dtype,
+    references: Sequence[torch.Tensor] = (),
+    truth_error: float = 0.0,
+) -> torch.Tensor:
+    """What each element uses of its budget, error / allowed, as `judge` finds it; float64, inf where one side is not finite.
+
+    >>> used_of_each(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.5]).double(), torch.float32) > 1
+    tensor([False,  True])
+    """
+    if truth.is_complex():
+        real = torch.view_as_real
+        parts = [real(r.resolve_conj()) for r in references]
+        used = used_of_each(real(actual.resolve_conj()), real(truth.resolve_conj()), dtype, parts, truth_error)
+        return used.amax(-1)
+    u, limits = unit_roundoff(dtype), torch.finfo(dtype)
+    own, tiny = OWN_ROUNDINGS.value * u, float(limits.smallest_normal) * float(limits.eps) + truth_error
+    error, value, errors, _ = _block(actual, truth, (), references)
+    allowed = value.abs() * own + tiny
+    if not bool((error.abs() <= allowed).all()):
+        slices = Slices(truth.shape, truth.device)
+        slices.add((), error, value, errors)
+        slices.finish((SLICE_ROUNDINGS_16_BITS if is_narrow(dtype) else SLICE_ROUNDINGS).value * u)
+        allowed = allowed + REFERENCE_ERRORS.value * slices.spread(())
+    unlike = ~torch.isfinite(actual) & ~((actual == truth) | (actual.isnan() & truth.isnan()))
+    return torch.where(unlike, torch.inf, error.abs() / allowed)
+
+
 def _slice_means(square: torch.Tensor) -> list[torch.Tensor]:
     """The means over the slices of every axis, each with one element per slice; a vector is one slice."""
     axes = [axis for axis, n in enumerate(square.shape) if n < square.numel()]

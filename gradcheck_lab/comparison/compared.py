@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from gradcheck_lab.comparison.budget import Judgement
+from gradcheck_lab.comparison.budget import Judgement, used_of_each
 from gradcheck_lab.comparison.findings import number, short_dtype
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.diagnosis.allowance import Excuse
 from gradcheck_lab.model.findings import Finding, GradientResult
+from gradcheck_lab.model.limits import PICTURED_ELEMENTS
+from gradcheck_lab.model.pictures import Picture, distribution_of, picture_of
 from gradcheck_lab.oracles.autograd.subgradients import Interval
 
 References = Callable[[str], list[torch.Tensor]]
@@ -42,8 +44,10 @@ def result_of(
     expected: torch.Tensor,
     verdict: Any,
     settled_by: str = "rounding",
+    references: Sequence[torch.Tensor] = (),
 ) -> GradientResult:
     at = found.worst_index
+    distribution, picture = _drawn(slot, actual, expected, references)
     return GradientResult(
         name=slot.name,
         label=slot.label,
@@ -62,7 +66,19 @@ def result_of(
         rule=found.rule,
         settled_by=settled_by,
         op=slot.op,
+        distribution=distribution,
+        picture=picture,
     )
+
+
+def _drawn(
+    slot: Slot, actual: torch.Tensor, expected: torch.Tensor, references: Sequence[torch.Tensor]
+) -> tuple[tuple[int, ...], Picture | None]:
+    """What a page draws of a gradient of the call as given."""
+    if slot.margin > 1 or not 0 < expected.numel() <= PICTURED_ELEMENTS.value:
+        return (), None
+    used = used_of_each(actual, expected, slot.dtype, references, slot.truth_error)
+    return distribution_of(used), picture_of(actual, expected, used)
 
 
 def plain_result(slot: Slot, verdict: Any, elements: int = 0) -> GradientResult:

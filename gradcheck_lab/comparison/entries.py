@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.comparison.allowed_elsewhere import Made, with_allowed_swap, with_allowed_upstream
 from gradcheck_lab.comparison.budget import Judgement
 from gradcheck_lab.comparison.compared import Comparison
@@ -20,6 +20,7 @@ from gradcheck_lab.comparison.numbers import first_judgement
 from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
+from gradcheck_lab.model.limits import RERUN_ELEMENTS
 from gradcheck_lab.model.precision import is_wide
 from gradcheck_lab.model.precision.budget import COARSE_ORACLE
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
@@ -27,6 +28,7 @@ from gradcheck_lab.oracles.autograd.questions import Reruns
 from gradcheck_lab.oracles.autograd.subgradients import Subgradients
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.contained import comparable
+from gradcheck_lab.subjects.run_lines.held import histories
 from gradcheck_lab.subjects.subject import Key, Subject
 
 
@@ -53,6 +55,7 @@ def compare_returned(
     grads = [comparable(value) for value in as_tuple(returned)]
     judged = _first_judgements(subject, grads, oracle, truth, shares, margin)
     wrong = any(not found.passed for found in judged.values())
+    right = frozenset(subject.names[i] for i, found in judged.items() if found.passed)
     if wrong and (lifted := oracle.without_casts()) is not None:
         oracle, truth, judged = lifted, lifted.truth(), {}
     case, names, expected = oracle.case, subject.names, _expected(subject, oracle.case, truth, shares)
@@ -65,9 +68,10 @@ def compare_returned(
         slot = Slot(
             names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, truth_error=off, margin=margin,
             allowed=subject.allowed, others=tuple(names[j] for j in expected if j != i and grads[j] is not None),
+            kept=subject.kept,
         )  # fmt: skip
         again = on_further_draws(draws, partial(_evidence_of_draw, subject, slot, i, delivered))
-        evidence = partial(_evidence, subject, oracle, outputs, references, slot, i, again)
+        evidence = partial(_evidence, subject, oracle, outputs, references, slot, i, again, right=right)
         known, around = references_of(oracle, key, value.dtype, noise), partial(subgradients.intervals, key)
         found = compare_gradient(slot, grads[i], true, known, evidence, around, judged.get(i))
         if found.result.verdict == "fail" and subject.allowed.causes:
@@ -122,9 +126,7 @@ class _Entry:
             on_further_draws(self.draws, lambda draw: again(replace(draw, oracle=_with_upstream(draw.oracle, made)))),
         )  # fmt: skip
 
-    def against(
-        self, oracle: AutogradOracle, index: int, again: Callable[[], Iterable[Evidence]] | None = None
-    ) -> Comparison:
+    def against(self, oracle: AutogradOracle, index: int, again: Callable[[], Iterable[Evidence]] | None = None) -> Comparison:
         """Compare it with what an oracle says of an input."""
         truth, key, subject, slot = oracle.truth(), Key("input", index), self.subject, self.slot
         others = {subject.names[k.first]: g for k, g in truth.gradients.items() if k.role == "input" and g is not None}
@@ -156,6 +158,7 @@ def _evidence(
     again: Callable[[], Iterable[Evidence]] | None,
     actual: torch.Tensor,
     expected: torch.Tensor,
+    right: frozenset[str] = frozenset(),
 ) -> Evidence:
     """What the diagnosis of a wrong gradient may look at, and ask the oracle."""
     case = oracle.case
@@ -177,11 +180,24 @@ def _evidence(
         conjugated=reruns.conjugated,
         reversed=reruns.reversed,
         variations=reruns.variations,
+        intermediates=reruns.intermediates,
         neighbours=reruns.neighbours,
         narrowed=reruns.narrowed,
         values=reruns.values,
+        held=partial(_held, oracle),
+        right=right,
         again=again,
     )
+
+
+def _held(oracle: AutogradOracle, shape: tuple[int, ...]) -> list[list[torch.Tensor]] | None:
+    """What the variables of the hand-written backward hold of this shape, one after the other, on the oracle's case."""
+    case, runner = oracle.case, oracle.runner
+    if case.grad_outputs is None or sum(v.numel() for v in case.inputs if is_differentiable(v)) > RERUN_ELEMENTS.value:
+        return None
+    inputs, upstream = copy_inputs(case.inputs), copy_inputs(case.grad_outputs)
+    # one function may be forward and backward
+    return histories(lambda: runner.backward(runner.record(inputs, case), upstream, case.seed), {shape})
 
 
 def _evidence_of_draw(subject: Subject, slot: Slot, index: int, delivered: bool, draw: Draw) -> Evidence | None:

@@ -7,10 +7,11 @@ import torch
 from gradcheck_lab.comparison.budget import Judgement
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Explanation
-from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.findings import Finding, GradientResult, Number
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.oracles.autograd.subgradients import Interval
+from gradcheck_lab.subjects.code.kept import concerned
 
 
 def wrong_finding(
@@ -37,7 +38,15 @@ def wrong_finding(
         where=worst_line(result, slot.reference),
         measured=result.max_abs_error,
         allowed=result.allowed,
+        kept=_concerned(slot, explanation),
     )
+
+
+def _concerned(slot: Slot, explanation: Explanation) -> tuple[str, ...]:
+    """What the backward gets from the forward that an explanation is about."""
+    if explanation.cause in having("of_gradients"):
+        return ()
+    return concerned(slot.kept(), [claim.what for claim in explanation.claims])
 
 
 def worst_line(result: GradientResult, reference: str) -> str:

@@ -102,9 +102,9 @@ def _missing(slot: Slot, expected: torch.Tensor) -> Comparison:
     finding = Finding(
         cause="missing-gradient",
         severity="error",
-        message=f"gradient of {slot.label} is missing",
+        message=f"gradient of {slot.label} is None",
         gradient=slot.name,
-        explanation=f"{slot.label} receives no gradient, and {slot.reference} gives {show(number(expected[index]))}",
+        explanation=f"{slot.label} receives None, and {slot.reference} gives {show(number(expected[index]))}",
         suggestion=f"return the gradient of {slot.name!r}{_or_say_so(slot)}",
         op=slot.op,
     )

@@ -56,9 +56,8 @@ def compare_isolated_rule(
                 exception=class_name(error),
             )
         ]
-    count = len(as_tuple(returned))
-    if count != len(inputs):
-        return [], [wrong_count(count, len(inputs), label)]
+    if len(as_tuple(returned)) != len(inputs):
+        return [], [wrong_count(as_tuple(returned), len(inputs), label)]
     named = {"output": outputs[0]} if len(outputs) == 1 else {f"output {j}": o for j, o in enumerate(outputs)}
     draws = None if margin > 1 else FurtherDraws(oracle.runner, local)
     compared = compare_returned(subject, returned, oracle, truth, named, label, shares=number, margin=margin, draws=draws)
@@ -106,6 +105,12 @@ def run_rule(call: Call, upstream: Sequence[torch.Tensor]) -> Any:
 def detached(values: Sequence[Any]) -> tuple[Any, ...]:
     """The tensors apart from their graph, sharing their storage; other values as they are."""
     return tuple(v.detach() if isinstance(v, torch.Tensor) else v for v in values)
+
+
+def call_names(call: Call) -> tuple[str, ...]:
+    """What findings call the inputs of an op call."""
+    subject = adapt_op(call.op, call.inputs, dict(call.options))
+    return () if subject is None else subject.names
 
 
 def call_label(call: Call) -> str:

@@ -72,11 +72,11 @@ def compare_numbers(
                 found, expected = again, torch.where(admitted, actual.to(expected.dtype), expected)
             outside = outside_kinks(slot, actual, kinks, found)
             if outside is not None:
-                return Comparison(result_of(slot, found, actual, expected, "fail"), (*findings, outside))
+                return Comparison(result_of(slot, found, actual, expected, "fail", references=used), (*findings, outside))
     if found.elements and found.unjudged == found.elements and found.passed:
         reason = f"the reference for {slot.label} is not finite in any element"
         return Comparison(replace(result_of(slot, found, actual, expected, "inconclusive"), reason=reason), tuple(findings))
-    result = result_of(slot, found, actual, expected, "pass" if found.passed else "fail", level)
+    result = result_of(slot, found, actual, expected, "pass" if found.passed else "fail", level, used)
     if not found.passed:
         if as_known is not None:
             return as_known
@@ -137,7 +137,8 @@ def _forgiven(
 def _conventional(
     slot: Slot, found: Judgement, actual: torch.Tensor, expected: torch.Tensor, admitted: torch.Tensor, findings: list[Finding]
 ) -> Comparison:
-    result = result_of(slot, found, actual, expected, "pass", "subgradient")
+    forgiving = torch.where(admitted, actual.to(expected.dtype), expected)
+    result = result_of(slot, found, actual, forgiving, "pass", "subgradient")
     count = max(1, int(admitted.sum()))
     return Comparison(result, (*findings, convention(slot, count)), found.sensitivity, count)
 

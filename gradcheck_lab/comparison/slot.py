@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from gradcheck_lab.diagnosis.allowance import NOTHING_ALLOWED, Allowance
+from gradcheck_lab.subjects.code.kept import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class Slot:
     `reference` is what messages call the other side, `truth_error` how far its values may be off.
     `margin` is how many times its budget an error has to be to count: on calls that nobody chose only gross errors do.
     `others` are the inputs of the same call that do have a gradient, `allowed` the mistakes that the user allows in this one.
+    `kept()` is what the backward gets from the forward, by the names of the user's code.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Slot:
     margin: float = 1.0
     others: tuple[str, ...] = ()
     allowed: Allowance = NOTHING_ALLOWED
+    kept: Callable[[], tuple[Kept, ...]] = tuple
 
     def permits(self, cause: str) -> bool:
         """Whether this gradient may be wrong for this cause."""

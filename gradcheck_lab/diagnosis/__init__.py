@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from gradcheck_lab.diagnosis.arrangement import rearranged
+from gradcheck_lab.diagnosis.arrangement import rearranged, returned_twice
 from gradcheck_lab.diagnosis.axes import reversed_axis, summed_along_another_axis, wrong_inner_axis
 from gradcheck_lab.diagnosis.conjugate import missing_conjugate
 from gradcheck_lab.diagnosis.epsilons import wrong_epsilon
 from gradcheck_lab.diagnosis.evidence import Evidence, Explanation, PartialGradient
 from gradcheck_lab.diagnosis.factors import varying_factor
-from gradcheck_lab.diagnosis.fan_out import misscaled_use, missing_uses
+from gradcheck_lab.diagnosis.fan_out import misscaled_use, missing_uses, one_use_for_another
 from gradcheck_lab.diagnosis.overlaps import missing_overlap_sum
 from gradcheck_lab.diagnosis.positions import repeated_index, wrong_by_label, wrong_by_value, wrong_in_two_places, wrong_places
 from gradcheck_lab.diagnosis.precision import low_precision
@@ -19,7 +19,7 @@ from gradcheck_lab.diagnosis.products import missing_product, wrong_operand_in_p
 from gradcheck_lab.diagnosis.scaling import scaled
 from gradcheck_lab.diagnosis.shapes import rank1_broadcast, wrong_shape
 from gradcheck_lab.diagnosis.terms import missing_statistic, missing_term
-from gradcheck_lab.diagnosis.variations import one_thing_changed, other_forward
+from gradcheck_lab.diagnosis.variations import of_an_intermediate, one_thing_changed, other_forward
 
 Family = Callable[[Evidence], Explanation | None]
 
@@ -31,13 +31,16 @@ FAMILIES: tuple[Family, ...] = (
     other_forward,
     wrong_epsilon,
     misscaled_use,
+    one_use_for_another,
     missing_term,
     one_thing_changed,
     wrong_operand_in_product,
     missing_product,
     summed_along_another_axis,
+    returned_twice,
     missing_statistic,
     missing_uses,
+    of_an_intermediate,
     varying_factor,
     wrong_inner_axis,
     repeated_index,

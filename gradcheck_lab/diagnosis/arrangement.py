@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 
@@ -31,8 +32,19 @@ def rearranged(evidence: Evidence) -> Explanation | None:
     )
 
 
+def returned_twice(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is that of another input, which that input has as well, where nothing else explains it."""
+    return _of_another(evidence, set(evidence.references)) if evidence.small and evidence.actual.numel() > 1 else None
+
+
 def _swapped(evidence: Evidence) -> Explanation | None:
+    return _of_another(evidence, evidence.references.keys() - evidence.right)
+
+
+def _of_another(evidence: Evidence, others: Collection[str]) -> Explanation | None:
     for other, reference in evidence.references.items():
+        if other not in others:
+            continue
         if other != evidence.name and evidence.fits(reference) and not reference.equal(evidence.expected):
             return Explanation(
                 "slots-swapped",

@@ -10,7 +10,7 @@ import torch
 from gradcheck_lab.diagnosis.candidates import factors, upstreams
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence
 
-Kind = Literal["tail", "place", "value", "tied", "repeated", "option"]
+Kind = Literal["tail", "head", "place", "value", "tied", "repeated", "option"]
 
 
 class Condition(NamedTuple):
@@ -65,7 +65,9 @@ def _along(axis: int, hit: torch.Tensor, shape: torch.Size) -> Iterator[Conditio
     if rows == list(range(n - count, n)):
         where = "" if len(shape) == 1 else f" along axis {axis}"
         yield Condition(f"from {rows[0]} on{where}", mask, "tail")
-    elif rows == list(range(count)) or (step > 1 and rows == list(range(rows[0], n, step))) or len(shape) > 1:
+    elif rows == list(range(count)):
+        yield Condition(f"in {_slices(rows, n, axis, len(shape))}", mask, "head")
+    elif (step > 1 and rows == list(range(rows[0], n, step))) or len(shape) > 1:
         yield Condition(f"in {_slices(rows, n, axis, len(shape))}", mask, "place")
 
 

@@ -68,7 +68,7 @@ class PartialGradient:
 
     `kept` names the uses whose contributions are in `gradient`, `lost` the others. `value` names the value; "it" is the tensor
     itself. `assigned` is set where the contributions look overwritten, as by = instead of +=: only that of the use which
-    backward reaches last is there, or all uses are of one kind.
+    backward reaches last is there, or all uses are of one kind. `whole` is the gradient of the value itself with all its uses.
     """
 
     kept: str
@@ -76,6 +76,7 @@ class PartialGradient:
     lost: str
     value: str = "it"
     assigned: bool = False
+    whole: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +112,12 @@ class Evidence:
     The callables run the oracle once more. `paths` gives the gradients without some uses of a value, `unreduced` the gradient
     with the input broadcast before the call, `conjugated` J^T g instead of J^H g. `reversed` gives, for each axis (counted from
     the end), the gradient with that axis of grad_output and of the result reversed. `variations` gives those with one
-    thing changed in the backward, `neighbours` those of forwards with another choice, `narrowed` those
-    with one value rounded to a narrower dtype, `values` the forward's intermediate values by name. `again` gives the evidence
-    of the same gradient on further draws of the call, None where there is no code to run again; `sought` is the explanation
-    that such a draw is to confirm.
+    thing changed in the backward, `intermediates` those of values within the forward, `neighbours` those of forwards with
+    another choice, `narrowed` those with one value rounded to a narrower dtype, `values` the forward's intermediate values by
+    name. `again` gives the evidence of the same gradient on further draws of the call, None where there is no code to run
+    again; `sought` is the explanation that such a draw is to confirm. `right` are the names of inputs whose own gradients are
+    right. `held` gives, for a shape, what each variable of the hand-written backward held one after the other; None where that
+    cannot be watched.
     """
 
     name: str
@@ -132,9 +135,12 @@ class Evidence:
     conjugated: Callable[[], torch.Tensor | None] = nothing
     reversed: Callable[[], Iterable[tuple[int, torch.Tensor]]] = tuple
     variations: Callable[[], Iterable[Variation]] = tuple
+    intermediates: Callable[[], Iterable[Variation]] = tuple
     neighbours: Callable[[], Iterable[Variation]] = tuple
     narrowed: Callable[[Sequence[torch.dtype]], Iterable[Variation]] = lambda dtypes: ()
     values: Callable[[], Mapping[str, torch.Tensor]] = dict
+    held: Callable[[tuple[int, ...]], Sequence[Sequence[torch.Tensor]] | None] = lambda shape: None
+    right: frozenset[str] = frozenset()
     again: Callable[[], Iterable[Evidence]] | None = None
     sought: Explanation | None = None
 

@@ -12,12 +12,13 @@ from gradcheck_lab.diagnosis.deviation import Deviation, only_here
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, PartialGradient, about
 from gradcheck_lab.diagnosis.scaling import times
 from gradcheck_lab.diagnosis.terms import Residual
+from gradcheck_lab.diagnosis.variations import is_enough
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS, NAMED_COEFFICIENT
 
 
 def missing_uses(evidence: Evidence) -> Explanation | None:
     """Explain a gradient that is the reference without the contributions of some uses of a value; else None."""
-    if not evidence.real or evidence.actual.numel() < 2:
+    if not evidence.real or not is_enough(evidence):
         return None
     for path in evidence.paths():
         if not bool(path.gradient.any()) or not evidence.fits(path.gradient) or evidence.fits(path.gradient, evidence.expected):
@@ -25,7 +26,7 @@ def missing_uses(evidence: Evidence) -> Explanation | None:
         claims = Claim(path.value), Claim(path.kept), Claim(path.lost)
         user = repr(evidence.name) if path.value == "it" else path.value
         deviation = Deviation(predict=partial(_without, path))
-        if path.assigned or evidence.assigned:
+        if _is_written_over(path, evidence):
             return Explanation(
                 "fan-out-overwritten",
                 f"{user} is used in {path.kept} and in {path.lost}, and only what {path.kept} sends back arrives",
@@ -40,6 +41,45 @@ def missing_uses(evidence: Evidence) -> Explanation | None:
             claims=claims,
             deviation=deviation,
         )
+    return None
+
+
+def _is_written_over(path: PartialGradient, evidence: Evidence) -> bool:
+    """Whether what is missing was there: the values that one variable of the backward held add up to the whole gradient.
+
+    Where the backward cannot be watched, the uses that are missing tell: those that a backward reaches before the others.
+    """
+    whole = path.whole
+    held = evidence.held(tuple(evidence.expected.shape if whole is None else whole.shape))
+    if held is None:
+        return path.assigned or evidence.assigned
+    for history in held if whole is not None else ():
+        sums = [torch.stack(list(history)).sum(0), *(each + history[-1] for each in history[:-1])]
+        assert whole is not None
+        if any(evidence.fits(whole, each) for each in sums) and not evidence.fits(whole, history[-1]):
+            return True
+    return False
+
+
+def one_use_for_another(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient in which what one use of a value sends back stands for another's too, as x + x for x + x^T."""
+    if not evidence.real or not is_enough(evidence):
+        return None
+    paths = {(path.value, path.kept, path.lost): path.gradient for path in evidence.paths()}
+    for (value, kept, lost), without in paths.items():
+        other = paths.get((value, lost, kept))
+        if other is None or other.shape != without.shape or evidence.fits(other, without):
+            continue
+        twice = evidence.expected + without.to(evidence.expected) - other.to(evidence.expected)
+        if evidence.fits(twice) and not evidence.fits(twice, evidence.expected):
+            user = repr(evidence.name) if value == "it" else value
+            return Explanation(
+                "wrong-operand",
+                f"{user} is used in {kept} and in {lost}, and what {kept} sends back stands for what {lost} sends back too",
+                f"derive what {lost} sends back to {user}, which differs where a factor is not symmetric",
+                claims=(Claim(value), Claim(kept), Claim(lost)),
+                deviation=only_here(evidence, twice),
+            )
     return None
 
 

@@ -45,7 +45,9 @@ def wrong_by_value(evidence: Evidence) -> Explanation | None:
     if masks is None:
         return None
     ahead = sum(1 for _ in masks_and_labels(evidence)) + sum(1 for _ in places(masks[0]))
-    return _separated(evidence, *masks, values(evidence, masks[0], ~masks[0]), ahead)
+    # on a further draw other elements have these values, so that chance has to hit twice
+    draws = 2 if evidence.again is not None else 1
+    return _separated(evidence, *masks, values(evidence, masks[0], ~masks[0]), ahead, draws)
 
 
 def wrong_in_two_places(evidence: Evidence) -> Explanation | None:
@@ -72,14 +74,20 @@ def _masks(evidence: Evidence) -> tuple[torch.Tensor, torch.Tensor] | None:
 
 
 def _separated(
-    evidence: Evidence, wrong: torch.Tensor, right: torch.Tensor, conditions: Iterable[Condition], ahead: int = 0
+    evidence: Evidence,
+    wrong: torch.Tensor,
+    right: torch.Tensor,
+    conditions: Iterable[Condition],
+    ahead: int = 0,
+    draws: int = 1,
 ) -> Explanation | None:
     """The first condition that holds in all wrong elements and no other, where chance is no explanation.
 
-    `ahead` conditions were tried before. On a draw that is to confirm an explanation, only its condition is tried.
+    `ahead` conditions were tried before, and it has to hold on so many independent `draws`. On a draw that is to confirm an
+    explanation, only its condition is tried.
     """
     count, others = int(wrong.sum()), int(right.sum())
-    ways = math.lgamma(count + others + 1) - math.lgamma(count + 1) - math.lgamma(others + 1)
+    ways = draws * (math.lgamma(count + others + 1) - math.lgamma(count + 1) - math.lgamma(others + 1))
     known = evidence.sought
     sought = None if known is None else [claim for each in (known, *known.also) for claim in each.claims]
     for rank, condition in enumerate(conditions, ahead + 1):
@@ -125,15 +133,16 @@ def _named(evidence: Evidence, condition: Condition, actual: torch.Tensor, expec
     should_be_zero = not bool(expected.any())
     what = "it is zero there" if zero else "it should be zero there" if should_be_zero else ""
     words, name = condition.words, evidence.name
-    if condition.kind == "tail" and (zero or _same(actual)):
+    if (condition.kind == "tail" and (zero or _same(actual))) or (condition.kind == "head" and zero):
         filled = "and there they are zero" if zero else f"and there all are {float(actual[0]):.6g}"
+        end = "last block" if condition.kind == "tail" else "first"
         return Explanation(
             "unwritten-elements",
             f"only the elements {words} are wrong, {filled}",
-            f"write every element of the gradient of {name!r}, the last block too",
+            f"write every element of the gradient of {name!r}, the {end} too",
         )
     c = _factor(evidence, actual, expected)
-    if c is not None and condition.kind in ("tail", "place", "value"):
+    if c is not None and condition.kind in ("tail", "head", "place", "value"):
         return _multiple(evidence, c, words)
     sentence = f"it is wrong exactly {words}{_ELSE}" + (f": {what}" if what else "")
     if condition.kind == "repeated":

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from gradcheck_lab.diagnosis.deviation import only_here
-from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, accounts_for
+from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, Variation, accounts_for
 from gradcheck_lab.diagnosis.terms import Residual
 from gradcheck_lab.model.precision.fits import CHANCE_DIGITS, ENOUGH_ELEMENTS
 
 
 def one_thing_changed(evidence: Evidence) -> Explanation | None:
     """Explain a gradient that the true backward gives once one thing in it is changed; else None."""
-    if not evidence.real or not _is_enough(evidence):
+    if not evidence.real or not is_enough(evidence):
         return None
-    for each in evidence.variations():
+    return _equal_to(evidence, evidence.variations())
+
+
+def of_an_intermediate(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is that of a value within the forward, as where a backward ends a step early; else None."""
+    return _equal_to(evidence, evidence.intermediates()) if evidence.real and is_enough(evidence) else None
+
+
+def _equal_to(evidence: Evidence, candidates: Iterable[Variation]) -> Explanation | None:
+    for each in candidates:
         if each.gradient is None:
             continue
         actual, expected = evidence.actual, evidence.expected
@@ -34,7 +44,7 @@ def other_forward(evidence: Evidence) -> Explanation | None:
 
     Nothing is fitted, so that this may be said of an error near rounding as well, where it accounts for all of it.
     """
-    if not evidence.real or not _is_enough(evidence):
+    if not evidence.real or not is_enough(evidence):
         return None
     for each in evidence.neighbours():
         if each.gradient is not None and accounts_for(evidence, each.gradient):
@@ -44,7 +54,7 @@ def other_forward(evidence: Evidence) -> Explanation | None:
     return None
 
 
-def _is_enough(evidence: Evidence) -> bool:
+def is_enough(evidence: Evidence) -> bool:
     """Whether agreement with a gradient that nothing was fitted for is no chance: by its elements, or by their digits."""
     residual, count = Residual(evidence), evidence.actual.numel()
     if count >= ENOUGH_ELEMENTS.value or not 0 < residual.noise < residual.size:

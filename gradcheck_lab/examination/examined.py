@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.comparison.compared import Comparison
+from gradcheck_lab.engine.links import Link
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.numeric.oracle import NumericOracle
@@ -42,7 +43,7 @@ class ManualRun:
     gradients within a program, `calls` its ops' calls. `delivered` are the gradients that torch's engine makes of the same
     backward, None where it does not call it; `refusal` says why it did not accept what was returned. `outputs` are there
     only where they are compared: with those of a reference, or in a large call with those of its pieces. A backward that
-    does not take an upstream gradient is checked with ones.
+    does not take an upstream gradient is checked with ones. `links()` says what each step of a program is made of.
     """
 
     returned: tuple[Any, ...]
@@ -53,6 +54,7 @@ class ManualRun:
     calls: tuple[Call, ...] = ()
     outputs: tuple[Any, ...] = ()
     takes_upstream: bool = True
+    links: Callable[[], tuple[Link, ...]] = tuple
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def _differs_from_run_to_run(examined: Examined) -> bool:
 
 def _with_cause(examined: Examined, cause: str, why: str, fix: str) -> Examined:
     def told(finding: Finding) -> Finding:
-        if finding.severity != "error" or finding.cause not in having("unexplained"):
+        if finding.severity != "error" or finding.cause not in having("unexplained") | having("pattern"):
             return finding
         return replace(finding, cause=cause, explanation=why, suggestion=fix)
 

@@ -87,7 +87,7 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     examined = Examined(runner, case, policy, oracle, replace(backward, outputs=outputs) if outputs else backward)
     examined = examined.with_findings(*findings, *written)
     if len(backward.returned) != len(case.inputs):
-        return replace(examined, run=None).with_findings(wrong_count(len(backward.returned), len(case.inputs), None))
+        return replace(examined, run=None).with_findings(wrong_count(backward.returned, len(case.inputs), None))
     return examined
 
 
@@ -227,7 +227,7 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
     calls = recording.calls if runner.subject.is_program else ()
     return ManualRun(
         tuple(as_tuple(manual.returned)), recording.several, manual.intermediates, delivered, refusal, calls,
-        takes_upstream=recording.fixed_grad_outputs is None,
+        takes_upstream=recording.fixed_grad_outputs is None, links=recording.links,
     )  # fmt: skip
 
 

@@ -12,6 +12,13 @@ from gradcheck_lab.model.findings import Finding
 _OTHER_CODE = frozenset({"forward_mode", "vmap", "opcheck"})
 
 
+def says_more(reason: str, cause: str) -> bool:
+    """Whether a cause says more of a gradient than another that the comparison gave it."""
+    if cause in having("unexplained") or cause in CAUSES[reason].compared_as:
+        return reason not in having("unexplained")
+    return reason in having("overrules") and cause in having("pattern")
+
+
 def _may_replace(finding: Finding, reason: Finding, allowed: Collection[str]) -> bool:
     """Whether `reason`, found by a probe, may replace the cause that the comparison gave a finding.
 
@@ -21,9 +28,7 @@ def _may_replace(finding: Finding, reason: Finding, allowed: Collection[str]) ->
     later = reason.cause in having("of_later_calls") and finding.op is None
     if reason.cause in allowed and (later or reason.cause in having("foreseen")):
         return False
-    if finding.cause in having("unexplained") or finding.cause in CAUSES[reason.cause].compared_as:
-        return True
-    return reason.cause in having("overrules") and finding.cause in having("pattern")
+    return says_more(reason.cause, finding.cause)
 
 
 def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allowed: Collection[str] = ()) -> list[Finding]:
@@ -48,11 +53,12 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allow
                 explanation=reason.explanation,
                 suggestion=reason.suggestion,
                 probe=reason.probe,
+                kept=reason.kept,
             )
         found.append(finding)
     found = _explained_first(found)
     seen = {(f.cause, f.gradient) for f in found}
-    for finding in probed:
+    for finding in sorted(probed, key=lambda f: f.severity != "error" or f.cause not in having("overrules")):
         if finding.probe in _OTHER_CODE:
             found.append(finding)
             continue
@@ -65,9 +71,9 @@ def merge_findings(compared: Sequence[Finding], probed: Sequence[Finding], allow
 
 
 def _explained_first(found: Sequence[Finding]) -> list[Finding]:
-    """The errors that have an explanation before those that have none, which may come from the same mistake."""
+    """The errors that explain others first, and those without an explanation, which may come from the same mistake, last."""
     errors = [f for f in found if f.severity == "error" and f.op is None]
-    ordered = iter(sorted(errors, key=lambda f: f.cause in having("unexplained")))
+    ordered = iter(sorted(errors, key=lambda f: (f.cause not in having("overrules"), f.cause in having("unexplained"))))
     return [next(ordered) if f.severity == "error" and f.op is None else f for f in found]
 
 

@@ -18,6 +18,7 @@ from gradcheck_lab.comparison.ops_alone import errors_of_ops
 from gradcheck_lab.comparison.own_noise import OwnNoise
 from gradcheck_lab.comparison.program import compare_program
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.examination.defaults import with_defaults_named
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth, Policy
 from gradcheck_lab.examination.graph_steps import with_steps
 from gradcheck_lab.examination.guarding import disconnected, guard_autograd
@@ -42,7 +43,8 @@ def examine(runner: Runner, case: Case, policy: Policy) -> Examined:
     Where the user's code raises, the result has a finding and no run. Raises `InvalidArgument` for outputs that are no tensors,
     grad_outputs that do not fit, and references that do not.
     """
-    return with_steps(_examined(runner, case, policy))
+    examined = _examined(runner, case, policy)
+    return with_steps(with_defaults_named(examined, partial(_examined, runner, case, policy)))
 
 
 def _examined(runner: Runner, case: Case, policy: Policy) -> Examined:

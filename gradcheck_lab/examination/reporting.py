@@ -5,24 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import torch
-
-from gradcheck_lab.calls.case import Case
 from gradcheck_lab.comparison.compared import Comparison
-from gradcheck_lab.comparison.isolated_rule import call_label
+from gradcheck_lab.comparison.isolated_rule import call_label, call_names
 from gradcheck_lab.diagnosis.allowance import Owner
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import coverage_of, is_compared, outputs_coverage
 from gradcheck_lab.examination.examined import Examined
+from gradcheck_lab.examination.steps import steps_of
 from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.environment import environment
-from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import ALLOWED_ALONE, Finding, GradientResult, verdict_of
+from gradcheck_lab.model.limits import PICTURED_CELLS
+from gradcheck_lab.model.pictures import within
 from gradcheck_lab.model.places import places_of
-from gradcheck_lab.model.shown import cut, quoted
 from gradcheck_lab.report import Report
+from gradcheck_lab.subjects.code.blamed import source_of
 from gradcheck_lab.subjects.subject import Subject
 
 
@@ -38,7 +36,7 @@ class Asked:
 
 def report_of(examined: Examined, asked: Asked) -> Report:
     """The report. Raises `InvalidArgument` where nothing was compared and nothing found."""
-    subject, case, allow = examined.subject, examined.case, asked.allow
+    subject, allow = examined.subject, asked.allow
     alone = _allowed_alone(examined, allow)
     coverage = coverage_of(examined, {name for op, name in alone if op is None})
     shown = [c for c in examined.comparisons if is_compared(c) or c.result.reason is not None]
@@ -51,6 +49,7 @@ def report_of(examined: Examined, asked: Asked) -> Report:
         if not examined.findings:
             raise InvalidArgument(f"{what}; pass inputs with elements that a floating output depends on")
         reasons.append(what)
+    gradients = _pictured(gradients)
     if allow:
         gradients = tuple(_accepted(gradient, findings) for gradient in gradients)
     return Report(
@@ -64,12 +63,19 @@ def report_of(examined: Examined, asked: Asked) -> Report:
         evaluations=examined.runner.evaluations.to_dict(),
         seconds=time.perf_counter() - asked.started,
         seed=asked.seed,
-        reproduce=_reproduce(subject, case, asked.seed, asked.order),
         reasons=tuple(reasons),
         environment=environment(),
         coverage=coverage,
         location=places_of(subject.backwards()),
+        steps=steps_of(examined, gradients, findings),
     )
+
+
+def _pictured(gradients: tuple[GradientResult, ...]) -> tuple[GradientResult, ...]:
+    """The gradients with as many pictures as a report holds: of the wrong ones first, and of those nearest to wrong."""
+    order = sorted(range(len(gradients)), key=lambda k: -gradients[k].budget_used)
+    pictures = within([gradient.picture for gradient in gradients], order, PICTURED_CELLS.value)
+    return tuple(replace(gradient, picture=picture) for gradient, picture in zip(gradients, pictures, strict=True))
 
 
 def begun_report(subject: Subject, asked: Asked) -> Report:
@@ -110,8 +116,14 @@ def _placed(finding: Finding, examined: Examined) -> Finding:
     if finding.severity != "error":
         return finding
     calls = () if examined.run is None else examined.run.calls
-    rules = [call.op.rule for call in calls if finding.op == call_label(call)] if finding.op else ()
-    return replace(finding, location=places_of(rules or examined.subject.backwards()))
+    call = next((call for call in calls if finding.op == call_label(call)), None) if finding.op else None
+    functions = examined.subject.backwards() if call is None else (call.op.rule,)
+    names = examined.subject.names if call is None else call_names(call)
+    position = names.index(finding.gradient) if finding.gradient in names else None
+    sources = (source_of(function, position, finding.gradient) for function in functions)
+    known = [source for source in sources if source is not None]
+    source = next((each for each in known if each.blamed), known[0] if known else None)
+    return replace(finding, location=places_of(functions), source=source)
 
 
 def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> GradientResult:
@@ -120,21 +132,3 @@ def _accepted(gradient: GradientResult, findings: Sequence[Finding]) -> Gradient
     if gradient.verdict == "fail" and is_allowed and not any(finding.severity == "error" for finding in findings):
         return replace(gradient, verdict="pass", settled_by=ALLOWED_ALONE)
     return gradient
-
-
-def _reproduce(subject: Subject, case: Case, seed: int, order: int) -> str:
-    shapes = ", ".join(
-        f"{n}: {str(v.dtype).removeprefix('torch.')}{list(v.shape)}" if isinstance(v, torch.Tensor) else f"{n}: {_text(v)}"
-        for n, v in zip(subject.names, case.inputs, strict=True)
-    )
-    order_text = f"order={order}, " if order > 1 else ""
-    return f"gl.check({subject.name}, ..., {order_text}seed={seed}) with {shapes}"
-
-
-def _text(value: Any) -> str:
-    """A value of the user on one line; where its text raises, as that of an int of 5,000 digits does, what it is."""
-    try:
-        with Contained():
-            return cut(repr(value))
-    except Exception:
-        return quoted(value)

@@ -12,6 +12,9 @@ from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.isolation import Refused, apart
 from gradcheck_lab.model.watching import Watch, watches
 from gradcheck_lab.report import Report
+from gradcheck_lab.reproduction.caller import caller
+from gradcheck_lab.reproduction.check_call import given
+from gradcheck_lab.reproduction.line import Call, line_of
 from gradcheck_lab.workers.apart import Limits, Line
 from gradcheck_lab.workers.outcome import Returned
 
@@ -48,7 +51,14 @@ def fuzz_apart(make: MakeRun, limits: Limits) -> Report:
     run = make()
     ended = apart(_Run(make), run.name, limits)
     if not isinstance(ended.outcome, Returned):
-        command = f"gl.fuzz({run.name}, ..., max_examples={run.max_examples}, seed={run.seed})"
-        return ended_run_report(run, ended.outcome, ended.doing, ended.count, command)
+        return ended_run_report(run, ended.outcome, ended.doing, ended.count, _line(run))
     report: Report = ended.outcome.value[0]
     return report
+
+
+def _line(run: FuzzRun) -> str:
+    """The line of Python that makes the run again, in this process."""
+    keywords = {"options": run.options, "reference": run.reference, "max_examples": run.max_examples, "order": run.order}
+    keywords |= {"allow": run.allow, "wrt": run.wrt, "seed": run.seed}
+    specs = [("spec", str(spec)) for spec in run.specs]
+    return line_of(Call("gl.fuzz", [("op", run.op), *specs], given(keywords)), caller())

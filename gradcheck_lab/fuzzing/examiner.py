@@ -14,7 +14,7 @@ from gradcheck_lab.calls.case import Case, copy_inputs
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.calls.stress import EQUAL
-from gradcheck_lab.check import check
+from gradcheck_lab.check import checked
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import NO_ELEMENTS, is_compared
 from gradcheck_lab.fuzzing.wording import call_text
@@ -24,7 +24,9 @@ from gradcheck_lab.model.exceptions import DELIBERATE, SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.probes.support.derived_calls import DerivedCall, DerivedCallExaminer
-from gradcheck_lab.probes.values import is_steady, tie_mass
+from gradcheck_lab.probes.support.dirty_memory import with_dirty_memory
+from gradcheck_lab.probes.support.steadiness import is_steady
+from gradcheck_lab.probes.values import tie_mass
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects import adapt
@@ -35,7 +37,7 @@ from gradcheck_lab.subjects.subject import Subject
 CallVerdict = Literal["sound", "refused", "wrong"]
 _GROSS = 1e5  # times what is allowed
 _LARGE = 200  # elements of an ordinary call
-_OF_THE_SAME_VALUES = ("state", "second_backward", "upstream")
+_OF_THE_SAME_VALUES = ("state", "second_backward", "upstream", "poison")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Examiner:
         It is compared only, and where that does not say why a gradient is wrong, the probes that keep its values are run.
         """
         case = call.build(device=self.device)
-        report = self._check(case, order=self.order)
+        report = self._check(case, order=self.order, probes=("poison",))
         if any(f.severity == "error" and f.cause in having("unexplained") for f in report.findings):
             report = self._check(case, order=self.order, probes=_OF_THE_SAME_VALUES)
         trial = self._attempt(case) if call.generic else None
@@ -113,7 +115,7 @@ class Examiner:
     def _check(self, case: Case, order: int = 1, probes: tuple[str, ...] = ()) -> Report:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return check(
+            return checked(
                 self.op, *case.inputs, options=case.options, reference=self.reference, order=order, probes=probes,
                 allow=self.allow, wrt=self.wrt, seed=case.seed,
             )  # fmt: skip
@@ -152,7 +154,7 @@ class Examiner:
         return replace(known, inputs=case.inputs)
 
     def _adapted(self, case: Case) -> Subject:
-        subject = adapt(self.op, case.inputs, dict(case.options), self.wrt)
+        subject = with_dirty_memory(adapt(self.op, case.inputs, dict(case.options), self.wrt))
         return subject if self.reference is None else with_reference(subject, self.reference)
 
     def _errors(self, call: CallRecipe, case: Case, trial: DerivedCall, confirm: bool = False) -> list[Finding]:
@@ -187,7 +189,7 @@ class Examiner:
     def _fails(self, case: Case, order: int = 1) -> bool:
         """Whether the full check fails too, in which a numeric derivative guards the autograd oracle."""
         try:
-            return self._check(case, order).verdict == "fail"
+            return self._check(case, order, ("poison",)).verdict == "fail"
         except InvalidArgument:
             return False
 

@@ -12,7 +12,7 @@ from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.drawing import ordinary_call
 from gradcheck_lab.calls.kinds import WRITTEN
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
-from gradcheck_lab.check import check
+from gradcheck_lab.check import checked
 from gradcheck_lab.model.arguments import Wrt
 from gradcheck_lab.report import Report
 from gradcheck_lab.specs import Spec
@@ -53,10 +53,20 @@ class OrdinaryCalls:
         ]
         return CallRecipe(tuple(tensors), dict(case.options), self.seed)
 
+    def like(self, call: CallRecipe) -> CallRecipe | None:
+        """The ordinary call with the options of a drawn one, where it has more elements; None where none has."""
+        kinds = [tensor.kind for tensor in call.tensors]
+        signature = next((each for each in self.signatures if [spec.kind for spec in each] == kinds), None)
+        dtype = next((tensor.dtype for tensor in call.tensors if tensor.dtype.is_floating_point), torch.float64)
+        if signature is None:
+            return None
+        found = replace(self.recipe(signature, self.case(signature, dtype)), options=call.options)
+        return found if found.elements > call.elements else None
+
     def check(self, case: Case, probes: Collection[Any] | None = None) -> Report:
         """Check one call, by all probes where `probes` is None."""
         keywords: dict[str, Any] = {} if probes is None else {"probes": probes}
-        return check(
+        return checked(
             self.op, *case.inputs, options=case.options, reference=self.reference, order=self.order, allow=self.allow,
             wrt=self.wrt, seed=case.seed, **keywords,
         )  # fmt: skip

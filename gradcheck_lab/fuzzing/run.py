@@ -16,7 +16,7 @@ from gradcheck_lab.discovery.signatures import signatures_of
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.coding import Coding
 from gradcheck_lab.fuzzing.examiner import Examiner
-from gradcheck_lab.fuzzing.explained import is_unexplained, with_causes_of
+from gradcheck_lab.fuzzing.explained import with_causes_of
 from gradcheck_lab.fuzzing.failing_case import FailingCaseWriter
 from gradcheck_lab.fuzzing.ordinary import BeforeCall, OrdinaryCalls, Signature
 from gradcheck_lab.fuzzing.signatures import known_options
@@ -29,6 +29,8 @@ from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
+from gradcheck_lab.subjects.run_lines.summary import not_run
+from gradcheck_lab.subjects.run_lines.watch import watched
 from gradcheck_lab.subjects.subject import importable
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ class FuzzRun:
         from gradcheck_lab.fuzzing.search import Search
 
         started = time.perf_counter()
-        with preserved_state(self.seed):
+        with preserved_state(self.seed), watched(True, (torch.empty(0, device=self.device),)) as seen:
             dtypes = self.dtypes or ((torch.float32,) if self._ordinary.needs_float32() else DTYPES)
             self.examiner.allowed_gradients = self._ordinary.allowed_gradients(dtypes[0])
             coding = Coding(self.signatures, SIZES, dtypes, self._drawn_options())
@@ -109,10 +111,12 @@ class FuzzRun:
             except KeyboardInterrupt:
                 found, self.interrupted = search.smallest, True
             try:
-                report = self._probe_ordinary(dtypes[0]) if found is None else self._report_failure(found, search.first)
+                report = self._probe_ordinary(dtypes[0]) if found is None else self._report_failure(found, search)
             except KeyboardInterrupt:
                 report, self.interrupted = self._nothing_more(), True
-        return self._concluded(report, search, time.perf_counter() - started)
+            if seen is not None:
+                seen.finished = not self.interrupted
+        return self._concluded(replace(report, not_run=not_run(seen)), search, time.perf_counter() - started)
 
     def crash_report(self, finding: Finding, call: CallRecipe | None, kind: str, examples: int, reproduce: str) -> Report:
         """The report of a run whose process ended, as `finding` says, in `call`, or in a call that is not known.
@@ -146,7 +150,8 @@ class FuzzRun:
             report = self._ordinary.check(call.build("as given", self.device), () if self.interrupted else None)
             if report.verdict == "fail":
                 return self._writer.add_to(report, call)
-            reports.append(report)
+            unsettled = report.verdict != "pass"
+            reports.append(replace(report, reproduce=self._writer.line(report, call, None)) if unsettled else report)
         return next((report for report in reports if report.verdict != "pass"), reports[0])
 
     def _accepted_call(self, signature: Signature, dtype: torch.dtype) -> CallRecipe:
@@ -156,14 +161,18 @@ class FuzzRun:
             return accepted
         return self._ordinary.recipe(signature, case)
 
-    def _report_failure(self, call: CallRecipe, first: CallRecipe | None) -> Report:
-        """The report of the shrunk call; of the first wrong one where the full check does not fail the shrunk one."""
-        report = self.examiner.report(call)
-        if report.verdict != "fail" and first is not None:
-            call, report = first, self.examiner.report(first)
-        elif first is not None and any(is_unexplained(finding) for finding in report.findings):
-            report = with_causes_of(report, self.examiner.report(first), call_text(first, self.input_names(first)))
-        return self._writer.add_to(report, call)
+    def _report_failure(self, call: CallRecipe, search: Search) -> Report:
+        """The report of the shrunk call with the causes of a larger one; of the first wrong one where the shrunk passes."""
+        report, first, diagnosed = self.examiner.report(call), search.first, search.diagnosed
+        if first is None or diagnosed is None:  # it is from the user's database
+            return self._writer.add_to(report, call)
+        if report.verdict != "fail":
+            call, report = first, diagnosed
+        larger = self._ordinary.like(first)
+        if larger is not None and self.examiner.is_wrong(larger):  # the calls that are drawn first are the smallest
+            first, diagnosed = larger, self.examiner.report(larger)
+        names = self._writer.input_names(first, [gradient.name for gradient in report.gradients])
+        return self._writer.add_to(with_causes_of(report, diagnosed, call_text(first, names)), call)
 
     def _key(self) -> str:
         """What names this run in Hypothesis's database."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,10 +14,21 @@ from gradcheck_lab.calls.layouts import contiguous, layout_function
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.fuzzing.source import assigned, returned
+from gradcheck_lab.reproduction.caller import caller
+from gradcheck_lab.reproduction.line import merged, where_absent
+from gradcheck_lab.reproduction.writer import Writer
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects.contained import UsersCode
 
 _LITERAL = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found: the gradient that it concerns, and the probe that found it, none for the comparison."""
+
+    gradient: str | None = None
+    probes: tuple[str, ...] = ()
 
 
 def tensor_lines(name: str, tensor: TensorRecipe) -> list[str]:
@@ -26,29 +38,25 @@ def tensor_lines(name: str, tensor: TensorRecipe) -> list[str]:
     return [*_value_lines(name, tensor), *layout]
 
 
-def call_lines(op: Any, call: CallRecipe, names: Sequence[str], target: str | None, wrong: str | None) -> list[str]:
-    """Lines that run forward and backward of the call and print a gradient beside autograd's, that of the input `wrong`."""
-    name = target.partition(":")[2] if target else getattr(op, "name", None) or getattr(op, "__name__", "op")
-    name = name if str(name).isidentifier() else "op"  # what is printed is run by hand: a name is no place for code
-    module = [f"from {target.partition(':')[0]} import {name}"] if target else []
-    lines = ["import torch", *module]
+def call_lines(op: Any, call: CallRecipe, names: Sequence[str], target: str | None, found: Found) -> list[str]:
+    """Lines that show a failure: forward and backward beside autograd where an op is compared, and `gl.check` for the rest."""
+    name, subject = _subject_lines(op, target)
+    lines = ["import torch", *subject]
     for each, tensor in zip(names, call.tensors, strict=True):
         lines += tensor_lines(each, tensor)
     floating = [each for each, tensor in zip(names, call.tensors, strict=True) if tensor.dtype.is_floating_point]
     options = "".join(f", {key}={value!r}" for key, value in call.options.items())
     arguments = ", ".join(names)
-    if not isinstance(op, Op) or op.rule is None:
+    if not isinstance(op, Op) or op.rule is None or found.probes:
         keywords = f", options={dict(call.options)!r}" if call.options else ""
-        return [
-            *lines,
-            "import gradcheck_lab as gl",
-            f"print(gl.check({name}, {arguments}{keywords}, probes=(), seed={call.seed}))",
-        ]
+        own = "import gradcheck_lab as gl"
+        check = f"print(gl.check({name}, {arguments}{keywords}, probes={found.probes!r}, seed={call.seed}))"
+        return [*lines, *([] if own in lines else [own]), check]
     upstream = _upstream_line(op, call)
     if upstream is None:
         return [*lines, f"{name}.forward({arguments}{options})"]
-    which = names.index(wrong) if wrong in names else None
-    shown = "" if which is None or wrong not in floating else f"[{which}]"
+    which = names.index(found.gradient) if found.gradient in names else None
+    shown = "" if which is None or found.gradient not in floating else f"[{which}]"
     lines += [
         f"output = {name}.forward({arguments}{options})",
         upstream,
@@ -57,12 +65,25 @@ def call_lines(op: Any, call: CallRecipe, names: Sequence[str], target: str | No
     ]
     rebuilt = [each for each in floating if not _is_leaf(call, names, each)]
     lines += [f"{each} = {each}.detach().requires_grad_()" for each in rebuilt]
-    wanted = floating if not shown else [str(wrong)]
+    wanted = floating if not shown else [str(found.gradient)]
     lines += [
         f"expected = torch.autograd.grad({name}.forward({arguments}{options}), [{', '.join(wanted)}], grad_output)",
         f"print(actual{shown}, expected{'[0]' if shown else ''})",
     ]
     return lines
+
+
+def _subject_lines(op: Any, target: str | None) -> tuple[str, list[str]]:
+    """The name of the op in the printed lines, and the lines that it is from; a comment where nothing imports it."""
+    if target:
+        module, _, name = target.partition(":")
+        return name, [f"from {module} import {name}"]
+    found = caller()
+    writer = Writer(found.scopes)
+    text = writer.text(op, "op")
+    lines = [line for line in merged(writer.before) if line != "import torch"]
+    lines += [f"# {where_absent(writer.absent, found.place)}"] if writer.absent else []
+    return (text, lines) if text.isidentifier() else ("op", [*lines, f"op = {text}"])
 
 
 def _is_leaf(call: CallRecipe, names: Sequence[str], name: str) -> bool:

@@ -15,6 +15,7 @@ from hypothesis.strategies import SearchStrategy
 from gradcheck_lab.calls.kinds import KINDS, WRITTEN
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.fuzzing.examiner import Examiner
+from gradcheck_lab.report import Report
 
 OnExample = Callable[[int, int], None]
 
@@ -29,7 +30,8 @@ class Search:
     `key` names the object in the user's database, and `read` turns an entry of it into a call. `before_call(call)` is called
     before each call, `on_example(examples, found)` after it; an exception that this raises ends the search. `examples` counts
     the calls up to and with the first wrong one, not those of shrinking. `first` is that call, which the full check confirmed,
-    and `smallest` the smallest wrong call so far. `flaky` is set where the same call was wrong and sound in turn.
+    `diagnosed` its report, and `smallest` the smallest wrong call so far. `flaky` is set where the same call was wrong and
+    sound in turn.
     """
 
     examiner: Examiner
@@ -40,6 +42,7 @@ class Search:
     read: Callable[[bytes], CallRecipe | None] = lambda text: None
     on_example: OnExample = lambda examples, found: None
     before_call: Callable[[CallRecipe], None] = lambda call: None
+    diagnosed: Report | None = None
     examples: int = 0
     smallest: CallRecipe | None = None
     first: CallRecipe | None = None
@@ -89,7 +92,8 @@ class Search:
             self.examples += 1
             self.before_call(call)
             wrong = self.examiner.examine(call) == "wrong"
-            self.first = call if wrong else None
+            if wrong:  # while everything about it is known: a smaller call may hide why it is wrong
+                self.first, self.diagnosed = call, self.examiner.report(call)
         if wrong and (self.smallest is None or call.elements <= self.smallest.elements):
             self.smallest = call
         self.on_example(self.examples, int(self.smallest is not None))

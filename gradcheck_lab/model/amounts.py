@@ -41,7 +41,10 @@ SMALLER_VALUES = Amount(
     1 / 8,
     "How much smaller values are made to see whether a size or the values are to blame: sums over 64 times as many elements.",
 )
-BESIDE_ZERO_BY = Amount(1e-12, "How far zeros are moved to see whether a gradient there is that of an iteration which ran out.")
+BESIDE_ZERO_BY = Amount(
+    (1e-12, 1e-9, 1e-6, 1e-3),
+    "How far zeros are moved to see whether a gradient there is that of an iteration which ran out: a root of as many rounds.",
+)
 BESIDE_ZERO = Amount(1e-2, "The size that a smaller element counts as having when it is moved beside the call.")
 SHOWN_AS_DIFFERENCE = Amount(1e-3, "A factor this near to one is shown as one and a difference: six digits would hide it.")
 SHOWN_IN_FULL = Amount(1e-4, "A factor of a forward-mode rule this near to one is shown with twelve digits: six would hide it.")
@@ -55,6 +58,7 @@ USUAL_EPSILONS = Amount(
     "Epsilons that layers add under a root when the call does not say which.",
 )
 GELU_CUBE = Amount(0.044715, "The coefficient of the cube in the approximation of gelu by a hyperbolic tangent, as published.")
+GELU_SLOPE = Amount(1.702, "The slope of the sigmoid in the quick approximation of gelu, x sigmoid(1.702 x), as published.")
 LABELS_LOST = Amount(
     (-100, -1, 255),
     "Labels that losses ignore by convention: torch's, a padding, and the border of segmentation data.",
@@ -184,10 +188,10 @@ BEYOND_A_BOUND = Amount(
 )
 SHARE_BEYOND = Amount(0.1, "How far the middle of values is moved beyond a bound, as a share of their range: half are beyond.")
 LARGE_VALUES = Amount(50.0, "From where on values beyond a bound may overflow in a backward: exp(89) is the last in float32.")
+HIDDEN_BELOW = Amount(-1e3, "From where on a number that is added to scores hides them: e to it is 0 in every dtype.")
 BOUNDS_IN_CODE = Amount(
     (1e-3, 30.0),
     "Sizes of bounds in code that values are put beside: smaller numbers are epsilons, and larger ones counts.",
 )
 SOLVING_STEPS = Amount(8, "Steps of Newton's method that find where an output is what the input is: each doubles the digits.")
-HIDDEN_BELOW = Amount(-1e3, "From where on a number that is added to scores hides them: e to it is 0 in every dtype.")
 LARGE_OPTION = Amount(8, "An integer option above this is a length or a number of steps, and no exponent, axis or stride.")

@@ -62,7 +62,7 @@ def _cattrs() -> tuple[ModuleType, Converter]:
     converter = cattrs.Converter(unstruct_collection_overrides={tuple: list}, forbid_extra_keys=True)
     converter.register_unstructure_hook(float, _tagged)
     converter.register_unstructure_hook(complex, lambda value: {"complex": [_tagged(value.real), _tagged(value.imag)]})
-    for kind in (str, int):
+    for kind in (str, int, bool):
         converter.register_structure_hook(kind, _exactly)
     converter.register_structure_hook(float, lambda data, _: _real(data))
     converter.register_structure_hook(float | complex | None, lambda data, _: _number(data))
@@ -74,8 +74,8 @@ def _tagged(value: float) -> float | dict[str, str]:
 
 
 def _exactly(data: Any, kind: type[Any]) -> Any:
-    """A text or a whole number as it is; cattrs would make one of anything."""
-    if not isinstance(data, kind) or isinstance(data, bool):
+    """A text, a whole number or a truth value as it is; cattrs would make one of anything."""
+    if not isinstance(data, kind) or isinstance(data, bool) != (kind is bool):
         raise TypeError(f"{quoted(data)} is no {kind.__name__}")
     return data
 

@@ -10,10 +10,13 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.conversion import as_dict, from_dict
 from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.not_run import NotRun
+from gradcheck_lab.model.pictures import Picture
 from gradcheck_lab.model.shown import quoted
+from gradcheck_lab.model.source_lines import SourceLines
+from gradcheck_lab.model.steps import Step
 
-SCHEMA = 4
-READ = (3, SCHEMA)  # schema 3 says nothing of what did not run
+SCHEMA = 5
+READ = (3, 4, SCHEMA)  # schema 3 says nothing of what did not run, 4 of what the backward was given, its lines, pictures, steps
 
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -37,7 +40,8 @@ class GradientResult:
 
     Errors and `allowed` are absolute and in the unit of the gradient; `max_rel_error` is the largest |error| / |reference|
     over the elements. `actual`, `expected` and `allowed` are those at `worst_index`, the element that used most
-    of its budget; `budget_used` is error / allowed there, over 1 when wrong.
+    of its budget; `budget_used` is error / allowed there, over 1 when wrong. Of the call as given, `distribution` counts the
+    elements by what they used of their budget, and `picture` has the values, of as many gradients as a page holds.
     """
 
     name: str
@@ -59,6 +63,8 @@ class GradientResult:
     op: str | None = None
     contaminated_by: str | None = None
     reason: str | None = None
+    distribution: tuple[int, ...] = ()
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,9 @@ class Finding:
 
     `cause` is a name of `model/causes.py`, `gradient` the name of the gradient that it concerns (None for the whole call),
     `message` says what is wrong and where, `explanation` why, `suggestion` what to do, `case` which call shows it.
-    `location` is the file and line of the hand-written backward that an error is about, empty where it is not known.
+    `location` is the file and line of the hand-written backward that an error is about, empty where it is not known, and
+    `source` are its lines; `kept` are the saved tensors, attributes or arguments there that the explanation is about, as
+    `saved tensor 1 'w'`.
     `measured` and `allowed` are absolute errors, where the finding is about one. Where code raised, `exception` is the name
     of the class and `stage` says whose: the user's forward or backward, the oracle, torch's engine. Messages are for
     people only; programs read the other fields.
@@ -89,6 +97,8 @@ class Finding:
     stage: Stage = ""
     exception: str | None = None
     location: str = ""
+    source: SourceLines | None = None
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +110,8 @@ class ReportData:
     `evaluations` counts calls of the user's code, `coverage` what was compared and what was not. `examples` is the number of
     drawn calls that were examined, and `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`.
     `location` is the file and line of the hand-written backward, of several where there are more; `inputs` says where the
-    inputs are from, where it was neither the caller nor specs. `not_run` is what of the user's code no call ran.
-    `Report` adds the views.
+    inputs are from, where it was neither the caller nor specs. `not_run` is what of the user's code no call ran,
+    `steps` the graph of a program. `Report` adds the views.
     """
 
     verdict: Verdict
@@ -124,6 +134,7 @@ class ReportData:
     inputs: str = ""
     schema: int = SCHEMA
     not_run: NotRun = field(default_factory=NotRun)
+    steps: tuple[Step, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-safe data; non-finite and complex numbers are tagged, so it round-trips."""
@@ -140,8 +151,9 @@ class ReportData:
             raise InvalidArgument(f"the report is {quoted(data)} and has to be a table, as to_dict returns it")
         schema = data.get("schema")
         if isinstance(schema, bool) or schema not in READ:
+            known = ", ".join(map(str, READ[:-1]))
             raise InvalidArgument(
-                f"the report has schema {quoted(schema)} and this version reads schemas {' and '.join(map(str, READ))}; "
+                f"the report has schema {quoted(schema)} and this version reads schemas {known} and {SCHEMA}; "
                 "make it again with this version"
             )
         report = from_dict({**data, "schema": SCHEMA}, cls, "the report")

@@ -165,8 +165,9 @@ LONG_SUM = Limit(8192, "Terms of a long sum: an accumulator in 16 bits stalls at
 LONG_SUMS = Limit(3, "Dimensions of a call that are made long: one call each.")
 LONG_SUM_ELEMENTS = Limit(1 << 20, "Elements of a call with a long dimension: they are compared in some ten milliseconds.")
 STRESSED_ROWS = Limit(12, "Rows to which a call is cut down for stress values: each kind of values needs one.")
-BOUNDS_TRIED = Limit(6, "Bounds in the code that values are put beside: two values each, and a function has few more.")
+FEW_FACTORS = Limit(3, "Factors of a random mask: zero and one over the share kept, and a third for noise of two strengths.")
 MASKS_TRIED = Limit(2, "Masks of a call in which rows are hidden whole: one for queries and one for keys, an examination each.")
+BOUNDS_TRIED = Limit(6, "Bounds in the code that values are put beside: two values each, and a function has few more.")
 STRESSED_ALONE = Limit(4, "Inputs that get stress values of their own, or alone: an examination for each kind of values.")
 TANGENTS_ALONE = Limit(4, "Inputs whose tangent is tried alone: one run each, and rules of more inputs repeat themselves.")
 BATCHED_ALONE = Limit(4, "Inputs that are batched alone: one mapped call each, and rules of more inputs repeat themselves.")
@@ -198,8 +199,15 @@ ROW_ELEMENTS = Limit(
     64,
     "Length of the other dimensions of a call of batch 1: what long rows hide is tried by the calls with a long axis.",
 )
+SIZES_OF_AN_ERROR = Limit(
+    3,
+    "Calls of other sizes in which a gradient is wrong, after which no more are looked at for it: the first say where it is.",
+)
 SINGLE_SIZES = Limit(7, "Calls with one dimension alone of another size: an examination each where the forward takes it.")
-TRIED_SPLITS = Limit(8, "Ways to give equal sizes different lengths that are tried: most forwards refuse all of them at once.")
+TRIED_SPLITS = Limit(
+    12,
+    "Ways to give equal sizes different lengths that are tried: those of three inputs of three axes; most are refused at once.",
+)
 ACCEPTED_SPLITS = Limit(
     4,
     "Ways to give equal sizes different lengths that the forward takes, after which no more are tried: an examination each.",
@@ -247,13 +255,31 @@ DIAGONAL_ELEMENTS = Limit(
     64,
     "Elements of the diagonal of a Jacobian that are computed, a backward pass each: as many equal ones are no chance.",
 )
+HELD_LINES = Limit(
+    2000,
+    "Lines of a backward after which each variable is looked at: loops over steps have some hundreds, at 20 us a line.",
+)
+HELD_VALUES = Limit(200, "Values of one variable that are kept: a loop of more steps would hold too much memory.")
 NESTED_NAMES = Limit(3, "Calls within one another in the name of a value: more of them no reader follows in a sentence.")
 READ_LINES = Limit(5000, "Lines of a file whose functions are read to say what of them did not run: some 50 ms for more.")
 WATCHED_ELEMENTS = Limit(
     1 << 20,
     "Elements of a condition up to which it is seen which of its sides they take: the call itself compares as many again.",
 )
+SHOWN_LINES = Limit(60, "Lines of a backward that a finding shows: two screens; of a longer one those around the blamed.")
+PICTURED_ELEMENTS = Limit(1 << 20, "Elements of a gradient that is drawn: the errors of a larger one take 8 MiB and more.")
+PICTURED_CELLS_OF_A_SIDE = Limit(32, "Rows and columns of a grid that a page draws: a phone shows as many that a finger hits.")
+PICTURED_SLICES = Limit(8, "Slices of a gradient of many axes that a page draws: the worst, and some at even distances.")
+PICTURED_CELLS = Limit(10_000, "Cells that all grids of a report have: 0.3 MB, of a page's one; wrong gradients come first.")
 PLACES_NOT_RUN = Limit(3, "Places of lines that did not run that the printed report names; a page and JSON have all.")
 MISSING_SIDES = Limit(6, "Sides of conditions that no element took for which calls are derived: a function has few more.")
 TRIES_FOR_A_SIDE = Limit(8, "Forwards and backwards that look for values on a missing side: shifts and scales of each input.")
 UNKNOWN_CONDITIONS = Limit(3, "Runs after which a condition of unknown values is followed no more: each costs time.")
+LITERAL_ELEMENTS = Limit(64, "Elements of a tensor that the line of a failure writes out: some lines of a terminal.")
+DRAWN_ELEMENTS = Limit(
+    1 << 16,
+    "Elements of inputs too large to write out that are drawn anew and checked, to see that they fail alike: some tenths of a "
+    "second; larger ones are drawn anew untried, and the line says so.",
+)
+TRACEBACK_FRAMES = Limit(6, "Lines of a traceback that the printed report has: the innermost; a page and JSON have all.")
+TRIED_DEFAULTS = Limit(4, "Different defaults of forward and backward that a failing call is examined again with made equal.")

@@ -35,6 +35,18 @@ class NotRun:
     sides_seen: int = 0
 
 
+def neither_ran(one: NotRun, other: NotRun) -> NotRun:
+    """What ran in neither of two runs of the same code."""
+    lines = [
+        LinesNotRun(a.file, a.function, max(a.first, b.first), min(a.last, b.last), a.needs if a.needs == b.needs else "")
+        for a in one.lines
+        for b in other.lines
+        if (a.file, a.function) == (b.file, b.function) and max(a.first, b.first) <= min(a.last, b.last)
+    ]
+    sides = tuple(side for side in one.sides if side in other.sides)
+    return NotRun(tuple(lines), sides, max(one.sides_seen, other.sides_seen))
+
+
 def not_run_text(found: NotRun, most: int) -> str:
     """One line for a reader, with at most `most` places; empty where all ran.
 

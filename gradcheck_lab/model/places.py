@@ -33,7 +33,7 @@ def place_of(function: Any) -> str:
             code = _code_of(function)
             if code is None or not os.path.isfile(code.co_filename):
                 return ""
-            return f"{_shown_path(code.co_filename)}:{_line_of(code)}"
+            return f"{shown_path(code.co_filename)}:{_line_of(code)}"
     except Exception:  # an object whose attributes cannot be read, or no current directory
         return ""
 
@@ -58,6 +58,7 @@ def _line_of(code: CodeType) -> int:
     return code.co_firstlineno + skipped
 
 
-def _shown_path(path: str) -> str:
+def shown_path(path: str) -> str:
+    """A path from the current directory where it lies beneath that, else the whole one."""
     whole, folder = os.path.abspath(path), os.getcwd()
     return os.path.relpath(whole, folder) if whole.startswith(os.path.join(folder, "")) else whole

@@ -7,6 +7,7 @@ from typing import Any
 
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import ReportData, Verdict
+from gradcheck_lab.model.not_run import neither_ran
 
 WORST_FIRST: tuple[Verdict, ...] = ("fail", "inconclusive", "pass")
 
@@ -90,7 +91,10 @@ class Fuzzed:
         if _crashed(worst) and not _crashed(other):  # it kept the other from being compared to the end
             findings = (*findings, *(finding for finding in other.findings if finding.severity == "error"))
             gradients = worst.gradients or other.gradients
-        self.reports[name] = replace(worst, examples=worst.examples + other.examples, findings=findings, gradients=gradients)
+        self.reports[name] = replace(
+            worst, examples=worst.examples + other.examples, findings=findings, gradients=gradients,
+            not_run=neither_ran(worst.not_run, other.not_run),
+        )  # fmt: skip
 
 
 def _rank(report: ReportData) -> tuple[int, bool]:

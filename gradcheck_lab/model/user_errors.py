@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import re
+import sysconfig
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import TRACEBACK_FRAMES
+from gradcheck_lab.model.places import shown_path
 
+_FRAME = re.compile(r'^  File "(.*)", line (\d+), in (.*)\n(?:    (.*)\n)?', re.MULTILINE)
+_LIBRARIES = tuple(dict.fromkeys(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 _ENGINE = tuple(
     str(Path(__file__).parent.parent / name)
     for name in ("calls", "comparison", "engine", "examination", "oracles", "probes", "rules", "subjects")
 )
 
 
-def wrong_count(returned: int, inputs: int, op: str | None) -> Finding:
+def wrong_count(returned: Sequence[Any], inputs: int, op: str | None) -> Finding:
     """The finding for a backward that returned another number of gradients than there are inputs."""
+    none = len(returned) == 1 and returned[0] is None
     return Finding(
         "gradient-count",
         "error",
-        f"backward returned {returned} gradients for {inputs} inputs",
-        explanation=f"returned {returned} for {inputs} inputs",
+        f"backward returned {'None' if none else f'{len(returned)} gradients'} for {inputs} inputs",
+        explanation=f"returned {None if none else len(returned)} for {inputs} inputs",
         suggestion="return one gradient per input, in order, None where not differentiable",
         op=op,
     )
@@ -31,6 +40,19 @@ def user_traceback(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     shown = [frame for frame in frames if not frame.filename.startswith(_ENGINE)] or list(frames)
     return "".join(traceback.format_list(shown) + traceback.format_exception_only(error))
+
+
+def users_frames(text: str) -> list[str]:
+    """The frames of a traceback that are of no library, a line each: `file.py:3, in backward: return g * w`.
+
+    >>> users_frames('  File "a.py", line 3, in backward\\n    return g * w\\n    ^^^^^^\\nValueError: no\\n')
+    ['a.py:3, in backward: return g * w']
+    """
+    frames = []
+    for file, line, function, code in _FRAME.findall(text):
+        if not file.startswith(_LIBRARIES):
+            frames.append(f"{shown_path(file)}:{line}, in {function}{f': {code.strip()}' if code.strip() else ''}")
+    return frames[-TRACEBACK_FRAMES.value :]
 
 
 def text_of(error: BaseException) -> str:

@@ -37,12 +37,12 @@ def indices(context: Context) -> Iterator[Finding]:
     given = cut_down(context, wide_inputs(context), LANE_ELEMENTS.value)
     which = [i for i, value in enumerate(given) if holds_integers(value)]
     reported: set[str | None] = set()
-    ignored_changes = {
-        f"some of them {name}, {value}": partial(_with_ignored, value) for name, value in _ignored(context).items()
-    }
+    ignored = _ignored(context)
+    options = {f"some of them {name}, {value}": name for name, value in ignored.items()}
+    ignored_changes = {words: partial(_with_ignored, ignored[name]) for words, name in options.items()}
     for description, change in (_CHANGES | ignored_changes).items():
-        if description == _FROM_THE_END and not checks_its_sizes(context):
-            continue  # a kernel may trust its indices, and read before the first
+        if description == _FROM_THE_END and (not checks_its_sizes(context) or -1 in ignored.values()):
+            continue  # a kernel may trust its indices, and read before the first; or -1 is no index
         inputs = tuple(
             (_CHANGES_OF_ROWS.get(description, change) if _has_tuples_for_rows(v, given) else change)(v) if i in which else v
             for i, v in enumerate(given)
@@ -53,7 +53,9 @@ def indices(context: Context) -> Iterator[Finding]:
         for new_error in () if derived is None else derived.new_errors:
             if new_error.gradient not in reported and derived is not None:
                 reported.add(new_error.gradient)
-                yield _finding(derived, new_error, condition, is_within_range=description != _FROM_THE_END)
+                option = options.get(description)
+                within = description != _FROM_THE_END and (option is None or ignored[option] != -1)
+                yield _finding(derived, new_error, condition, within, option)
 
 
 def _repeated(value: torch.Tensor) -> torch.Tensor:
@@ -137,11 +139,16 @@ _CHANGES_OF_ROWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def _finding(derived: DerivedCall, new_error: Finding, condition: str, is_within_range: bool) -> Finding:
-    repeated_index = None if new_error.cause in having("no_result") else repeated_index_text(derived, new_error)
+def _finding(derived: DerivedCall, new_error: Finding, condition: str, is_within_range: bool, option: str | None) -> Finding:
+    """What is said of a wrong gradient; `option` is the one that says that some of these indices are ignored."""
+    number = new_error.cause not in having("no_result")
+    # calls that repeat indices and ignore none came before, and were right
+    repeated_index = repeated_index_text(derived, new_error) if number and option is None else None
     if repeated_index:
         cause, why = "duplicate-index", repeated_index
         fix = "add instead of writing: index_add_, scatter_add_, index_put_(accumulate=True) or np.add.at"
+    elif option is not None and number:
+        cause, why, fix = "option-specialised", new_error.explanation, f"use {option!r} in the backward as the forward does"
     elif new_error.cause == "constant-factor":  # the number of all for the number of those that count
         cause, why, fix = new_error.cause, new_error.explanation, new_error.suggestion
     else:

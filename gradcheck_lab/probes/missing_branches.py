@@ -27,8 +27,8 @@ from gradcheck_lab.probes.support.derived_calls import (
     wrong_gradients_at,
 )
 from gradcheck_lab.probes.support.missing_sides import Move, moves_to, open_conditions
+from gradcheck_lab.probes.support.steadiness import is_steady
 from gradcheck_lab.probes.support.stress_causes import cause_of
-from gradcheck_lab.probes.values import is_steady
 from gradcheck_lab.subjects.run_lines.function import Watched
 from gradcheck_lab.subjects.run_lines.watch import current
 

@@ -16,6 +16,7 @@ from gradcheck_lab.probes.support.code_of import code_of, read_by_forward
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import derived_case, examine_derived_call, wide_inputs
 from gradcheck_lab.probes.support.option_values import values_in_code
+from gradcheck_lab.probes.support.other_draws import is_of_another_mask
 from gradcheck_lab.probes.support.training_flags import is_training_flag, meant_for
 
 
@@ -97,13 +98,21 @@ def _random(context: Context) -> Iterator[Finding]:
     found = context.backward(recording, context.case.grad_outputs, context.case.seed + 1)
     for i, (mine, wanted) in enumerate(zip(found.gradients, context.gradients, strict=False)):
         if not context.equal(mine, wanted):
-            yield Finding(
-                "random-replay",
-                "error",
-                f"gradient of {context.label(i)} is not that of the forward's random draw",
-                gradient=context.name(i),
-                explanation="the same forward's backward gives another result with other random numbers at hand: it draws anew",
-                suggestion="save the mask, or the generator's state, in the forward and use it in the backward",
-                probe="modes",
-                case="the backward after other random numbers",
-            )
+            why = "the same forward's backward gives another result with other random numbers at hand: it draws anew"
+            yield _replayed(context, i, why, "the backward after other random numbers")
+        elif i in context.wrong_inputs and is_of_another_mask(context, i):
+            why = "it is the upstream gradient times the forward's factors, some of them at other elements"
+            yield _replayed(context, i, why, "as given")
+
+
+def _replayed(context: Context, index: int, why: str, case: str) -> Finding:
+    return Finding(
+        "random-replay",
+        "error",
+        f"gradient of {context.label(index)} is not that of the forward's random draw",
+        gradient=context.name(index),
+        explanation=why,
+        suggestion="save the mask, or the generator's state, in the forward and use it in the backward",
+        probe="modes",
+        case=case,
+    )

@@ -15,6 +15,7 @@ from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
 from gradcheck_lab.probes.support.derived_calls import DerivedCall, examine_derived_call, wide_inputs
 from gradcheck_lab.probes.support.option_changes import option_changes
+from gradcheck_lab.probes.support.rest_of_windows import is_right_without_rest
 from gradcheck_lab.probes.support.training_flags import is_training_flag, meant_for
 
 
@@ -55,6 +56,8 @@ def _finding(context: Context, changed: ChangedOptions, derived: DerivedCall | N
     severity = _severity(context, changed, derived, new_error)
     if severity is None:
         return None
+    if is_right_without_rest(context, changed, new_error):
+        return _of_the_rest(changed, derived, new_error)
     index, why = derived.input_index(new_error), new_error.explanation
     many = " and ".join(changed.change.values)
     quoted = " and ".join(repr(name) for name in changed.change.values)
@@ -77,6 +80,21 @@ def _finding(context: Context, changed: ChangedOptions, derived: DerivedCall | N
         message=f"{new_error.message}, with {changed.text}",
         explanation=f"right with {changed.text_before}, wrong with {changed.text}: {why}",
         suggestion=f"use {quoted} in the backward as the forward does",
+        probe="options",
+        case=changed.text,
+    )
+
+
+def _of_the_rest(changed: ChangedOptions, derived: DerivedCall, new_error: Finding) -> Finding:
+    """What a window of another size leaves over is wrong: the sizes do it. Visibly wrong, it may be refused on purpose."""
+    is_number = derived.returned_and_true(new_error) is not None
+    return replace(
+        new_error,
+        cause="size-specialised",
+        severity="error" if is_number else "note",
+        message=f"{new_error.message}, with {changed.text}",
+        explanation=f"right with {changed.text} at multiples of it, wrong where a rest is left: {new_error.explanation}",
+        suggestion="give the rest the gradient that it has in the forward, or none",
         probe="options",
         case=changed.text,
     )

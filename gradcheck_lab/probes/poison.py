@@ -15,6 +15,7 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import POISONED_ELEMENTS
 from gradcheck_lab.model.precision.derived_calls import POISONED
 from gradcheck_lab.probes.support.context import Context, Run
+from gradcheck_lab.probes.support.dirty_memory import filled_otherwise
 from gradcheck_lab.torch_internals import DispatchMode
 
 _EMPTY = frozenset("empty empty_like empty_strided new_empty new_empty_strided empty_permuted".split())
@@ -23,13 +24,14 @@ _ZEROS = frozenset("zeros zeros_like new_zeros".split())
 
 def poison(context: Context) -> Iterator[Finding]:
     """Run the call with uninitialised memory filled with NaN, then with a large number, and look for it in the gradients."""
-    if _is_large(context) or not context.gradients:
+    if not context.gradients:
         return
     reported: set[int] = set()
-    for value in (float("nan"), POISON.value):
+    large = sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > POISONED_ELEMENTS.value
+    for value in (float("nan"),) if large else (float("nan"), POISON.value):
         with poisoned(value) as mode:
             found = _run(context)
-        if not context.once("allocates", lambda: bool(mode.filled)) or found.error is not None:
+        if not mode.filled or found.error is not None:
             return
         if value != value and (hit := _unwritten_output(context, found)) is not None:
             yield _finding(context, None, hit)
@@ -37,26 +39,22 @@ def poison(context: Context) -> Iterator[Finding]:
         for i, (mine, clean) in enumerate(zip(found.gradients, context.gradients, strict=False)):
             if i in reported or not is_differentiable(mine) or not is_differentiable(clean) or mine.shape != clean.shape:
                 continue
-            large = (mine.abs() > POISONED.value) & (clean.abs() < POISONED.value)
-            hit = torch.isnan(mine) & ~torch.isnan(clean) if value != value else large
+            hit = torch.isnan(mine) & ~torch.isnan(clean)
+            if value == value:
+                hit = (mine.abs() > POISONED.value) & (clean.abs() < POISONED.value)
             if bool(hit.any()) and not (context.equal(mine, clean)):
                 reported.add(i)
                 yield _finding(context, i, hit)
 
 
-def allocates(context: Context) -> bool:
-    """Whether forward or backward allocate memory that holds anything; the call is run for it where the probe was not."""
-
-    def is_filled() -> bool:
-        with poisoned(float("nan")) as mode:
-            _run(context)
-        return bool(mode.filled)
-
-    return not _is_large(context) and context.once("allocates", is_filled)
-
-
-def _is_large(context: Context) -> bool:
-    return sum(v.numel() for v in context.case.inputs if isinstance(v, torch.Tensor)) > POISONED_ELEMENTS.value
+def poison_in_pieces(whole: Context, piece: Context) -> Iterator[Finding]:
+    """The same for a call that is compared in pieces: on the first piece, and on the whole where that allocates memory."""
+    found = list(poison(piece))
+    yield from found
+    with poisoned(float("nan")) as mode:
+        _run(piece)
+    if mode.filled and not found:
+        yield from poison(whole)
 
 
 class Poison(DispatchMode):
@@ -98,7 +96,7 @@ def poisoned(value: float, zeros: bool = False) -> Iterator[Poison]:
     for name, make in originals.items():
         setattr(numpy, name, filled_by(make))
     try:
-        with mode:
+        with filled_otherwise(), mode:
             yield mode
     finally:
         for name, make in originals.items():

@@ -58,7 +58,7 @@ def second_backward(context: Context) -> Iterator[Finding]:
     if second_run.error is not None:
         # a backward may free what it used; only torch's version check shows a write
         if writes_to_saved(second_run.error):
-            yield _mutates(changed, "a second backward on the same forward raises", None, first_line(second_run.error))
+            yield _mutates(context, changed, "a second backward on the same forward raises", None, first_line(second_run.error))
         return
     second = snapshot(second_run.gradients)
     if context.subject.is_program:  # a Variable's gradient is the sum of all backwards
@@ -76,11 +76,11 @@ def second_backward(context: Context) -> Iterator[Finding]:
     if different:
         i = different[0]
         message = f"gradient of {context.label(i)} differs in a second backward on the same forward"
-        finding = _mutates(changed, message, context.name(i), "")
+        finding = _mutates(context, changed, message, context.name(i), "")
         own = "let backward leave what forward keeps on the layer as it is: give a new value a name of its own"
         yield replace(finding, suggestion=own) if context.subject.keeps_last_call and not changed else finding
     elif any(name in _returned(recording) for name in changed):
-        yield _mutates(changed, "backward writes to what forward returned", None, "")
+        yield _mutates(context, changed, "backward writes to what forward returned", None, "")
 
 
 def _accumulates(context: Context, i: int) -> Finding:
@@ -184,7 +184,7 @@ def _difference(a: Any, b: Any) -> Any:
     return a if is_zero(b) else None
 
 
-def _mutates(changed: Sequence[str], message: str, gradient: str | None, error: str) -> Finding:
+def _mutates(context: Context, changed: Sequence[str], message: str, gradient: str | None, error: str) -> Finding:
     what = changed[0] if changed else ""
     explanation = f"{what} was changed by the first backward" if what else "the first backward changed what forward had saved"
     return Finding(
@@ -196,4 +196,5 @@ def _mutates(changed: Sequence[str], message: str, gradient: str | None, error: 
         suggestion=f"compute on a clone of {what or 'what forward saved'}; an operation that ends in _ or out= writes to it",
         probe="second_backward",
         case="backward twice on one forward",
+        kept=tuple(str(each) for each in context.subject.kept() if each.place == what),
     )

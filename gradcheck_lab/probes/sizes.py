@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
@@ -16,6 +17,7 @@ from gradcheck_lab.calls.moves import moved, random_normal
 from gradcheck_lab.model.amounts import SMALLER_VALUES, TIES_APART
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.limits import SIZES_OF_AN_ERROR
 from gradcheck_lab.model.precision import is_narrow
 from gradcheck_lab.probes.poison import poisoned
 from gradcheck_lab.probes.support.code_of import checks_its_sizes
@@ -44,6 +46,8 @@ def sizes(context: Context) -> Iterator[Finding]:
     given = wide_inputs(context, widest=True)
     dims = dimensions_of(given, context.subject.specs)
     found: dict[tuple[str | None, str | None], Finding] = {}
+    wrong = Counter[tuple[str | None, str | None]]()
+    compared = {(c.result.op, c.result.name) for c in context.examined.comparisons if c.result.verdict == "pass"}
     # a NumPy forward is traced again for every shape, which takes about a second
     state = context.subject.state
     most, most_further = (4, 1) if state is not None and state.numpy else (None, None)
@@ -51,7 +55,11 @@ def sizes(context: Context) -> Iterator[Finding]:
     passed: set[str] = set()
     alone = single_sizes(context, dims, given, most_further, passed)
     kept = chain(ordinary, further) if checks_its_sizes(context) else ordinary
+    # code that autograd cannot follow may be a kernel that trusts its sizes to fit, and writes beyond them
     for variant in chain(kept, leading_ones(context, given), alone) if context.uses_autograd else kept:
+        known_well = {key for key, count in wrong.items() if count >= SIZES_OF_AN_ERROR.value}
+        if compared and compared <= known_well:
+            break  # further sizes say nothing more of any gradient
         case = derived_case(context, inputs=variant.inputs, label=variant.change)
         # a reference may be written for the ranks and equal sizes of the call
         forward: Forwards = "overflows" if variant.beyond_call else "differs"
@@ -60,7 +68,7 @@ def sizes(context: Context) -> Iterator[Finding]:
         if derived is not None and derived.new_errors and not dims.declared and not (variant.broadcast or variant.same_outputs):
             derived = _as_implied(context, variant, derived)
         for new_error in () if derived is None else derived.new_errors:
-            if derived is None or new_error.cause in having("ties"):
+            if derived is None or new_error.cause in having("ties") or (new_error.op, new_error.gradient) in known_well:
                 continue
             if variant.only_numbers and derived.returned_and_true(new_error) is None:
                 continue
@@ -74,6 +82,7 @@ def sizes(context: Context) -> Iterator[Finding]:
             if _is_from_values(context, dims, given, key):
                 finding = _as_value_dependent(finding)
             known = found.get(key)
+            wrong[key] += finding.severity == "error"
             if known is None or _says_more(finding, known):
                 found[key] = finding
     yield from found.values()
@@ -109,7 +118,7 @@ def _is_from_values(
 ) -> bool:
     """Whether other values at the user's sizes have the same error, so that values cause it and not sizes."""
     case = derived_case(context, inputs=dims.inputs(given, dims.sizes, context.case.seed + 1))
-    derived = examine_derived_call(context, case, forward="differs")
+    derived = context.once("other values", lambda: examine_derived_call(context, case, forward="differs"))
     return derived is not None and any((f.op, f.gradient) == key for f in derived.new_errors)
 
 

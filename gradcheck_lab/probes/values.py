@@ -12,15 +12,14 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.similar_values import Structures, similar_values
 from gradcheck_lab.calls.stress import EQUAL, GROUPS, SPREAD, TIES, WIDER, Stress, can_be_stressed, stressed, unseen_values
 from gradcheck_lab.comparison.findings import number, show, unconserved_mass
-from gradcheck_lab.examination.examined import Examined, NumericTruth
-from gradcheck_lab.model.amounts import BESIDE_ZERO_BY, SMALLER_VALUES, STEADY_DISTANCE
+from gradcheck_lab.examination.examined import NumericTruth
+from gradcheck_lab.model.amounts import SMALLER_VALUES
 from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.exceptions import SINGULAR
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import STRESSED_ALONE, STRESSED_ROWS
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.precision.derived_calls import TIED_ROUNDINGS, WRONG_ELEMENT
-from gradcheck_lab.model.precision.kinks import SETTLED, SPIKE
 from gradcheck_lab.probes.support.bounds_in_code import beside_bounds
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.cut_down import cut_down
@@ -34,8 +33,10 @@ from gradcheck_lab.probes.support.derived_calls import (
 )
 from gradcheck_lab.probes.support.hidden_rows import hidden_rows
 from gradcheck_lab.probes.support.kinks import kinked, unconserved
+from gradcheck_lab.probes.support.smooth_points import with_lost_derivatives
+from gradcheck_lab.probes.support.steadiness import is_spike_at_zero, is_steady
 from gradcheck_lab.probes.support.stress_causes import UNSELECTED_BRANCH, cause_of, is_flat_beside
-from gradcheck_lab.probes.support.true_gradients import gradients_at, true_gradient, true_gradients
+from gradcheck_lab.probes.support.true_gradients import true_gradient
 
 
 def values(context: Context) -> Iterator[Finding]:
@@ -155,7 +156,7 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
             if (new_error.op, new_error.gradient) not in seen and not repeated_index_text(narrowed, new_error):
                 seen.add((new_error.op, new_error.gradient))
                 yield _finding(context, given, narrowed, stress, new_error, inputs)
-    if not seen and not any(stress.free or stress.entry for stress in group) and not _is_spike_at_zero(derived.examined):
+    if not seen and not any(stress.free or stress.entry for stress in group) and not is_spike_at_zero(derived.examined):
         for new_error in derived.new_errors:
             yield _finding(context, given, derived, group[0], new_error, which)
 
@@ -164,42 +165,6 @@ def _is_nan_throughout(derived: DerivedCall) -> bool:
     """Whether every row of some gradient holds a NaN, which the oracle gives too: no row of the call shows anything."""
     found = [g for g in derived.examined.returned if isinstance(g, torch.Tensor) and g.ndim and g.numel()]
     return any(bool(torch.isnan(g).any(-1).all()) for g in found)
-
-
-def is_steady(derived: DerivedCall) -> bool:
-    """Whether the oracle's gradient hardly changes for a small step; outside its domain a forward may be finite and chaotic."""
-    examined = derived.examined
-    known = true_gradients(examined)
-    if not known:  # a backward that raised was held against nothing
-        return True
-    moved = gradients_at(examined, _wide(examined, lambda v: v * (1 + STEADY_DISTANCE.value)))
-    for index, here in known.items():
-        there = moved.get(index)
-        if there is None:
-            continue
-        without = torch.isnan(here) & torch.isnan(there)  # kinks, of which numbers give no derivative
-        change, size = (float(torch.linalg.vector_norm(v.masked_fill(without, 0))) for v in (there - here, here))
-        if not change <= SETTLED.value * size:
-            return False
-    return not _is_spike_at_zero(examined)
-
-
-def _wide(examined: Examined, move: Callable[[torch.Tensor], torch.Tensor]) -> tuple[Any, ...]:
-    """The inputs of a call, those with a gradient moved in the dtype that the oracle runs in."""
-    return tuple(move(v.detach()) if is_differentiable(v) else v for v in examined.oracle.case.inputs)
-
-
-def _is_spike_at_zero(examined: Examined) -> bool:
-    """Whether the gradient is far larger at the zeros of an input than beside them, as of an iteration that ran out there."""
-    known = true_gradients(examined)
-    if not known or not any(is_differentiable(v) and bool((v == 0).any()) for v in examined.oracle.case.inputs):
-        return False
-    moved = gradients_at(examined, _wide(examined, lambda v: v + BESIDE_ZERO_BY.value * (v == 0)))
-    return any(
-        bool(torch.isfinite(there).all()) and float(here.abs().max()) > SPIKE.value * float(there.abs().max())
-        for index, here in known.items()
-        if here.numel() and (there := moved.get(index)) is not None and bool(there.any())
-    )
 
 
 def _narrower_conditions(group: Sequence[Stress], which: Sequence[int]) -> Iterator[tuple[Stress, list[int]]]:
@@ -230,7 +195,11 @@ def _examine_stressed(
     # values outside a domain, or that only an iteration with more steps gets to, say nothing of a forward
     ordinary = not any(stress.free or (stress.large and stress is not SPREAD) for stress in group)
     derived = examine_derived_call(context, case, draw=draw, forward="far apart" if ordinary else "overflows")
-    if derived is None or context.uses_autograd or not any(stress.large for stress in group):
+    if derived is None:
+        return None
+    if context.uses_autograd:
+        return with_lost_derivatives(derived)
+    if not any(stress.large for stress in group):
         return derived
     # an iteration, a series or a bound may end before such values, and numbers see what the forward is there
     gross = having("no_result") | {"non-finite"}

@@ -19,8 +19,10 @@ def show_mismatch(report: pytest.TestReport, error: BaseException, session: Sess
     texts = ["\n".join([str(each), *getattr(each, "__notes__", ())]) for each in mismatches]
     if session.settings.save_failures is not None:
         from gradcheck_lab.pytesting.files import save_failure
+        from gradcheck_lab.reproduction.kept import save
 
         for index, each in enumerate(mismatches):
+            texts[index] += "".join(f"\n  {problem}" for problem in filter(None, [save(each.report.reproduce)]))
             name = report.nodeid if len(mismatches) == 1 else f"{report.nodeid}-{index}"
             texts[index] += f"\n  saved: {save_failure(session.settings.save_failures, name, each.report)}"
     if not full_trace:

@@ -49,7 +49,7 @@ def save_failure(folder: Path, nodeid: str, report: Report) -> str:
 
 def _page(session: Session) -> str:
     from gradcheck_lab.pytesting.summary import summary_lines
-    from gradcheck_lab.render.html import render_reports
+    from gradcheck_lab.render.page import render_reports
     from gradcheck_lab.report import Report
 
     summary = "\n".join(text for text, _ in summary_lines(session))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gradcheck_lab.model.observers import observers
+from gradcheck_lab.model.observers import failure_folders, observers
 from gradcheck_lab.pytesting.options import read_options
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class LazySession:
         if any(values.values()):
             self.session  # noqa: B018 - wrong options are refused now
         observers.append(self.add_report)
+        failure_folders.append(None if self.started is None else self.started.settings.save_failures)
 
     @property
     def session(self) -> Session:
@@ -51,6 +52,7 @@ class LazySession:
     def stop(self) -> None:
         """Observe no more assertions."""
         observers.remove(self.add_report)
+        failure_folders.pop()
 
 
 LAZY_SESSION = pytest.StashKey[LazySession]()

@@ -20,6 +20,7 @@ from gradcheck_lab.render.wording import (
     place,
     remark,
     smallest_call,
+    traceback,
     what,
     why,
 )
@@ -75,10 +76,11 @@ def finding_lines(report: ReportData) -> list[Line]:
         lines.append((headline(report), STYLES[report.verdict]))
     for finding, following in zip_longest(errors, errors[1:]):
         lines += _error(report, finding)
-        if finding.location and (following is None or following.location != finding.location):
+        if finding.location and (following is None or place(following) != place(finding)):
             lines.append((f"  {place(finding)}", ""))
     if report.reproduce and report.verdict != "pass":
         lines.append((f"  reproduce: {report.reproduce}", ""))
+    lines += [(f"  {text}", "") for finding in report.findings for text in traceback(finding)]
     lines += [(f"  {text}", "") for text in contaminated(report.gradients)]
     for severity in ("warning", "note"):
         remarks = (finding for finding in report.findings if finding.severity == severity)

@@ -7,10 +7,21 @@ from collections.abc import Sequence
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.coverage import coverage_text
 from gradcheck_lab.model.findings import ALLOWED, ALLOWED_ALONE, Finding, GradientResult, Number, ReportData
-from gradcheck_lab.model.limits import PLACES_NOT_RUN
+from gradcheck_lab.model.limits import PLACES_NOT_RUN, SHOWN_VALUES
 from gradcheck_lab.model.not_run import lines_text, not_run_text, side_text
+from gradcheck_lab.model.user_errors import users_frames
 
 HEADINGS = ("gradient", "shape", "dtype", "verdict", "max abs error", "budget used")
+
+_SETTLED = {
+    "native": "with what torch's own gradient loses in this dtype",
+    "simulated": "with what simulated rounding of the same operations loses",
+    "independent": "with what another formula for the same gradient loses",
+    "subgradient": "with another subgradient at a kink",
+    "directions": "by derivatives along directions",
+    ALLOWED: "but for an allowed mistake",
+    ALLOWED_ALONE: "since its mistake is allowed; nothing of it was compared",
+}
 
 
 def headline(report: ReportData) -> str:
@@ -43,8 +54,16 @@ def why(finding: Finding) -> str:
 
 
 def place(finding: Finding) -> str:
-    """Where the backward stands that a finding is about."""
-    return f"backward: {finding.location}"
+    """Where the backward stands that a finding is about, and what of it the explanation is about."""
+    return f"backward: {', '.join([finding.location, *finding.kept])}"
+
+
+def traceback(finding: Finding) -> list[str]:
+    """The lines of the user's code that an error or warning was raised through, the innermost last; empty where none was."""
+    frames = users_frames(finding.traceback) if finding.traceback and finding.severity != "note" else []
+    if not frames:
+        return []
+    return [f"traceback of the {finding.stage or finding.probe}: {frames[0]}", *(f"  {each}" for each in frames[1:])]
 
 
 def remark(finding: Finding) -> str:
@@ -60,9 +79,16 @@ def contaminated(gradients: Sequence[GradientResult]) -> list[str]:
         if gradient.contaminated_by is not None:
             names.setdefault(gradient.contaminated_by, []).append(gradient.name)
     return [
-        f"wrong only because of {'it' if len(names) == 1 else culprit}: {', '.join(victims)}"
+        f"wrong only because of {'it' if len(names) == 1 else culprit}: {_some(victims)}"
         for culprit, victims in names.items()
     ]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names, and how many others there are."""
+    most = SHOWN_VALUES.value
+    others = len(names) - most
+    return ", ".join(names) if others <= 1 else f"{', '.join(names[:most])} and {others} others"
 
 
 def compared(report: ReportData) -> list[str]:
@@ -126,6 +152,39 @@ def cells(gradient: GradientResult) -> tuple[str, ...]:
         f"{gradient.max_abs_error:.1e}" if compared else "-",
         f"{gradient.budget_used:.2g}" if compared else str(gradient.reason),
     )
+
+
+def said(gradient: GradientResult) -> list[str]:
+    """What is known of one gradient beside its cells, a line each."""
+    if gradient.reason is not None:
+        return [gradient.reason]
+    lines = []
+    if gradient.wrong_elements:
+        lines.append(f"{gradient.wrong_elements} of {gradient.elements} elements are wrong")
+    if gradient.worst_index is not None:
+        at, values = list(gradient.worst_index), f"backward {number(gradient.actual)}, reference {number(gradient.expected)}"
+        allowed = f"{gradient.budget_used:.2g} times the {gradient.allowed:.2g} that is allowed"
+        lines.append(f"worst at {at}: {values}; off by {allowed}")
+    rules = {"slice": "a slice as a whole", "scale": "the scale of the whole gradient", "finite": "what is not finite"}
+    if gradient.rule in rules:
+        lines.append(f"decided by {rules[gradient.rule]}")
+    if gradient.verdict == "pass" and gradient.settled_by in _SETTLED:
+        lines.append(f"it passes {_SETTLED[gradient.settled_by]}")
+    return lines
+
+
+def all_causes(report: ReportData) -> list[str]:
+    """Every cause that the findings name, each once."""
+    return list(dict.fromkeys(finding.cause for finding in report.findings))
+
+
+def left_out(report: ReportData) -> list[str]:
+    """What was not compared, a line for each kind and reason."""
+    return [
+        f"not compared: {count} {each.kind}{'s' * (count != 1)}, {reason}"
+        for each in report.coverage
+        for reason, count in sorted(each.skipped.items())
+    ]
 
 
 def number(value: Number | None) -> str:

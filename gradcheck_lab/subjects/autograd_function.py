@@ -14,6 +14,7 @@ from gradcheck_lab.calls.case import copy_inputs, is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.naming import input_names
+from gradcheck_lab.subjects.code.kept import kept_by
 from gradcheck_lab.subjects.engine_backward import Alias, EngineBackward, Gradients, as_leaves, entries, reaches
 from gradcheck_lab.subjects.forward_bodies import rule_of
 from gradcheck_lab.subjects.forward_context import ForwardContext
@@ -61,6 +62,7 @@ def adapt_autograd_function(value: Any, inputs: tuple[Any, ...], options: dict[s
         signature=function.forward,
         connected=partial(_connected, function, names),
         backwards=lambda: (rule_of(function),),
+        kept=lambda: kept_by((function.forward, function.setup_context), rule_of(function)),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.subjects.code.kept import kept_by
 from gradcheck_lab.subjects.engine_backward import EngineBackward, Gradients, as_leaves, entries
 from gradcheck_lab.subjects.keyword_options import call_like_subject, positional_arguments, with_options
 from gradcheck_lab.subjects.subject import Recording, Subject, Trace, input_labels
@@ -23,6 +24,7 @@ from gradcheck_lab.torch_internals import (
     kernel_of,
     overload_of,
     registered_backward,
+    registered_setup,
     registration_behind,
     schema,
     set_registered_backward,
@@ -62,6 +64,7 @@ def adapt_custom_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]
         user=value,
         connected=lambda given, options: _tensors(slots.call(operator, given, options)),
         backwards=lambda: () if definition is None else (registered_backward(definition),),
+        kept=lambda: () if definition is None else kept_by((registered_setup(definition),), registered_backward(definition)),
     )
 
 

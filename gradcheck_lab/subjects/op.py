@@ -13,6 +13,7 @@ from gradcheck_lab.model.arguments import wanted_of
 from gradcheck_lab.rules.op import Op, as_tuple, missing_backward
 from gradcheck_lab.subjects.array_options import with_array_inputs
 from gradcheck_lab.subjects.backward_signature import require_signature
+from gradcheck_lab.subjects.code.kept import arguments_of
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject, Trace, importable, input_labels
 
 
@@ -73,6 +74,7 @@ def adapt_op(value: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> Su
         signature=op.forward,
         declared=_declared(value, floating) if wanted is None else wanted,
         backwards=lambda: (value.rule,),
+        kept=lambda: arguments_of(value.rule, names),
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from gradcheck_lab.rules.methods import Methods
 from gradcheck_lab.rules.naming import input_names
 from gradcheck_lab.rules.op import Op, as_tuple
+from gradcheck_lab.subjects.code.kept import Kept
 from gradcheck_lab.subjects.first_call import result_of
 from gradcheck_lab.subjects.forms.as_layers import Derivative, FunctionPair, named
 from gradcheck_lab.subjects.forms.backward_plan import Plan, is_cache_name, parameter_names, plan_of
@@ -55,7 +56,8 @@ def adapt_pair(value: Any, inputs: tuple[Any, ...], options: dict[str, Any], tit
         raise unread_pair(problem, Pair(forward, backward, inputs, options, result_of(forward, inputs, options)))
     if in_torch and plan.takes_upstream and not plan.cached:
         subject = adapt_op(Op(forward, _reordered(backward, plan), name=title), inputs, options)
-        return None if subject is None else replace(subject, backwards=lambda: (backward,))
+        arguments = tuple(Kept(f"argument {k}", n, frozenset({n})) for k, n in enumerate(parameter_names(backward)))
+        return None if subject is None else replace(subject, backwards=lambda: (backward,), kept=lambda: arguments)
     pair = FunctionPair(forward, backward, plan) if plan.takes_upstream else Derivative(forward, backward, plan)
     return layer_subject(pair, title or named(forward, "pair"), PAIR, inputs, options, written=(forward, backward))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.engine.links import links
 from gradcheck_lab.engine.native import native_steps
 from gradcheck_lab.engine.operators import operator, takes_operator
 from gradcheck_lab.engine.variable import Node, Variable, backward, record, unwrap
@@ -48,7 +50,8 @@ def record_program(program: Program, name: str, inputs: tuple[Any, ...], options
         require_signature(call.op, call.inputs, call.options, checked=False)
     several = isinstance(output, (tuple, list))
     notes = (_trusted(name, tuple(steps)),) if steps else ()
-    return Recording(tuple(variable.data for variable in variables), several, walk, calls, findings=notes)
+    data = tuple(variable.data for variable in variables)
+    return Recording(data, several, walk, calls, findings=notes, links=partial(links, leaves, tape, variables))
 
 
 def _trusted(name: str, steps: tuple[str, ...]) -> Finding:

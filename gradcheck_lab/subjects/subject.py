@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import torch
 
 from gradcheck_lab.diagnosis.allowance import NOTHING_ALLOWED, Allowance
+from gradcheck_lab.engine.links import Link
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec
+from gradcheck_lab.subjects.code.kept import Kept
 
 
 class Key(NamedTuple):
@@ -94,7 +96,7 @@ class Recording:
     says whether torch's own operations keep a state in an input or option, as running statistics: they have no derivative of
     it, and the outputs of the call do not depend on it. `with_kept(change)` is the same recording, but for the arrays that the
     forward kept for its backward outside torch: each is what `change` makes of it. `stored` are the attributes of an object,
-    and the entries of dicts there, that its forward set.
+    and the entries of dicts there, that its forward set. `links()` says what each step of a program is made of.
     """
 
     outputs: tuple[torch.Tensor, ...]
@@ -110,6 +112,7 @@ class Recording:
     keeps_in: Callable[[int | str], bool] = _never
     with_kept: Callable[[Callable[[torch.Tensor], torch.Tensor]], Recording] | None = None
     stored: frozenset[str] = frozenset()
+    links: Callable[[], tuple[Link, ...]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class Subject:
     `user` is the Function's class or the operator, from which probes read other registered rules.
     `signature` is the user's function whose parameters the inputs and options are, from which probes read defaults.
     `backwards()` are the hand-written backwards as the user wrote them, as far as runs have shown: where they stand is said.
+    `kept()` is what the forward keeps for the backward, in the words of the user's code.
     `connected(inputs, options)` runs the forward as users do, so that the graph of the outputs has the hand-written
     backward. It is None where torch's engine does not call that. `state` is set for an object with state;
     `parameters` are the inputs, by index, that are the object's parameters; `declared` those of which the user said that they
@@ -191,6 +195,7 @@ class Subject:
     parameters: frozenset[int] = frozenset()
     declared: frozenset[int] = frozenset()
     backwards: Callable[[], tuple[Any, ...]] = tuple
+    kept: Callable[[], tuple[Kept, ...]] = tuple
     allowed: Allowance = NOTHING_ALLOWED
     steps: Callable[[tuple[Any, ...], Mapping[str, Any]], Steps | None] | None = None
 

@@ -163,21 +163,25 @@ def twice(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
 
 
 @examples(10)
-@given(n=st.integers(2, 5), d=st.integers(2, 4), seed=st.integers(0, 2**16), last=st.booleans())
-def test_use_of_a_weight_that_overwrites_another_is_named(n: int, d: int, seed: int, last: bool) -> None:
+@given(n=st.integers(2, 5), d=st.integers(2, 4), seed=st.integers(0, 2**16), last=st.booleans(), there=st.booleans())
+def test_use_of_a_weight_that_is_missing_is_named(n: int, d: int, seed: int, last: bool, there: bool) -> None:
+    """It was overwritten where it was there before, and left out where it was not."""
+
     def backward(g: Any, y: Any, x: Any, w: Any) -> Any:
         h = torch.tanh(x @ w)
         outer = g * (1 - y * y)
         inner = outer @ w.T * (1 - h * h)
-        return inner @ w.T, x.T @ inner if last else h.T @ outer
+        dw = h.T @ outer if last == there else x.T @ inner
+        if there:
+            dw = x.T @ inner if last else h.T @ outer
+        return inner @ w.T, dw
 
     x, w = normal(n, d, seed=seed), normal(d, d, seed=seed + 1)
     (finding,) = gl.check(gl.Op(twice, backward, name="twice"), x, w, probes=()).findings
     kept, lost = (1, 2) if last else (2, 1)
-    assert finding.cause == "fan-out-overwritten"
-    assert finding.explanation == (
-        f"'w' is used in matmul (use {kept}) and in matmul (use {lost}), and only what matmul (use {kept}) sends back arrives"
-    )
+    assert finding.cause == ("fan-out-overwritten" if there else "missing-term")
+    said = f"only what matmul (use {kept}) sends back arrives" if there else f"the term through matmul (use {lost}) is missing"
+    assert finding.explanation == f"'w' is used in matmul (use {kept}) and in matmul (use {lost}), and {said}"
 
 
 def test_product_rule_without_one_factor_lacks_a_term() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -199,3 +200,30 @@ def mean_slope(wrong: bool) -> Any:
 def test_as_many_features_as_examples_are_told_apart() -> None:
     call = normal(4, 4), normal(1, 4, seed=1), normal(1, 4, seed=2)
     assert_named(mean_slope(True), mean_slope(False), call, "size-specialised")
+
+
+def means_of_windows(rest: str) -> Any:
+    """Means of k each; of what is left over the gradient is 0, that of the last window, or none of that shape."""
+
+    class Means(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, k: int) -> Tensor:
+            ctx.shape, ctx.k = x.shape, k
+            return x[..., : x.shape[-1] // k * k].unflatten(-1, (-1, k)).mean(-1)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Any:
+            dx = g.repeat_interleave(ctx.k, -1) / (2 if rest == "k" else ctx.k)
+            left = ctx.shape[-1] - dx.shape[-1] if rest != "none" else 0
+            last = dx[..., -1:] if rest == "last" else 0 * dx[..., -1:]
+            return torch.cat([dx, last.expand(*dx.shape[:-1], left)], -1), None
+
+    return Means
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"), [("zero", []), ("last", ["size-specialised"]), ("none", []), ("k", ["option-specialised"])]
+)
+def test_window_of_another_size_may_leave_a_rest(rest: str, expected: list[str]) -> None:
+    report = gl.check(means_of_windows(rest), normal(3, 8), 2, probes=("options",))
+    assert [f.cause for f in report.findings if f.severity == "error"] == expected, report

@@ -37,7 +37,10 @@ def test_doubled(gradcheck):
     code = compile(HEAD.lstrip() + call, file, "exec")
     with pytest.raises(GradientMismatch) as raised:
         exec(code, {})
-    assert lines[first + 1 : last] == str(raised.value).splitlines()
+    again, printed = "  reproduce: ", "doubled, torch.tensor([[-1.0, 2.0]]), grad_output=torch.tensor([[1.0, 1.0]]), probes=()"
+    shown, expected = lines[first + 1 : last], str(raised.value).splitlines()
+    assert [line for line in shown if not line.startswith(again)] == [line for line in expected if not line.startswith(again)]
+    assert f"from {file.stem} import doubled" in next(line for line in shown if line.startswith(again) and printed in line)
     assert "  backward: test_failure_shows_the_message_of_the_mismatch_and_nothing_else.py:9" in lines
 
 

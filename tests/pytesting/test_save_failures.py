@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from gradcheck_lab import Report
 from gradcheck_lab.fuzzing.portable import SavedCase
@@ -34,6 +35,22 @@ def test_fuzzed_failure_leaves_a_case_to_replay(pytester: pytest.Pytester) -> No
     run(pytester, body, "--gradcheck-save-failures=failures").assert_outcomes(failed=1)
     (path,) = (pytester.path / "failures").iterdir()
     assert SavedCase.from_dict(json.loads(path.read_text(encoding="utf-8"))).subject == "doubled"
+
+
+def test_inputs_too_large_to_write_out_are_saved_for_the_line_that_loads_them(pytester: pytest.Pytester) -> None:
+    body = """
+def test_wrong(gradcheck):
+    gradcheck(doubled, torch.linspace(-1, 1, 100).reshape(10, 10), probes=())
+
+def test_expected():
+    assert gl.check(doubled, torch.ones(10, 10) / 3 + torch.eye(10), probes=()).verdict == "fail"
+"""
+    result = run(pytester, body, "--gradcheck-save-failures=failures")
+    result.assert_outcomes(passed=1, failed=1)
+    (path,) = (pytester.path / "failures").glob("*.pt")
+    (line,) = (line for line in result.outlines if line.startswith("  reproduce: "))
+    assert f"saved = torch.load({str(path)!r}, weights_only=True); x = saved['x']" in line
+    assert torch.equal(torch.load(path, weights_only=True)["x"], torch.linspace(-1, 1, 100).reshape(10, 10))
 
 
 def test_nothing_is_written_where_nothing_fails(pytester: pytest.Pytester) -> None:

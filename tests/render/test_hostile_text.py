@@ -16,11 +16,13 @@ from rich.console import Console
 from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.model.several import Fuzzed, Scan
 from gradcheck_lab.model.shown import cut, file_stem, one_line, quoted, shown
+from gradcheck_lab.model.source_lines import SourceLines
+from gradcheck_lab.model.steps import Step
 from gradcheck_lab.pytesting.session import Session
 from gradcheck_lab.pytesting.settings import Settings
 from gradcheck_lab.pytesting.summary import summary_lines
 from gradcheck_lab.render.fuzz import fuzz_lines, progress_bar
-from gradcheck_lab.render.html import render_html, render_reports
+from gradcheck_lab.render.page import render_html, render_reports
 from gradcheck_lab.render.scan import scan_lines
 from gradcheck_lab.render.terminal import print_lines, print_report, render_text
 from gradcheck_lab.report import Report
@@ -58,11 +60,13 @@ def hostile(text: str, verdict: Any = None) -> Report:
     words = dict.fromkeys(
         ("explanation", "suggestion", "probe", "case", "op", "where", "traceback", "exception", "location"), text
     )
-    found = [Finding(text, severity, text, text, stage=unsafe, **words) for severity in ("error", "warning", "note")]
+    lines = SourceLines(1, (text, text), (2,))
+    severities: tuple[Any, ...] = ("error", "warning", "note")
+    found = [Finding(text, severity, text, text, stage=unsafe, source=lines, **words) for severity in severities]
     return Report(
         said, text, text, (gradient, left_out), tuple(found), text, {text: None, "x": 0.5}, {text: 1}, reproduce=text,
         reasons=(text,), environment={text: text}, failing_case={"words": text, "python": text}, location=text,
-        inputs=text,
+        inputs=text, steps=(Step(text, unsafe, (), (text,), unsafe),),
     )  # fmt: skip
 
 

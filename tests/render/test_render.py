@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from gradcheck_lab.model.findings import Finding, GradientResult
-from gradcheck_lab.render.html import render_fragment, render_html
+from gradcheck_lab.render.html import render_fragment
+from gradcheck_lab.render.page import render_html
 from gradcheck_lab.render.tables import table_lines
 from gradcheck_lab.render.terminal import print_report, render_text
 from gradcheck_lab.report import Report
@@ -189,21 +191,22 @@ def test_printing_takes_no_text_for_markup() -> None:
 
 
 class _Tags(HTMLParser):
-    """Checks that tags are balanced and collects their names and the text between them."""
+    """Checks that tags are balanced and point nowhere else, and collects their names and the text between them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.seen: set[str] = set()
+        self.seen: Counter[str] = Counter()
         self.text = ""
         self.feed(page)
         self.close()
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert not {"src", "href"} & {name for name, _ in attrs}
-        self.seen.add(tag)
-        if tag != "meta":
+        assert not any(name == "src" or name.startswith("on") for name, _ in attrs)
+        assert all(str(value).startswith("#") for name, value in attrs if name == "href")
+        self.seen[tag] += 1
+        if tag not in ("meta", "input", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -230,8 +233,9 @@ HOSTILE = "<script>alert('x')</script> & co"
 )
 def test_html_escapes_everything(report: Report) -> None:
     tags = _Tags(render_html(report))
-    assert "script" not in tags.seen
+    assert tags.seen["script"] == _Tags(render_html(FAILED)).seen["script"]
     assert HOSTILE in tags.text
+    assert "script" not in _Tags(render_fragment(report)).seen
 
 
 @pytest.mark.parametrize("report", [FAILED, PASSED], ids=["fail", "pass"])
@@ -263,7 +267,8 @@ def test_to_html_writes_a_page_and_a_notebook_gets_its_fragment(tmp_path: Path) 
     FAILED.to_html(path)
     page = path.read_text(encoding="utf-8")
     assert page.startswith('<!doctype html>\n<html lang="en">\n')
-    assert FAILED._repr_html_() in page
+    assert FAILED.to_html() == page
+    assert FAILED._repr_html_() == render_fragment(FAILED)
 
 
 def test_table_takes_wide_letters_markup_and_lines_as_they_are() -> None:

@@ -13,7 +13,7 @@ import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab.model.places import place_of, places_of
-from gradcheck_lab.render.html import render_html
+from gradcheck_lab.render.page import render_html
 from tests.subjects import wrong_everywhere
 from tests.subjects.wrong_everywhere import CALLS, TENSOR, partly
 
@@ -42,7 +42,7 @@ def test_a_failure_says_where_the_backward_stands(name: str, monkeypatch: pytest
     assert {finding.location for finding in report.findings if finding.severity == "error"} == {place}
     lines = str(report).splitlines()
     assert lines[[line.startswith("  reproduce: ") for line in lines].index(True) - 1] == f"  backward: {place}"
-    assert f"<dd>backward: {place}</dd>" in render_html(report)
+    assert f"backward: {place}</p>" in render_html(report)
     assert gl.Report.from_dict(report.to_dict()) == report
 
 

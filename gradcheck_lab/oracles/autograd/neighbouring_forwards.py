@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from gradcheck_lab.diagnosis.evidence import Variation
 from gradcheck_lab.model.amounts import USUAL_EPSILONS
 from gradcheck_lab.model.precision.patterns import LARGEST_EPSILON
+from gradcheck_lab.oracles.autograd.approximations import approximations
 from gradcheck_lab.oracles.autograd.written_out import WrittenOut
 from gradcheck_lab.subjects.subject import Key
 
@@ -75,7 +76,13 @@ def neighbours(run: Run) -> Iterator[Neighbouring]:
     found = _run(run, divisor.change, written_out=True)
     yield from _named(found, "wrong-operand", sentence.format(*divisor.words), "divide as the forward does")
     sentence = "it is the gradient of gelu in its other form: one of exact and approximate='tanh'"
-    yield from _named(_run(run, _other_gelu), "epsilon-mismatch", sentence, "differentiate the form that the forward has")
+    fix = "differentiate the form that the forward has"
+    yield from _named(_run(run, _other_gelu), "epsilon-mismatch", sentence, fix)
+    for name in ("erf", "tanh", "sigmoid", "gelu"):
+        for own, other, function in approximations(name):
+            change = _Approximated(name, function)
+            sentence = f"it is the gradient of a forward with {other} that approximates {own} in the place of it"
+            yield from _named(_run(run, change.change), "epsilon-mismatch", sentence, fix)
 
 
 def _named(found: Gradients | None, cause: str, sentence: str, fix: str) -> Iterator[Neighbouring]:
@@ -200,6 +207,19 @@ def _is_square(value: torch.Tensor) -> bool:
 def _is_biased(call: Call) -> bool:
     given = call.kwargs.get("unbiased", call.args[2] if len(call.args) > 2 else None)
     return call.kwargs.get("correction") == 0 or given is False
+
+
+@dataclass(frozen=True, slots=True)
+class _Approximated:
+    """One function for another, of which it is an approximation."""
+
+    name: str
+    function: Callable[[torch.Tensor], torch.Tensor]
+
+    def change(self, call: Call) -> Any:
+        if call.name.removeprefix("special_").replace("expit", "sigmoid") != self.name or len(call.args) != 1:
+            return None
+        return self.function(call.args[0]) if isinstance(call.args[0], torch.Tensor) else None
 
 
 def _other_gelu(call: Call) -> Any:

@@ -35,10 +35,18 @@ def incomplete_gradients(
 ) -> Iterator[PartialGradient]:
     """The gradients of `leaf` with some uses of one value left out, value by value; runs backward once each.
 
-    For a value of n uses: each use alone, and each left out. The graph has to be alive, and is kept.
+    For a value of n uses: each use alone, and each left out; for the values of a loop's steps, which are used alike, uses of
+    one kind left out of all. The graph has to be alive, and is kept.
     """
     runs = 0
-    for uses in fan_outs([output.grad_fn for output in outputs]):
+    several = fan_outs([output.grad_fn for output in outputs])
+    wholes = _wholes(several, outputs, upstream, leaf)
+    for kept_word, lost_word, value, edges in _of_every_step(several):
+        runs += 1
+        found = _without(edges, outputs, upstream, leaf)
+        if found is not None:
+            yield PartialGradient(kept_word, found, lost_word, value)
+    for uses in several:
         count, words = len(uses.edges), uses.words
         kinds = {kind(node) for node, _ in uses.edges}
         own = "it" if getattr(uses.node, "variable", None) is leaf else f"the result of {kind(uses.node)}"
@@ -53,7 +61,48 @@ def incomplete_gradients(
             if found is not None:
                 lost = " and ".join(words[i] for i in range(count) if i not in kept)
                 arriving = " and ".join(words[i] for i in kept)
-                yield PartialGradient(arriving, found, lost, own, kept == [first] or len(kinds) == 1)
+                whole = wholes.get(id(uses.node))
+                yield PartialGradient(arriving, found, lost, own, kept == [first] or len(kinds) == 1, whole)
+
+
+def _of_every_step(several: Sequence[Uses]) -> Iterator[tuple[str, str, str, list[Edge]]]:
+    """Where the steps of a loop make values that are used alike: the uses of one kind in all steps, and words for them."""
+    alike: dict[tuple[str, tuple[str, ...]], list[Uses]] = {}
+    for uses in several:
+        kinds = tuple(sorted({kind(node) for node, _ in uses.edges}))
+        if len(kinds) > 1 and getattr(uses.node, "variable", None) is None:
+            alike.setdefault((kind(uses.node), kinds), []).append(uses)
+    for (value, kinds), steps in alike.items():
+        for lost in kinds if len(steps) > 1 else ():
+            edges = [edge for uses in steps for edge in uses.edges if kind(edge[0]) == lost]
+            kept = " and ".join(each for each in kinds if each != lost)
+            yield kept, lost, f"each result of {value}", edges
+
+
+def _wholes(
+    several: Sequence[Uses], outputs: Sequence[torch.Tensor], upstream: Sequence[torch.Tensor], leaf: torch.Tensor
+) -> dict[int, torch.Tensor]:
+    """The gradient of each value itself, by the id of its node, from one backward pass."""
+    sent: dict[tuple[int, int], torch.Tensor] = {}
+    handles = []
+    for node in {id(node): node for uses in several for node, _ in uses.edges}.values():
+
+        def hook(grads: Any, _: Any, node: Any = node) -> None:
+            sent.update({(id(node), place): g.detach() for place, g in enumerate(grads) if g is not None})
+
+        handles.append(node.register_hook(hook))
+    try:
+        torch.autograd.grad(outputs, [leaf], upstream, retain_graph=True, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    shares = {id(uses.node): [sent.get((id(node), place)) for node, place in uses.edges] for uses in several}
+    found: dict[int, torch.Tensor] = {}
+    for place, each in shares.items():
+        known = [share for share in each if share is not None]
+        if known and all(share.shape == known[0].shape for share in known):
+            found[place] = torch.stack(known).sum(0)
+    return found
 
 
 def fan_outs(roots: Sequence[Any]) -> list[Uses]:

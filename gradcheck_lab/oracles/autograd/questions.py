@@ -13,9 +13,10 @@ from gradcheck_lab.diagnosis.evidence import PartialGradient, Variation
 from gradcheck_lab.model.limits import RERUN_ELEMENTS
 from gradcheck_lab.model.precision.numbers import SAME_FORWARD, SAME_FORWARD_NEAR_ZERO
 from gradcheck_lab.oracles.autograd.neighbouring_forwards import Neighbouring, neighbours
+from gradcheck_lab.oracles.autograd.other_slopes import intermediate_gradients
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.autograd.recorded_graph import Graph
-from gradcheck_lab.oracles.autograd.variations import left_out, narrowed, variations
+from gradcheck_lab.oracles.autograd.variations import left_out, narrowed, of_other_functions, variations
 from gradcheck_lab.oracles.autograd.written_out import WrittenOut
 from gradcheck_lab.subjects.subject import Key
 
@@ -98,6 +99,13 @@ class Reruns:
             yield from left_out(plain)
         if written is not None:
             yield from variations(written)
+        if plain is not None:  # where a factor is left out, what is left may be another function's derivative
+            yield from of_other_functions(plain)
+
+    def intermediates(self) -> Iterator[Variation]:
+        """The gradients of the forward's own values of the input's shape."""
+        if self._graph is not None:
+            yield from intermediate_gradients(self._graph)
 
     def neighbours(self) -> Iterator[Variation]:
         """The gradients of forwards that differ from this one in a choice, such as an epsilon."""

@@ -19,12 +19,22 @@ _SAME_VALUE = frozenset({"expand", "clone", "detach", "alias", "lift_fresh"})
 _SHORT = {"linalg_vector_norm": "norm", "mm": "matmul", "bmm": "matmul"}
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The function that made a value, with its tensors and its numbers, those in tensors of one number too."""
+
+    name: str
+    tensors: tuple[torch.Tensor, ...]
+    numbers: tuple[float, ...]
+
+
 class NamedValues(DispatchMode):
     """Names what a forward computes by how it is computed: `exp(b)`, `a result of exp` where that is long."""
 
     def __init__(self, names: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
         self.values: dict[str, torch.Tensor] = {}
+        self.made: dict[str, Made] = {}
         self._names: dict[Place, str] = {}
         self._held: list[torch.Tensor] = []
         for name, value in names.items():
@@ -57,19 +67,28 @@ class NamedValues(DispatchMode):
             return result
         for each in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(each, torch.Tensor) and each.is_floating_point() and names and all(names):
-                self._keep_result(func, each, [*map(str, names), *_numbers(args)])
+                self._keep_result(func, each, [*map(str, names), *_numbers(args)], args)
         return result
 
-    def _keep_result(self, func: Any, result: torch.Tensor, names: list[str]) -> None:
+    def _keep_result(self, func: Any, result: torch.Tensor, names: list[str], args: Sequence[Any]) -> None:
         if self.name_of(result) is None and len(self.values) < NAMED_VALUES.value:
             called = func.overloadpacket.__name__.strip("_")
             called = _SHORT.get(called, called)
             words = f"{called}({', '.join(names)})"
-            self.keep(self._fresh(words if words.count("(") <= NESTED_NAMES.value else f"a result of {called}"), result)
+            name = self._fresh(words if words.count("(") <= NESTED_NAMES.value else f"a result of {called}")
+            self.keep(name, result)
+            self.made[name] = _made(called, args)
 
     def _fresh(self, words: str) -> str:
         number = 1 + sum(1 for name in self.values if name.partition(" #")[0] == words)
         return words if number == 1 else f"{words} #{number}"
+
+
+def _made(called: str, args: Sequence[Any]) -> Made:
+    tensors = [v.detach() for v in args if isinstance(v, torch.Tensor)]
+    single = [float(v) for v in tensors if not v.ndim and v.is_floating_point()]
+    plain = [float(v) for v in args if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    return Made(called, tuple(v for v in tensors if v.ndim or not single), (*plain, *single))
 
 
 def _numbers(args: Sequence[Any]) -> list[str]:

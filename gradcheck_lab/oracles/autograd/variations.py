@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from gradcheck_lab.model.limits import DIAGONAL_ELEMENTS, VARIED_RUNS
 from gradcheck_lab.model.precision.patterns import SMALL_ERROR
 from gradcheck_lab.oracles.autograd.local_factors import changed_factors, edges_of
 from gradcheck_lab.oracles.autograd.other_axes import other_axes
+from gradcheck_lab.oracles.autograd.other_epsilons import other_epsilons
+from gradcheck_lab.oracles.autograd.other_slopes import other_slopes
 from gradcheck_lab.oracles.autograd.partial_gradients import kind
 from gradcheck_lab.oracles.autograd.recorded_graph import Graph, nodes
 
@@ -30,13 +33,21 @@ def variations(graph: Graph) -> Iterator[Variation]:
     # what a function of one argument saved need not be a factor of its derivative
     saved = {number for edge in edges if edge.of_one_argument for number in edge.saved}
     values = [number for number in range(len(graph.saved)) if number not in saved]
-    yield from _made(itertools.chain(missing, _left_out(graph, values), _other_operands(graph), other_axes(graph), otherwise))
+    chains = (
+        missing, _left_out(graph, values), _other_operands(graph), other_axes(graph), other_epsilons(graph), otherwise,
+    )  # fmt: skip
+    yield from _made(itertools.chain.from_iterable(chains))
     yield from _diagonal(graph)
 
 
 def left_out(graph: Graph) -> Iterator[Variation]:
     """What the gradient would be without the derivative of one function."""
     yield from _made(_left_out(graph, ()))
+
+
+def of_other_functions(graph: Graph) -> Iterator[Variation]:
+    """What the gradient would be with the derivative of another function in the place of one."""
+    yield from _made(other_slopes(graph, edges_of(graph)))
 
 
 def narrowed(graph: Graph, dtypes: Sequence[torch.dtype]) -> Iterator[Variation]:
@@ -70,32 +81,36 @@ def _made(candidates: Iterator[Callable[[], Variation | None]]) -> Iterator[Vari
 
 
 def _left_out(graph: Graph, saved: Iterable[int]) -> Iterator[Callable[[], Variation | None]]:
-    """The local derivative of one function left out: exp(b), 1/s."""
+    """The local derivative of one function left out: exp(b), 1/s. Of one that is called in each step of a loop, in all."""
+    alike: dict[str, list[Any]] = {}
     for node in nodes(graph.outputs):
         if kind(node) not in _MOVES and len([n for n, _ in node.next_functions if n is not None]) == 1:
-            yield lambda node=node: _without(graph, node)  # type: ignore[misc]
+            alike.setdefault(kind(node), []).append(node)
+    for name, found in alike.items():
+        for group in (found, *([node] for node in found if len(found) > 1)):
+            yield partial(_without, graph, group, name)
     for number in saved:
         value = graph.saved[number]
-        name = graph.mode.name_of(value)
-        if name is not None and value.is_floating_point():
+        name = graph.mode.name_of(value) or ""
+        if name and value.is_floating_point():
             sentence = f"{name} is left out: it is right with 1 in the place of {name}"
             changed = Variation("missing-factor", sentence, f"multiply or divide by {name} as the derivative does", (name,))
             yield lambda n=number, v=value, c=changed: _replaced(graph, n, torch.ones_like(v), c)  # type: ignore[misc]
 
 
-def _without(graph: Graph, node: Any) -> Variation | None:
+def _without(graph: Graph, group: Sequence[Any], name: str) -> Variation | None:
     def hook(grads: Any, arriving: Any) -> Any:
         passed = [g for g in arriving if g is not None]
         if len(passed) != 1:
             return grads
         return tuple(passed[0] if g is not None and g.shape == passed[0].shape else g for g in grads)
 
-    handle = node.register_hook(hook)
+    handles = [node.register_hook(hook) for node in group]
     try:
         found = graph.gradient()
     finally:
-        handle.remove()
-    name = kind(node)
+        for handle in handles:
+            handle.remove()
     if found is None:
         return None
     sentence = f"the derivative of {name} is left out: it is right with 1 in its place"

@@ -80,8 +80,11 @@ def _backward_call(examined: Examined, finding: Finding) -> _BackwardCall | None
     return None
 
 
-def is_acceptable(examined: Examined, finding: Finding) -> bool:
-    """Whether the gradient is a subgradient at a kink, or right for the narrower dtype in which the forward computes."""
+def is_acceptable(examined: Examined, finding: Finding, dtype_differs: bool = False) -> bool:
+    """Whether the gradient is a subgradient at a kink, or right for the narrower dtype in which the forward computes.
+
+    On the user's values in another dtype (`dtype_differs`) the last digits count.
+    """
     names = examined.subject.names
     if finding.gradient not in names or finding.op or isinstance(examined.truth, NumericTruth):
         return False  # numbers know of kinks, and of the forward's own precision
@@ -95,7 +98,7 @@ def is_acceptable(examined: Examined, finding: Finding) -> bool:
     roundings = (SAME_ROUNDINGS if narrower_dtype == torch.float32 else SAME_ROUNDINGS_16_BITS).value
     if narrower_dtype is not None and judge(actual, truth, narrower_dtype, roundings=roundings).passed:
         return True
-    return finding.cause != "non-finite" and admitted(examined.oracle, index, actual.detach(), truth)
+    return finding.cause != "non-finite" and admitted(examined.oracle, index, actual.detach(), truth, dtype_differs)
 
 
 def _narrower_dtype_of_forward(examined: Examined) -> torch.dtype | None:

@@ -139,7 +139,7 @@ class DerivedCallExaminer:
             and f.cause not in dtype_only
             and not (widened and not dtype_differs and f.cause in having("no_result") and self.is_raised_by_dtype(found, f))
             and not may_be_rounding(found, f)
-            and not is_acceptable(found, f)
+            and not is_acceptable(found, f, dtype_differs)
         )  # fmt: skip
 
     def is_raised_by_dtype(self, found: Examined, new_error: Finding) -> bool:

@@ -20,12 +20,19 @@ from gradcheck_lab.subjects.subject import Key
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
-def admitted(oracle: AutogradOracle, index: int, actual: torch.Tensor, truth: torch.Tensor) -> bool:
-    """Whether every element of an input's gradient is nearly right, or lies between the gradients nearby, at a kink."""
+def admitted(
+    oracle: AutogradOracle, index: int, actual: torch.Tensor, truth: torch.Tensor, to_last_digit: bool = False
+) -> bool:
+    """Whether every element of an input's gradient is nearly right, or lies between the gradients nearby, at a kink.
+
+    With `to_last_digit` one that is nearly right throughout, so that no kink is in question, is not.
+    """
     if truth.is_complex() or not bool(torch.isfinite(actual).all()):
         return False
     value = actual.to(truth)
     right = (value - truth).abs() <= NEARLY_RIGHT.value * truth.abs() + NEARLY_ZERO.value * truth.abs().amax()
+    if to_last_digit and bool(right.all()):
+        return False
 
     def doubtful(interval: Interval) -> torch.Tensor:
         return ~(right | interval.admits(value))

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.examination.examined import Examined, PiecewiseTruth
@@ -16,19 +17,17 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.model.watching import refuse_without_memory, watches
-from gradcheck_lab.probes.poison import allocates
+from gradcheck_lab.probes.poison import poison_in_pieces
 from gradcheck_lab.probes.state import overwritten
 from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
 from gradcheck_lab.probes.support.repeats import is_repeatable, repetition
-from gradcheck_lab.probes.support.unwritten import CallLog, LoggedCall, named_unwritten, on_filled_memory
+from gradcheck_lab.probes.support.unwritten import CallLog, LoggedCall, named_unwritten
 from gradcheck_lab.subjects.run_lines.watch import running
 
 # run even where the call cannot be repeated, which is what they report; other derived calls mean nothing then
 FOR_ANY_CALL = ("state", "second_backward", "poison", "registration")
 # have torch call the user's code by themselves, after a forward rather than within one
 OUTSIDE_OF_RUNS = ("double_backward", "vmap", "forward_mode")
-# examine derived calls, of which memory left unwritten is to show whatever lies in it
-ON_FILLED_MEMORY = ("indices", "sizes", "values", "options", "missing_branches")
 # raise what a probe itself raises, as this project's own tests want it, instead of reporting a note
 STRICT = False
 Tell = Callable[[Examined], object]
@@ -49,6 +48,9 @@ def run_probes(
     decided = any(each.result.verdict != "inconclusive" for each in examined.comparisons)
     if not decided or not examined.returned or examined.reasons:
         return _named_forward(examined, registered, names)
+    as_given = LoggedCall(examined.case.inputs, examined.case.options, examined.case.grad_outputs)
+    if "poison" in names:
+        examined = replace(examined, findings=tuple(named_unwritten(examined.subject, [as_given], examined.findings)))
     log, given = CallLog(), examined
     examined = log.watch(examined)
     whole = Context(examined, order)
@@ -60,11 +62,10 @@ def run_probes(
         if name in chosen and (name in FOR_ANY_CALL or is_repeatable(context)):
             log.calls.clear()
             examined.runner.evaluations.looking = 0  # a probe that finds much takes nothing from the next
-            chosen_context = whole if name == "second_backward" else context
-            if name in ON_FILLED_MEMORY and allocates(context):
-                chosen_context = replace(context, examined=on_filled_memory(context.examined))
-            yielded = _run(name, probe, chosen_context)
-            found += named_unwritten(given.subject, log.calls, yielded)
+            if name == "poison" and context is not whole:
+                probe = partial(poison_in_pieces, whole)
+            yielded = _run(name, probe, whole if name == "second_backward" else context)
+            found += named_unwritten(given.subject, [*log.calls, as_given] if name == "second_backward" else log.calls, yielded)
             if watches:
                 tell(_with(given, found))
     for function in (probe for probe in names if callable(probe)):

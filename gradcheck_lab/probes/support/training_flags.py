@@ -8,6 +8,7 @@ from typing import Any, Literal
 from gradcheck_lab.probes.support.code_of import code_of, read_by_backward
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.option_names import plain_name
+from gradcheck_lab.subjects.code.stores import stored_on_both_sides
 from gradcheck_lab.subjects.subject import Recording
 
 _FLAG = re.compile(r"(is_?|in_?)?(train|training|eval|evaluation|test|testing|infer|inference)(_?(flg|flag|mode|phase|time))?")
@@ -29,8 +30,9 @@ def meant_for(
     `here` is a forward with the value of the call, `there` one with the other. Torch's engine calls a backward in either mode.
     An object's is called by its author, often in training alone: it is meant for the other mode too where it reads the flag.
     Where it does not, but reads nothing that only the forward of the call stores, it goes through in the other mode and is
-    silently wrong: an error where the flag is at hand, as an attribute of the object (`attribute`) or stored by the forward,
-    else a warning. A backward that reads what only one mode leaves belongs to that mode, which is None.
+    silently wrong: an error where the flag is at hand, as an attribute of the object (`attribute`) or stored by the forward, or
+    where the forward stores what the backward reads in either mode apart, else a warning. A backward that reads what only one
+    mode leaves belongs to that mode, which is None.
     """
     if not context.subject.keeps_last_call:
         return "error"
@@ -40,4 +42,5 @@ def meant_for(
     if isinstance(here, Exception) or isinstance(there, Exception) or (read & here.stored) - there.stored:
         return None
     at_hand = attribute or any(plain in facts.tells(each) for each in here.stored | there.stored)
-    return "error" if at_hand else "warning"
+    apart = at_hand or stored_on_both_sides(context.subject.signature, plain) & read
+    return "error" if apart else "warning"

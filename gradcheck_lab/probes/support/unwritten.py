@@ -15,7 +15,9 @@ from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import POISONED_ELEMENTS
 from gradcheck_lab.probes.poison import poisoned, unwritten_words
+from gradcheck_lab.probes.support.dirty_memory import with_dirty_memory
 from gradcheck_lab.probes.support.repeats import snapshot
+from gradcheck_lab.probes.support.unwritten_ops import is_nan, unwritten_ops
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject
 
@@ -31,13 +33,13 @@ class LoggedCall:
 
 @dataclass(slots=True)
 class CallLog:
-    """The calls of the hand-written side since it was last cleared; large ones are left out."""
+    """The calls of the hand-written side since it was last cleared; large ones are left out. They find NaN in new memory."""
 
     calls: list[LoggedCall] = field(default_factory=list)
 
     def watch(self, examined: Examined) -> Examined:
         """The same examination with a subject whose calls are logged."""
-        subject = examined.subject
+        subject, plain = with_dirty_memory(examined.subject), examined.subject
 
         def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
             recording = subject.record(inputs, options)
@@ -49,23 +51,7 @@ class CallLog:
 
             return replace(recording, backward=backward)
 
-        return replace(examined, runner=replace(examined.runner, subject=replace(subject, record=record)))
-
-
-def on_filled_memory(examined: Examined) -> Examined:
-    """The same examination with a subject whose backward gets memory filled with NaN, whatever happens to lie there."""
-    subject = examined.subject
-
-    def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
-        recording = subject.record(inputs, options)
-
-        def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
-            with poisoned(math.nan):
-                return recording.backward(grad_outputs)
-
-        return replace(recording, backward=backward)
-
-    return replace(examined, runner=replace(examined.runner, subject=replace(subject, record=record)))
+        return replace(examined, runner=replace(examined.runner, subject=replace(plain, record=record)))
 
 
 def named_unwritten(subject: Subject, calls: Sequence[LoggedCall], findings: Sequence[Any]) -> list[Any]:
@@ -77,17 +63,28 @@ def named_unwritten(subject: Subject, calls: Sequence[LoggedCall], findings: Seq
         return list(findings)
     gradients: dict[int, str] = {}
     outputs = ""
+    ops: dict[str, str] = {}
     for call in calls:
         for index, words in _unwritten(subject, call):
             if index is None:
                 outputs = outputs or words
             else:
                 gradients.setdefault(index, words)
-    return [_renamed(subject, each, gradients, outputs) if _may_be_dirt(each) else each for each in findings]
+        wanted = {f.op for f in findings if _may_be_dirt(f) and f.op is not None} - ops.keys()
+        ops |= unwritten_ops(subject, call.inputs, call.options, wanted) if wanted else {}
+    renamed = [_renamed_op(each, ops) if _may_be_dirt(each) and each.op in ops else each for each in findings]
+    return [_renamed(subject, f, gradients, outputs) if _may_be_dirt(f) and f.op is None else f for f in renamed]
+
+
+def _renamed_op(finding: Finding, ops: Mapping[str, str]) -> Finding:
+    row = CAUSES["unwritten-elements"]
+    count, where = ops[finding.op or ""].split("; ", 1)
+    why = f"{count} of what {finding.op} returns hold whatever was in the memory that it allocated with empty: {where}"
+    return replace(finding, cause=row.name, explanation=why, suggestion=row.fix)
 
 
 def _may_be_dirt(finding: Any) -> bool:
-    if not isinstance(finding, Finding) or finding.severity != "error" or finding.op is not None:
+    if not isinstance(finding, Finding) or finding.severity != "error":
         return False
     row = CAUSES["unwritten-elements"]
     return finding.cause != row.name and (
@@ -106,7 +103,7 @@ def _renamed(subject: Subject, finding: Finding, gradients: Mapping[int, str], o
     return replace(
         finding,
         cause=row.name,
-        message=f"{what} is not written in {count}, at {finding.case}" if finding.case else f"{what} is not written in {count}",
+        message=f"{what} is not written in {count}" + (f", at {finding.case}" if finding.case not in ("", "as given") else ""),
         gradient=gradient,
         explanation=f"they hold whatever was in the memory that was allocated with empty: {where}",
         suggestion=row.fix,
@@ -116,7 +113,7 @@ def _renamed(subject: Subject, finding: Finding, gradients: Mapping[int, str], o
 def _unwritten(subject: Subject, call: LoggedCall) -> Iterator[tuple[int | None, str]]:
     """The gradients, by index, and outputs that are NaN on memory filled with NaN, and are not on memory filled with zeros."""
     filled = _replayed(subject, call, math.nan)
-    if filled is None or not any(_nan(value).any() for value in (*filled[0], *filled[1])):
+    if filled is None or not any(is_nan(value).any() for value in (*filled[0], *filled[1])):
         return
     clean = _replayed(subject, call, 0.0)
     if clean is None:
@@ -125,13 +122,9 @@ def _unwritten(subject: Subject, call: LoggedCall) -> Iterator[tuple[int | None,
         for k, (value, other) in enumerate(zip(mine, others, strict=False)):
             if not is_differentiable(value) or not is_differentiable(other) or value.shape != other.shape:
                 continue
-            hit = _nan(value) & ~_nan(other)
+            hit = is_nan(value) & ~is_nan(other)
             if bool(hit.any()):
                 yield (k if role else None), unwritten_words(hit)
-
-
-def _nan(value: Any) -> torch.Tensor:
-    return torch.isnan(value) if is_differentiable(value) else torch.zeros(0, dtype=torch.bool)
 
 
 def _replayed(subject: Subject, call: LoggedCall, value: float) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:

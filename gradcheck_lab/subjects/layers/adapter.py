@@ -17,6 +17,7 @@ from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.methods import Methods, methods_of
 from gradcheck_lab.rules.naming import input_names, option_names
 from gradcheck_lab.rules.op import Op
+from gradcheck_lab.subjects.code.kept import kept_by
 from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of
 from gradcheck_lab.subjects.layers.backward_call import backward_call
 from gradcheck_lab.subjects.layers.code import (
@@ -154,6 +155,7 @@ def layer_subject(
         state=Stateful(layer, numpy, run.live.alive, adds_up, stepped=lambda: run.stepped or frozenset()),
         parameters=frozenset(range(len(labels), len(titles))),
         backwards=lambda: (backward,),
+        kept=lambda: kept_by((method,), backward),
     )
 
 

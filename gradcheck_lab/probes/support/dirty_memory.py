@@ -1,0 +1,98 @@
+"""Memory that the hand-written side allocates and leaves unwritten holds NaN: what it forgets is seen on every derived call."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.subjects.subject import Manual, Recording, Subject
+
+_OF_TORCH = ("empty", "empty_like", "empty_strided")
+_OF_TENSORS = ("new_empty", "new_empty_strided")
+_OF_NUMPY = ("empty", "empty_like")
+_Replaced = tuple[Any, str, Any]  # where a function was replaced, its name, and what stood there itself
+_otherwise: list[object] = []  # the blocks that fill memory by themselves
+_inside: list[object] = []  # the blocks in which names are replaced
+_replaced: list[_Replaced] = []
+_lock = threading.Lock()
+
+
+def with_dirty_memory(subject: Subject) -> Subject:
+    """The subject with a forward and a backward that find NaN in the memory that they allocate with `empty` and the like."""
+
+    def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+        with dirty_memory():
+            recording = subject.record(inputs, options)
+
+        def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
+            with dirty_memory():
+                return recording.backward(grad_outputs)
+
+        return replace(recording, backward=backward)
+
+    return replace(subject, record=record)
+
+
+@contextmanager
+def filled_otherwise() -> Iterator[None]:
+    """A block in which memory is filled in another way."""
+    _otherwise.append(None)
+    try:
+        yield
+    finally:
+        _otherwise.pop()
+
+
+@contextmanager
+def dirty_memory() -> Iterator[None]:
+    """Within the block, `torch.empty`, `numpy.empty` and the like return memory filled with NaN.
+
+    Their names are replaced, which costs nothing where they are not called, unlike a mode that sees every operation. Blocks may
+    lie within one another, and in several threads.
+    """
+    with _lock:
+        if not _inside:
+            _replaced.extend(_replace())
+        _inside.append(None)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside.pop()
+            while not _inside and _replaced:
+                home, name, own = _replaced.pop()
+                if own is None:  # a tensor's method that torch's base class has
+                    delattr(home, name)
+                else:
+                    setattr(home, name, own)
+
+
+def _replace() -> Iterator[_Replaced]:
+    homes = [(torch, _OF_TORCH), (torch.Tensor, _OF_TENSORS), (sys.modules.get("numpy"), _OF_NUMPY)]
+    for home, name in [(home, name) for home, names in homes if home is not None for name in names]:
+        own, make = vars(home).get(name), getattr(home, name)
+        setattr(home, name, _dirty(make))
+        yield home, name, own
+
+
+def _dirty(make: Callable[..., Any]) -> Callable[..., Any]:
+    def made(*args: Any, **kwargs: Any) -> Any:
+        result = make(*args, **kwargs)
+        if _otherwise:
+            return result
+        if is_differentiable(result):
+            if not result.requires_grad and result.device.type != "meta":
+                result.fill_(math.nan)
+        elif getattr(getattr(result, "dtype", None), "kind", "") in ("f", "c"):
+            result.fill(math.nan)
+        return result
+
+    return made

@@ -1,0 +1,1 @@
+"""The line of a report that fails again when it is pasted into Python."""

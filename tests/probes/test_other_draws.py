@@ -1,0 +1,45 @@
+"""Masks that a backward draws again from the forward's seed, at other elements."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+import gradcheck_lab as gl
+from tests.mistakes.registry import normal
+
+# mypy: disable-error-code="override"
+
+
+def dropout(way: str) -> Any:
+    def kept(shape: torch.Size, seed: int) -> Tensor:
+        return (torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) > 0.4) / 0.6
+
+    class Dropout(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.seed = int(torch.randint(2**31, ()))
+            return x * kept(x.shape, ctx.seed)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:
+            if way == "by columns":
+                return g * kept(g.mT.shape, ctx.seed).mT
+            factor = torch.full_like(g, 1 / 0.6) if way == "left out" else kept(g.shape, ctx.seed)
+            return g * (5 / 3 - factor if way == "inverted" else factor)
+
+    return Dropout
+
+
+@pytest.mark.parametrize(("way", "named"), [("by columns", True), ("left out", False), ("inverted", False)])
+def test_mask_at_other_elements_is_another_draw(way: str, named: bool) -> None:
+    report = gl.check(dropout(way), normal(4, 6), probes=("modes",))
+    causes = [f.cause for f in report.findings if f.severity == "error"]
+    assert report.verdict == "fail"
+    assert (causes == ["random-replay"]) == named, report
+
+
+def test_mask_of_the_same_draw_passes() -> None:
+    assert gl.check(dropout("saved"), normal(4, 6), probes=("modes",)).verdict == "pass"
