@@ -94,6 +94,8 @@ def _at_the_input(oracle: NumericOracle, index: int, output: int) -> Iterator[Va
     problem = oracle.problem
     wanted = problem.inputs[index].detach()
     at, off = wanted.clone(), partial(_off, problem, index, output, wanted)
+    span = wanted.max() - wanted.min()  # far from the values of the call a forward may take as long as it likes
+    low, high = wanted.min() - 2 * span, wanted.max() + 2 * span
     for _ in range(SOLVING_STEPS.value):
         away = off(at)
         moved = _elsewhere(oracle, tuple(at if i == index else v for i, v in enumerate(problem.inputs))).problem
@@ -101,7 +103,7 @@ def _at_the_input(oracle: NumericOracle, index: int, output: int) -> Iterator[Va
         if away is None or slope is None:
             return
         step = torch.where(slope != 0, away / slope, 0.0)
-        at = torch.where(torch.isfinite(step), at - step, wanted)
+        at = torch.where(torch.isfinite(step), at - step, wanted).clamp(low, high)
     away = off(at)
     if away is None:
         return

@@ -82,7 +82,7 @@ def power_of_torch(x: Tensor, power: int = 2, scale: float = 1.0) -> Tensor:
     [
         (elu_in_numpy, (X,), elu, {"option-specialised"}),
         (scaled_power, (X,), power_of_torch, {"option-specialised"}),
-        (loss_of_labels, (X, LABELS), mean_of_picked, {"constant-factor", "option-specialised"}),
+        (loss_of_labels, (X, LABELS), mean_of_picked, {"option-specialised"}),
     ],
 )
 def test_an_option_that_both_have_is_varied(op: Any, inputs: Any, reference: Any, causes: set[str], wrong: bool) -> None:
