@@ -82,7 +82,7 @@ def log_gamma(wrong: bool) -> Any:
     return function(torch.lgamma, rule)
 
 
-@table("wrong-value", "inverse-hyperbolic-tangent", UNIT - 0.5)
+@table("wrong-value|wrong-operand", "inverse-hyperbolic-tangent", UNIT - 0.5)
 def atanh(wrong: bool) -> Any:
     return pair(torch.atanh, lambda g, out, x: (g / (1 + x * x if wrong else (1 - x) * (1 + x)),))
 

@@ -180,7 +180,7 @@ def _evidence(
         conjugated=reruns.conjugated,
         reversed=reruns.reversed,
         variations=reruns.variations,
-        intermediates=reruns.intermediates,
+        less_likely=reruns.less_likely,
         neighbours=reruns.neighbours,
         narrowed=reruns.narrowed,
         values=reruns.values,

@@ -19,7 +19,7 @@ from gradcheck_lab.diagnosis.products import missing_product, wrong_operand_in_p
 from gradcheck_lab.diagnosis.scaling import scaled
 from gradcheck_lab.diagnosis.shapes import rank1_broadcast, wrong_shape
 from gradcheck_lab.diagnosis.terms import missing_statistic, missing_term
-from gradcheck_lab.diagnosis.variations import of_an_intermediate, one_thing_changed, other_forward
+from gradcheck_lab.diagnosis.variations import less_likely_change, one_thing_changed, other_forward
 
 Family = Callable[[Evidence], Explanation | None]
 
@@ -40,7 +40,7 @@ FAMILIES: tuple[Family, ...] = (
     returned_twice,
     missing_statistic,
     missing_uses,
-    of_an_intermediate,
+    less_likely_change,
     varying_factor,
     wrong_inner_axis,
     repeated_index,

@@ -112,12 +112,12 @@ class Evidence:
     The callables run the oracle once more. `paths` gives the gradients without some uses of a value, `unreduced` the gradient
     with the input broadcast before the call, `conjugated` J^T g instead of J^H g. `reversed` gives, for each axis (counted from
     the end), the gradient with that axis of grad_output and of the result reversed. `variations` gives those with one
-    thing changed in the backward, `intermediates` those of values within the forward, `neighbours` those of forwards with
-    another choice, `narrowed` those with one value rounded to a narrower dtype, `values` the forward's intermediate values by
-    name. `again` gives the evidence of the same gradient on further draws of the call, None where there is no code to run
-    again; `sought` is the explanation that such a draw is to confirm. `right` are the names of inputs whose own gradients are
-    right. `held` gives, for a shape, what each variable of the hand-written backward held one after the other; None where that
-    cannot be watched.
+    thing changed in the backward, `less_likely` those of values within the forward or with another function's derivative,
+    `neighbours` those of forwards with another choice, `narrowed` those with one value rounded to a narrower dtype, `values`
+    the forward's intermediate values by name. `again` gives the evidence of the same gradient on further draws of the call,
+    None where there is no code to run again; `sought` is the explanation that such a draw is to confirm. `right` are the names
+    of inputs whose own gradients are right. `held` gives, for a shape, what each variable of the hand-written backward held one
+    after the other; None where that cannot be watched.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Evidence:
     conjugated: Callable[[], torch.Tensor | None] = nothing
     reversed: Callable[[], Iterable[tuple[int, torch.Tensor]]] = tuple
     variations: Callable[[], Iterable[Variation]] = tuple
-    intermediates: Callable[[], Iterable[Variation]] = tuple
+    less_likely: Callable[[], Iterable[Variation]] = tuple
     neighbours: Callable[[], Iterable[Variation]] = tuple
     narrowed: Callable[[Sequence[torch.dtype]], Iterable[Variation]] = lambda dtypes: ()
     values: Callable[[], Mapping[str, torch.Tensor]] = dict

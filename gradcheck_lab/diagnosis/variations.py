@@ -18,9 +18,9 @@ def one_thing_changed(evidence: Evidence) -> Explanation | None:
     return _equal_to(evidence, evidence.variations())
 
 
-def of_an_intermediate(evidence: Evidence) -> Explanation | None:
-    """Explain a gradient that is that of a value within the forward, as where a backward ends a step early; else None."""
-    return _equal_to(evidence, evidence.intermediates()) if evidence.real and is_enough(evidence) else None
+def less_likely_change(evidence: Evidence) -> Explanation | None:
+    """Explain a gradient that is that of a value within the forward, or has another function's derivative; else None."""
+    return _equal_to(evidence, evidence.less_likely()) if evidence.real and is_enough(evidence) else None
 
 
 def _equal_to(evidence: Evidence, candidates: Iterable[Variation]) -> Explanation | None:

@@ -99,13 +99,15 @@ class Reruns:
             yield from left_out(plain)
         if written is not None:
             yield from variations(written)
-        if plain is not None:  # where a factor is left out, what is left may be another function's derivative
-            yield from of_other_functions(plain)
 
-    def intermediates(self) -> Iterator[Variation]:
-        """The gradients of the forward's own values of the input's shape."""
+    def less_likely(self) -> Iterator[Variation]:
+        """The gradients of the forward's own values, and those with another function's derivative.
+
+        Where a factor or a term is left out, what is left may be either.
+        """
         if self._graph is not None:
             yield from intermediate_gradients(self._graph)
+            yield from of_other_functions(self._graph)
 
     def neighbours(self) -> Iterator[Variation]:
         """The gradients of forwards that differ from this one in a choice, such as an epsilon."""

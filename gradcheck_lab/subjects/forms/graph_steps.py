@@ -19,6 +19,8 @@ from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects.forms.nodes import NodeClass
 from gradcheck_lab.subjects.subject import Call, Steps
 
+Sample = tuple[tuple[float, ...], float]  # the numbers of the operands, and what the step makes of them
+
 _ANOTHER_USE = 7.25  # what another use of a value has sent to it before
 
 
@@ -56,10 +58,13 @@ class GraphSteps:
         calls, lost = [], []
         uses = Counter(operand for step in known.values() for operand in step.operands)
         for step in known.values():
-            call = self._call(step)
+            samples = list(self._samples(step))
+            if len(samples) < STEP_SAMPLES.value // 2:
+                continue
+            call = self._call(step, samples)
             calls += [] if call is None else [call]
             shared = any(uses[operand] > 1 for operand in step.operands)
-            lost += [self._name(step)] if call is not None and shared and self._overwrites(step, call) else []
+            lost += [self._name(step)] if shared and self._overwrites(step, samples) else []
         return Steps(tuple(calls), tuple(lost), self.in_order)
 
     def in_order(self) -> tuple[Any, ...] | None:
@@ -126,18 +131,19 @@ class GraphSteps:
     def _name(self, step: _Step) -> str:
         return f"{self._nodes.kind.__name__}.{getattr(step.function, '__name__', 'step')}"
 
-    def _call(self, step: _Step) -> Call | None:
-        """The step on many numbers as a call of an op; None where torch has no such function, or it sends nothing by itself."""
-        samples = list(self._samples(step))
-        forward = None if len(samples) < STEP_SAMPLES.value // 2 else _in_torch(step, samples)
+    def _call(self, step: _Step, samples: Sequence[Sample]) -> Call | None:
+        """The step on many numbers as a call of an op; None where torch has no such function."""
+        forward = _in_torch(step, samples)
         if forward is None:
             return None
-        inputs = tuple(torch.tensor([s[0][k] for s in samples], dtype=torch.float64) for k in range(len(samples[0][0])))
-        op = Op(forward, self._rule(step), name=self._name(step))
-        return Call(op, inputs, {}, (torch.tensor([value for _, value in samples], dtype=torch.float64),), False)
+        inputs, output = _columns(samples)
+        return Call(Op(forward, self._rule(step), name=self._name(step)), inputs, {}, (output,), False)
 
-    def _samples(self, step: _Step) -> Iterator[tuple[tuple[float, ...], float]]:
-        """Numbers like those of the call, of both signs, and what the step makes of them; where it makes a finite number."""
+    def _samples(self, step: _Step) -> Iterator[Sample]:
+        """Numbers like those of the call, of both signs, and what the step makes of them; where it makes a finite number.
+
+        There are none of a step that sends nothing by itself.
+        """
         drawn = random.Random(0)
         for k in range(STEP_SAMPLES.value):
             given = step.seen[k % len(step.seen)]
@@ -170,11 +176,15 @@ class GraphSteps:
 
         return rule
 
-    def _overwrites(self, step: _Step, call: Call) -> bool:
+    def _overwrites(self, step: _Step, samples: Sequence[Sample]) -> bool:
         """Whether what another use of a value has sent to it before is lost."""
-        ones = torch.ones_like(call.outputs[0])
-        fresh = self._rule(step)(ones, call.outputs[0], *call.inputs)
-        later = self._rule(step, _ANOTHER_USE)(ones, call.outputs[0], *call.inputs)
+        inputs, output = _columns(samples)
+        ones = torch.ones_like(output)
+        try:
+            fresh = self._rule(step)(ones, output, *inputs)
+            later = self._rule(step, _ANOTHER_USE)(ones, output, *inputs)
+        except (ArithmeticError, ValueError):  # it is not made for these numbers
+            return False
         return any(torch.equal(a, b) and bool(a.any()) for a, b in zip(fresh, later, strict=True))
 
 
@@ -187,11 +197,16 @@ def _sender(node: Any) -> Callable[[], Any] | None:
     return found[0] if len(found) == 1 else None
 
 
-def _in_torch(step: _Step, samples: Sequence[tuple[tuple[float, ...], float]]) -> Callable[..., Any] | None:
+def _columns(samples: Sequence[Sample]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    """The numbers of each operand, and those that the step makes of them."""
+    inputs = tuple(torch.tensor(column, dtype=torch.float64) for column in zip(*(s for s, _ in samples), strict=True))
+    return inputs, torch.tensor([value for _, value in samples], dtype=torch.float64)
+
+
+def _in_torch(step: _Step, samples: Sequence[Sample]) -> Callable[..., Any] | None:
     """Torch's function of the same name, where it gives the same numbers; None where there is none."""
     name = step.function.__name__
-    columns = [torch.tensor(column, dtype=torch.float64) for column in zip(*(numbers for numbers, _ in samples), strict=True)]
-    wanted = torch.tensor([value for _, value in samples], dtype=torch.float64)
+    columns, wanted = _columns(samples)
     for home in (torch.Tensor, torch, torch.nn.functional):
         function = getattr(home, name, None)
         if not callable(function):
