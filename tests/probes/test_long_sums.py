@@ -44,7 +44,17 @@ def scale_of_rows(wide: bool) -> Any:
     return lambda x, w: x * w, backward, ((4, 3), (4, 1))
 
 
-FORMS: dict[str, Callable[[bool], Any]] = {"bias": bias, "weight": weight, "scale of rows": scale_of_rows}
+def scores(wide: bool) -> Any:
+    """Keys as many as queries, whose number makes the scores large: keys alone are made many."""
+
+    def backward(g: Tensor, y: Tensor, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        terms = [g[:, j : j + 4] @ k[j : j + 4] for j in range(0, len(k), 4)]
+        return one_by_one(torch.stack(terms), wide), g.T @ q
+
+    return lambda q, k: q @ k.T, backward, ((4, 3), (4, 3))
+
+
+FORMS: dict[str, Callable[[bool], Any]] = {"bias": bias, "weight": weight, "scale of rows": scale_of_rows, "scores": scores}
 
 
 @pytest.mark.parametrize("dtype", NARROW, ids=str)
