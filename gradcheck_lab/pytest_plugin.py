@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck_lab.pytesting.lazy import LAZY_SESSION, LazySession, session_of
-from gradcheck_lab.pytesting.options import MARKER, add_options
+from gradcheck_lab.pytesting.options import MARKER, add_options, is_on_github
 
 if TYPE_CHECKING:
     from gradcheck_lab.pytesting.fixture import Gradcheck
@@ -130,3 +130,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_sep("=", "gradcheck")
     for text, markup in lines:
         terminalreporter.write_line(text, **markup)
+    if is_on_github(config):
+        from gradcheck_lab.pytesting.github import tell_github
+
+        tell_github(terminalreporter, session)

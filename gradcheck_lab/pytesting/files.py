@@ -18,10 +18,14 @@ SCHEMA = 1
 
 
 def write_report(session: Session, path: Path) -> str:
-    """Write what was verified as JSON or as one HTML page, by the suffix of `path`; returns why that failed, if it did."""
+    """Write what was verified as JSON, SARIF or one HTML page, by the suffix of `path`; returns why that failed, if it did."""
     if path.suffix == ".json":
         data = {"schema": SCHEMA, "seed": session.settings.seed, **session.to_dict()}
         text = json.dumps(data, indent=2) + "\n"
+    elif path.suffix == ".sarif":
+        from gradcheck_lab.render.annotations import sarif
+
+        text = json.dumps(sarif(named_reports(session)), indent=2) + "\n"
     else:
         text = _page(session)
     try:
@@ -50,7 +54,13 @@ def save_failure(folder: Path, nodeid: str, report: Report) -> str:
 def _page(session: Session) -> str:
     from gradcheck_lab.pytesting.summary import summary_lines
     from gradcheck_lab.render.page import render_reports
-    from gradcheck_lab.report import Report
 
     summary = "\n".join(text for text, _ in summary_lines(session))
-    return render_reports("gradcheck", summary, [(each.nodeid, Report.from_dict(each.report)) for each in session.records])
+    return render_reports("gradcheck", summary, named_reports(session))
+
+
+def named_reports(session: Session) -> list[tuple[str, Report]]:
+    """The reports of a run, each with the test that asserted it."""
+    from gradcheck_lab.report import Report
+
+    return [(each.nodeid, Report.from_dict(each.report)) for each in session.records]

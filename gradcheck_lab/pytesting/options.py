@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -29,7 +30,12 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption("--gradcheck-examples", metavar="N", help="Examples that gradcheck.fuzz draws.")
     group.addoption("--gradcheck-seed", metavar="N", help="Seed of everything random.")
-    group.addoption("--gradcheck-report", metavar="FILE", help="Write every verified op as FILE.json or FILE.html.")
+    group.addoption("--gradcheck-report", metavar="FILE", help="Write every verified op as FILE.json, .html or .sarif.")
+    group.addoption(
+        "--gradcheck-github",
+        action="store_true",
+        help="Annotate backwards on GitHub and write the job's summary, as a workflow there does without being asked.",
+    )
     group.addoption("--gradcheck-save-failures", metavar="FOLDER", help="Write the report of each failing test there.")
     for name in _NAMES:
         help_text = f"as --gradcheck-{name.replace('_', '-')}"
@@ -37,6 +43,11 @@ def add_options(parser: pytest.Parser) -> None:
             parser.addini(f"gradcheck_{name}", help_text, type="args")
         else:
             parser.addini(f"gradcheck_{name}", help_text)
+
+
+def is_on_github(config: pytest.Config) -> bool:
+    """Whether a run is told to GitHub: in a workflow there, or where the option asks for it."""
+    return bool(config.getoption("--gradcheck-github")) or os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def read_options(config: pytest.Config) -> tuple[dict[str, Any], set[str]]:

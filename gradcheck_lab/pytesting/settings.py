@@ -66,8 +66,8 @@ def _path(config: pytest.Config, text: str | None, from_file: bool) -> Path | No
 def _report(path: Path | None) -> Path | None:
     if path is None:
         return None
-    if path.suffix not in (".json", ".html"):
-        raise pytest.UsageError(f"--gradcheck-report is {path.name!r}; name a file that ends in .json or .html")
+    if path.suffix not in (".json", ".html", ".sarif"):
+        raise pytest.UsageError(f"--gradcheck-report is {path.name!r}; name a file that ends in .json, .html or .sarif")
     if path.is_dir() or not path.parent.is_dir():
         raise pytest.UsageError(f"--gradcheck-report: cannot write {path.name!r}; name a file in a folder that exists")
     return path

@@ -59,7 +59,7 @@ def test_reports_of_one_promise_each_contradict_nothing(pytester: pytest.Pyteste
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("found.txt", "--gradcheck-report is 'found.txt'; name a file that ends in .json or .html"),
+        ("found.txt", "--gradcheck-report is 'found.txt'; name a file that ends in .json, .html or .sarif"),
         ("nowhere/found.json", "--gradcheck-report: cannot write 'found.json'; name a file in a folder that exists"),
     ],
 )
