@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from gradcheck_lab.comparison.budget import Judgement, used_of_each
+from gradcheck_lab.comparison.drawing import distribution_of, picture_of
 from gradcheck_lab.comparison.findings import number, short_dtype
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.diagnosis.allowance import Excuse
 from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.model.limits import PICTURED_ELEMENTS
-from gradcheck_lab.model.pictures import Picture, distribution_of, picture_of
+from gradcheck_lab.model.pictures import Picture
 from gradcheck_lab.oracles.autograd.subgradients import Interval
 
 References = Callable[[str], list[torch.Tensor]]

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.comparison.budget import judge, used_of_each
+from gradcheck_lab.comparison.drawing import distribution_of, picture_of
 from gradcheck_lab.model.limits import PICTURED_CELLS, PICTURED_CELLS_OF_A_SIDE, PICTURED_SLICES
-from gradcheck_lab.model.pictures import distribution_of, picture_of, within
+from gradcheck_lab.model.pictures import within
 
 SHAPES = st.lists(st.integers(1, 40), max_size=4).filter(lambda shape: np.prod(shape) <= 20_000).map(tuple)
 
