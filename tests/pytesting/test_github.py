@@ -8,6 +8,8 @@ import pytest
 
 from tests.pytesting.suite import run
 
+pytest_plugins = ["pytester"]
+
 BODY = """
 def wrong(grad_output, output, x):
     grad_x = 2 * grad_output  # line of the mistake
