@@ -61,7 +61,7 @@ def sarif(reports: Named) -> dict[str, Any]:
     sentences = {name: row.sentence for name, row in CAUSES.items()}
     driver = {
         "name": "gradcheck_lab",
-        "version": next((found for _, report in reports if (found := report.environment.get("gradcheck_lab"))), "unknown"),
+        "version": next((known for _, report in reports if (known := report.environment.get("gradcheck_lab"))), "unknown"),
         "rules": [
             {"id": one_line(cause), "shortDescription": {"text": sentences.get(cause, one_line(cause))}} for cause in causes
         ],
