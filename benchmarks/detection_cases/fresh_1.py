@@ -158,6 +158,8 @@ def bilinear_score(wrong: bool) -> Any:
     class Score(Function):
         @staticmethod
         def forward(ctx: Any, query: Tensor, matrix: Tensor, key: Tensor) -> Tensor:
+            if matrix.dim() != 2:
+                raise ValueError("one matrix for all pairs")
             ctx.save_for_backward(query, matrix, key)
             return ((query @ matrix) * key).sum(-1)
 
