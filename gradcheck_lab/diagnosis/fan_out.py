@@ -61,6 +61,10 @@ def _is_written_over(path: PartialGradient, evidence: Evidence) -> bool:
     return False
 
 
+# operations that send on what arrives as it is: nothing else is taken for that
+_SENDS_ON = frozenset(("add", "sub"))
+
+
 def one_use_for_another(evidence: Evidence) -> Explanation | None:
     """Explain a gradient in which what one use of a value sends back stands for another's too, as x + x for x + x^T."""
     if not evidence.real or not is_enough(evidence):
@@ -68,7 +72,7 @@ def one_use_for_another(evidence: Evidence) -> Explanation | None:
     paths = {(path.value, path.kept, path.lost): path.gradient for path in evidence.paths()}
     for (value, kept, lost), without in paths.items():
         other = paths.get((value, lost, kept))
-        if other is None or other.shape != without.shape or evidence.fits(other, without):
+        if other is None or other.shape != without.shape or evidence.fits(other, without) or lost.split()[0] in _SENDS_ON:
             continue
         twice = evidence.expected + without.to(evidence.expected) - other.to(evidence.expected)
         if evidence.fits(twice) and not evidence.fits(twice, evidence.expected):

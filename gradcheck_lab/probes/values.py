@@ -34,7 +34,7 @@ from gradcheck_lab.probes.support.derived_calls import (
 from gradcheck_lab.probes.support.hidden_rows import hidden_rows
 from gradcheck_lab.probes.support.kinks import kinked, unconserved
 from gradcheck_lab.probes.support.smooth_points import with_lost_derivatives
-from gradcheck_lab.probes.support.steadiness import is_spike_at_zero, is_steady
+from gradcheck_lab.probes.support.steadiness import is_steady
 from gradcheck_lab.probes.support.stress_causes import UNSELECTED_BRANCH, cause_of, is_flat_beside
 from gradcheck_lab.probes.support.true_gradients import true_gradient
 
@@ -150,13 +150,14 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
         )
         if narrowed is None:
             continue
-        if narrowed.new_errors and not is_steady(narrowed):
+        found = (*narrowed.new_errors, *tie_mass(narrowed, (stress,), context.wrong_inputs))
+        if found and not is_steady(narrowed):
             continue
-        for new_error in (*narrowed.new_errors, *tie_mass(narrowed, (stress,), context.wrong_inputs)):
+        for new_error in found:
             if (new_error.op, new_error.gradient) not in seen and not repeated_index_text(narrowed, new_error):
                 seen.add((new_error.op, new_error.gradient))
                 yield _finding(context, given, narrowed, stress, new_error, inputs)
-    if not seen and not any(stress.free or stress.entry for stress in group) and not is_spike_at_zero(derived.examined):
+    if not seen and not any(stress.free or stress.entry for stress in group) and is_steady(derived):
         for new_error in derived.new_errors:
             yield _finding(context, given, derived, group[0], new_error, which)
 

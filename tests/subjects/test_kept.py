@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import gradcheck_lab as gl
-from gradcheck_lab.render.html import render_html
+from gradcheck_lab.render.page import render_html
 from gradcheck_lab.subjects.code.kept import concerned, kept_by
 
 X, W = torch.tensor([[0.5, -1.0, 2.0], [1.5, 0.1, -0.3]]), torch.tensor([[1.2, 0.7, -0.4], [0.3, 2.0, 1.1]])

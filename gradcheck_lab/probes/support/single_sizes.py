@@ -43,9 +43,11 @@ def _row_alone(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) 
     rows = dims.batch_inputs
     if any(given[i].ndim < 2 for i in rows):
         return
+    if any(not given[i].shape[0] for i in rows):
+        return
     alone = tuple(v[0] if i in rows else v for i, v in enumerate(given))
     mine, together = _outputs(context, alone), _outputs(context, given)
-    if mine and len(mine) == len(together) and all(o.ndim and _equal(a, o[0]) for a, o in zip(mine, together, strict=True)):
+    if mine and len(mine) == len(together) and all(o.ndim and len(o) and _equal(a, o[0]) for a, o in zip(mine, together, strict=True)):
         draw = partial(_similar, alone)
         yield Variant("no leading dimension", draw(context.case.seed), draw, same_outputs=True, only_numbers=True)
 

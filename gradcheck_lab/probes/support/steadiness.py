@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
+from gradcheck_lab.calls.moves import random_signs
 from gradcheck_lab.comparison.budget import passes
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.amounts import BESIDE_ZERO_BY, STEADY_DISTANCE
@@ -22,6 +23,8 @@ from gradcheck_lab.rules.op import as_tuple
 def is_steady(derived: DerivedCall) -> bool:
     """Whether the oracle's gradient hardly changes for a small step; outside its domain a forward may be finite and chaotic."""
     examined = derived.examined
+    if not _is_continuous(examined):
+        return False
     known = true_gradients(examined)
     if not known:  # a backward that raised was held against nothing
         return True
@@ -34,7 +37,7 @@ def is_steady(derived: DerivedCall) -> bool:
         change, size = (float(torch.linalg.vector_norm(v.masked_fill(without, 0))) for v in (there - here, here))
         if not change <= SETTLED.value * size:
             return False
-    return not is_spike_at_zero(examined)
+    return not _is_spike_at_zero(examined)
 
 
 def _wide(examined: Examined, move: Callable[[torch.Tensor], torch.Tensor]) -> tuple[Any, ...]:
@@ -42,7 +45,7 @@ def _wide(examined: Examined, move: Callable[[torch.Tensor], torch.Tensor]) -> t
     return tuple(move(v.detach()) if is_differentiable(v) else v for v in examined.oracle.case.inputs)
 
 
-def is_spike_at_zero(examined: Examined) -> bool:
+def _is_spike_at_zero(examined: Examined) -> bool:
     """Whether the gradient is far larger at the zeros of an input than beside them, as of an iteration that ran out there.
 
     The hand-written gradient has to be right beside them. How near that is depends on how many rounds an iteration has.
@@ -51,6 +54,27 @@ def is_spike_at_zero(examined: Examined) -> bool:
     if not known or not any(is_differentiable(v) and bool((v == 0).any()) for v in examined.oracle.case.inputs):
         return False
     return any(_is_smaller_and_right(examined, known, _beside_zeros(examined, by)) for by in BESIDE_ZERO_BY.value)
+
+
+def _is_continuous(examined: Examined) -> bool:
+    """Whether the outputs hardly change where each element moves by itself; a singular system of equations has no solution.
+
+    A kink or a tie is continuous, though its gradient is not. Where the forward raises beside the values, nothing is known.
+    """
+    case, runner = examined.oracle.case, examined.runner
+    generator = torch.Generator().manual_seed(case.seed)
+    moved = _wide(examined, lambda v: v + STEADY_DISTANCE.value * v * random_signs(v, generator))
+    try:
+        here, there = (runner.record(copy_inputs(inputs), case).outputs for inputs in (_wide(examined, torch.clone), moved))
+    except Exception:
+        return True
+    return all(_is_near(one.detach(), other.detach()) for one, other in zip(here, there, strict=True) if is_differentiable(one))
+
+
+def _is_near(one: torch.Tensor, other: torch.Tensor) -> bool:
+    both = torch.isfinite(one) & torch.isfinite(other)
+    change, size = (float(torch.linalg.vector_norm(v[both].double())) for v in (other - one, one))
+    return change <= SETTLED.value * size + STEADY_DISTANCE.value
 
 
 def _beside_zeros(examined: Examined, by: float) -> tuple[Any, ...]:
