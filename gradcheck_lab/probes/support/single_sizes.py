@@ -47,7 +47,9 @@ def _row_alone(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) 
         return
     alone = tuple(v[0] if i in rows else v for i, v in enumerate(given))
     mine, together = _outputs(context, alone), _outputs(context, given)
-    if mine and len(mine) == len(together) and all(o.ndim and len(o) and _equal(a, o[0]) for a, o in zip(mine, together, strict=True)):
+    if len(mine) != len(together) or not all(o.ndim and len(o) for o in together):
+        return
+    if mine and all(_equal(a, o[0]) for a, o in zip(mine, together, strict=True)):
         draw = partial(_similar, alone)
         yield Variant("no leading dimension", draw(context.case.seed), draw, same_outputs=True, only_numbers=True)
 
