@@ -34,7 +34,7 @@ from gradcheck_lab.probes.support.derived_calls import (
 from gradcheck_lab.probes.support.hidden_rows import hidden_rows
 from gradcheck_lab.probes.support.kinks import kinked, unconserved
 from gradcheck_lab.probes.support.smooth_points import with_lost_derivatives
-from gradcheck_lab.probes.support.steadiness import is_steady
+from gradcheck_lab.probes.support.steadiness import has_meaning, is_steady
 from gradcheck_lab.probes.support.stress_causes import UNSELECTED_BRANCH, cause_of, is_flat_beside
 from gradcheck_lab.probes.support.true_gradients import true_gradient
 
@@ -151,13 +151,13 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
         if narrowed is None:
             continue
         found = (*narrowed.new_errors, *tie_mass(narrowed, (stress,), context.wrong_inputs))
-        if found and not is_steady(narrowed):
+        if found and not (is_steady(narrowed) if narrowed.new_errors else has_meaning(narrowed)):
             continue
         for new_error in found:
             if (new_error.op, new_error.gradient) not in seen and not repeated_index_text(narrowed, new_error):
                 seen.add((new_error.op, new_error.gradient))
                 yield _finding(context, given, narrowed, stress, new_error, inputs)
-    if not seen and not any(stress.free or stress.entry for stress in group) and is_steady(derived):
+    if not seen and not any(stress.free or stress.entry for stress in group) and has_meaning(derived):
         for new_error in derived.new_errors:
             yield _finding(context, given, derived, group[0], new_error, which)
 

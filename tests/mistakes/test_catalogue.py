@@ -37,7 +37,10 @@ COSTLY = frozenset(
     value-dependent-probed-huber-outside disconnected-plain-detached-part-in-float32 non-finite-setup-context-distance
     constant-factor-pair-complex64 constant-factor-pair-two-rows-doubled-float32 wrong-value-pair-extra-factor-float32
     masked-branch-function-safe-divide constant-factor-pair-spread-of-rows-float32
-    wrong-value-pair-numpy-long-nearly-one
+    wrong-value-pair-numpy-long-nearly-one upstream-scalarized-choice-column-means-under-ones-float32
+    upstream-scalarized-choice-first-column-under-ones-float32 upstream-scalarized-choice-mean-under-ones-bfloat16
+    upstream-scalarized-choice-first-element-under-ones-bfloat16 upstream-scalarized-choice-first-element-under-ones-float64
+    duplicate-index-numbers-rows-taken
     """.split()
 )
 EVERY = [pytest.param(row, id=str(row), marks=[pytest.mark.thorough] if str(row) in COSTLY else []) for row in ROWS]

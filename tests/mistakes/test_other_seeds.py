@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 
+import pytest
 import torch
 
 from gradcheck_lab.diagnosis import Evidence, explain
@@ -30,6 +31,7 @@ def test_errors_in_every_element_are_rounding_of_a_narrower_dtype() -> None:
     assert cause_in_float32(actual, expected) == "low-precision"
 
 
+@pytest.mark.thorough
 def test_epsilon_that_other_sizes_show_too_is_named_as_one() -> None:
     row = next(row for row in ROWS if str(row) == "epsilon-mismatch-probed-layer-norm-epsilon")
     row = type(row)(row.name, row.cause, row.wrong, row.sound, row.inputs, row.options, {"seed": 1339932261})

@@ -23,8 +23,6 @@ from gradcheck_lab.rules.op import as_tuple
 def is_steady(derived: DerivedCall) -> bool:
     """Whether the oracle's gradient hardly changes for a small step; outside its domain a forward may be finite and chaotic."""
     examined = derived.examined
-    if not _is_continuous(examined):
-        return False
     known = true_gradients(examined)
     if not known:  # a backward that raised was held against nothing
         return True
@@ -37,7 +35,12 @@ def is_steady(derived: DerivedCall) -> bool:
         change, size = (float(torch.linalg.vector_norm(v.masked_fill(without, 0))) for v in (there - here, here))
         if not change <= SETTLED.value * size:
             return False
-    return not _is_spike_at_zero(examined)
+    return has_meaning(derived)
+
+
+def has_meaning(derived: DerivedCall) -> bool:
+    """Whether a forward is continuous at the values of a call, and its gradient there no spike of an iteration that ran out."""
+    return _is_continuous(derived.examined) and not _is_spike_at_zero(derived.examined)
 
 
 def _wide(examined: Examined, move: Callable[[torch.Tensor], torch.Tensor]) -> tuple[Any, ...]:
