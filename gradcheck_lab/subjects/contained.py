@@ -35,6 +35,9 @@ class NotComparable:
     instead: str
 
 
+_empty = torch.empty  # whatever stands under that name while the user's code runs
+
+
 class UsersCode(Contained):
     """A run of the user's code, after which the defaults that this package's own tensors are made by are as before.
 
@@ -45,7 +48,7 @@ class UsersCode(Contained):
 
     def __enter__(self) -> None:
         self.process, self.depth = os.getpid(), sys.getrecursionlimit()
-        self.dtype, self.device = torch.get_default_dtype(), torch.empty(0).device  # torch.get_default_device takes longer
+        self.dtype, self.device = torch.get_default_dtype(), _empty(0).device  # torch.get_default_device takes longer
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if os.getpid() != self.process:  # a copy of this process, which the code forked and did not end
@@ -54,7 +57,7 @@ class UsersCode(Contained):
             sys.setrecursionlimit(self.depth)
         if torch.get_default_dtype() != self.dtype:
             torch.set_default_dtype(self.dtype)
-        if torch.empty(0).device != self.device:
+        if _empty(0).device != self.device:
             set_default_device(self.device)
         refuse_without_memory(error)
         super().__exit__(kind, error, trace)

@@ -20,6 +20,7 @@ _OF_TENSORS = ("new_empty", "new_empty_strided")
 _OF_NUMPY = ("empty", "empty_like")
 _Replaced = tuple[Any, str, Any]  # where a function was replaced, its name, and what stood there itself
 _otherwise: list[object] = []  # the blocks that fill memory by themselves
+_dirty_blocks: list[object] = []  # the blocks in which memory is dirty
 _inside: list[object] = []  # the blocks in which names are replaced
 _replaced: list[_Replaced] = []
 _lock = threading.Lock()
@@ -53,10 +54,22 @@ def filled_otherwise() -> Iterator[None]:
 
 @contextmanager
 def dirty_memory() -> Iterator[None]:
-    """Within the block, `torch.empty`, `numpy.empty` and the like return memory filled with NaN.
+    """Within the block, `torch.empty`, `numpy.empty` and the like return memory filled with NaN."""
+    with names_replaced():
+        _dirty_blocks.append(None)
+        try:
+            yield
+        finally:
+            _dirty_blocks.pop()
 
-    Their names are replaced, which costs nothing where they are not called, unlike a mode that sees every operation. Blocks may
-    lie within one another, and in several threads.
+
+@contextmanager
+def names_replaced() -> Iterator[None]:
+    """A block in which `dirty_memory` costs next to nothing, for it has no names to replace.
+
+    Names are replaced, and not every operation watched, since that costs nothing where none of them is called. But it makes
+    Python forget what it knows of the attributes of tensors: it is done once for many calls. Blocks may lie within one another,
+    and in several threads.
     """
     with _lock:
         if not _inside:
@@ -86,7 +99,7 @@ def _replace() -> Iterator[_Replaced]:
 def _dirty(make: Callable[..., Any]) -> Callable[..., Any]:
     def made(*args: Any, **kwargs: Any) -> Any:
         result = make(*args, **kwargs)
-        if _otherwise:
+        if _otherwise or not _dirty_blocks:
             return result
         if is_differentiable(result):
             if not result.requires_grad and result.device.type != "meta":

@@ -20,6 +20,7 @@ from gradcheck_lab.model.watching import refuse_without_memory, watches
 from gradcheck_lab.probes.poison import poison_in_pieces
 from gradcheck_lab.probes.state import overwritten
 from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
+from gradcheck_lab.probes.support.dirty_memory import names_replaced
 from gradcheck_lab.probes.support.repeats import is_repeatable, repetition
 from gradcheck_lab.probes.support.unwritten import CallLog, LoggedCall, named_unwritten
 from gradcheck_lab.subjects.run_lines.watch import running
@@ -64,7 +65,8 @@ def run_probes(
             examined.runner.evaluations.looking = 0  # a probe that finds much takes nothing from the next
             if name == "poison" and context is not whole:
                 probe = partial(poison_in_pieces, whole)
-            yielded = _run(name, probe, whole if name == "second_backward" else context)
+            with nullcontext() if name == "registration" else names_replaced():  # torch's compiler reads the names themselves
+                yielded = _run(name, probe, whole if name == "second_backward" else context)
             found += named_unwritten(given.subject, [*log.calls, as_given] if name == "second_backward" else log.calls, yielded)
             if watches:
                 tell(_with(given, found))

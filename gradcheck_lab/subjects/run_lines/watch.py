@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any
 
@@ -40,7 +41,6 @@ class Watch:
         self.functions: dict[CodeType, Function | None] = {}
         self.finished = False
         self.depth = 0
-        self._files: dict[str, bool] = {}
         self._accepted: set[str] = set()
 
     @property
@@ -69,9 +69,12 @@ class Watch:
 
     def is_users(self, file: str) -> bool:
         """Whether a file is neither this package's nor torch's, NumPy's, Python's or an installed one."""
-        if file not in self._files:
-            self._files[file] = not file.startswith("<frozen") and not os.path.realpath(file).startswith(_NOT_THE_USERS)
-        return self._files[file]
+        return _is_users(file)
+
+
+@lru_cache(maxsize=4096)
+def _is_users(file: str) -> bool:
+    return not file.startswith("<frozen") and not os.path.realpath(file).startswith(_NOT_THE_USERS)
 
 
 _current: list[Watch] = []
