@@ -37,7 +37,7 @@ def compare_isolated_rule(
     assert subject is not None
     allowed = program.runner.subject.allowed
     unwanted = subject.constants | _constants(call, program)
-    subject = replace(subject, constants=unwanted | outside, allowed=allowed)
+    subject = replace(subject, constants=unwanted | outside, fixed=unwanted | outside, allowed=allowed)
     local = Case(inputs, call.options, upstream, case.seed, case.label)
     oracle = AutogradOracle(replace(program.runner, subject=subject), local)
     try:

@@ -81,8 +81,14 @@ def run_manual(runner: Runner, case: Case, policy: Policy) -> Examined:
     data = data_inputs(runner.subject, case.inputs, backward.returned, shapes)
     if not policy.derived:
         findings += tuple(_data_notes(runner.subject, case.inputs, data))
-    if data:
-        runner = replace(runner, subject=replace(runner.subject, constants=runner.subject.constants | data))
+    constants = runner.subject.constants | data
+    # a probe leaves out what is known to be wrong too, which is no data; what gets no gradient is not differentiated by
+    pairs = enumerate(zip(case.inputs, backward.returned, strict=False))
+    unwanted = {i for i, (value, grad) in pairs if grad is None and is_differentiable(value)}
+    fixed = runner.subject.fixed | unwanted | (data if policy.derived else constants)
+    if constants != runner.subject.constants or fixed != runner.subject.fixed:
+        runner = replace(runner, subject=replace(runner.subject, constants=constants, fixed=fixed))
+        oracle_runner = replace(oracle_runner, subject=replace(oracle_runner.subject, fixed=fixed))
     oracle = AutogradOracle(oracle_runner, case, copies=bool(written))
     examined = Examined(runner, case, policy, oracle, replace(backward, outputs=outputs) if outputs else backward)
     examined = examined.with_findings(*findings, *written)

@@ -168,7 +168,8 @@ class Subject:
     backward. It is None where torch's engine does not call that. `state` is set for an object with state;
     `parameters` are the inputs, by index, that are the object's parameters; `declared` those of which the user said that they
     need a gradient: by `wrt=`, by `requires_grad`, or by the specs of an op. `allowed` are the mistakes that the user allows.
-    `steps(inputs, options)` are the operations of a graph of numbers, where it is one.
+    `steps(inputs, options)` are the operations of a graph of numbers, where it is one. `fixed` are the inputs that the call is
+    no function of, as far as it is differentiated: data, and what nobody wants a gradient of.
     """
 
     name: str
@@ -184,6 +185,7 @@ class Subject:
     op: Op | None = None
     oracle: str = "autograd"
     constants: frozenset[int] = frozenset()
+    fixed: frozenset[int] = frozenset()
     data: frozenset[int] = frozenset()
     own_trace: Callable[[tuple[Any, ...], Mapping[str, Any], frozenset[int]], Trace] | None = None
     reference: Any = None

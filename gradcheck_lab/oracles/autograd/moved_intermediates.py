@@ -15,18 +15,21 @@ from gradcheck_lab.torch_internals import DispatchMode, is_zero_tensor
 class MovedIntermediates(DispatchMode):
     """A dispatch mode that adds about `step` times its size to each computed value; by a coin each where a `seed` is given.
 
-    With `zeros` only what is exactly zero moves: among values as small as the step, nothing else is at a kink there.
+    With `zeros` only what is exactly zero moves: among values as small as the step, nothing else is at a kink there. With
+    `tracked` only what autograd tracks moves.
     """
 
-    def __init__(self, step: float, seed: int | None = None, zeros: bool = False) -> None:
+    def __init__(self, step: float, seed: int | None = None, zeros: bool = False, tracked: bool = False) -> None:
         super().__init__()
+        self.tracked = tracked
         self.step, self.count, self.zeros = step, 0, zeros
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         computed = isinstance(result, torch.Tensor) and result.is_floating_point() and not is_zero_tensor(result)
-        made = any(isinstance(a, torch.Tensor) and a.is_floating_point() for a in args)
+        floating = (a for a in args if isinstance(a, torch.Tensor) and a.is_floating_point())
+        made = any(a.requires_grad or not self.tracked for a in floating)
         name = func.overloadpacket.__name__
         # what picks among values is read by its own backward, which would see the nudge as a choice
         if not computed or not made or func.is_view or name in EXACT or name.endswith("_"):

@@ -151,6 +151,9 @@ class AutogradOracle:
         assert case.grad_outputs is not None
         given = copy_inputs(case.inputs) if self.copies else case.inputs
         inputs = tuple(_leaf(value, dtype) for value in given)
+        if moving is not None:  # what is made of these alone stays as it is
+            fixed = self.runner.subject.fixed
+            inputs = tuple(v.detach() if i in fixed and is_differentiable(v) else v for i, v in enumerate(inputs))
         with torch.enable_grad(), rounding or nullcontext():
             with moving or nullcontext():
                 trace = self.runner.trace(inputs, case, substitute)
@@ -214,9 +217,13 @@ class AutogradOracle:
                 )  # fmt: skip
                 self._roundings.setdefault((simulate, independent, times), rounding)
                 assert case.grad_outputs is not None
+                exact = self.runner.subject.fixed
                 case = replace(
                     case,
-                    inputs=tuple(_perturbed(value, u, salt, independent) for value in case.inputs),
+                    inputs=tuple(
+                        value if i in exact and _is_whole(value) else _perturbed(value, u, salt, independent)
+                        for i, value in enumerate(case.inputs)
+                    ),
                     grad_outputs=tuple(_perturbed(value, u, salt, independent) for value in case.grad_outputs),
                 )
             try:
@@ -257,6 +264,11 @@ def _leaf(value: Any, dtype: torch.dtype | None) -> Any:
     if value is given and value.numel() > LARGE_ELEMENTS.value:  # it may be the user's own
         value = copy_tensor(value)
     return value.detach().requires_grad_()
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether all elements are whole numbers: those of a mask or of labels, which are compared with others, do not round."""
+    return is_differentiable(value) and not value.is_complex() and bool((value == value.round()).all())
 
 
 def _perturbed(value: Any, u: float, salt: int, independent: bool) -> Any:

@@ -82,6 +82,8 @@ class Subgradients:
 
     def __init__(self, oracle: AutogradOracle) -> None:
         self.oracle = oracle
+        # nothing is differentiated by these: where one is at a bound, as zeros of a mask are, is no kink
+        self._fixed = oracle.runner.subject.fixed
         found = [bits(v.dtype) for v in oracle.case.inputs if is_differentiable(v)]
         radius = (KINK_RADIUS if min(found, default=64) == 64 else KINK_RADIUS_NARROW).value
         self._radii = (radius, radius / KINK_RADIUS_CLOSER.value)
@@ -202,12 +204,13 @@ class Subgradients:
         return self.oracle.run(torch.float64, case=replace(self.oracle.case, inputs=inputs))
 
     def _nudged(self, step: float, seed: int | None, zeros: bool) -> Pass:
-        return self.oracle.run(torch.float64, moving=MovedIntermediates(step, seed, zeros))
+        return self.oracle.run(torch.float64, moving=MovedIntermediates(step, seed, zeros, bool(self._fixed)))
 
     def _moves(self, thorough: bool) -> tuple[_Move, ...]:
         if not thorough:
             return _OPPOSITE
-        moving = [i for i, v in enumerate(self.oracle.case.inputs) if is_differentiable(v) and not v.is_complex()]
+        given = enumerate(self.oracle.case.inputs)
+        moving = [i for i, v in given if is_differentiable(v) and not v.is_complex() and i not in self._fixed]
         # of two inputs, moving one up is moving the other down
         alone = [_Move(sign, alone=i) for i in moving[: min(INPUTS_MOVED_ALONE.value, len(moving) - 1)] for sign in (1, -1)]
         patterns = [_Move(sign, pattern) for pattern in ("ramp", "random", "mixed") for sign in (1, -1)]
@@ -221,7 +224,10 @@ class Subgradients:
     def _moved(self, radius: float, move: _Move) -> tuple[Any, ...]:
         generator = torch.Generator().manual_seed(self.oracle.case.seed + 1 + len(move.pattern))
         given = self.oracle.case.inputs
-        return tuple(_beside(v, radius, move, i, generator) if move.alone in (None, i) else v for i, v in enumerate(given))
+        return tuple(
+            _beside(v, radius, move, i, generator) if move.alone in (None, i) and i not in self._fixed else v
+            for i, v in enumerate(given)
+        )
 
     def _sample(self, radius: float, move: _Move, kept: bool) -> dict[Key, torch.Tensor | None]:
         known = self.oracle.nearby.get((radius, move))
