@@ -186,7 +186,7 @@ def test_drawn_calls_have_a_section_with_what_was_tried_and_how_it_shrank(chromi
     assert cells[0].inner_text() == str(row.outcomes[0].right)
     steps = [each.inner_text() for each in opened.page.query_selector_all(".shrunk code")]
     assert steps == [step.words for step in drawn.shrunk]
-    python = opened.page.inner_text(".copied pre:has-text('import torch\\n')")
+    python = opened.page.inner_text("h3:text-is('Smallest failing call') ~ .copied pre")
     assert "backward" in python
     compile(python, "copied", "exec")
     assert opened.errors == []
