@@ -131,6 +131,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for text, markup in lines:
         terminalreporter.write_line(text, **markup)
     if is_on_github(config):
-        from gradcheck_lab.pytesting.github import tell_github
+        from gradcheck_lab.pytesting.github import tell_github_of
 
-        tell_github(terminalreporter, session)
+        tell_github_of(terminalreporter, session)

@@ -21,6 +21,7 @@ WINGS = (
 IMPORT_LATE = {
     "commands/cli.py": "`--help` answers without torch",
     "commands/options.py": "`--help` answers without torch",
+    "commands/results.py": "`--help` answers without torch",
     "engine/operators.py": "a program without operators does not load all 84 ops",
     "fuzzing/run.py": "naming gl.fuzz does not load Hypothesis",
     "probes/registration.py": "torch.library.opcheck loads torch's compiler",

@@ -15,7 +15,10 @@ def mask_values(value: Any) -> tuple[float, float] | None:
         return None
     if value.dtype == torch.bool:
         return 0, 1
-    low, high = float(value.min()), float(value.max())
+    low = float(value.min())
+    if low != 0 and not low <= HIDDEN_BELOW.value:
+        return None
+    high = float(value.max())
     either = bool(((value == low) | (value == high)).all())
     return (low, high) if either and ((low, high) == (0, 1) or (high == 0 and low <= HIDDEN_BELOW.value)) else None
 

@@ -53,12 +53,17 @@ class TensorRecipe:
 
 @dataclass(frozen=True, slots=True)
 class CallRecipe:
-    """One drawn call; `source` are the bytes that Hypothesis drew it from, empty where it was made in another way."""
+    """One drawn call; `source` are the bytes that Hypothesis drew it from, empty where it was made in another way.
+
+    `sizes` are those of the dimensions of its specs, and `broadcast` the inputs of which some were left out or are 1.
+    """
 
     tensors: tuple[TensorRecipe, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     source: bytes = field(default=b"", repr=False, compare=False)
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+    broadcast: frozenset[int] = field(default=frozenset(), repr=False, compare=False)
 
     def build(self, label: str = "drawn", device: str = "cpu") -> Case:
         """The call, its tensors built."""

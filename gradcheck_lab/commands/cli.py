@@ -14,7 +14,8 @@ import typer
 
 # Everything that needs torch is imported inside the commands, so that --help is quick.
 from gradcheck_lab.commands.exits import EXIT_CODES, INTERRUPTED, MISUSE, misuse_exits, refuse_unwritable_files, write_json
-from gradcheck_lab.commands.options import Isolate, Json, MemoryLimit, Seed, Timeout, limits_from
+from gradcheck_lab.commands.options import Github, Isolate, Json, MemoryLimit, Reports, Seed, Timeout, limits_from
+from gradcheck_lab.commands.results import Results
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.version import __version__
 
@@ -89,6 +90,8 @@ def check(
     option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
     order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
     json: Json = None,
+    report: Reports = None,
+    github: Github = False,
     allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the check.")] = None,
     wrt: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="An input that needs a gradient, by name or position; else all.")
@@ -105,11 +108,11 @@ def check(
     Of a folder, hidden folders, environments, tests, setup.py and the like are left out, which the result says.
     """
     with misuse_exits():
-        refuse_unwritable_files(json)
+        results = Results(json, report or (), github)
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
             has_object_options = bool(spec or option or allow or wrt or order != 1)
-            raise typer.Exit(_scan(target, has_object_options, seed, dtype, json, limits, strict))
+            raise typer.Exit(_scan(target, has_object_options, seed, dtype, results, limits, strict))
         from gradcheck_lab.commands.check import CheckJob, single_report
         from gradcheck_lab.commands.check_processes import check_in_workers
         from gradcheck_lab.render.terminal import print_report
@@ -117,10 +120,10 @@ def check(
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
         wanted = tuple(name for text in wrt or () for name in text.split(",") if name)
         job = CheckJob(target, specs, seed, dtype, options, allowed, order, wanted)
-        report = single_report(job.run() if limits is None else next(check_in_workers([job], limits)))
-        print_report(report)
-        write_json(json, report.to_dict())
-    raise typer.Exit(EXIT_CODES[report.verdict])
+        found = single_report(job.run() if limits is None else next(check_in_workers([job], limits)))
+        print_report(found)
+        results.write(target, [(found.subject, found)], found.to_dict())
+    raise typer.Exit(EXIT_CODES[found.verdict])
 
 
 @app.command()
@@ -138,6 +141,8 @@ def fuzz(
     option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
     order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
     json: Json = None,
+    report: Reports = None,
+    github: Github = False,
     allow: Annotated[list[str] | None, typer.Option(metavar="CAUSE", help="A cause that shall not fail the run.")] = None,
     save: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where failing cases go; .hypothesis/ if not given.")
@@ -148,12 +153,12 @@ def fuzz(
 ) -> None:
     """Draw calls of one object, or of all that a module defines, until one is wrong, and shrink it."""
     with misuse_exits():
-        refuse_unwritable_files(json)
+        results = Results(json, report or (), github)
         limits = limits_from(target, timeout, memory_limit, isolate)
         from gradcheck_lab.commands.fuzz import fuzz_targets
         from gradcheck_lab.commands.fuzz_jobs import Job
         from gradcheck_lab.fuzzing.storage import storage
-        from gradcheck_lab.render.fuzz import fuzz_lines, progress_bar
+        from gradcheck_lab.render.fuzz import fuzz_lines, fuzz_summary, progress_bar
         from gradcheck_lab.render.terminal import print_lines
 
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
@@ -161,7 +166,8 @@ def fuzz(
         with progress_bar(examples) as show:
             fuzzed = fuzz_targets(job, jobs, show, limits)
         print_lines(fuzz_lines(fuzzed))
-        write_json(json, fuzzed.to_dict())
+        summary = "\n".join(text for text, _ in fuzz_summary(fuzzed))
+        results.write(target, list(fuzzed.reports.items()), fuzzed.to_dict(), summary)
     if fuzzed.interrupted:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(EXIT_CODES[fuzzed.verdict] if fuzzed.reports else MISUSE)
@@ -178,17 +184,19 @@ def replay(
         str | None, typer.Option(metavar="MODULE:NAME", help="What to compare with, where the case had a reference.")
     ] = None,
     json: Json = None,
+    report: Reports = None,
+    github: Github = False,
 ) -> None:
     """Check the call in a saved file again, on what the code is now. Nothing that only the file names is imported."""
     with misuse_exits():
-        refuse_unwritable_files(json)
+        results = Results(json, report or (), github)
         from gradcheck_lab.commands.replay import replay_case
         from gradcheck_lab.render.terminal import print_report
 
-        report = replay_case(file, target, reference)
-        print_report(report)
-        write_json(json, report.to_dict())
-    raise typer.Exit(EXIT_CODES[report.verdict])
+        found = replay_case(file, target, reference)
+        print_report(found)
+        results.write(str(file), [(found.subject, found)], found.to_dict())
+    raise typer.Exit(EXIT_CODES[found.verdict])
 
 
 @app.command("list")
@@ -218,11 +226,11 @@ def _run_demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int |
 
 
 def _scan(
-    target: str, has_object_options: bool, seed: int, dtype: str | None, json: Path | None, limits: Limits | None, strict: bool
+    target: str, has_object_options: bool, seed: int, dtype: str | None, results: Results, limits: Limits | None, strict: bool
 ) -> int:
     from gradcheck_lab.commands.check_module import scan_folder, scan_module
     from gradcheck_lab.discovery.folder import is_folder
-    from gradcheck_lab.render.scan import scan_lines
+    from gradcheck_lab.render.scan import scan_lines, scan_summary
     from gradcheck_lab.render.terminal import print_lines
 
     if has_object_options:
@@ -235,7 +243,8 @@ def _scan(
     else:
         scan = scan_module(target, seed=seed, dtype=dtype, limits=limits)
     print_lines(scan_lines(scan))
-    write_json(json, scan.to_dict())
+    summary = "\n".join(text for text, _ in scan_summary(scan))
+    results.write(target, list(scan.reports.items()), scan.to_dict(), summary)
     if scan.interrupted:
         return INTERRUPTED
     if strict and scan.skipped and scan.verdict == "pass":

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")]
+Reports = Annotated[
+    list[Path] | None,
+    typer.Option("--report", metavar="FILE", help="Write a page as FILE.html, or .json, or .sarif; repeat it for several."),
+]
+Github = Annotated[
+    bool,
+    typer.Option("--github", help="Annotate backwards on GitHub and write the job's summary; in a workflow there it is on."),
+]
 Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="What the check of one object, or one drawn call, may take.")
 ]

@@ -58,6 +58,11 @@ class Coding:
         """How many bytes a call takes."""
         return 3 + len(self.options) + _SEED + max(self._width(signature) for signature in self.signatures)
 
+    @property
+    def short_sizes(self) -> tuple[int, ...]:
+        """The sizes of the dimensions that a `*` stands for."""
+        return tuple(size for size in self.sizes if size <= max(2, (max(self.sizes[:5]) + 1) // 2))
+
     def _width(self, signature: tuple[Spec, ...]) -> int:
         dims = sum(1 + LEADING if dim.variadic else 1 for dim in dimensions_of(signature).values())
         return 1 + dims + 2 * len(broadcast_places(signature)) + 2 * len(signature)
@@ -75,7 +80,7 @@ class Coding:
         options = {name: pick(values, next(rest)) for name, values in self.options.items()}
         sizes = self._sizes(signature, rest)
         broadcasts = _broadcasts(signature, rest)
-        tensors = []
+        tensors, broadcast = [], set[int]()
         for index, spec in enumerate(signature):
             profile, layout = pick(_PROFILES, next(rest)), pick(_LAYOUTS, next(rest))
             shape = [
@@ -84,6 +89,8 @@ class Coding:
                 for size in dim.shape(_broadcast_sizes(sizes[dim.name], broadcasts.get((index, dim.name), _FULL)))
             ]
             counted = spec.classes is not None
+            if shape != [size for dim in spec.dims for size in dim.shape(sizes[dim.name])]:
+                broadcast.add(index)
             tensors.append(
                 TensorRecipe(
                     spec.kind,
@@ -96,13 +103,12 @@ class Coding:
                     max(1, sizes[str(spec.classes)][0]) if counted else spec.high,
                 )
             )
-        return CallRecipe(tuple(tensors), options, seed, text)
+        return CallRecipe(tuple(tensors), options, seed, text, sizes, frozenset(broadcast))
 
     def _sizes(self, signature: tuple[Spec, ...], rest: Iterator[int]) -> dict[str, tuple[int, ...]]:
         """The size of each dimension by name. 0 is rare, since it empties the call, and never the size that counts classes."""
         counted = {spec.classes for spec in signature}
-        short = tuple(size for size in self.sizes if size <= max(2, (max(self.sizes[:5]) + 1) // 2))
-        table, shorter = (*_repeated(self.sizes), 0), (*_repeated(short), 0)
+        table, shorter = (*_repeated(self.sizes), 0), (*_repeated(self.short_sizes), 0)
         found: dict[str, tuple[int, ...]] = {}
         for name, dim in dimensions_of(signature).items():
             if dim.variadic:

@@ -6,7 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -20,6 +20,7 @@ from gradcheck_lab.examination.coverage import NO_ELEMENTS, is_compared
 from gradcheck_lab.fuzzing.wording import call_text
 from gradcheck_lab.model.arguments import Wrt
 from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.drawn import Outcome
 from gradcheck_lab.model.exceptions import DELIBERATE, SINGULAR, class_name
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.user_errors import class_and_line
@@ -34,7 +35,6 @@ from gradcheck_lab.subjects.reference import with_reference
 from gradcheck_lab.subjects.runner import Evaluations, Runner
 from gradcheck_lab.subjects.subject import Subject
 
-CallVerdict = Literal["sound", "refused", "wrong"]
 _GROSS = 1e5  # times what is allowed
 _LARGE = 200  # elements of an ordinary call
 _OF_THE_SAME_VALUES = ("state", "second_backward", "upstream", "poison")
@@ -74,7 +74,7 @@ class Examiner:
     wrt: Wrt | None = None
     _subjects: dict[tuple[Any, ...], Subject] = field(default_factory=dict)
 
-    def examine(self, call: CallRecipe) -> CallVerdict:
+    def examine(self, call: CallRecipe) -> Outcome:
         """Examine one call, and count it."""
         case = call.build(device=self.device)
         trial = self._attempt(case)
@@ -82,19 +82,26 @@ class Examiner:
             self._note_refusal(case)
             self.uncompared["refused"] += 1
             return "refused"
-        if any(is_compared(each) for each in trial.examined.comparisons) or trial.new_errors:
+        compared = any(is_compared(each) for each in trial.examined.comparisons) or bool(trial.new_errors)
+        if compared:
             self.compared += 1
         else:
             self.uncompared[NO_ELEMENTS] += 1
         if call.plain and (self.accepted is None or self.accepted.elements < call.elements <= _LARGE):
             self.accepted = call
-        return "wrong" if self._errors(call, case, trial, confirm=True) else "sound"
+        if self._errors(call, case, trial, confirm=True):
+            return "wrong"
+        return "right" if compared else "not compared"
 
-    def is_wrong(self, call: CallRecipe) -> bool:
-        """Whether a call shows a wrong gradient, by the autograd oracle; only evaluations are counted."""
+    def judge(self, call: CallRecipe) -> Outcome:
+        """What a call shows, by the autograd oracle; only evaluations are counted."""
         case = call.build(device=self.device)
         trial = self._attempt(case)
-        return trial is not None and bool(self._errors(call, case, trial))
+        if trial is None:
+            return "refused"
+        if self._errors(call, case, trial):
+            return "wrong"
+        return "right" if any(is_compared(each) for each in trial.examined.comparisons) else "not compared"
 
     def report(self, call: CallRecipe) -> Report:
         """The full report of one call; what no single element shows is added to it.

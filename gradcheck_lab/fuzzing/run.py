@@ -20,6 +20,7 @@ from gradcheck_lab.fuzzing.explained import with_causes_of
 from gradcheck_lab.fuzzing.failing_case import FailingCaseWriter
 from gradcheck_lab.fuzzing.ordinary import BeforeCall, OrdinaryCalls, Signature
 from gradcheck_lab.fuzzing.signatures import known_options
+from gradcheck_lab.fuzzing.tried import Record
 from gradcheck_lab.fuzzing.wording import call_text
 from gradcheck_lab.model.arguments import Wrt, name_of, options_of, refuse_names, refuse_order, seed_of, wrt_of
 from gradcheck_lab.model.causes import CAUSES
@@ -104,7 +105,7 @@ class FuzzRun:
             drawn = strategy.coded_recipes(coding)
             search = Search(
                 self.examiner, drawn, self.max_examples, self.seed, self._key(), coding.read, self.on_example,
-                lambda call: self.before_call(call, False),
+                lambda call: self.before_call(call, False), Record(coding, self.input_names),
             )  # fmt: skip
             try:
                 found = search.run()
@@ -169,7 +170,7 @@ class FuzzRun:
         if report.verdict != "fail":
             call, report = first, diagnosed
         larger = self._ordinary.like(first)
-        if larger is not None and self.examiner.is_wrong(larger):  # the calls that are drawn first are the smallest
+        if larger is not None and self.examiner.judge(larger) == "wrong":  # the calls that are drawn first are the smallest
             first, diagnosed = larger, self.examiner.report(larger)
         names = self._writer.input_names(first, [gradient.name for gradient in report.gradients])
         return self._writer.add_to(with_causes_of(report, diagnosed, call_text(first, names)), call)
@@ -207,5 +208,6 @@ class FuzzRun:
             seconds=seconds,
             seed=self.seed,
             examples=search.examples,
+            drawn=None if search.record is None else search.record.result(),
             coverage=(*report.coverage, Coverage("drawn call", examiner.compared, dict(examiner.uncompared))),
         )

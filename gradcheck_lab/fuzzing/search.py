@@ -15,6 +15,8 @@ from hypothesis.strategies import SearchStrategy
 from gradcheck_lab.calls.kinds import KINDS, WRITTEN
 from gradcheck_lab.calls.recipe import CallRecipe, TensorRecipe
 from gradcheck_lab.fuzzing.examiner import Examiner
+from gradcheck_lab.fuzzing.tried import Record
+from gradcheck_lab.model.drawn import Outcome
 from gradcheck_lab.report import Report
 
 OnExample = Callable[[int, int], None]
@@ -30,8 +32,8 @@ class Search:
     `key` names the object in the user's database, and `read` turns an entry of it into a call. `before_call(call)` is called
     before each call, `on_example(examples, found)` after it; an exception that this raises ends the search. `examples` counts
     the calls up to and with the first wrong one, not those of shrinking. `first` is that call, which the full check confirmed,
-    `diagnosed` its report, and `smallest` the smallest wrong call so far. `flaky` is set where the same call was wrong and
-    sound in turn.
+    `diagnosed` its report, and `smallest` the smallest wrong call so far. `record`, where there is one, counts what the calls
+    had. `flaky` is set where the same call was wrong and sound in turn.
     """
 
     examiner: Examiner
@@ -42,6 +44,7 @@ class Search:
     read: Callable[[bytes], CallRecipe | None] = lambda text: None
     on_example: OnExample = lambda examples, found: None
     before_call: Callable[[CallRecipe], None] = lambda call: None
+    record: Record | None = None
     diagnosed: Report | None = None
     examples: int = 0
     smallest: CallRecipe | None = None
@@ -69,7 +72,10 @@ class Search:
             self.flaky, found = True, self.smallest
         if found is not None and found.source and base.database is not None:
             base.database.save(self.key.encode(), found.source)
-        return None if found is None else self._simplified(found)
+        if found is None:
+            return None
+        self._keep(found)
+        return self._simplified(found)
 
     def _from_database(self, base: settings) -> CallRecipe | None:
         """The first call in the user's database that is still wrong; calls that are sound are deleted from it.
@@ -91,11 +97,13 @@ class Search:
         else:
             self.examples += 1
             self.before_call(call)
-            wrong = self.examiner.examine(call) == "wrong"
+            outcome = self.examiner.examine(call)
+            self._count(call, outcome)
+            wrong = outcome == "wrong"
             if wrong:  # while everything about it is known: a smaller call may hide why it is wrong
                 self.first, self.diagnosed = call, self.examiner.report(call)
         if wrong and (self.smallest is None or call.elements <= self.smallest.elements):
-            self.smallest = call
+            self._keep(call)
         self.on_example(self.examples, int(self.smallest is not None))
         return wrong
 
@@ -104,8 +112,19 @@ class Search:
         key = repr(call)
         if key not in self._known:
             self.before_call(call)
-            self._known[key] = self.examiner.is_wrong(call)
+            outcome = self.examiner.judge(call)
+            self._count(call, outcome)
+            self._known[key] = outcome == "wrong"
         return self._known[key]
+
+    def _count(self, call: CallRecipe, outcome: Outcome) -> None:
+        if self.record is not None:
+            self.record.add(call, outcome)
+
+    def _keep(self, call: CallRecipe) -> None:
+        self.smallest = call
+        if self.record is not None:
+            self.record.smaller(call)
 
     def _simplified(self, call: CallRecipe) -> CallRecipe:
         """The call with as many values as possible replaced by simple ones, one tensor after the other."""
@@ -128,7 +147,7 @@ class Search:
                 return
             changed = replace(call, tensors=(*call.tensors[:index], tensor, *call.tensors[index + 1 :]))
             if self._is_still_wrong(changed):
-                self.smallest = changed
+                self._keep(changed)
                 yield changed
 
 

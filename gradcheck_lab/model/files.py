@@ -14,6 +14,8 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.limits import FILE_BYTES, NESTED_ENTRIES, WHOLE_DIGITS
 from gradcheck_lab.model.shown import quoted
 
+SUFFIXES = (".json", ".html", ".sarif")  # of the files that a report is written to: its data, a page, for code scanning
+
 
 class _Refused(ValueError):
     """Why a file is not read, without its name."""

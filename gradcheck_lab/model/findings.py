@@ -9,14 +9,16 @@ from typing import Any, Literal, Self
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.conversion import as_dict, from_dict
 from gradcheck_lab.model.coverage import Coverage
+from gradcheck_lab.model.drawn import DrawnCalls
 from gradcheck_lab.model.not_run import NotRun
 from gradcheck_lab.model.pictures import Picture
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.source_lines import SourceLines
 from gradcheck_lab.model.steps import Step
 
-SCHEMA = 5
-READ = (3, 4, SCHEMA)  # schema 3 says nothing of what did not run, 4 of what the backward was given, its lines, pictures, steps
+SCHEMA = 6
+# schema 3 says nothing of what did not run, 4 of what the backward was given, its lines, pictures, steps, 5 of drawn calls
+READ = (3, 4, 5, SCHEMA)
 
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -111,7 +113,7 @@ class ReportData:
     drawn calls that were examined, and `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`.
     `location` is the file and line of the hand-written backward, of several where there are more; `inputs` says where the
     inputs are from, where it was neither the caller nor specs. `not_run` is what of the user's code no call ran,
-    `steps` the graph of a program. `Report` adds the views.
+    `steps` the graph of a program, `drawn` what the calls of `gl.fuzz` had. `Report` adds the views.
     """
 
     verdict: Verdict
@@ -135,6 +137,7 @@ class ReportData:
     schema: int = SCHEMA
     not_run: NotRun = field(default_factory=NotRun)
     steps: tuple[Step, ...] = ()
+    drawn: DrawnCalls | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-safe data; non-finite and complex numbers are tagged, so it round-trips."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gradcheck_lab.model.causes import having
+from gradcheck_lab.model.drawn import both
 from gradcheck_lab.model.findings import ReportData, Verdict
 from gradcheck_lab.model.not_run import neither_ran
 
@@ -93,7 +94,7 @@ class Fuzzed:
             gradients = worst.gradients or other.gradients
         self.reports[name] = replace(
             worst, examples=worst.examples + other.examples, findings=findings, gradients=gradients,
-            not_run=neither_ran(worst.not_run, other.not_run),
+            not_run=neither_ran(worst.not_run, other.not_run), drawn=both(worst.drawn, other.drawn),
         )  # fmt: skip
 
 

@@ -19,17 +19,13 @@ SCHEMA = 1
 
 def write_report(session: Session, path: Path) -> str:
     """Write what was verified as JSON, SARIF or one HTML page, by the suffix of `path`; returns why that failed, if it did."""
-    if path.suffix == ".json":
-        data = {"schema": SCHEMA, "seed": session.settings.seed, **session.to_dict()}
-        text = json.dumps(data, indent=2) + "\n"
-    elif path.suffix == ".sarif":
-        from gradcheck_lab.render.annotations import sarif
+    from gradcheck_lab.pytesting.summary import summary_lines
+    from gradcheck_lab.render.files import report_text
 
-        text = json.dumps(sarif(named_reports(session)), indent=2) + "\n"
-    else:
-        text = _page(session)
+    data = {"schema": SCHEMA, "seed": session.settings.seed, **session.to_dict()}
+    summary = "\n".join(text for text, _ in summary_lines(session))
     try:
-        write_text(path, text)
+        write_text(path, report_text(path.suffix, "gradcheck", summary, named_reports(session), data))
     except (OSError, ValueError) as error:
         return f"the report could not be written to {path}: {error}"
     return ""
@@ -49,14 +45,6 @@ def save_failure(folder: Path, nodeid: str, report: Report) -> str:
     except OSError as error:
         return f"not, since {error}"
     return str(path)
-
-
-def _page(session: Session) -> str:
-    from gradcheck_lab.pytesting.summary import summary_lines
-    from gradcheck_lab.render.page import render_reports
-
-    summary = "\n".join(text for text, _ in summary_lines(session))
-    return render_reports("gradcheck", summary, named_reports(session))
 
 
 def named_reports(session: Session) -> list[tuple[str, Report]]:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from gradcheck_lab.pytesting.files import named_reports
 from gradcheck_lab.pytesting.session import Session
-from gradcheck_lab.render.annotations import markdown_summary, workflow_commands
+from gradcheck_lab.render.files import tell_github
 
 
-def tell_github(terminalreporter: Any, session: Session) -> None:
-    """Print a command for each finding, and add a table to the job's summary where the environment names its file."""
-    reports = named_reports(session)
-    for command in workflow_commands(reports):
-        terminalreporter.write_line(command)
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not path or not reports:
-        return
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(markdown_summary(reports))
-    except OSError as error:
-        terminalreporter.write_line(f"the summary of the job could not be written: {error.strerror}", red=True)
+def tell_github_of(terminalreporter: Any, session: Session) -> None:
+    """Print a command for each finding, and add a table to the job's summary."""
+    problem = tell_github(named_reports(session), terminalreporter.write_line)
+    if problem:
+        terminalreporter.write_line(problem, red=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gradcheck_lab.model.files import SUFFIXES
 from gradcheck_lab.pytesting.options import DTYPES, read_options
 
 
@@ -66,8 +67,9 @@ def _path(config: pytest.Config, text: str | None, from_file: bool) -> Path | No
 def _report(path: Path | None) -> Path | None:
     if path is None:
         return None
-    if path.suffix not in (".json", ".html", ".sarif"):
-        raise pytest.UsageError(f"--gradcheck-report is {path.name!r}; name a file that ends in .json, .html or .sarif")
+    if path.suffix not in SUFFIXES:
+        known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise pytest.UsageError(f"--gradcheck-report is {path.name!r}; name a file that ends in {known}")
     if path.is_dir() or not path.parent.is_dir():
         raise pytest.UsageError(f"--gradcheck-report: cannot write {path.name!r}; name a file in a folder that exists")
     return path

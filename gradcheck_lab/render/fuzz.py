@@ -20,7 +20,12 @@ def fuzz_lines(fuzzed: Fuzzed) -> list[Line]:
     lines: list[Line] = []
     for report in fuzzed.reports.values():
         lines += finding_lines(report) if report.verdict == "pass" else report_lines(report)
-    lines += [(f"not fuzzed: {name} - {reason}", STYLES["warning"]) for name, reason in fuzzed.skipped.items()]
+    return [*lines, *fuzz_summary(fuzzed)]
+
+
+def fuzz_summary(fuzzed: Fuzzed) -> list[Line]:
+    """What was not fuzzed and why, and the count."""
+    lines = [(f"not fuzzed: {name} - {reason}", STYLES["warning"]) for name, reason in fuzzed.skipped.items()]
     verdicts = Counter(report.verdict for report in fuzzed.reports.values())
     counted = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()) or "nothing was fuzzed"
     parts = [f"{plural(fuzzed.examples, 'example')}: {counted}"]

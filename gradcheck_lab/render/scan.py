@@ -22,7 +22,12 @@ def scan_lines(scan: Scan) -> list[Line]:
             lines += report_lines(report)
         elif report.findings:
             lines += finding_lines(report)
-    lines += _table(scan)
+    return [*lines, *scan_summary(scan)]
+
+
+def scan_summary(scan: Scan) -> list[Line]:
+    """The table of all objects, what was not checked and why, and the count."""
+    lines = _table(scan)
     lines += [(f"not checked: {name} - {reason}", STYLES["warning"]) for name, reason in scan.skipped.items()]
     if scan.left_out:
         lines.append((f"left out: {_listed(scan.left_out, SHOWN_VALUES)}", STYLES["note"]))

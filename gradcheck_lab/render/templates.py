@@ -19,6 +19,7 @@ _WORDS = (
     wording.place,
     wording.remark,
     wording.smallest_call,
+    wording.smallest_words,
     wording.what,
     wording.why,
 )

@@ -130,15 +130,16 @@ def smallest_call(report: ReportData) -> list[str]:
     case = report.failing_case
     if case is None:
         return []
+    return [f"{smallest_words(report)}:", *(f"  {line}" for line in str(case["python"]).splitlines())]
+
+
+def smallest_words(report: ReportData) -> str:
+    """Where the failing call of a fuzz run was found, and what it is."""
+    words = (report.failing_case or {})["words"]
     if not having("ends_process").isdisjoint(finding.cause for finding in report.findings):
-        found = f"the call that did it is {case['words']}:"
-    else:
-        found = f"first seen in {_place(report)}; the smallest that shows it is {case['words']}:"
-    return [found, *(f"  {line}" for line in str(case["python"]).splitlines())]
-
-
-def _place(report: ReportData) -> str:
-    return f"drawn call {report.examples}" if report.examples else "a drawn call"
+        return f"the call that did it is {words}"
+    place = f"drawn call {report.examples}" if report.examples else "a drawn call"
+    return f"first seen in {place}; the smallest that shows it is {words}"
 
 
 def cells(gradient: GradientResult) -> tuple[str, ...]:
@@ -181,7 +182,7 @@ def all_causes(report: ReportData) -> list[str]:
 def left_out(report: ReportData) -> list[str]:
     """What was not compared, a line for each kind and reason."""
     return [
-        f"not compared: {count} {each.kind}{'s' * (count != 1)}, {reason}"
+        f"{count} {each.kind}{'s' * (count != 1)}, {reason}"
         for each in report.coverage
         for reason, count in sorted(each.skipped.items())
     ]

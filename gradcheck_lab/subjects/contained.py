@@ -112,7 +112,7 @@ def own_copies(value: Any) -> Any:
 def _contained_recording(recording: Recording, inputs: tuple[Any, ...]) -> Recording:
     def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
         calling("backward", inputs)
-        with UsersCode(), running():
+        with UsersCode(), running("backward"):
             manual = recording.backward(grad_outputs)
         returned = manual.returned
         found = tuple(map(comparable, returned)) if isinstance(returned, (tuple, list)) else comparable(returned)
@@ -134,7 +134,7 @@ def _guarded(function: Callable[..., Value], stage: str, is_watched: bool = True
     @wraps(function)
     def guarded(*arguments: Any) -> Value:
         calling(stage, arguments[0])
-        with UsersCode(), running() if is_watched else nullcontext():
+        with UsersCode(), running(stage) if is_watched else nullcontext():
             return function(*arguments)
 
     return guarded

@@ -20,6 +20,8 @@ def test_direct():
     gl.assert_gradients(ops.relu, torch.ones(2), probes=())
 """
 
+CALLS = {"drawn": "gradcheck.fuzz", "called": "gradcheck"}
+
 
 def test_json_has_every_op_with_its_report(pytester: pytest.Pytester) -> None:
     run(pytester, BODY, "--gradcheck-report=found.json", "--gradcheck-seed=3").assert_outcomes(passed=2, failed=1)
@@ -67,3 +69,12 @@ def test_file_that_cannot_be_written_is_refused_before_any_test(pytester: pytest
     result = run(pytester, BODY, f"--gradcheck-report={path}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+
+def test_page_of_a_suite_shows_what_fuzzing_drew(pytester: pytest.Pytester) -> None:
+    body = "".join(f"\ndef test_{name}(gradcheck):\n    {call}(ops.relu)\n" for name, call in CALLS.items())
+    run(pytester, body, "--gradcheck-report=found.html", "--gradcheck-examples=5").assert_outcomes(passed=2)
+    page = (pytester.path / "found.html").read_text(encoding="utf-8")
+    (fuzzed,) = [each for each in page.split("<article ")[1:] if "::test_drawn</span>" in each]
+    assert "5 calls drawn; none was wrong" in fuzzed
+    assert page.count('class="drawn"') == 1

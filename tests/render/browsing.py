@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.report import Report
+from gradcheck_lab.specs import real
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -31,6 +33,28 @@ def network(x: Any, weight: Any, bias: Any, target: Any) -> Any:
 def network_report() -> Report:
     torch.manual_seed(0)
     return gl.check(network, torch.randn(5, 3), torch.randn(4, 3), torch.randn(4), torch.randn(5, 4), probes=())
+
+
+def fuzzed() -> Report:
+    """A fuzz run of a product whose second gradient is halved where it was broadcast."""
+
+    def backward(grad_output: Any, output: Any, x: Any, y: Any) -> Any:
+        dy = (grad_output * x).sum_to_size(y.shape)
+        return (grad_output * y).sum_to_size(x.shape), dy if y.shape == output.shape else dy / 2
+
+    halved = gl.Op(lambda x, y: x * y, backward, name="halved")
+    with settings_of(database=None):
+        return gl.fuzz(halved, real("*#b #n"), real("*#b #n"))
+
+
+@contextmanager
+def settings_of(**changed: Any) -> Iterator[None]:
+    """Hypothesis's settings with these changes, as a profile of their own."""
+    before = settings.get_current_profile_name()
+    settings.register_profile("changed", settings(**changed))
+    settings.load_profile("changed")
+    yield
+    settings.load_profile(before)
 
 
 @contextmanager

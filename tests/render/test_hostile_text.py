@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from gradcheck_lab.model.drawn import DrawnCalls, Outcomes, ShrinkStep, Tried
 from gradcheck_lab.model.findings import Finding, GradientResult
 from gradcheck_lab.model.several import Fuzzed, Scan
 from gradcheck_lab.model.shown import cut, file_stem, one_line, quoted, shown
@@ -63,10 +64,11 @@ def hostile(text: str, verdict: Any = None) -> Report:
     lines = SourceLines(1, (text, text), (2,))
     severities: tuple[Any, ...] = ("error", "warning", "note")
     found = [Finding(text, severity, text, text, stage=unsafe, source=lines, **words) for severity in severities]
+    drawn = DrawnCalls(2, (Tried("option", text, (Outcomes(text, 1, 1),)),), (ShrinkStep(1, text, 2),))
     return Report(
         said, text, text, (gradient, left_out), tuple(found), text, {text: None, "x": 0.5}, {text: 1}, reproduce=text,
         reasons=(text,), environment={text: text}, failing_case={"words": text, "python": text}, location=text,
-        inputs=text, steps=(Step(text, unsafe, (), (text,), unsafe),),
+        inputs=text, steps=(Step(text, unsafe, (), (text,), unsafe),), drawn=drawn,
     )  # fmt: skip
 
 

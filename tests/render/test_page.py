@@ -11,10 +11,12 @@ import pytest
 import torch
 
 import gradcheck_lab as gl
+from gradcheck_lab.model.coverage import Coverage
+from gradcheck_lab.model.not_run import LinesNotRun, NotRun, SideNotTaken
 from gradcheck_lab.model.shown import shown
 from gradcheck_lab.render import wording
 from gradcheck_lab.render.page import render_reports
-from tests.render.browsing import Page, browser, network_report
+from tests.render.browsing import Page, browser, fuzzed, network_report
 from tests.render.test_hostile_text import TEXTS, hostile
 
 
@@ -157,6 +159,7 @@ def test_hostile_names_are_shown_as_text(chromium: Any, tmp_path: Path, name: st
     (tmp_path / "hostile.html").write_text(page, encoding="utf-8")
     opened = Page(chromium, tmp_path / "hostile.html")
     opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    opened.page.query_selector(".graph").scroll_into_view_if_needed()
     opened.page.wait_for_selector(".graph .node")
     for button in opened.page.query_selector_all("td.gradient button"):
         button.click()
@@ -164,3 +167,49 @@ def test_hostile_names_are_shown_as_text(chromium: Any, tmp_path: Path, name: st
     assert shown(text) in opened.page.text_content(".graph .node text")
     assert opened.errors == []
     opened.page.close()
+
+
+def test_drawn_calls_have_a_section_with_what_was_tried_and_how_it_shrank(chromium: Any, tmp_path: Path) -> None:
+    report = fuzzed()
+    report.to_html(tmp_path / "fuzzed.html")
+    opened = Page(chromium, tmp_path / "fuzzed.html", 380)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 380
+    table = ".matrix:has(caption:text-is('broadcast'))"
+    heads = [each.inner_text() for each in opened.page.query_selector_all(f"{table} thead th")]
+    assert heads == ["no", "yes"]
+    drawn = report.drawn
+    assert drawn is not None
+    (row,) = [row for row in drawn.tried if (row.property, row.name) == ("broadcast", "y")]
+    cells = opened.page.query_selector_all(f"{table} tr:has(th:text-is('y')) td")
+    assert [each.get_attribute("class") for each in cells] == ["right", "wrong"]
+    assert cells[1].get_attribute("title").startswith(f"{row.outcomes[1].wrong} wrong")
+    assert cells[0].inner_text() == str(row.outcomes[0].right)
+    steps = [each.inner_text() for each in opened.page.query_selector_all(".shrunk code")]
+    assert steps == [step.words for step in drawn.shrunk]
+    python = opened.page.inner_text("h3:text-is('Smallest failing call') ~ .copied pre")
+    assert "backward" in python
+    compile(python, "copied", "exec")
+    assert opened.errors == []
+    opened.page.close()
+
+
+def test_what_was_not_compared_and_what_never_ran_have_sections_of_their_own(chromium: Any, tmp_path: Path) -> None:
+    lines, side = LinesNotRun("layer.py", "backward", 4, 6, "bias is None"), SideNotTaken("layer.py", "f", 9, "x > 3")
+    left_out = (Coverage("input", 2, {"no floating tensor": 1}),)
+    report = replace(network_report(), coverage=left_out, not_run=NotRun((lines,), (side,), 2))
+    report.to_html(tmp_path / "partly.html")
+    opened = Page(chromium, tmp_path / "partly.html")
+    left = [each.inner_text() for each in opened.page.query_selector_all("section.left-out li")]
+    assert left == ["1 input, no floating tensor"]
+    never = [each.inner_text() for each in opened.page.query_selector_all("section.not-run li")]
+    assert never == [
+        "lines 4-6 of layer.py (needs bias is None), in backward", "no element with x > 3 at line 9 of layer.py, in f",
+    ]  # fmt: skip
+    opened.page.click("section.not-run h3 a")
+    assert opened.page.evaluate("location.hash") == "#r0-not-run"
+    assert opened.errors == []
+    opened.page.close()
+
+
+def test_a_report_without_them_has_neither_section(page: Page) -> None:
+    assert page.count("section.drawn, section.not-run") == 0

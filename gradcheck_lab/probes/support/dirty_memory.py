@@ -18,6 +18,7 @@ from gradcheck_lab.subjects.subject import Manual, Recording, Subject
 _OF_TORCH = ("empty", "empty_like", "empty_strided")
 _OF_TENSORS = ("new_empty", "new_empty_strided")
 _OF_NUMPY = ("empty", "empty_like")
+Tell = Callable[[tuple[Any, ...], Mapping[str, Any], tuple[torch.Tensor, ...]], object]
 _Replaced = tuple[Any, str, Any]  # where a function was replaced, its name, and what stood there itself
 _otherwise: list[object] = []  # the blocks that fill memory by themselves
 _dirty_blocks: list[object] = []  # the blocks in which memory is dirty
@@ -26,14 +27,22 @@ _replaced: list[_Replaced] = []
 _lock = threading.Lock()
 
 
-def with_dirty_memory(subject: Subject) -> Subject:
-    """The subject with a forward and a backward that find NaN in the memory that they allocate with `empty` and the like."""
+def nobody(*call: object) -> None:
+    """Tell nobody of a call."""
+
+
+def with_dirty_memory(subject: Subject, tell: Tell = nobody) -> Subject:
+    """The subject with a forward and a backward that find NaN in the memory that they allocate with `empty` and the like.
+
+    `tell` is given the inputs, options and upstream gradients of each backward before it runs.
+    """
 
     def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         with dirty_memory():
             recording = subject.record(inputs, options)
 
         def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
+            tell(inputs, options, grad_outputs)
             with dirty_memory():
                 return recording.backward(grad_outputs)
 
@@ -52,32 +61,21 @@ def filled_otherwise() -> Iterator[None]:
         _otherwise.pop()
 
 
-@contextmanager
-def dirty_memory() -> Iterator[None]:
-    """Within the block, `torch.empty`, `numpy.empty` and the like return memory filled with NaN."""
-    with names_replaced():
-        _dirty_blocks.append(None)
-        try:
-            yield
-        finally:
-            _dirty_blocks.pop()
-
-
-@contextmanager
-def names_replaced() -> Iterator[None]:
+class names_replaced:
     """A block in which `dirty_memory` costs next to nothing, for it has no names to replace.
 
     Names are replaced, and not every operation watched, since that costs nothing where none of them is called. But it makes
     Python forget what it knows of the attributes of tensors: it is done once for many calls. Blocks may lie within one another,
     and in several threads.
     """
-    with _lock:
-        if not _inside:
-            _replaced.extend(_replace())
-        _inside.append(None)
-    try:
-        yield
-    finally:
+
+    def __enter__(self) -> None:
+        with _lock:
+            if not _inside:
+                _replaced.extend(_replace())
+            _inside.append(None)
+
+    def __exit__(self, *raised: object) -> None:
         with _lock:
             _inside.pop()
             while not _inside and _replaced:
@@ -86,6 +84,18 @@ def names_replaced() -> Iterator[None]:
                     delattr(home, name)
                 else:
                     setattr(home, name, own)
+
+
+class dirty_memory(names_replaced):
+    """Within the block, `torch.empty`, `numpy.empty` and the like return memory filled with NaN."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        _dirty_blocks.append(None)
+
+    def __exit__(self, *raised: object) -> None:
+        _dirty_blocks.pop()
+        super().__exit__(*raised)
 
 
 def _replace() -> Iterator[_Replaced]:

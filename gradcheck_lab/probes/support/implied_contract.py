@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -199,12 +200,13 @@ def _slices_taken(context: Context, inputs: tuple[Any, ...], case: Case) -> list
 
 
 def operation_count(context: Context, inputs: tuple[Any, ...], case: Case) -> tuple[int, int]:
-    """Count the torch operations and the lines of forward and backward, which grow with an axis that they loop over.
+    """Count the torch operations of forward and backward, which grow with an axis that they loop over.
 
-    Returns the count and the number of elements of the largest result.
+    Of code that autograd cannot follow the lines count too: it may call no operation of torch. Returns the count and the number
+    of elements of the largest result.
     """
     recorder, lines = _OperationRecorder(), Lines()
-    with recorder, lines.counted():
+    with recorder, nullcontext() if context.uses_autograd else lines.counted():
         recording = context.record(Case(inputs, case.options, None, case.seed))
         if not isinstance(recording, Exception):
             context.backward(recording, tuple(torch.ones_like(o) for o in recording.outputs), case.seed)

@@ -39,6 +39,10 @@ def options_among_inputs(context: Context) -> dict[str, Any]:
 
     An input of None is one, and a tensor whose default is None.
     """
+    return dict(context.once("options among inputs", lambda: _among_inputs(context)))
+
+
+def _among_inputs(context: Context) -> dict[str, Any]:
     found: dict[str, Any] = {}
     optional = {name for name, default in defaults(context).items() if default is None}
     for index, (name, value) in enumerate(zip(context.subject.names, context.case.inputs, strict=True)):
@@ -58,6 +62,10 @@ def with_changes(name: str, value: Any, changes: Mapping[str, Any]) -> Any:
 
 def defaults(context: Context) -> dict[str, Any]:
     """The defaults of the forward's parameters, by name; empty where its signature cannot be read."""
+    return dict(context.once("defaults", lambda: _defaults(context)))
+
+
+def _defaults(context: Context) -> dict[str, Any]:
     subject = context.subject
     if subject.operator is not None:
         return dict(defaults_of(subject.user))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 
 from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.examination.examined import Examined, PiecewiseTruth
@@ -59,17 +60,20 @@ def run_probes(
     context = Context(examined.truth.piece, order) if isinstance(examined.truth, PiecewiseTruth) else whole
     found: list[Yielded] = []
     chosen: Collection[str | Probe] = {*names, "double_backward"} if order == 2 else names
-    for name, probe in registered.items():
-        if name in chosen and (name in FOR_ANY_CALL or is_repeatable(context)):
-            log.calls.clear()
-            examined.runner.evaluations.looking = 0  # a probe that finds much takes nothing from the next
-            if name == "poison" and context is not whole:
-                probe = partial(poison_in_pieces, whole)
-            with nullcontext() if name == "registration" else names_replaced():  # torch's compiler reads the names themselves
+    for is_registration, group in groupby((n for n in registered if n in chosen), lambda name: name == "registration"):
+        with nullcontext() if is_registration else names_replaced():  # torch's compiler reads the names themselves
+            for name in group:
+                if name not in FOR_ANY_CALL and not is_repeatable(context):
+                    continue
+                log.calls.clear()
+                examined.runner.evaluations.looking = 0  # a probe that finds much takes nothing from the next
+                in_pieces = name == "poison" and context is not whole
+                probe = partial(poison_in_pieces, whole) if in_pieces else registered[name]
                 yielded = _run(name, probe, whole if name == "second_backward" else context)
-            found += named_unwritten(given.subject, [*log.calls, as_given] if name == "second_backward" else log.calls, yielded)
-            if watches:
-                tell(_with(given, found))
+                calls = [*log.calls, as_given] if name == "second_backward" else log.calls
+                found += named_unwritten(given.subject, calls, yielded)
+                if watches:
+                    tell(_with(given, found))
     for function in (probe for probe in names if callable(probe)):
         found += _run_own(function, context)
     if len(names) > 0 and "second_backward" not in names and repetition(context).outcome == "raises":
@@ -123,7 +127,7 @@ def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
     try:
         with warnings.catch_warnings():  # those of the user's code were shown when the call itself ran
             warnings.simplefilter("ignore")
-            with running() if name in OUTSIDE_OF_RUNS else nullcontext():
+            with running(name) if name in OUTSIDE_OF_RUNS else nullcontext():
                 found.extend(probe(context))
     except Exception as error:
         refuse_without_memory(error)

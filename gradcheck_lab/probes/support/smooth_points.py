@@ -28,7 +28,8 @@ def with_lost_derivatives(derived: DerivedCall) -> DerivedCall:
     for i, truth in true_gradients(examined).items():
         actual = examined.returned[i] if i < len(examined.returned) and examined.is_compared(i) else None
         if isinstance(actual, torch.Tensor) and actual.shape == truth.shape and not truth.is_complex():
-            hit = torch.isnan(truth) & ~torch.isfinite(actual.detach())
+            hit = torch.isnan(truth)
+            hit = hit & ~torch.isfinite(actual.detach()) if bool(hit.any()) else hit
             lost |= {i: hit} if bool(hit.any()) else {}
     smooth = {i: hit for i, hit in lost.items() if _is_smooth(examined, i, hit)}
     return replace(derived, new_errors=tuple(_error(derived, i, hit) for i, hit in smooth.items())) if smooth else derived

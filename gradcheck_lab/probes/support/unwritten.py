@@ -19,7 +19,7 @@ from gradcheck_lab.probes.support.dirty_memory import with_dirty_memory
 from gradcheck_lab.probes.support.repeats import snapshot
 from gradcheck_lab.probes.support.unwritten_ops import is_nan, unwritten_ops
 from gradcheck_lab.rules.op import as_tuple
-from gradcheck_lab.subjects.subject import Manual, Recording, Subject
+from gradcheck_lab.subjects.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +39,12 @@ class CallLog:
 
     def watch(self, examined: Examined) -> Examined:
         """The same examination with a subject whose calls are logged."""
-        subject, plain = with_dirty_memory(examined.subject), examined.subject
+        subject = with_dirty_memory(examined.subject, self._keep)
+        return replace(examined, runner=replace(examined.runner, subject=subject))
 
-        def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
-            recording = subject.record(inputs, options)
-
-            def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
-                if sum(v.numel() for v in inputs if isinstance(v, torch.Tensor)) <= POISONED_ELEMENTS.value:
-                    self.calls.append(LoggedCall(inputs, options, grad_outputs))
-                return recording.backward(grad_outputs)
-
-            return replace(recording, backward=backward)
-
-        return replace(examined, runner=replace(examined.runner, subject=replace(plain, record=record)))
+    def _keep(self, inputs: tuple[Any, ...], options: Mapping[str, Any], grad_outputs: tuple[torch.Tensor, ...]) -> None:
+        if sum(v.numel() for v in inputs if isinstance(v, torch.Tensor)) <= POISONED_ELEMENTS.value:
+            self.calls.append(LoggedCall(inputs, options, grad_outputs))
 
 
 def named_unwritten(subject: Subject, calls: Sequence[LoggedCall], findings: Sequence[Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from gradcheck_lab.model.limits import PICTURED_CELLS
 from gradcheck_lab.model.pictures import DECADES, within
 from gradcheck_lab.model.shown import shown
 from gradcheck_lab.render import wording
+from gradcheck_lab.render.page.drawn import cell_bar, cell_class, cell_count, cell_words, search_words, tables
 from gradcheck_lab.render.templates import environment
 
 _ORDER = {"fail": 0, "inconclusive": 1, "pass": 2}
@@ -139,7 +140,9 @@ def _template() -> Any:
     templates = environment()
     templates.filters |= {
         "spread": _spread, "bar_paths": _bar_paths, "cells": _cells, "caught": _caught,
-        "causes_of": _causes_of, "wrong_first": _wrong_first, "dtypes": _dtypes,
+        "causes_of": _causes_of, "wrong_first": _wrong_first, "dtypes": _dtypes, "tables": tables,
+        "cell_class": cell_class, "cell_words": cell_words, "cell_count": cell_count, "cell_bar": cell_bar,
+        "search_words": search_words,
     }  # fmt: skip
     templates.globals["columns"] = _COLUMNS
     return templates.get_template("page/page.html.jinja").module

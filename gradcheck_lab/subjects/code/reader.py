@@ -11,8 +11,9 @@ import torch
 
 from gradcheck_lab.model.limits import FUNCTIONS_READ
 from gradcheck_lab.subjects.code.facts import Facts, name_of, names_in
+from gradcheck_lab.subjects.code.outline import children_of, outline_of
 from gradcheck_lab.subjects.code.scope import PLAIN, Scope
-from gradcheck_lab.subjects.code.source import plain_function, trees_of
+from gradcheck_lab.subjects.code.source import plain_function
 
 _BOUNDED = frozenset("clip clip_ clamp clamp_ clamp_min clamp_max minimum maximum hardtanh".split())
 
@@ -30,7 +31,9 @@ def read_code(functions: Sequence[Any], owner: Any = None) -> Facts:
             continue
         seen.add(function.__code__)
         reader = _Reader(facts, function, owner)
-        for tree in trees_of(function.__code__):
+        outline = outline_of(function.__code__)
+        facts.read |= outline.read
+        for tree in outline.trees:
             reader.visit(tree)
         todo += reader.called
     return facts
@@ -43,6 +46,10 @@ class _Reader(ast.NodeVisitor):
         self.facts, self.scope = facts, Scope(function, owner)
         self.called: list[FunctionType] = []
         self.outer: list[set[str]] = []
+
+    def generic_visit(self, node: ast.AST) -> None:
+        for child in children_of(node):
+            self.visit(child)
 
     def visit_Compare(self, node: ast.Compare) -> None:
         sides = [node.left, *node.comparators]
@@ -127,19 +134,6 @@ class _Reader(ast.NodeVisitor):
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         self._link(node.target, node.value)
         self.generic_visit(node)
-
-    def visit_Name(self, node: ast.Name) -> None:
-        if isinstance(node.ctx, ast.Load):
-            self.facts.read.add(node.id)
-
-    def visit_Attribute(self, node: ast.Attribute) -> None:
-        if isinstance(node.ctx, ast.Load):
-            self.facts.read.add(node.attr)
-        self.generic_visit(node)
-
-    def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, str) and node.value.isidentifier():  # a key
-            self.facts.read.add(node.value)
 
     def _link(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):

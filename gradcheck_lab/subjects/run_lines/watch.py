@@ -35,19 +35,21 @@ _MONITORING: Any = getattr(sys, "monitoring", None)
 
 
 class Watch:
-    """The functions of the user that ran, and what of them did; `finished` once all calls of a check were made."""
+    """The functions of the user that ran, and what of them did; `finished` once all calls of a check were made.
+
+    `stages` are what was run of the user's code, as "forward" and "backward".
+    """
 
     def __init__(self) -> None:
         self.functions: dict[CodeType, Function | None] = {}
+        self.stages: set[str] = set()
         self.finished = False
         self.depth = 0
         self._accepted: set[str] = set()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether anything is missing yet; before anything ran, all is."""
-        known = [each for each in self.functions.values() if each is not None]
-        return not known or any(each.is_open for each in known)
+    def is_open(self, stage: str) -> bool:
+        """Whether anything is missing yet; before a stage ran, all of it is."""
+        return stage not in self.stages or any(each.is_open for each in self.functions.values() if each is not None)
 
     def begins(self, frame: FrameType) -> Function | None:
         """The function whose code begins to run; None for code that is not the user's."""
@@ -108,23 +110,28 @@ def watched(wanted: bool, inputs: Sequence[Any] = ()) -> Iterator[Watch | None]:
             _current.remove(watch)
 
 
-@contextmanager
-def running() -> Iterator[None]:
-    """A block that runs the user's forward or backward: within it, what is watched is seen."""
-    watch = current()
-    if watch is None or watch.depth or not watch.is_open:
-        yield
-        return
-    watch.depth += 1
-    traces = _MONITORING is None and sys.gettrace() is None
-    if traces:
-        sys.settrace(_tracer(watch))
-    try:
-        yield
-    finally:
-        watch.depth -= 1
-        if traces:
-            sys.settrace(None)
+class running:
+    """A block that runs a stage of the user's code, as its forward: within it, what is watched is seen."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._watch, self._traces = current(), False
+        if self._watch is not None and (self._watch.depth or not self._watch.is_open(self._stage)):
+            self._watch = None
+        if self._watch is not None:
+            self._watch.stages.add(self._stage)
+            self._watch.depth += 1
+            self._traces = _MONITORING is None and sys.gettrace() is None
+            if self._traces:
+                sys.settrace(_tracer(self._watch))
+
+    def __exit__(self, *raised: object) -> None:
+        if self._watch is not None:
+            self._watch.depth -= 1
+            if self._traces:
+                sys.settrace(None)
 
 
 def _tracer(watch: Watch) -> Any:

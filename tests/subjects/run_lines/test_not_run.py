@@ -166,3 +166,16 @@ def test_nothing_stays_behind(raised: bool) -> None:
     gl.check(gl.Op(lambda x: x * 1, backward, name="op"), X, probes=["missing_branches"])
     assert current() is None
     assert sys.gettrace() is before
+
+
+def doubled_backward(grad_output: Tensor, output: Tensor, x: Tensor) -> Tensor:
+    if x.shape[0] == 77:
+        return grad_output * 3
+    return grad_output * 2
+
+
+def test_a_backward_is_watched_where_the_forward_has_shown_all_it_can() -> None:
+    report = gl.check(gl.Op(lambda x: x * 2, doubled_backward), X)
+
+    (lines,) = report.not_run.lines
+    assert (lines.function, lines.needs) == ("doubled_backward", "x.shape[0] == 77")
