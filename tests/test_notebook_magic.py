@@ -174,7 +174,8 @@ IN_IPYTHON = """
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell(colors="nocolor")
 WRONG = "%%gradcheck\\n" + BACKWARD + "\\ndx = 2 * dx"
-for cell in (FORWARD, "x", "%load_ext gradcheck_lab", "%%gradcheck\\n" + BACKWARD + "\\ndW.shape", WRONG, "%%gradcheck\\n1 / 0"):
+RIGHT = "%%gradcheck\\n" + BACKWARD + "\\ndW.shape"
+for cell in (FORWARD, "x", "%load_ext gradcheck_lab", RIGHT, WRONG, "%%gradcheck\\n1 / 0"):
     print("success:", shell.run_cell(cell).success)
 print("dW" in shell.user_ns)
 """
