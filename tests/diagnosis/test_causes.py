@@ -198,6 +198,22 @@ def test_what_a_statistic_centres_is_no_factor_that_was_left_out(statistic: Any)
     assert [f.cause for f in report.findings] == ["missing-term"], report
 
 
+def test_a_value_of_zeros_is_no_operand_that_was_taken_for_another() -> None:
+    """With the zeros that a recurrence begins with in the place of its weight, the term through its state is missing."""
+
+    def recurrence(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        h = x.new_zeros(x.shape[1:])
+        zeros = h @ w
+        return torch.tanh(x[1] + torch.tanh(x[0] + zeros) @ w)
+
+    def backward(g: torch.Tensor, y: torch.Tensor, x: torch.Tensor, w: torch.Tensor) -> Any:
+        last = g * (1 - y**2)
+        return torch.stack([torch.zeros_like(last), last]), torch.tanh(x[0]).T @ last
+
+    report = gl.check((recurrence, backward), normal(2, 3, 3, seed=0), normal(3, 3, seed=1), probes=())
+    assert [(f.gradient, f.cause) for f in report.findings] == [("x", "missing-term")], report
+
+
 def test_product_rule_without_one_factor_lacks_a_term() -> None:
     op = gl.Op(lambda x: x * torch.sigmoid(x), lambda g, y, x: (g * torch.sigmoid(x),), name="swish")
     (finding,) = gl.check(op, normal(4, 3, seed=0), probes=()).findings

@@ -149,7 +149,7 @@ def _other_operands(graph: Graph) -> Iterator[Callable[[], Variation | None]]:
         for other_name, kept in [*graph.mode.values.items()] if name is not None and value.is_floating_point() else ():
             # a product keeps the transpose of a factor under the factor's name
             other = kept.mT if kept.ndim > 1 and graph.mode.values.get(name or "", kept).shape != value.shape else kept
-            if other.shape == value.shape and other_name != name and not _same(other, value):
+            if other.shape == value.shape and other_name != name and other.any() and not _same(other, value):
                 changed = Variation(
                     "wrong-operand",
                     f"it is right with {other_name} in the place of {name}: {name} belongs there",
