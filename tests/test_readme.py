@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 CONVENTIONS = ROOT / "docs" / "conventions.md"  # run by tests/test_conventions.py
-DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted({*(ROOT / "docs").glob("*.md")} - {CONVENTIONS})]
+COURSE = sorted((ROOT / "docs" / "course").glob("*.md"))
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted({*(ROOT / "docs").glob("*.md")} - {CONVENTIONS}), *COURSE]
 FENCED = re.compile(r"^(?P<indent> *)```(?P<language>.*)\n(?P<text>(?:.*\n)*?)(?P=indent)``` *$", re.MULTILINE)
 COMMAND = re.compile(r"^<!-- command: (?P<name>.+) -->\n```bash\n(?P<line>.+)\n```$", re.MULTILINE)
 SECONDS = re.compile(r"\b\d+(?:\.\d+)?(?:e[+-]?\d+)? ?(?:[mµn]?s|seconds?)\b")
@@ -42,7 +43,7 @@ def examples_of(markdown: str) -> list[tuple[Block, Block | None]]:
     blocks = blocks_of(markdown)
     return [
         (block, following if following and following.language == "text" else None)
-        for block, following in zip(blocks, [*blocks[1:], None], strict=True)
+        for block, following in zip(blocks, [*blocks, None][1:], strict=True)
         if block.language.startswith("py")
     ]
 
@@ -79,6 +80,14 @@ def test_document_examples_run_and_print_what_is_shown(
         if shown is not None:
             printed = capsys.readouterr().out
             assert normalised(printed) == normalised(shown.text), f"{path.name}:{shown.line}"
+
+
+def test_the_course_lists_its_chapters_in_their_order() -> None:
+    index, *chapters = sorted(COURSE, key=lambda path: path.name != "index.md")
+    linked = re.findall(r"^\d+\. \[.+\]\((.+)\)", index.read_text(encoding="utf-8"), re.MULTILINE)
+    assert linked == [path.name for path in chapters]
+    for number, path in enumerate(chapters, 1):
+        assert path.read_text(encoding="utf-8").startswith(f"# {number}. ")
 
 
 def test_readme_shows_an_example_with_its_output() -> None:

@@ -263,10 +263,11 @@ def _kinks(
             parts[place] = mine
             cause, text = "convention", "has a kink at"
         else:
+            at = [int(k) for k in torch.unravel_index(torch.tensor(element), value.shape)]
             outside = Finding(
                 "outside-subdifferential",
                 "error",
-                f"gradient of {slot.label} is outside the one-sided derivatives at flat index {element}",
+                f"gradient of {slot.label} is outside the one-sided derivatives at {at}",
                 gradient=slot.name,
                 explanation=f"they are {show(low)} and {show(high)} there, and backward gives {show(mine)}",
                 suggestion="return a value between the one-sided derivatives",

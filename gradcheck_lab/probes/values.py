@@ -33,6 +33,7 @@ from gradcheck_lab.probes.support.derived_calls import (
 )
 from gradcheck_lab.probes.support.hidden_rows import hidden_rows
 from gradcheck_lab.probes.support.kinks import kinked, unconserved
+from gradcheck_lab.probes.support.lost_digits import lost_in_float32
 from gradcheck_lab.probes.support.smooth_points import with_lost_derivatives
 from gradcheck_lab.probes.support.steadiness import has_meaning, is_steady
 from gradcheck_lab.probes.support.stress_causes import UNSELECTED_BRANCH, cause_of, is_flat_beside
@@ -138,6 +139,8 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
         for i in which[: STRESSED_ALONE.value]:
             yield from _findings_for(context, given, group, [i])
         return
+    if derived is not None:
+        yield from (_located(context, each, group, which) for each in lost_in_float32(context, derived))
     if derived is None or not (derived.new_errors or tie_mass(derived, group, context.wrong_inputs)):
         return
     seen: set[tuple[str | None, str | None]] = set()
@@ -160,6 +163,11 @@ def _findings_for(context: Context, given: tuple[Any, ...], group: Sequence[Stre
     if not seen and not any(stress.free or stress.entry for stress in group) and has_meaning(derived):
         for new_error in derived.new_errors:
             yield _finding(context, given, derived, group[0], new_error, which)
+
+
+def _located(context: Context, finding: Finding, group: Sequence[Stress], which: Sequence[int]) -> Finding:
+    condition = f"{' and '.join(stress.words for stress in group)} in {' and '.join(context.name(i) for i in which)}"
+    return replace(finding, message=f"{finding.message}, with {condition}", probe="values", case=condition)
 
 
 def _is_nan_throughout(derived: DerivedCall) -> bool:

@@ -106,7 +106,8 @@ class Writer:
         made = self._tried(value, known or _variable(value), ())
         if made is None and known is None:
             made = self._tried(value, name, self.scopes)
-        return made or self._kept(self.absent, value, known or name_of(value))
+        own = name_of(value) if hasattr(value, "__name__") else _variable(value)
+        return made or self._kept(self.absent, value, known or own)
 
     def _tried(self, value: Any, name: str, scopes: Scopes) -> str | None:
         """An expression for an object that is made of others, each of which is imported or has a name in `scopes`."""
@@ -144,12 +145,14 @@ class Writer:
         """The name of an object that is constructed from its class, and given the state that it has."""
         if isinstance(value, type) or not hasattr(value, "__dict__") or isinstance(value, (Op, Layer)):
             return None
-        kind = imported(type(value))
-        construction = None if kind is None else construction_of(value)
-        if kind is None or construction is None:
+        kind, known = imported(type(value)), name_in(self.scopes, type(value))
+        construction = construction_of(value) if kind is not None or known is not None else None
+        if construction is None:
             return None
-        self.need(*kind.before)
-        text = self.call(kind.text, (), construction.arguments)
+        if kind is not None:
+            self.need(*kind.before)
+        made = kind.text if kind is not None else self._kept(self.absent, type(value), str(known))
+        text = self.call(made, (), construction.arguments)
         text += f".to({construction.dtype})" if construction.dtype is not None else ""
         text += "" if construction.training else ".eval()"
         if not construction.attributes and not construction.state:

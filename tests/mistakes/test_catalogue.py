@@ -40,7 +40,7 @@ COSTLY = frozenset(
     wrong-value-pair-numpy-long-nearly-one upstream-scalarized-choice-column-means-under-ones-float32
     upstream-scalarized-choice-first-column-under-ones-float32 upstream-scalarized-choice-mean-under-ones-bfloat16
     upstream-scalarized-choice-first-element-under-ones-bfloat16 upstream-scalarized-choice-first-element-under-ones-float64
-    duplicate-index-numbers-rows-taken
+    duplicate-index-numbers-rows-taken size-specialised-loss-with-labels-among-the-options
     """.split()
 )
 EVERY = [pytest.param(row, id=str(row), marks=[pytest.mark.thorough] if str(row) in COSTLY else []) for row in ROWS]

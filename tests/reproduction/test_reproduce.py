@@ -77,6 +77,28 @@ def test_what_nothing_imports_has_the_name_of_the_users_code_and_its_place() -> 
     assert pasted(gl.check(op, X, probes=()).reproduce, op=op).verdict == "fail"
 
 
+def test_an_object_that_has_no_name_is_made_again_from_its_class() -> None:
+    class Scale:
+        def __init__(self, factor: float) -> None:
+            self.factor = factor
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.factor
+
+        def backward(self, grad: torch.Tensor) -> torch.Tensor:
+            return grad / self.factor
+
+    class Shifted(Scale):
+        def __init__(self, less: float) -> None:
+            super().__init__(less + 1)
+
+    report = gl.check(Scale(3.0), X, probes=())
+    assert "gl.check(Scale(factor=3.0), torch.tensor(" in report.reproduce
+    assert outcome(pasted(report.reproduce, Scale=Scale)) == outcome(report)
+    report = gl.check(Shifted(2.0), X, probes=())  # it keeps nothing of what it was given
+    assert outcome(pasted(report.reproduce, shifted=Shifted(2.0))) == outcome(report)
+
+
 @pytest.mark.parametrize(
     "value",
     [
