@@ -16,6 +16,7 @@ from gradcheck_lab.model.not_run import LinesNotRun, NotRun, SideNotTaken
 from gradcheck_lab.model.shown import shown
 from gradcheck_lab.render import wording
 from gradcheck_lab.render.page import render_reports
+from gradcheck_lab.report import Report
 from tests.render.browsing import Page, browser, fuzzed, network_report
 from tests.render.test_hostile_text import TEXTS, hostile
 
@@ -213,3 +214,44 @@ def test_what_was_not_compared_and_what_never_ran_have_sections_of_their_own(chr
 
 def test_a_report_without_them_has_neither_section(page: Page) -> None:
     assert page.count("section.drawn, section.not-run") == 0
+
+
+def many(count: int) -> Report:
+    """The report of the network with further right gradients, each with a picture as large as one has."""
+    report = network_report()
+    found = next(each for each in report.gradients if each.verdict == "pass")
+    right = tuple(replace(found, name=f"g{k}", label=f"intermediate 'g{k}'", budget_used=k / count) for k in range(count))
+    return replace(report, gradients=(*report.gradients, *right))
+
+
+def test_many_gradients_are_all_found_and_shown_when_asked_for(chromium: Any, tmp_path: Path) -> None:
+    many(500).to_html(tmp_path / "many.html")
+    opened = Page(chromium, tmp_path / "many.html")
+    rows = "table.gradients tbody tr"
+    assert opened.count(rows) == 200
+    assert opened.count(f"{rows}.fail") == sum(each.verdict == "fail" for each in network_report().gradients) > 0
+    opened.page.fill("#search", "'g499'")
+    assert opened.count(rows) == 1
+    opened.page.fill("#search", "")
+    assert opened.count(rows) == 200
+    opened.page.evaluate("location.hash = document.querySelector('tbody.rest tr').id")
+    opened.page.wait_for_selector("tbody.rest:not([hidden])")
+    assert opened.count(rows) == len(many(500).gradients)
+    assert opened.count("[data-rest]") == 0
+    opened.page.click("[data-sort=used]")
+    used = [float(each.get_attribute("data-used")) for each in opened.page.query_selector_all(rows)]
+    assert used == sorted(used, reverse=True)
+    assert len(used) == len(many(500).gradients)
+    assert opened.errors == []
+    opened.page.close()
+
+
+def test_typical_reports_weigh_less_than_a_megabyte() -> None:
+    assert len(network_report().to_html().encode()) < 100_000
+    assert len(fuzzed().to_html().encode()) < 100_000
+    pictured = next(each.picture for each in network_report().gradients if each.picture is not None)
+    cells = pictured.rows * pictured.columns * len(pictured.slices)
+    full = many(500)
+    gradients = tuple(replace(each, picture=pictured) for each in full.gradients)
+    assert cells * len(gradients) > 6_000
+    assert len(replace(full, gradients=gradients).to_html().encode()) < 1_000_000

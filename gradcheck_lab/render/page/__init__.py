@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.findings import GradientResult, ReportData
-from gradcheck_lab.model.limits import PICTURED_CELLS
+from gradcheck_lab.model.limits import PAGE_ROWS, PICTURED_CELLS
 from gradcheck_lab.model.pictures import DECADES, within
 from gradcheck_lab.model.shown import shown
 from gradcheck_lab.render import wording
@@ -144,7 +144,7 @@ def _template() -> Any:
         "cell_class": cell_class, "cell_words": cell_words, "cell_count": cell_count, "cell_bar": cell_bar,
         "search_words": search_words,
     }  # fmt: skip
-    templates.globals["columns"] = _COLUMNS
+    templates.globals |= {"columns": _COLUMNS, "rows_at_once": PAGE_ROWS.value}
     return templates.get_template("page/page.html.jinja").module
 
 
