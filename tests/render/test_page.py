@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 import torch
 
 import gradcheck_lab as gl
+from gradcheck_lab.model import documentation
+from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.not_run import LinesNotRun, NotRun, SideNotTaken
 from gradcheck_lab.model.shown import shown
 from gradcheck_lab.render import wording
+from gradcheck_lab.render.annotations import sarif
 from gradcheck_lab.render.page import render_reports
 from gradcheck_lab.report import Report
 from tests.render.browsing import Page, browser, fuzzed, network_report
@@ -135,7 +139,7 @@ def test_filters_search_and_sort(page: Page) -> None:
     page.page.click("[data-sort=name]")
     names = [each.inner_text() for each in page.page.query_selector_all(f"{rows} td.gradient button")]
     assert names == sorted(names)
-    page.page.fill("#search", "no such thing")
+    page.page.fill("#search", "nothing-of-this-name")
     assert page.page.is_visible("#none")
 
 
@@ -255,3 +259,42 @@ def test_typical_reports_weigh_less_than_a_megabyte() -> None:
     gradients = tuple(replace(each, picture=pictured) for each in full.gradients)
     assert cells * len(gradients) > 6_000
     assert len(replace(full, gradients=gradients).to_html().encode()) < 1_000_000
+
+
+def test_cause_unfolds_its_sentence_and_fix(page: Page) -> None:
+    cause = "section.finding.error details.cause"
+    assert page.count(f"{cause} > p") == 0
+    page.page.click(f"{cause} > summary")
+    row = CAUSES["constant-factor"]
+    assert page.page.inner_text(f"{cause} > p") == f"constant-factor: {row.sentence}; {row.fix}."
+
+
+@pytest.mark.parametrize(
+    ("address", "linked"),
+    [
+        ("https://gradcheck.example/", "https://gradcheck.example/causes/constant-factor/"),
+        ("https://host.example/us/lab/blob/main/docs", "https://host.example/us/lab/blob/main/docs/causes/constant-factor.md"),
+        ("", ""), ("javascript:alert(1)", ""), ('https://x/"onclick="alert(1)', ""),
+    ],
+)  # fmt: skip
+def test_cause_is_linked_where_the_package_says_where_its_documentation_is(
+    address: str, linked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documentation, "_documentation", lambda: address)
+    report = network_report()
+    page = report.to_html()
+    assert (f'<a href="{linked}" rel="noreferrer">' in page) == bool(linked)
+    (rule,) = sarif([("network", report)])["runs"][0]["tool"]["driver"]["rules"]
+    assert rule.get("helpUri", "") == linked
+    assert page.count('href="') == page.count('href="#') + len(report.findings) * bool(linked)
+
+
+def test_address_of_the_documentation_is_that_of_the_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = Message()
+    entries["Project-URL"] = "Source, https://host.example/us/lab"
+    entries["Project-URL"] = "Documentation, https://gradcheck.example"
+    monkeypatch.setattr(documentation, "metadata", lambda name: entries)
+    documentation._documentation.cache_clear()
+    assert documentation.cause_page("constant-factor") == "https://gradcheck.example/causes/constant-factor/"
+    assert documentation.cause_page("no-such-cause") == ""
+    documentation._documentation.cache_clear()
