@@ -18,13 +18,13 @@ def page_below(documentation: str, name: str) -> str:
     """The page of a cause below the address of the documentation: of a site, or of a folder of files on a code host.
 
     >>> page_below("https://gradcheck.example/en", "constant-factor")
-    'https://gradcheck.example/en/causes/constant-factor/'
+    'https://gradcheck.example/en/causes/constant-factor.html'
     """
     base = documentation.rstrip("/")
     if not re.fullmatch(r"https?://[\w.~:/@%+-]+", base):
         return ""
     is_folder = re.search(r"/(blob|tree)/", base)
-    return f"{base}/causes/{name}{'.md' if is_folder else '/'}"
+    return f"{base}/causes/{name}{'.md' if is_folder else '.html'}"
 
 
 @cache

@@ -272,7 +272,7 @@ def test_cause_unfolds_its_sentence_and_fix(page: Page) -> None:
 @pytest.mark.parametrize(
     ("address", "linked"),
     [
-        ("https://gradcheck.example/", "https://gradcheck.example/causes/constant-factor/"),
+        ("https://gradcheck.example/", "https://gradcheck.example/causes/constant-factor.html"),
         ("https://host.example/us/lab/blob/main/docs", "https://host.example/us/lab/blob/main/docs/causes/constant-factor.md"),
         ("", ""), ("javascript:alert(1)", ""), ('https://x/"onclick="alert(1)', ""),
     ],
@@ -295,6 +295,6 @@ def test_address_of_the_documentation_is_that_of_the_metadata(monkeypatch: pytes
     entries["Project-URL"] = "Documentation, https://gradcheck.example"
     monkeypatch.setattr(documentation, "metadata", lambda name: entries)
     documentation._documentation.cache_clear()
-    assert documentation.cause_page("constant-factor") == "https://gradcheck.example/causes/constant-factor/"
+    assert documentation.cause_page("constant-factor") == "https://gradcheck.example/causes/constant-factor.html"
     assert documentation.cause_page("no-such-cause") == ""
     documentation._documentation.cache_clear()
