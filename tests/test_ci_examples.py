@@ -1,4 +1,4 @@
-"""The files of `examples/ci/` can be read, are those that docs/ci.md shows, and name options that there are."""
+"""The files of `examples/ci/` can be read, are those that docs/in_ci.md shows, and name options that there are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "examples" / "ci").iterdir())
 TEXTS = {path.name: path.read_text(encoding="utf-8") for path in FILES}
 DATA = {name: yaml.safe_load(text) for name, text in TEXTS.items()}
-PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "in_ci.md").read_text(encoding="utf-8")
 
 
 def lines_of(node: Any) -> Iterator[str]:
