@@ -13,7 +13,7 @@ class GradientMismatch(AssertionError):
     """A check that did not pass; `report`, a `Report`, holds everything that was measured."""
 
     def __init__(self, report: Any) -> None:
-        super().__init__(str(report))
+        super().__init__(report.message)
         self.report = report
 
     def __reduce__(self) -> tuple[type[GradientMismatch], tuple[Any]]:

@@ -19,7 +19,7 @@ class Report(ReportData):
     to the element or to the gradient's root mean square, whichever is larger; None where nothing could be said.
     `evaluations` counts calls of the user's code, `coverage` what was compared and what was not. `examples` is the number of
     drawn calls that were examined, and `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`.
-    `print(report)` renders it.
+    `print(report)` renders it, laid out for the terminal where standard output is one.
     """
 
     def raise_if_failed(self) -> None:
@@ -38,6 +38,17 @@ class Report(ReportData):
         from gradcheck_lab.calls.randomness import preserved_randomness
 
         with preserved_randomness():  # Rich draws a number when it is imported
+            from gradcheck_lab.render.laid_out import look_of_stdout
+            from gradcheck_lab.render.terminal import plain_text
+
+            return plain_text(self, look_of_stdout())
+
+    @property
+    def message(self) -> str:
+        """The report as plain text with a line for each fact, wherever it is read: what `assert_gradients` raises."""
+        from gradcheck_lab.calls.randomness import preserved_randomness
+
+        with preserved_randomness():
             from gradcheck_lab.render.terminal import render_text
 
             return render_text(self)

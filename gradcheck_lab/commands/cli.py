@@ -159,13 +159,15 @@ def fuzz(
         from gradcheck_lab.commands.fuzz_jobs import Job
         from gradcheck_lab.fuzzing.storage import storage
         from gradcheck_lab.render.fuzz import fuzz_lines, fuzz_summary, progress_bar
-        from gradcheck_lab.render.terminal import print_lines
+        from gradcheck_lab.render.laid_out import look_of
+        from gradcheck_lab.render.terminal import new_console, print_lines
 
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
         job = Job(target, examples, seed, seed, specs, options, allowed, order, save or storage())
         with progress_bar(examples) as show:
             fuzzed = fuzz_targets(job, jobs, show, limits)
-        print_lines(fuzz_lines(fuzzed))
+        console = new_console()
+        print_lines(fuzz_lines(fuzzed, look_of(console)), console)
         summary = "\n".join(text for text, _ in fuzz_summary(fuzzed))
         results.write(target, list(fuzzed.reports.items()), fuzzed.to_dict(), summary)
     if fuzzed.interrupted:
@@ -230,8 +232,9 @@ def _scan(
 ) -> int:
     from gradcheck_lab.commands.check_module import scan_folder, scan_module
     from gradcheck_lab.discovery.folder import is_folder
+    from gradcheck_lab.render.laid_out import look_of
     from gradcheck_lab.render.scan import scan_lines, scan_summary
-    from gradcheck_lab.render.terminal import print_lines
+    from gradcheck_lab.render.terminal import new_console, print_lines
 
     if has_object_options:
         one = f"{Path(target) / 'file.py'}:name" if is_folder(target) else f"{target}:name"
@@ -242,7 +245,8 @@ def _scan(
         scan = scan_folder(target, seed=seed, dtype=dtype, limits=limits)
     else:
         scan = scan_module(target, seed=seed, dtype=dtype, limits=limits)
-    print_lines(scan_lines(scan))
+    console = new_console()
+    print_lines(scan_lines(scan, look_of(console)), console)
     summary = "\n".join(text for text, _ in scan_summary(scan))
     results.write(target, list(scan.reports.items()), scan.to_dict(), summary)
     if scan.interrupted:

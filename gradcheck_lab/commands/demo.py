@@ -22,8 +22,9 @@ from gradcheck_lab.networks.lockstep import Parameters, Run, train
 from gradcheck_lab.networks.mistakes import MISTAKES, is_caught
 from gradcheck_lab.networks.tasks import Task, digits_tasks
 from gradcheck_lab.ops import mse_loss
+from gradcheck_lab.render.lines import Line
 from gradcheck_lab.render.plot import plot_training, require_matplotlib
-from gradcheck_lab.render.terminal import Line, finding_lines, print_lines, report_lines
+from gradcheck_lab.render.terminal import finding_lines, print_lines, report_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

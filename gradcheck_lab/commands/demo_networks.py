@@ -19,7 +19,8 @@ from gradcheck_lab.networks.lockstep import Parameters, Run, train
 from gradcheck_lab.networks.mnist import load_images
 from gradcheck_lab.networks.reference import NETWORKS, Network
 from gradcheck_lab.networks.two_layer import relu_net, sigmoid_net, table_lines, three_ways
-from gradcheck_lab.render.terminal import Line, finding_lines, print_lines, report_lines
+from gradcheck_lab.render.lines import Line
+from gradcheck_lab.render.terminal import finding_lines, print_lines, report_lines
 from gradcheck_lab.report import Report
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from gradcheck_lab.examination.guarding import disconnected, guard_autograd
 from gradcheck_lab.examination.in_pieces import passed_in_pieces
 from gradcheck_lab.examination.manual import run_manual
 from gradcheck_lab.examination.oracle_choice import autograd_truth, numeric_truth
+from gradcheck_lab.examination.repeated_indices import with_repeats_named
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import FORWARDS_OF_LOOKS
@@ -44,7 +45,8 @@ def examine(runner: Runner, case: Case, policy: Policy) -> Examined:
     grad_outputs that do not fit, and references that do not.
     """
     examined = _examined(runner, case, policy)
-    return with_steps(with_defaults_named(examined, partial(_examined, runner, case, policy)))
+    examined = with_defaults_named(examined, partial(_examined, runner, case, policy))
+    return with_steps(with_repeats_named(examined, lambda runner: _examined(runner, case, policy)))
 
 
 def _examined(runner: Runner, case: Case, policy: Policy) -> Examined:

@@ -271,6 +271,11 @@ PICTURED_ELEMENTS = Limit(1 << 20, "Elements of a gradient that is drawn: the er
 PICTURED_CELLS_OF_A_SIDE = Limit(32, "Rows and columns of a grid that a page draws: a phone shows as many that a finger hits.")
 PICTURED_SLICES = Limit(8, "Slices of a gradient of many axes that a page draws: the worst, and some at even distances.")
 PICTURED_CELLS = Limit(10_000, "Cells that all grids of a report have: 0.3 MB, of a page's one; wrong gradients come first.")
+PAGE_ROWS = Limit(
+    200,
+    "Gradients of a report that a page shows before it is asked for the others: a browser lays out 2,000 in a second.",
+)
+PRINTED_GRADIENTS = Limit(24, "Gradients of which a terminal shows a row: what is wrong stays in sight above them.")
 PLACES_NOT_RUN = Limit(3, "Places of lines that did not run that the printed report names; a page and JSON have all.")
 MISSING_SIDES = Limit(6, "Sides of conditions that no element took for which calls are derived: a function has few more.")
 TRIES_FOR_A_SIDE = Limit(8, "Forwards and backwards that look for values on a missing side: shifts and scales of each input.")

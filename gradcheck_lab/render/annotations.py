@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.documentation import cause_page
 from gradcheck_lab.model.findings import Finding, ReportData, Severity
 from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.render import wording
@@ -58,16 +59,22 @@ def sarif(reports: Named) -> dict[str, Any]:
     """The findings of a run as a SARIF 2.1.0 log, which code scanning shows beside the lines."""
     found = list(annotated(reports))
     causes = sorted({each.finding.cause for each in found})
-    sentences = {name: row.sentence for name, row in CAUSES.items()}
     driver = {
         "name": "gradcheck_lab",
         "version": next((known for _, report in reports if (known := report.environment.get("gradcheck_lab"))), "unknown"),
-        "rules": [
-            {"id": one_line(cause), "shortDescription": {"text": sentences.get(cause, one_line(cause))}} for cause in causes
-        ],
+        "rules": [_rule(cause) for cause in causes],
     }
     results = [_result(each, causes.index(each.finding.cause)) for each in found]
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+
+
+def _rule(cause: str) -> dict[str, Any]:
+    """A cause as a rule, with its sentence, its fix and its page where they are known."""
+    row, page = CAUSES.get(cause), cause_page(cause)
+    sentence = one_line(cause) if row is None else row.sentence
+    made: dict[str, Any] = {"id": one_line(cause), "shortDescription": {"text": sentence}}
+    made |= {} if row is None else {"help": {"text": row.fix}}
+    return made | ({"helpUri": page} if page else {})
 
 
 def _result(each: Annotation, rule: int) -> dict[str, Any]:

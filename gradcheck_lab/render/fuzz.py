@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 
 from gradcheck_lab.model.several import Fuzzed
 from gradcheck_lab.model.shown import one_line
-from gradcheck_lab.render.terminal import STYLES, Line, finding_lines, report_lines
+from gradcheck_lab.render.laid_out import Look, fitted
+from gradcheck_lab.render.lines import STYLES, Line
+from gradcheck_lab.render.terminal import finding_lines, lines_for
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def fuzz_lines(fuzzed: Fuzzed) -> list[Line]:
+def fuzz_lines(fuzzed: Fuzzed, look: Look | None = None) -> list[Line]:
     """Return every line of the run, each with its rich style; the whole report only for what did not pass."""
     lines: list[Line] = []
     for report in fuzzed.reports.values():
-        lines += finding_lines(report) if report.verdict == "pass" else report_lines(report)
-    return [*lines, *fuzz_summary(fuzzed)]
+        lines += fitted(finding_lines(report), look) if report.verdict == "pass" else lines_for(report, look)
+    return [*lines, *fitted(fuzz_summary(fuzzed), look)]
 
 
 def fuzz_summary(fuzzed: Fuzzed) -> list[Line]:

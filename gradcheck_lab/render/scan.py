@@ -8,40 +8,44 @@ from collections.abc import Sequence
 from gradcheck_lab.model.findings import ReportData
 from gradcheck_lab.model.limits import LISTED_NAMES, SHOWN_VALUES, Limit
 from gradcheck_lab.model.several import Scan
-from gradcheck_lab.render.tables import table_lines
-from gradcheck_lab.render.terminal import STYLES, Line, finding_lines, report_lines
+from gradcheck_lab.render.laid_out import Look, fitted
+from gradcheck_lab.render.lines import STYLES, Line
+from gradcheck_lab.render.tables import fitted_lines, table_lines
+from gradcheck_lab.render.terminal import finding_lines, lines_for
 
 _HEADINGS = ("object", "verdict", "gradients", "inputs", "backward")
 
 
-def scan_lines(scan: Scan) -> list[Line]:
+def scan_lines(scan: Scan, look: Look | None = None) -> list[Line]:
     """Return every line of the scan, each with its rich style; the whole report only for what did not pass."""
     lines: list[Line] = []
     for report in scan.reports.values():
         if report.verdict != "pass":
-            lines += report_lines(report)
+            lines += lines_for(report, look)
         elif report.findings:
-            lines += finding_lines(report)
-    return [*lines, *scan_summary(scan)]
+            lines += fitted(finding_lines(report), look)
+    return [*lines, *scan_summary(scan, look)]
 
 
-def scan_summary(scan: Scan) -> list[Line]:
+def scan_summary(scan: Scan, look: Look | None = None) -> list[Line]:
     """The table of all objects, what was not checked and why, and the count."""
-    lines = _table(scan)
-    lines += [(f"not checked: {name} - {reason}", STYLES["warning"]) for name, reason in scan.skipped.items()]
+    lines = _table(scan, look)
+    rest = [(f"not checked: {name} - {reason}", STYLES["warning"]) for name, reason in scan.skipped.items()]
     if scan.left_out:
-        lines.append((f"left out: {_listed(scan.left_out, SHOWN_VALUES)}", STYLES["note"]))
-    return [*lines, (f"{scan.module}: {_counted(scan)}", STYLES[scan.verdict])]
+        rest.append((f"left out: {_listed(scan.left_out, SHOWN_VALUES)}", STYLES["note"]))
+    return [*lines, *fitted([*rest, (f"{scan.module}: {_counted(scan)}", STYLES[scan.verdict])], look)]
 
 
-def _table(scan: Scan) -> list[Line]:
+def _table(scan: Scan, look: Look | None) -> list[Line]:
     rows = [
         (name, str(report.verdict), _gradients(report), report.inputs or "specs", report.location or "-")
         for name, report in scan.reports.items()
     ]
     rows += [(name, "not checked", "-", "-", "-") for name in scan.skipped]
     styles = ["bold", *(STYLES[report.verdict] for report in scan.reports.values()), *[STYLES["warning"]] * len(scan.skipped)]
-    return list(zip(table_lines([_HEADINGS, *rows]), styles, strict=True))
+    table = [_HEADINGS, *rows]
+    texts = table_lines(table) if look is None else fitted_lines(table, look.columns, 2, look.ellipsis)
+    return list(zip(texts, styles, strict=True))
 
 
 def _gradients(report: ReportData) -> str:

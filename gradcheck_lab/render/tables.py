@@ -33,6 +33,28 @@ def table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["".join(segment.text for segment in line).rstrip() for line in lines]
 
 
+def fitted_lines(rows: Sequence[Sequence[str]], columns: int, least: int, ellipsis: str) -> list[str]:
+    """The lines of a table that fits into so many columns: the last columns are left out, all but `least`, then cells are cut.
+
+    >>> fitted_lines([("gradient", "verdict", "shape"), ("intermediate", "pass", "(2, 3)")], 18, 2, "...")
+    ['gradient   verdict', 'interm...  pass']
+    """
+    rows = [[one_line(cell) for cell in row] for row in rows]
+    kept = len(rows[0])
+    while kept > least and _width(rows, kept) > columns:
+        kept -= 1
+    room = max(len(ellipsis) + 4, max(len(row[0]) for row in rows) - max(0, _width(rows, kept) - columns))
+    return table_lines([[_cut(row[0], room, ellipsis), *row[1:kept]] for row in rows])
+
+
+def _width(rows: Sequence[Sequence[str]], kept: int) -> int:
+    return sum(max(len(row[k]) for row in rows) for k in range(kept)) + 2 * (kept - 1)
+
+
+def _cut(text: str, room: int, ellipsis: str) -> str:
+    return text if len(text) <= room else f"{text[: room - len(ellipsis)]}{ellipsis}"
+
+
 @cache
 def _console() -> Console:
     import io

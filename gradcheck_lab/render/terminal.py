@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gradcheck_lab.model.findings import Finding, GradientResult, ReportData
+from gradcheck_lab.model.findings import GradientResult, ReportData
 from gradcheck_lab.model.shown import one_line
+from gradcheck_lab.render.laid_out import Look, laid_out, look_of
+from gradcheck_lab.render.lines import STYLES, Line, error_lines
 from gradcheck_lab.render.tables import table_lines
 from gradcheck_lab.render.wording import (
     HEADINGS,
@@ -17,43 +18,45 @@ from gradcheck_lab.render.wording import (
     contaminated,
     headline,
     not_run,
-    place,
     remark,
     smallest_call,
     traceback,
-    what,
-    why,
 )
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-Line = tuple[str, str]
-
-STYLES = {
-    "pass": "green",
-    "fail": "bold red",
-    "inconclusive": "bold yellow",
-    "warning": "yellow",
-    "note": "cyan",
-}
-
 
 def render_text(report: ReportData) -> str:
     """Return `report` as plain text, without colours and without a final newline."""
     return "\n".join(one_line(text) for text, _ in report_lines(report))
 
 
+def plain_text(report: ReportData, look: Look | None) -> str:
+    """The same lines as `print_report` prints to a terminal of this look, without colours."""
+    return "\n".join(one_line(text) for text, _ in lines_for(report, look))
+
+
 def print_report(report: ReportData, console: Console | None = None) -> None:
-    """Print `report`; colours are left out where rich leaves them out (no terminal, or NO_COLOR set)."""
-    print_lines(report_lines(report), console)
+    """Print `report`, laid out for a terminal where there is one; colours are left out where rich leaves them out."""
+    console = console or new_console()
+    print_lines(lines_for(report, look_of(console)), console)
+
+
+def lines_for(report: ReportData, look: Look | None) -> list[Line]:
+    """The lines of a report as a terminal of this look shows them; whole ones where there is none."""
+    return report_lines(report) if look is None else laid_out(report, look)
+
+
+def new_console() -> Console:
+    """What prints to standard output."""
+    from rich.console import Console
+
+    return Console()
 
 
 def print_lines(lines: Sequence[Line], console: Console | None = None) -> None:
     """Print lines of text with their styles; nothing is wrapped, truncated or read as markup, and no control is sent."""
-    from rich.console import Console
-
-    console = console or Console()
+    console = console or new_console()
     for text, style in lines:
         console.print(one_line(text), style=style or None, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
@@ -74,10 +77,7 @@ def finding_lines(report: ReportData) -> list[Line]:
     lines: list[Line] = []
     if report.verdict != "fail" or not errors:
         lines.append((headline(report), STYLES[report.verdict]))
-    for finding, following in zip_longest(errors, errors[1:]):
-        lines += _error(report, finding)
-        if finding.location and (following is None or place(following) != place(finding)):
-            lines.append((f"  {place(finding)}", ""))
+    lines += error_lines(report, errors)
     if report.reproduce and report.verdict != "pass":
         lines.append((f"  reproduce: {report.reproduce}", ""))
     lines += [(f"  {text}", "") for finding in report.findings for text in traceback(finding)]
@@ -86,15 +86,6 @@ def finding_lines(report: ReportData) -> list[Line]:
         remarks = (finding for finding in report.findings if finding.severity == severity)
         lines += [(f"  {remark(finding)}", STYLES[severity]) for finding in remarks]
     return lines
-
-
-def _error(report: ReportData, finding: Finding) -> Iterator[Line]:
-    yield f"{report.subject}: {what(finding)}", STYLES["fail"]
-    if finding.where:
-        yield f"  {finding.where}", ""
-    yield f"  cause: {why(finding)}", ""
-    if finding.suggestion:
-        yield f"  fix: {finding.suggestion}", ""
 
 
 def _table(gradients: Sequence[GradientResult]) -> list[Line]:

@@ -103,6 +103,19 @@ def not_run(report: ReportData) -> str:
     return not_run_text(report.not_run, PLACES_NOT_RUN.value)
 
 
+def places_not_run(report: ReportData) -> list[str]:
+    """The same with a line for each place, `layers.py:34-37`, which many a terminal opens; of many places the first few."""
+    most, found = PLACES_NOT_RUN.value, report.not_run
+    lines = [
+        f"not run: {each.file}:{each.first}{f'-{each.last}' if each.last > each.first else ''} in {each.function}"
+        f"{f', needs {each.needs}' if each.needs else ''}"
+        for each in found.lines
+    ]
+    sides = [f"not run: {each.file}:{each.line} in {each.function}, no element with {each.condition}" for each in found.sides]
+    hidden = len(lines) + len(sides) - most
+    return [*lines, *sides] if hidden <= 1 else [*[*lines, *sides][:most], f"not run: {hidden} other places"]
+
+
 def every_not_run(report: ReportData) -> list[str]:
     """The same as a list of everything, a line each."""
     lines = [f"{lines_text(each)}, in {each.function}" for each in report.not_run.lines]

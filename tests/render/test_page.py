@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,15 @@ import pytest
 import torch
 
 import gradcheck_lab as gl
+from gradcheck_lab.model import documentation
+from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.not_run import LinesNotRun, NotRun, SideNotTaken
 from gradcheck_lab.model.shown import shown
 from gradcheck_lab.render import wording
+from gradcheck_lab.render.annotations import sarif
 from gradcheck_lab.render.page import render_reports
+from gradcheck_lab.report import Report
 from tests.render.browsing import Page, browser, fuzzed, network_report
 from tests.render.test_hostile_text import TEXTS, hostile
 
@@ -134,7 +139,7 @@ def test_filters_search_and_sort(page: Page) -> None:
     page.page.click("[data-sort=name]")
     names = [each.inner_text() for each in page.page.query_selector_all(f"{rows} td.gradient button")]
     assert names == sorted(names)
-    page.page.fill("#search", "no such thing")
+    page.page.fill("#search", "nothing-of-this-name")
     assert page.page.is_visible("#none")
 
 
@@ -213,3 +218,83 @@ def test_what_was_not_compared_and_what_never_ran_have_sections_of_their_own(chr
 
 def test_a_report_without_them_has_neither_section(page: Page) -> None:
     assert page.count("section.drawn, section.not-run") == 0
+
+
+def many(count: int) -> Report:
+    """The report of the network with further right gradients, each with a picture as large as one has."""
+    report = network_report()
+    found = next(each for each in report.gradients if each.verdict == "pass")
+    right = tuple(replace(found, name=f"g{k}", label=f"intermediate 'g{k}'", budget_used=k / count) for k in range(count))
+    return replace(report, gradients=(*report.gradients, *right))
+
+
+def test_many_gradients_are_all_found_and_shown_when_asked_for(chromium: Any, tmp_path: Path) -> None:
+    many(500).to_html(tmp_path / "many.html")
+    opened = Page(chromium, tmp_path / "many.html")
+    rows = "table.gradients tbody tr"
+    assert opened.count(rows) == 200
+    assert opened.count(f"{rows}.fail") == sum(each.verdict == "fail" for each in network_report().gradients) > 0
+    opened.page.fill("#search", "'g499'")
+    assert opened.count(rows) == 1
+    opened.page.fill("#search", "")
+    assert opened.count(rows) == 200
+    opened.page.evaluate("location.hash = document.querySelector('tbody.rest tr').id")
+    opened.page.wait_for_selector("tbody.rest:not([hidden])")
+    assert opened.count(rows) == len(many(500).gradients)
+    assert opened.count("[data-rest]") == 0
+    opened.page.click("[data-sort=used]")
+    used = [float(each.get_attribute("data-used")) for each in opened.page.query_selector_all(rows)]
+    assert used == sorted(used, reverse=True)
+    assert len(used) == len(many(500).gradients)
+    assert opened.errors == []
+    opened.page.close()
+
+
+def test_typical_reports_weigh_less_than_a_megabyte() -> None:
+    assert len(network_report().to_html().encode()) < 100_000
+    assert len(fuzzed().to_html().encode()) < 100_000
+    pictured = next(each.picture for each in network_report().gradients if each.picture is not None)
+    cells = pictured.rows * pictured.columns * len(pictured.slices)
+    full = many(500)
+    gradients = tuple(replace(each, picture=pictured) for each in full.gradients)
+    assert cells * len(gradients) > 6_000
+    assert len(replace(full, gradients=gradients).to_html().encode()) < 1_000_000
+
+
+def test_cause_unfolds_its_sentence_and_fix(page: Page) -> None:
+    cause = "section.finding.error details.cause"
+    assert page.count(f"{cause} > p") == 0
+    page.page.click(f"{cause} > summary")
+    row = CAUSES["constant-factor"]
+    assert page.page.inner_text(f"{cause} > p") == f"constant-factor: {row.sentence}; {row.fix}."
+
+
+@pytest.mark.parametrize(
+    ("address", "linked"),
+    [
+        ("https://gradcheck.example/", "https://gradcheck.example/causes/constant-factor.html"),
+        ("https://host.example/us/lab/blob/main/docs", "https://host.example/us/lab/blob/main/docs/causes/constant-factor.md"),
+        ("", ""), ("javascript:alert(1)", ""), ('https://x/"onclick="alert(1)', ""),
+    ],
+)  # fmt: skip
+def test_cause_is_linked_where_the_package_says_where_its_documentation_is(
+    address: str, linked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documentation, "_documentation", lambda: address)
+    report = network_report()
+    page = report.to_html()
+    assert (f'<a href="{linked}" rel="noreferrer">' in page) == bool(linked)
+    (rule,) = sarif([("network", report)])["runs"][0]["tool"]["driver"]["rules"]
+    assert rule.get("helpUri", "") == linked
+    assert page.count('href="') == page.count('href="#') + len(report.findings) * bool(linked)
+
+
+def test_address_of_the_documentation_is_that_of_the_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = Message()
+    entries["Project-URL"] = "Source, https://host.example/us/lab"
+    entries["Project-URL"] = "Documentation, https://gradcheck.example"
+    monkeypatch.setattr(documentation, "metadata", lambda name: entries)
+    documentation._documentation.cache_clear()
+    assert documentation.cause_page("constant-factor") == "https://gradcheck.example/causes/constant-factor.html"
+    assert documentation.cause_page("no-such-cause") == ""
+    documentation._documentation.cache_clear()

@@ -204,7 +204,7 @@ class _Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert not any(name == "src" or name.startswith("on") for name, _ in attrs)
-        assert all(str(value).startswith("#") for name, value in attrs if name == "href")
+        assert all(str(value).startswith(("#", "https://")) for name, value in attrs if name == "href")
         self.seen[tag] += 1
         if tag not in ("meta", "input", "br"):
             self.open.append(tag)

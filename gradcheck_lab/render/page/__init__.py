@@ -12,12 +12,13 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.documentation import cause_page
 from gradcheck_lab.model.findings import GradientResult, ReportData
-from gradcheck_lab.model.limits import PICTURED_CELLS
+from gradcheck_lab.model.limits import PAGE_ROWS, PICTURED_CELLS
 from gradcheck_lab.model.pictures import DECADES, within
 from gradcheck_lab.model.shown import shown
 from gradcheck_lab.render import wording
-from gradcheck_lab.render.page.drawn import cell_bar, cell_class, cell_count, cell_words, search_words, tables
+from gradcheck_lab.render.page.drawn import FILTERS
 from gradcheck_lab.render.templates import environment
 
 _ORDER = {"fail": 0, "inconclusive": 1, "pass": 2}
@@ -67,7 +68,6 @@ def _page(title: str, summary: str, reports: Sequence[tuple[str, ReportData]]) -
     scripts = ["page.js"]
     if any(report.steps for _, report in reports):
         scripts += ["dagre.min.js", "graph.js"]
-    named = {cause for _, report in reports for cause in wording.all_causes(report)} & set(CAUSES)
     return str(
         _template().page(
             title,
@@ -75,7 +75,6 @@ def _page(title: str, summary: str, reports: Sequence[tuple[str, ReportData]]) -
             reports,
             Markup(_data(reports)),
             _choices(reports),
-            [CAUSES[name] for name in sorted(named)],
             [Markup(_file(name)) for name in scripts],
             Markup(_file("page.css")),
         )
@@ -140,11 +139,11 @@ def _template() -> Any:
     templates = environment()
     templates.filters |= {
         "spread": _spread, "bar_paths": _bar_paths, "cells": _cells, "caught": _caught,
-        "causes_of": _causes_of, "wrong_first": _wrong_first, "dtypes": _dtypes, "tables": tables,
-        "cell_class": cell_class, "cell_words": cell_words, "cell_count": cell_count, "cell_bar": cell_bar,
-        "search_words": search_words,
+        "causes_of": _causes_of, "wrong_first": _wrong_first, "dtypes": _dtypes, "cause_page": cause_page,
+        "cause_row": lambda finding: CAUSES.get(finding.cause),
+        **{words.__name__: words for words in FILTERS},
     }  # fmt: skip
-    templates.globals["columns"] = _COLUMNS
+    templates.globals |= {"columns": _COLUMNS, "rows_at_once": PAGE_ROWS.value}
     return templates.get_template("page/page.html.jinja").module
 
 

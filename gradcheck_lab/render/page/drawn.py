@@ -95,3 +95,6 @@ def search_words(report: ReportData) -> str:
     if report.drawn is None or not report.drawn.shrunk:
         return f"{drawn}; none was wrong" if report.verdict == "pass" else drawn
     return f"{drawn} until one failed, and {report.drawn.calls - report.examples} more made to shrink it; all are counted here"
+
+
+FILTERS = (tables, cell_class, cell_words, cell_count, cell_bar, search_words)

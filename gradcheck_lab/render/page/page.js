@@ -30,6 +30,17 @@
     if (!textOf.has(node)) textOf.set(node, node.textContent.toLowerCase());
     return textOf.get(node);
   };
+  // the rows beyond the first few hundred are laid out when they are asked for
+  function showRest(rest, show, always = false) {
+    rest.hidden = !show;
+    if (always) rest.dataset.shown = "";
+    const button = rest.closest("article").querySelector("[data-rest]");
+    if (button) button.hidden = show;
+  }
+  document.addEventListener("click", event => {
+    const button = event.target.closest("[data-rest]");
+    if (button) showRest(button.closest("article").querySelector("tbody.rest"), true, true);
+  });
   function filter() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const wanted = filters.filter(each => each.value).map(each => [each.dataset.filter, each.value]);
@@ -52,6 +63,7 @@
       shown += rows.length ? some : Number(own);
       if (own && !some) for (const row of rows) row.hidden = false;
     }
+    for (const rest of document.querySelectorAll("tbody.rest:not([data-shown])")) showRest(rest, words.length + wanted.length > 0);
     document.getElementById("none").hidden = articles.some(each => !each.hidden);
     document.getElementById("shown").textContent = words.length || wanted.length ? `${shown} of ${all}` : "";
   }
@@ -74,7 +86,8 @@
   document.addEventListener("click", event => {
     const button = event.target.closest("[data-sort]");
     if (!button) return;
-    const head = button.closest("th"), body = head.closest("table").tBodies[0];
+    const head = button.closest("th"), [body, rest] = head.closest("table").tBodies;
+    if (rest) { showRest(rest, true, true); body.append(...rest.children); rest.remove(); }
     const down = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
     for (const each of head.parentNode.children) each.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", down > 0 ? "ascending" : "descending");
@@ -228,6 +241,8 @@
     const index = data.reports[report].gradients.findIndex(each => each.name === name);
     const row = document.getElementById(`r${report}-g${index}`);
     if (!row) return;
+    const rest = row.closest("tbody.rest");
+    if (rest) showRest(rest, true, true);
     toggle(row, true);
     row.scrollIntoView({ block: "center" });
     row.querySelector("button").focus({ preventScroll: true });
@@ -236,7 +251,10 @@
   // ---- what a link points at is open
   const reveal = () => {
     const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    for (let each = target; each; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;
+    for (let each = target; each; each = each.parentElement) {
+      if (each.tagName === "DETAILS") each.open = true;
+      if (each.matches("tbody.rest")) showRest(each, true, true);
+    }
     if (target) target.scrollIntoView();
   };
   addEventListener("hashchange", reveal);
