@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 import gradcheck_lab as gl
+from benchmarks import detection_opcheck
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects import adapt
 from gradcheck_lab.subjects.subject import Subject
@@ -82,10 +83,16 @@ def notebook(row: Mistake, subject: Any) -> Answer:
     return Answer(False)
 
 
+def opcheck(row: Mistake, subject: Any) -> Answer:
+    """Ask `torch.library.opcheck`: of a custom op as it is, of what is none once it is registered as one."""
+    return Answer(detection_opcheck.objects(row, subject))
+
+
 METHODS: dict[str, Callable[[Mistake, Any], Answer]] = {
     "gl.check": check,
     "gradcheck": gradcheck,
     "gradcheck fast": gradcheck_fast,
+    "opcheck": opcheck,
     "sum, allclose": notebook,
 }
 

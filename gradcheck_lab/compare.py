@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -119,7 +119,7 @@ def _together(pairs: Sequence[Pair], variables: Mapping[str, Any] | None) -> tup
     references = {p.name: p.reference for p in pairs if p.reference is not None}
     tensors = {n: v for n, v in (variables or {}).items() if isinstance(v, torch.Tensor)}
     values = {name: tensor.detach() for name, tensor in tensors.items()}
-    noise = NotebookNoise(tensors)
+    noise = NotebookNoise(tensors, _both(pairs))
 
     def evidences(slot: Slot) -> Callable[[torch.Tensor, torch.Tensor], Evidence]:
         def paths() -> Iterable[PartialGradient]:
@@ -136,6 +136,16 @@ def _together(pairs: Sequence[Pair], variables: Mapping[str, Any] | None) -> tup
         return _alone([compare_pair(pair, evidences, Bounds(), scale) for pair in pairs], evidences)
     finished = [compare_pair(pair, evidences, *noise.allowed(pair.tensor)) for pair in pairs]
     return attributed(finished, noise, lambda wrong, expected: _explained(wrong, expected, evidences))
+
+
+def _both(pairs: Sequence[Pair]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The tensors of the pairs, each with its hand-made gradient where that has the shape of the retained one."""
+    for pair in pairs:
+        manual = as_tensor(pair.manual, pair.name, "manual")
+        if pair.tensor is None or pair.reference is None or manual is None:
+            continue
+        if manual.shape == pair.reference.shape and manual.device == pair.reference.device:
+            yield pair.tensor, manual.detach()
 
 
 def _unwanted(pairs: Sequence[Pair], wrt: tuple[str | int, ...]) -> frozenset[int]:

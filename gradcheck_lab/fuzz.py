@@ -8,6 +8,7 @@ from typing import Any
 
 from gradcheck_lab.fuzzing.apart import fuzz_apart
 from gradcheck_lab.fuzzing.run import FuzzRun
+from gradcheck_lab.fuzzing.shown import run_shown
 from gradcheck_lab.isolation import limits_of
 from gradcheck_lab.model.arguments import Wrt, refuse_unknown
 from gradcheck_lab.report import Report
@@ -39,7 +40,7 @@ def fuzz(
     left out. Where `max_examples` calls are sound, an ordinary one has to pass all probes of `gl.check` as well.
     `reference`, `order`, `allow` and `wrt` are those of `gl.check`; the same `seed` draws the same calls, after those
     that Hypothesis's database has from earlier failures. `isolate`, `timeout` and `memory_limit` are those of `gl.check`,
-    where the seconds are those of one drawn call with all that are derived from it.
+    where the seconds are those of one drawn call with all that are derived from it. In a notebook the cell shows how far it is.
 
     Returns a `Report` of the smallest failing call, or of the ordinary one; `report.examples` is how many calls were examined,
     `report.failing_case` the failing one as data and as Python. Raises `InvalidArgument` for a wrong
@@ -55,4 +56,4 @@ def fuzz(
     refuse_unknown("fuzz", unknown, options)
     limits = limits_of(isolate, timeout, memory_limit)
     run = partial(FuzzRun, op, specs, options, reference, max_examples, order, allow, seed, wrt=wrt)
-    return run().run() if limits is None else fuzz_apart(run, limits)
+    return run_shown(run) if limits is None else fuzz_apart(run, limits)

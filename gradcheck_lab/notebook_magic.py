@@ -15,6 +15,7 @@ import torch
 from gradcheck_lab.compare import compare, compare_made
 from gradcheck_lab.comparison.notebook import HandMade
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.render.notebook import show_report
 from gradcheck_lab.torch_internals import writes_to
 
 _TAKES = "it takes --all and --wrt NAMES; how far a gradient may be off follows from its dtype, so there is no tolerance to set"
@@ -51,7 +52,7 @@ def load_ipython_extension(shell: Shell) -> None:
     """Add `%%gradcheck` to IPython; called by `%load_ext gradcheck_lab`."""
 
     def gradcheck(line: str, cell: str) -> None:
-        """Run the cell, then compare the gradients that it made by hand with autograd's, and print the report.
+        """Run the cell, then compare the gradients that it made by hand with autograd's, and show the report.
 
         `%%gradcheck --all` compares those of other cells too, as `gl.compare(globals())`; `--wrt W1,b1` those of the named
         tensors alone. A gradient counts as made where it, its tensor or the tensor's `.grad` is new or was changed.
@@ -62,7 +63,7 @@ def load_ipython_extension(shell: Shell) -> None:
 
 
 def run_and_compare(shell: Shell, line: str, cell: str) -> None:
-    """Run a cell by the shell, which shows its errors, and print what the gradients that it made are worth.
+    """Run a cell by the shell, which shows its errors, and show what the gradients that it made are worth.
 
     Raises `CellRefused` for options that do not exist, for a cell that raises and for one that made no gradient.
     """
@@ -77,7 +78,7 @@ def run_and_compare(shell: Shell, line: str, cell: str) -> None:
         report = compare(shell.user_ns, wrt=wrt) if wanted.all else compare_made(shell.user_ns, before.lacks, wrt)
     except InvalidArgument as error:
         raise CellRefused(str(error)) from None
-    print(report)
+    show_report(report)
 
 
 @dataclass(frozen=True, slots=True)

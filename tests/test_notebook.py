@@ -280,3 +280,41 @@ def test_rare_name_is_a_gradient_in_the_shape_of_its_tensor_alone() -> None:
     right = 2 * x.detach()
     assert gl.compare({"x": x, "gx": right, "x_g": torch.ones(2)}).gradients[0].verdict == "pass"
     assert [f.cause for f in gl.compare({"x": x, "dx": right.sum(0)}).findings] == ["wrong-shape"]
+
+
+def fused(seed: int, wrong: str = "") -> dict[str, Any]:
+    """The classifier with its loss in one step, which no graph says how to go back through once it was freed."""
+    values = softmax_notebook(seed, 1.0, torch.float32)
+    W1, W2, b2, gamma, beta = (values[name].detach().clone().requires_grad_() for name in ("W1", "W2", "b2", "gamma", "beta"))
+    x, y, n = values["x"], values["y"], len(values["x"])
+    del values
+    hprebn = x @ W1
+    bndiff = hprebn - hprebn.mean(0, keepdim=True)
+    bndiff2 = bndiff**2
+    bnvar = bndiff2.sum(0, keepdim=True) / (n - 1)
+    bnvar_inv = (bnvar + 1e-5) ** -0.5
+    bnraw = bndiff * bnvar_inv
+    hpreact = gamma * bnraw + beta
+    hh = torch.tanh(hpreact)
+    logits = hh @ W2 + b2
+    loss = functional.cross_entropy(logits, y)
+    retained([bndiff, bndiff2, bnvar, bnvar_inv, bnraw, hpreact, hh, logits])
+    loss.backward()
+    with torch.no_grad():
+        dlogits = (logits.softmax(1) - functional.one_hot(y, logits.shape[1])) / n
+        dhpreact = (1 - hh**2) * (dlogits @ W2.T)
+        dbnraw = gamma * dhpreact
+        dbnvar_inv = (bndiff * dbnraw).sum(0, keepdim=True)
+        dbnvar = -0.5 * (bnvar + 1e-5) ** -1.5 * dbnvar_inv * (1.001 if wrong == "bnvar" else 1)
+        dbndiff2 = dbnvar.expand(n, -1) / (n if wrong == "bndiff2" else n - 1)
+        dbndiff = bnvar_inv * dbnraw + 2 * bndiff * dbndiff2
+    return {name: value for name, value in locals().items() if isinstance(value, torch.Tensor)}
+
+
+@pytest.mark.parametrize("seed", range(times(3, 20)))
+def test_a_loss_in_one_step_hides_nothing_of_what_rounding_does_before_it(seed: int) -> None:
+    report = gl.compare(fused(seed_of(seed)))
+    assert report.verdict == "pass", report
+    for wrong in ("bnvar", "bndiff2"):
+        report = gl.compare(fused(seed_of(seed), wrong))
+        assert named_alone(report, wrong), report

@@ -173,7 +173,9 @@ def test_without_a_gradient_by_hand_the_names_are_said(shell: Shell) -> None:
 IN_IPYTHON = """
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell(colors="nocolor")
-for cell in (FORWARD, "x", "%load_ext gradcheck_lab", "%%gradcheck\\n" + BACKWARD + "\\ndW.shape", "%%gradcheck\\n1 / 0"):
+WRONG = "%%gradcheck\\n" + BACKWARD + "\\ndx = 2 * dx"
+RIGHT = "%%gradcheck\\n" + BACKWARD + "\\ndW.shape"
+for cell in (FORWARD, "x", "%load_ext gradcheck_lab", RIGHT, WRONG, "%%gradcheck\\n1 / 0"):
     print("success:", shell.run_cell(cell).success)
 print("dW" in shell.user_ns)
 """
@@ -185,9 +187,10 @@ def test_in_ipython(tmp_path: Path) -> None:
     environment = {**os.environ, "IPYTHONDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     lines = done.stdout.splitlines()
-    assert [line for line in lines if line.startswith("success: ")] == [*["success: True"] * 4, "success: False"]
+    assert [line for line in lines if line.startswith("success: ")] == [*["success: True"] * 5, "success: False"]
     shape = next(number for number, line in enumerate(lines) if "torch.Size([2, 2])" in line)
     assert lines[shape + 1] == "gradients: pass - 3 gradients agree with autograd, as retained in .grad"
+    assert "  reproduce: print(gl.compare(globals()))  # run it where these variables are: they hold a graph" in lines
     assert "ZeroDivisionError: division by zero" in lines
     assert lines[-3:] == [
         "%%gradcheck: nothing was compared, since the cell raised ZeroDivisionError",

@@ -5,6 +5,7 @@ import sys
 import textwrap
 import traceback
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -40,11 +41,10 @@ def blocks_of(markdown: str) -> list[Block]:
 
 def examples_of(markdown: str) -> list[tuple[Block, Block | None]]:
     """Each Python block, with the text block that comes next in the file, which shows what it prints."""
-    blocks = blocks_of(markdown)
     return [
         (block, following if following and following.language == "text" else None)
-        for block, following in zip(blocks, [*blocks, None][1:], strict=True)
-        if block.language.startswith("py")
+        for block, following in pairwise([*blocks_of(markdown), None])
+        if block is not None and block.language.startswith("py")
     ]
 
 

@@ -8,7 +8,7 @@ gradient elsewhere loosens no other's bound.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,10 +39,11 @@ class Bounds:
 
 
 class NotebookNoise:
-    """The rounding of the retained gradients of a notebook's tensors."""
+    """The rounding of the retained gradients of a notebook's tensors; `made` are those made by hand, each with its tensor."""
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], made: Iterable[tuple[Tensor, Tensor]] = ()) -> None:
         self.graph = RetainedGraph(tensors)
+        self._made = {output: value for tensor, value in made if (output := self.graph.output(tensor)) is not None}
         self.rules = Rules(self.graph)
         shapes = [self.graph.shape((node, 0)) for node in self.graph.nodes]
         self.small = sum(torch.Size(s).numel() for s in shapes if s is not None) <= NOTEBOOK_ELEMENTS.value
@@ -95,7 +96,19 @@ class NotebookNoise:
             return Bounds()
         samples = self.moved(self.backward, self.samples, output)
         known = bool(samples) and self._confirmed(output)
-        return Bounds(samples, known and all(self._confirmed(each) for each in self.backward.before(output)))
+        return Bounds(samples, known and all(self._confirmed(each) for each in self.backward.before(output, self._agreed)))
+
+    @cached_property
+    def _agreed(self) -> set[OutputId]:
+        """Outputs whose gradients nobody can compute again, as of a loss in one step, and that both sides have alike.
+
+        What is computed from them differs by what is rounded from there on.
+        """
+        return {output for output, value in self._made.items() if not self._confirmed(output) and self._is_alike(output, value)}
+
+    def _is_alike(self, output: OutputId, made: Tensor) -> bool:
+        retained, dtype = self.retained.get(output), self.graph.tensors[output].dtype
+        return retained is not None and judge(made, retained, dtype, roundings=AGREE.value).passed
 
     def moved(self, base: Backward, samples: list[Backward], output: OutputId) -> tuple[Tensor, ...]:
         """By how much the roundings of each sample moved a gradient of a pass."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -109,15 +109,15 @@ class Backward:
             return None if tensor.grad is None else widened(tensor.grad)
         return torch.ones_like(widened(tensor.detach())) if tensor.numel() == 1 else None
 
-    def before(self, output: OutputId) -> set[OutputId]:
-        """All outputs whose gradients an output's follows from."""
+    def before(self, output: OutputId, known: Collection[OutputId] = ()) -> set[OutputId]:
+        """All outputs whose gradients an output's follows from, as far as from those that are `known`."""
         found: set[OutputId] = set()
         waiting: list[OutputId] = [output]
         while waiting:
             for at in self.uses(waiting.pop()):
                 for number in range(self.graph.outputs(self.graph.nodes[at[0]])):
                     result = (at[0], number)
-                    if result not in found:
+                    if result not in found and result not in known:
                         found.add(result)
                         waiting.append(result)
         return found

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.examination.examined import Examined
-from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject
@@ -21,8 +21,7 @@ _ATEN = torch.ops.aten
 
 def with_repeats_named(examined: Examined, again: Callable[[Runner], Examined]) -> Examined:
     """The same, where repeated indices explain wrong gradients: these are right in `again`, with what they overwrite added."""
-    wrong = [f for f in examined.findings if f.severity == "error" and f.op is None and f.measured is not None]
-    if examined.run is None or not wrong or all(f.cause == _CAUSE for f in wrong):
+    if examined.run is None or not any(_is_open(finding) for finding in examined.findings):
         return examined
     sums = _Sums()
     mended = again(replace(examined.runner, subject=_with_sums(examined.subject, sums)))
@@ -36,8 +35,13 @@ def _failed(examined: Examined) -> frozenset[str]:
     return frozenset(c.result.name for c in examined.comparisons if c.result.op is None and c.result.verdict == "fail")
 
 
+def _is_open(finding: Finding) -> bool:
+    """Whether a finding is of wrong numbers that nothing explains yet."""
+    return finding.cause in having("unexplained") and finding.op is None and finding.measured is not None
+
+
 def _explained(finding: Finding, right: frozenset[str], most: int) -> Finding:
-    if finding.severity != "error" or finding.op is not None or finding.gradient not in right:
+    if not _is_open(finding) or finding.gradient not in right:
         return finding
     told = f"backward writes {most} times at one index, and the last stays: the gradient is right when they are added up"
     return replace(finding, cause=_CAUSE, explanation=told, suggestion=CAUSES[_CAUSE].fix, kept=())

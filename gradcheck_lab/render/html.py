@@ -1,4 +1,4 @@
-"""The fragment of a report that a notebook shows, as HTML; `fragment.html.jinja` lays it out."""
+"""What a notebook shows, as HTML: the fragment of a report, and how far a fuzz run is; a template beside this lays out each."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ _HEADINGS = (*wording.HEADINGS, "worst element", "backward", "reference", "allow
 def render_fragment(report: ReportData) -> str:
     """Return the report as one `<div>` with its own style, for a notebook cell; every text in it is escaped, controls too."""
     return str(_macros().fragment(report))
+
+
+def render_progress(run: object) -> str:
+    """Return how far a fuzz run is, as one `<div>`; `run` is a `FuzzProgress`."""
+    return str(_progress().progress(run))
+
+
+@cache
+def _progress() -> Any:
+    return environment().get_template("progress.html.jinja").module
 
 
 @cache

@@ -184,6 +184,36 @@ def test_use_of_a_weight_that_is_missing_is_named(n: int, d: int, seed: int, las
     assert finding.explanation == f"'w' is used in matmul (use {kept}) and in matmul (use {lost}), and {said}"
 
 
+@pytest.mark.parametrize("statistic", [torch.var, torch.std], ids=["var", "std"])
+def test_what_a_statistic_centres_is_no_factor_that_was_left_out(statistic: Any) -> None:
+    """With 1 in the place of x its variance sends nothing back, as a backward without that term does."""
+
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        return x / (statistic(x, 0) + 1)
+
+    def backward(g: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> Any:
+        return (g / (statistic(x, 0) + 1),)
+
+    report = gl.check((scaled, backward), normal(6, 3, seed=0), probes=())
+    assert [f.cause for f in report.findings] == ["missing-term"], report
+
+
+def test_a_value_of_zeros_is_no_operand_that_was_taken_for_another() -> None:
+    """With the zeros that a recurrence begins with in the place of its weight, the term through its state is missing."""
+
+    def recurrence(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        h = x.new_zeros(x.shape[1:])
+        zeros = h @ w
+        return torch.tanh(x[1] + torch.tanh(x[0] + zeros) @ w)
+
+    def backward(g: torch.Tensor, y: torch.Tensor, x: torch.Tensor, w: torch.Tensor) -> Any:
+        last = g * (1 - y**2)
+        return torch.stack([torch.zeros_like(last), last]), torch.tanh(x[0]).T @ last
+
+    report = gl.check((recurrence, backward), normal(2, 3, 3, seed=0), normal(3, 3, seed=1), probes=())
+    assert [(f.gradient, f.cause) for f in report.findings] == [("x", "missing-term")], report
+
+
 def test_product_rule_without_one_factor_lacks_a_term() -> None:
     op = gl.Op(lambda x: x * torch.sigmoid(x), lambda g, y, x: (g * torch.sigmoid(x),), name="swish")
     (finding,) = gl.check(op, normal(4, 3, seed=0), probes=()).findings

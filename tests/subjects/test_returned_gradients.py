@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab.subjects.readings.reading import PASTE
@@ -218,3 +219,57 @@ class Retaining:
 def test_an_option_that_keeps_nothing_for_the_backward_is_not_tried(factor: float, verdict: str) -> None:
     report = gl.check(Retaining(factor), X, probes=["options"])
     assert report.verdict == verdict, str(report)
+
+
+def regression(x: Any, t: Any, params: Any) -> Any:
+    difference = x @ params["w"] + params["b"] - t
+    d = 2 * difference / len(t)
+    return (difference**2).sum() / len(t), {"w": x.T @ d, "b": d.sum(0)}
+
+
+def regression_by_names(x: Any, t: Any, w: Any, b: Any) -> Any:
+    loss, grads = regression(x, t, {"w": w, "b": b})
+    dw, db = grads["w"], grads["b"]
+    return loss, dw, db
+
+
+COLUMN, BIAS = X[0][:, None], np.ones(1)
+RANK_1 = {
+    "by-key": (regression, (X, Y.astype(float), {"w": COLUMN, "b": BIAS}), "params['w']"),
+    "by-key-in-torch": (
+        regression,
+        (torch.tensor(X), torch.tensor(Y).double(), {"w": torch.tensor(COLUMN), "b": torch.ones(1).double()}),
+        "params['w']",
+    ),
+    "by-name": (regression_by_names, (X, Y.astype(float), COLUMN, BIAS), "w"),
+    "by-name-in-torch": (
+        regression_by_names,
+        (torch.tensor(X), torch.tensor(Y).double(), torch.tensor(COLUMN), torch.ones(1).double()),
+        "w",
+    ),
+}
+
+
+@pytest.mark.parametrize(("function", "inputs", "name"), RANK_1.values(), ids=RANK_1)
+def test_a_column_against_a_vector_gives_gradients_of_another_shape(function: Any, inputs: Any, name: str) -> None:
+    report = gl.check(function, *inputs, probes=())
+    assert {f.cause for f in report.findings if f.severity == "error"} == {"missing-broadcast-sum"}, str(report)
+    assert next(g.name for g in report.gradients if g.verdict == "fail") == name
+    x, t, *rest = inputs
+    assert gl.check(function, x, t[:, None], *rest, probes=()).verdict == "pass"
+
+
+def loss_and_norms(x: Any, params: Any) -> Any:
+    hidden = torch.tanh(x @ params["w"])
+    return (hidden**2).mean(), {"w": params["w"].norm(), "b": params["b"].mean()}
+
+
+def loss_and_hidden(x: Any, params: Any) -> Any:
+    hidden = torch.tanh(x @ params["w"])
+    return (hidden**2).mean(), {"hidden": hidden, "w": params["w"].norm()}
+
+
+@pytest.mark.parametrize("function", [loss_and_norms, loss_and_hidden])
+def test_what_is_kept_under_the_names_of_parameters_is_no_gradient_for_that(function: Any) -> None:
+    params = {"w": torch.tensor(COLUMN), "b": torch.ones(3).double()}
+    assert gl.check(function, torch.tensor(X), params, probes=()).verdict != "fail"

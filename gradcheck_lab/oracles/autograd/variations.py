@@ -74,10 +74,8 @@ def narrowed(graph: Graph, dtypes: Sequence[torch.dtype]) -> Iterator[Variation]
 
 
 def _made(candidates: Iterator[Callable[[], Variation | None]]) -> Iterator[Variation]:
-    for each in itertools.islice(candidates, VARIED_RUNS.value):
-        found = each()
-        if found is not None:
-            yield found
+    tried = (each() for each in itertools.islice(candidates, VARIED_RUNS.value))
+    yield from (found for found in tried if found is not None)
 
 
 def _left_out(graph: Graph, saved: Iterable[int]) -> Iterator[Callable[[], Variation | None]]:
@@ -95,7 +93,13 @@ def _left_out(graph: Graph, saved: Iterable[int]) -> Iterator[Callable[[], Varia
         if name and value.is_floating_point():
             sentence = f"{name} is left out: it is right with 1 in the place of {name}"
             changed = Variation("missing-factor", sentence, f"multiply or divide by {name} as the derivative does", (name,))
-            yield lambda n=number, v=value, c=changed: _replaced(graph, n, torch.ones_like(v), c)  # type: ignore[misc]
+            yield partial(_one_in_its_place, graph, number, value, changed)
+
+
+def _one_in_its_place(graph: Graph, number: int, value: torch.Tensor, changed: Variation) -> Variation | None:
+    """The gradient with a saved value left out; None for one that is no factor: x less its mean is nothing with any number."""
+    found, other = (graph.gradient(replaced={number: torch.full_like(value, constant)}) for constant in (1.0, 0.0))
+    return None if found is not None and other is not None and _same(found, other) else _with(changed, found)
 
 
 def _without(graph: Graph, group: Sequence[Any], name: str) -> Variation | None:
@@ -145,7 +149,7 @@ def _other_operands(graph: Graph) -> Iterator[Callable[[], Variation | None]]:
         for other_name, kept in [*graph.mode.values.items()] if name is not None and value.is_floating_point() else ():
             # a product keeps the transpose of a factor under the factor's name
             other = kept.mT if kept.ndim > 1 and graph.mode.values.get(name or "", kept).shape != value.shape else kept
-            if other.shape == value.shape and other_name != name and not _same(other, value):
+            if other.shape == value.shape and other_name != name and other.any() and not _same(other, value):
                 changed = Variation(
                     "wrong-operand",
                     f"it is right with {other_name} in the place of {name}: {name} belongs there",

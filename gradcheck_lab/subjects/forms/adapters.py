@@ -19,7 +19,7 @@ from gradcheck_lab.subjects.layers.adapter import layer_subject
 from gradcheck_lab.subjects.layers.arguments import Arguments, arguments_of
 from gradcheck_lab.subjects.layers.code import returned_names
 from gradcheck_lab.subjects.layers.entries import entries_of, entry_of, keys_of, last_key
-from gradcheck_lab.subjects.layers.gradient_names import looks_like_gradient, partners
+from gradcheck_lab.subjects.layers.gradient_names import is_usual, looks_like_gradient, partners
 from gradcheck_lab.subjects.layers.paths import arrays, is_array, is_number
 from gradcheck_lab.subjects.pair import adapt_pair
 from gradcheck_lab.subjects.readings.losses import unclaimed_gradient
@@ -79,7 +79,10 @@ def adapt_loss_with_gradient(value: Any, inputs: tuple[Any, ...], options: dict[
     held = {tuple(v.shape): None for _, v in arrays(owner)} if owner is not None and not isinstance(owner, type) else {}
     gradients, keys = entries_of(rest), keys_of(rest)
     shapes = {_shape(v) for v in given.leaves if is_array(v) or is_number(v)} | set(held)
-    if not gradients or not all((is_array(v) or is_number(v)) and _shape(v) in shapes for v in gradients):
+    if not gradients or not all(is_array(v) or is_number(v) for v in gradients):
+        return None
+    words = keys or [word for k, word in enumerate(returned or ()) if k != loss]
+    if not all(_shape(v) in shapes for v in gradients) and not _named_in_any_shape(words, gradients, given, owner):
         return None
     if any(isinstance(v, torch.Tensor) for v in gradients):
         if not _named_as_gradients(value, keys, given.names, owner):
@@ -141,6 +144,23 @@ def _named_as_gradients(function: Any, keys: Sequence[str | None], names: Sequen
         return all(any(entry_of(name, [key]) is not None for name in known) for key in keys if key is not None)
     words = (returned_names(function) or ())[1:]
     return bool(words) and all(any(partners(name, [word]) for name in known) for word in words)
+
+
+def _named_in_any_shape(words: Sequence[str | None], gradients: Sequence[Any], given: Arguments, owner: Any) -> bool:
+    """Whether names claim each result as the gradient of an input or of what the object holds, so that its shape is a mistake.
+
+    A usual name does, as `dW`. The name of the input itself does where the result has no fewer dimensions: norms and means of
+    parameters are kept under the names of these too.
+    """
+    named = [*zip(map(last_key, given.names), given.leaves, strict=True)]
+    named += [(str(path.last.key), value) for path, value in arrays(owner)] if owner is not None else []
+
+    def claimed(word: str | None, value: Any) -> bool:
+        return word is not None and any(
+            is_usual(name, word) or (name == word and len(_shape(value)) >= len(_shape(leaf))) for name, leaf in named
+        )
+
+    return len(words) == len(gradients) and all(map(claimed, words, gradients))
 
 
 def _after_context(function: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The README's section on test suites: its tests run as they stand there, and the run ends as it shows."""
+"""The page on test suites: its tests run as they stand there, and the run ends as it shows."""
 
 import re
 from pathlib import Path
@@ -15,18 +15,17 @@ from hypothesis import settings
 settings.register_profile("readme", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("readme")
 """
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "test_suite.md"
 
 
-def section() -> str:
-    """The section's text."""
-    text = README.read_text(encoding="utf-8")
-    return text.partition("\n## In your test suite\n")[2].partition("\n## ")[0]
+def page() -> str:
+    """The page's text."""
+    return PAGE.read_text(encoding="utf-8")
 
 
 def shown() -> list[str]:
-    """The lines that the section shows of a run, without the command."""
-    (block,) = re.findall(r"```console\n(.*?)```", section(), re.DOTALL)
+    """The lines that the page shows of a run, without the command."""
+    (block,) = re.findall(r"```console\n(.*?)```", page(), re.DOTALL)
     return [line for line in block.splitlines() if not line.startswith("$")]
 
 
@@ -36,8 +35,8 @@ def rows(lines: list[str]) -> list[list[str]]:
     return [[*row[:2], *row[3:-2]] for row in table]
 
 
-def test_section_is_a_test_file_that_passes_and_ends_as_shown(pytester: pytest.Pytester) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", section(), re.DOTALL)
+def test_page_is_a_test_file_that_passes_and_ends_as_shown(pytester: pytest.Pytester) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", page(), re.DOTALL)
     assert len(blocks) >= 3
     pytester.makeconftest(PROFILE)
     test_file = pytester.makepyfile("import torch\ntorch.manual_seed(0)\n" + "\n\n".join(blocks))
@@ -59,4 +58,4 @@ def test_section_is_a_test_file_that_passes_and_ends_as_shown(pytester: pytest.P
 def test_every_option_is_listed() -> None:
     source = Path(str(suite.pytesting.__file__)).with_name("options.py").read_text(encoding="utf-8")
     options = set(re.findall(r'"(--gradcheck-[a-z-]+)"', source))
-    assert options == set(re.findall(r"--gradcheck-[a-z-]+[a-z]", section()))
+    assert options == set(re.findall(r"--gradcheck-[a-z-]+[a-z]", page()))
