@@ -243,7 +243,7 @@ def test_many_gradients_are_all_found_and_shown_when_asked_for(chromium: Any, tm
     assert opened.count(rows) == len(many(500).gradients)
     assert opened.count("[data-rest]") == 0
     opened.page.click("[data-sort=used]")
-    used = [float(each.get_attribute("data-used")) for each in opened.page.query_selector_all(rows)]
+    used = opened.page.eval_on_selector_all(rows, "all => all.map(row => Number(row.dataset.used))")
     assert used == sorted(used, reverse=True)
     assert len(used) == len(many(500).gradients)
     assert opened.errors == []
