@@ -24,7 +24,7 @@ from gradcheck_lab.networks.tasks import Task, digits_tasks
 from gradcheck_lab.ops import mse_loss
 from gradcheck_lab.render.lines import Line
 from gradcheck_lab.render.plot import plot_training, require_matplotlib
-from gradcheck_lab.render.terminal import finding_lines, print_lines, report_lines
+from gradcheck_lab.render.terminal import finding_lines, print_fitted, print_report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,7 +95,7 @@ def _check_networks(demo: Demo, console: Console, digits: Digits, tasks: Tasks, 
     demo.data["checks"] = {}
     for task, start in tasks:
         report = check(task.network, digits.train_x, task.target, *start, seed=seed)
-        print_lines(report_lines(report), console)
+        print_report(report, console)
         demo.data["checks"][task.title] = report.to_dict()
         if report.verdict != "pass":
             demo.problems.append(f"{task.title}: the check says {report.verdict}")
@@ -174,7 +174,7 @@ def _catch_mistakes(demo: Demo, console: Console, digits: Digits, tasks: Tasks, 
         if not caught:
             demo.problems.append(f"{mistake.title}: not caught")
         _say(console, f"{mistake.title}: {'caught' if caught else 'NOT CAUGHT'} - {mistake.story}")
-        print_lines(finding_lines(report), console)
+        print_fitted(finding_lines(report), console)
         if mistake.task == "vector regression":
             _say(console, f"  the library's own op: {_refusal(*calls[mistake.task])}")
 
@@ -210,8 +210,8 @@ def _closing(demo: Demo) -> str:
 
 def _heading(console: Console, text: str) -> None:
     lines: list[Line] = [("", ""), (text, "bold")]
-    print_lines(lines, console)
+    print_fitted(lines, console)
 
 
 def _say(console: Console, *texts: str) -> None:
-    print_lines([(text, "") for text in texts], console)
+    print_fitted([(text, "") for text in texts], console)

@@ -20,7 +20,7 @@ from gradcheck_lab.networks.mnist import load_images
 from gradcheck_lab.networks.reference import NETWORKS, Network
 from gradcheck_lab.networks.two_layer import relu_net, sigmoid_net, table_lines, three_ways
 from gradcheck_lab.render.lines import Line
-from gradcheck_lab.render.terminal import finding_lines, print_lines, report_lines
+from gradcheck_lab.render.terminal import finding_lines, print_fitted, print_report
 from gradcheck_lab.report import Report
 
 if TYPE_CHECKING:
@@ -96,9 +96,10 @@ def _checked(done: AllNetworks, console: Console, title: str, report: Report) ->
             f"{title}: pass - {len(report.gradients)} gradients agree with {report.oracle}, {inside} of them of intermediates; "
             f"{report.seconds:.1f} s",
         )
-        print_lines(finding_lines(report)[1:], console)
+        print_fitted(finding_lines(report)[1:], console)
         return entry
-    print_lines([(f"{title}: {report.verdict}", "bold"), *report_lines(report)], console)
+    print_fitted([(f"{title}: {report.verdict}", "bold")], console)
+    print_report(report, console)
     (done.problems if report.verdict == "fail" else done.unsure).append(f"{title}: the check says {report.verdict}")
     return entry
 
@@ -191,4 +192,4 @@ def _closing(done: AllNetworks) -> str:
 
 def _say(console: Console, *texts: str) -> None:
     lines: list[Line] = [(text, "") for text in texts]
-    print_lines(lines, console)
+    print_fitted(lines, console)

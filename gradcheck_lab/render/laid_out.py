@@ -15,7 +15,7 @@ from gradcheck_lab.model.limits import PRINTED_GRADIENTS
 from gradcheck_lab.model.pictures import DECADES
 from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.render import wording
-from gradcheck_lab.render.lines import STYLES, Line, error_lines
+from gradcheck_lab.render.lines import COPIED, STYLES, Line, error_lines
 from gradcheck_lab.render.tables import fitted_lines
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def laid_out(report: ReportData, look: Look) -> list[Line]:
     """The lines of a report for a terminal; what is to be copied is not wrapped and stands at the end."""
     parts = [fitted(_message(report), look), _bars(report, look), fitted(_details(report), look)]
     call, *python = wording.smallest_call(report) or [""]
-    parts.append([*fitted([(f"  {call}", "")] if call else [], look), *((f"  {text}", "") for text in python)])
+    parts.append([*fitted([(f"  {call}", "")] if call else [], look), *((f"  {text}", COPIED) for text in python)])
     if report.reproduce and report.verdict != "pass":
-        parts.append([(f"  reproduce: {report.reproduce}", "")])
+        parts.append([(f"  reproduce: {report.reproduce}", COPIED)])
     first, *rest = [part for part in parts if part]
     return [*first, *(line for part in rest for line in (("", ""), *part))]
 
@@ -77,13 +77,16 @@ def fitted(lines: Iterable[Line], look: Look | None) -> list[Line]:
 
 
 def wrapped(line: Line, look: Look) -> Iterator[Line]:
-    """A line in pieces that fit; those after the first are indented further."""
+    """A line in pieces that fit, those after the first indented further; one that is to be copied stays whole."""
+    if line[1] == COPIED:
+        yield line
+        return
     text, style = one_line(line[0]), line[1]
     indent = " " * (len(text) - len(text.lstrip()) + 4)
     fitting = textwrap.TextWrapper(
         max(20, look.columns), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
-    yield from ((piece, style) for piece in fitting.wrap(text))
+    yield from ((piece, style) for piece in fitting.wrap(text) or [""])
 
 
 def _message(report: ReportData) -> Iterator[Line]:

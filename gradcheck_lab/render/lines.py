@@ -10,6 +10,8 @@ from gradcheck_lab.render.wording import place, what, why
 
 Line = tuple[str, str]
 
+COPIED = "none"  # the style of a line that is to be copied, and stays whole
+
 STYLES = {
     "pass": "green",
     "fail": "bold red",

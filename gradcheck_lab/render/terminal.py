@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from gradcheck_lab.model.findings import GradientResult, ReportData
 from gradcheck_lab.model.shown import one_line
-from gradcheck_lab.render.laid_out import Look, laid_out, look_of
-from gradcheck_lab.render.lines import STYLES, Line, error_lines
+from gradcheck_lab.render.laid_out import Look, fitted, laid_out, look_of
+from gradcheck_lab.render.lines import COPIED, STYLES, Line, error_lines
 from gradcheck_lab.render.tables import table_lines
 from gradcheck_lab.render.wording import (
     HEADINGS,
@@ -54,6 +54,11 @@ def new_console() -> Console:
     return Console()
 
 
+def print_fitted(lines: Sequence[Line], console: Console) -> None:
+    """Print lines, in pieces that fit where the console is a terminal."""
+    print_lines(fitted(lines, look_of(console)), console)
+
+
 def print_lines(lines: Sequence[Line], console: Console | None = None) -> None:
     """Print lines of text with their styles; nothing is wrapped, truncated or read as markup, and no control is sent."""
     console = console or new_console()
@@ -79,7 +84,7 @@ def finding_lines(report: ReportData) -> list[Line]:
         lines.append((headline(report), STYLES[report.verdict]))
     lines += error_lines(report, errors)
     if report.reproduce and report.verdict != "pass":
-        lines.append((f"  reproduce: {report.reproduce}", ""))
+        lines.append((f"  reproduce: {report.reproduce}", COPIED))
     lines += [(f"  {text}", "") for finding in report.findings for text in traceback(finding)]
     lines += [(f"  {text}", "") for text in contaminated(report.gradients)]
     for severity in ("warning", "note"):

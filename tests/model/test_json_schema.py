@@ -13,6 +13,7 @@ import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab import ops
+from gradcheck_lab.model.findings import READ, SCHEMA
 from tests.render.browsing import fuzzed, network_report
 from tests.render.test_hostile_text import hostile
 
@@ -40,16 +41,21 @@ def test_schema_refuses_what_is_no_report() -> None:
             jsonschema.validate(wrong, PUBLISHED)
 
 
-@pytest.mark.parametrize("schema", [3, 4, 5])
-def test_report_of_a_former_schema_is_read(schema: int) -> None:
-    report = network_report()
-    data = json.loads(json.dumps(report.to_dict()))
-    newer = {3: ("drawn", "steps", "not_run"), 4: ("drawn", "steps"), 5: ("drawn",)}
-    for name in newer[schema]:
-        del data[name]
-    for gradient in data["gradients"] if schema < 5 else ():
-        del gradient["picture"], gradient["distribution"]
-    for finding in data["findings"] if schema < 5 else ():
-        del finding["source"], finding["kept"]
-    read = gl.Report.from_dict({**data, "schema": schema})
-    assert str(read) == str(report)
+@pytest.mark.parametrize("schema", [each for each in READ if each != SCHEMA])
+def test_file_of_a_former_version_is_read_and_written_as_of_today(schema: int) -> None:
+    """The files were written by the last version of each schema."""
+    text = (Path(__file__).parent / "former" / f"schema-{schema}.json").read_text(encoding="utf-8")
+    data = json.loads(text)
+    read = gl.Report.from_dict(data)
+    assert (data["schema"], read.schema, read.verdict) == (schema, SCHEMA, "fail")
+    assert read.findings[0].message == data["findings"][0]["message"]
+    assert "square (squared)" in read.message
+    again = json.loads(json.dumps(read.to_dict()))
+    jsonschema.validate(again, PUBLISHED)
+    assert {name: again[name] for name in data if name not in ("schema", "gradients", "findings")} == {
+        name: data[name] for name in data if name not in ("schema", "gradients", "findings")
+    }
+    for name in ("gradients", "findings"):
+        assert [{key: new[key] for key in old} for new, old in zip(again[name], data[name], strict=True)] == data[name]
+    assert gl.Report.from_dict(again) == read
+    assert "<!doctype html>" in read.to_html()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,13 @@ def network(x: Any, weight: Any, bias: Any, target: Any) -> Any:
     return ops.mse_loss(size, target)
 
 
+@cache
 def network_report() -> Report:
     torch.manual_seed(0)
     return gl.check(network, torch.randn(5, 3), torch.randn(4, 3), torch.randn(4), torch.randn(5, 4), probes=())
 
 
+@cache
 def fuzzed() -> Report:
     """A fuzz run of a product whose second gradient is halved where it was broadcast."""
 
@@ -84,4 +87,5 @@ class Page:
 
     def count(self, selector: str) -> int:
         """How many elements fit and can be seen."""
-        return sum(each.is_visible() for each in self.page.query_selector_all(selector))
+        found: int = self.page.eval_on_selector_all(selector, "all => all.filter(each => each.checkVisibility()).length")
+        return found

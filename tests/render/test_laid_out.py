@@ -14,8 +14,9 @@ from gradcheck_lab.model.not_run import LinesNotRun, NotRun
 from gradcheck_lab.model.several import Fuzzed, Scan
 from gradcheck_lab.render.fuzz import fuzz_lines
 from gradcheck_lab.render.laid_out import Look, bar, laid_out, look_of, look_of_stdout
+from gradcheck_lab.render.lines import COPIED
 from gradcheck_lab.render.scan import scan_lines
-from gradcheck_lab.render.terminal import print_lines, print_report, render_text
+from gradcheck_lab.render.terminal import finding_lines, print_fitted, print_lines, print_report, render_text
 from gradcheck_lab.report import Report
 from tests.render.browsing import fuzzed, network_report
 from tests.render.test_hostile_text import TEXTS, hostile
@@ -33,6 +34,15 @@ LONG = replace(
 
 def text_of(report: Report, look: Look) -> str:
     return "\n".join(text for text, _ in laid_out(report, look))
+
+
+def test_what_is_to_be_copied_stays_whole() -> None:
+    report = fuzzed()
+    copied = [text.strip() for text, style in laid_out(report, Look(60)) if style == COPIED]
+    assert copied == [*map(str.strip, report.failing_case["python"].splitlines()), f"reproduce: {report.reproduce}"]
+    out = io.StringIO()
+    print_fitted(finding_lines(report), Console(file=out, force_terminal=True, color_system=None, width=60))
+    assert f"  reproduce: {report.reproduce}\n" in out.getvalue()
 
 
 def test_message_is_first_then_bars_then_details_and_the_line_to_copy_last() -> None:
@@ -60,13 +70,11 @@ def test_message_is_first_then_bars_then_details_and_the_line_to_copy_last() -> 
 def test_nothing_is_wider_than_the_terminal_but_what_is_to_be_copied(build: Any, columns: int) -> None:
     report = build()
     look = Look(columns, True)
-    copied = (report.failing_case or {}).get("python", "").splitlines()
     for lines in (
         laid_out(report, look), scan_lines(Scan("m", {"a" * 70: report}, {"b": "why " * 40}), look),
         fuzz_lines(Fuzzed("m", {"a": report}, {"b": "why " * 40}), look),
     ):  # fmt: skip
-        for text, _ in lines:
-            assert len(text) <= columns or text.startswith("  reproduce: ") or text.strip() in map(str.strip, copied)
+        assert all(len(text) <= columns or style == COPIED for text, style in lines)
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_many_gradients_are_all_found_and_shown_when_asked_for(chromium: Any, tm
     assert opened.count(rows) == len(many(500).gradients)
     assert opened.count("[data-rest]") == 0
     opened.page.click("[data-sort=used]")
-    used = [float(each.get_attribute("data-used")) for each in opened.page.query_selector_all(rows)]
+    used = opened.page.eval_on_selector_all(rows, "all => all.map(row => Number(row.dataset.used))")
     assert used == sorted(used, reverse=True)
     assert len(used) == len(many(500).gradients)
     assert opened.errors == []
@@ -298,3 +298,28 @@ def test_address_of_the_documentation_is_that_of_the_metadata(monkeypatch: pytes
     assert documentation.cause_page("constant-factor") == "https://gradcheck.example/causes/constant-factor.html"
     assert documentation.cause_page("no-such-cause") == ""
     documentation._documentation.cache_clear()
+
+
+def test_header_says_the_verdict_and_how_much_was_compared(chromium: Any, tmp_path: Path) -> None:
+    report = network_report()
+    alone = report.gradients[0]
+    left = replace(report, verdict="inconclusive", gradients=(alone, replace(alone, name="u", reason="no elements")))
+    (tmp_path / "two.html").write_text(render_reports("suite", "", [("a", report), ("b", left)]), encoding="utf-8")
+    report.to_html(tmp_path / "one.html")
+    says = {"one": "network\nfail\n5 gradients compared"}
+    says["two"] = "suite\n1 fail\n1 inconclusive\n6 gradients compared, 1 not"
+    for name, said in says.items():
+        opened = Page(chromium, tmp_path / f"{name}.html")
+        assert opened.page.inner_text(".top .line").removesuffix("◐").strip() == said
+        opened.page.close()
+
+
+def test_a_graph_that_was_never_in_sight_is_printed(chromium: Any, tmp_path: Path) -> None:
+    reports = [("first", many(150)), ("second", network_report())]
+    (tmp_path / "below.html").write_text(render_reports("suite", "", reports), encoding="utf-8")
+    opened = Page(chromium, tmp_path / "below.html")
+    assert opened.page.query_selector_all("#r1 .graph .node") == []
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert len(opened.page.query_selector_all("#r1 .graph .node")) == len(network_report().steps)
+    assert opened.errors == []
+    opened.page.close()

@@ -52,9 +52,11 @@ def _rank(verdict: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Choices:
-    """What a page can be filtered by, and how many reports have each verdict."""
+    """What a page can be filtered by, how many reports have each verdict, and how many gradients were compared or were not."""
 
     counts: list[tuple[str, int]]
+    compared: int
+    not_compared: int
     verdicts: list[str]
     causes: list[str]
     ops: list[str]
@@ -127,6 +129,8 @@ def _choices(reports: Sequence[tuple[str, ReportData]]) -> _Choices:
     verdicts = {*counts, *(gradient.verdict for gradient in gradients)}
     return _Choices(
         [(verdict, counts[verdict]) for verdict in sorted(counts, key=_rank)],
+        sum(gradient.reason is None for gradient in gradients),
+        sum(gradient.reason is not None for gradient in gradients),
         sorted(verdicts, key=_rank),
         sorted({cause for _, report in reports for cause in wording.all_causes(report)}),
         sorted({report.subject for _, report in reports} | {gradient.op for gradient in gradients if gradient.op}),

@@ -99,6 +99,7 @@
       const frame = Math.max(width, 1), tall = Math.max(height, 1);
       whole = [0, 0, frame, tall];
       view = [...whole];
+      picture.style.height = `min(${Math.max(110, Math.ceil((box.clientWidth || 800) * Math.min(tall / frame, 1)))}px, 24rem)`;
       // a long program is legible at once, at its first wrong step
       const wrong = picture.querySelector(".node.first"), room = box.clientWidth || 800, most = 1.6;
       if (Math.max(frame / room, tall / 380) > most) {
@@ -136,5 +137,6 @@
   else {
     const seen = new IntersectionObserver(entries => entries.forEach(each => { if (each.isIntersecting) { seen.unobserve(each.target); draw(each.target); } }), { rootMargin: "200px" });
     boxes.forEach(box => seen.observe(box));
+    addEventListener("beforeprint", () => boxes.forEach(box => { if (!box.childElementCount) { seen.unobserve(box); draw(box); } }));
   }
 })();

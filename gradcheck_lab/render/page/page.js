@@ -174,7 +174,7 @@
   function pictureNode(picture) {
     const box = make("div", { class: "picture" }), grids = gridsOf(picture), worst = worstOf(grids, picture.slices.length);
     let slice = Math.floor(worst / grids.cells), cursor = worst - slice * grids.cells;
-    const scale = Math.max(6, Math.min(24, Math.floor(260 / picture.columns), Math.floor(420 / picture.rows)));
+    const scale = Math.max(6, Math.min(24, Math.floor((innerWidth < 640 ? innerWidth / 2 - 45 : 260) / picture.columns), Math.floor(420 / picture.rows)));
     const said = make("div", { class: "read mono", "aria-live": "polite" }), maps = make("div", { class: "maps" });
     const canvases = [["actual", "hand-written"], ["expected", "reference"], ["difference", "difference"], ["used", "error / allowed"]].map(([kind, title]) => {
       const canvas = make("canvas", { width: picture.columns * scale, height: picture.rows * scale, tabindex: "0", role: "img", "data-kind": kind,
