@@ -282,3 +282,22 @@ def variation_and_differences(x: Any, params: Any) -> Any:
 def test_what_is_kept_under_the_names_of_parameters_is_no_gradient_for_that(function: Any) -> None:
     params = {"w": torch.tensor(COLUMN), "b": torch.ones(3).double()}
     assert gl.check(function, torch.tensor(X), params, probes=()).verdict != "fail"
+
+
+WITHOUT_SOURCE = """
+def loss_of(x, w):
+    p = torch.softmax(x @ w["w"], 1)
+    loss = -p[:, 0].log().mean()
+    d = p.clone()
+    d[:, 0] -= 1
+    return loss, {"w": factor * x.T @ d / len(x)}
+"""
+
+
+@pytest.mark.parametrize(("factor", "causes"), [(1.0, set()), (-1.0, {"sign"})])
+def test_a_dict_of_gradients_needs_no_source_to_be_read(factor: float, causes: set[str]) -> None:
+    namespace = {"torch": torch, "factor": factor}
+    exec(WITHOUT_SOURCE, namespace)
+    report = gl.check(namespace["loss_of"], torch.tensor(X), {"w": torch.tensor(T[:3, :2].copy())}, probes=())
+    assert {f.cause for f in report.findings if f.severity == "error"} == causes, str(report)
+    assert [g.name for g in report.gradients] == ["w['w']"]
