@@ -18,6 +18,7 @@ import torch
 from gradcheck_lab.check import assert_gradients, check
 from gradcheck_lab.discovery.plain_code import NotPlain, evaluate, names_behind
 from gradcheck_lab.rules.methods import FORWARDS
+from gradcheck_lab.rules.op import Op
 
 _VERBS = ("check", "assert_gradients")
 
@@ -108,6 +109,8 @@ class AuthorCalls:
         if is_class and not isinstance(value, type) and isinstance(value, self.found):
             if attribute is None or attribute in (*FORWARDS, "__call__"):
                 return value
+        elif of_verb and _forward_of(value) is not None and _forward_of(value) is _forward_of(self.found):
+            return value
         elif value is self.found or (isinstance(self.found, tuple) and value in self.found[:1]):
             makes = is_class and attribute is None and not of_verb
             if not makes and attribute in (None, "apply", *(() if is_class else FORWARDS)):
@@ -140,6 +143,13 @@ class AuthorCalls:
                     statements += ast.parse(example.source).body
             if statements:
                 yield _Block([*_flat(statements)], f"the doctest of {getattr(holder, '__name__', self.name)}")
+
+
+def _forward_of(value: Any) -> Any:
+    """The forward of a pair or an op."""
+    if isinstance(value, tuple):
+        return value[0] if value else None
+    return value.forward if isinstance(value, Op) else None
 
 
 class _NoCallOfIt(Exception):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gradcheck_lab.model.exceptions import Contained
+from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.op import Op
 
 _COMPUTING = ("numpy", "torch", "math", "cmath", "random")
@@ -24,6 +25,7 @@ _BUILTINS = frozenset(
     for name in "abs bool complex dict divmod enumerate float int len list max min pow range reversed round set slice sorted "
     "str sum tuple zip".split()
 )
+_FORMS = (Op, Layer)  # of this package, which hold functions and run none
 # what reaches out of the process, writes files or runs code, in the words of Python, NumPy, torch and what plots
 _REACHING = frozenset(
     "open print input exec eval compile __import__ breakpoint exit quit load loads loadtxt genfromtxt fromfile fromregex "
@@ -137,7 +139,10 @@ class _Checked:
             raise NotPlain(f"calls {name}")
         found = getattr(value, name)
         of_module = isinstance(value, ModuleType) and value.__name__ != self._own
-        computes = _root(value.__name__) in _COMPUTING if of_module else isinstance(value, _VALUES) or self._may_call(found)
+        if of_module:
+            computes = _root(value.__name__) in _COMPUTING or any(found is each for each in _FORMS)
+        else:
+            computes = isinstance(value, _VALUES) or self._may_call(found)
         if not computes:
             raise NotPlain(f"calls {name} of {value.__name__ if of_module else f'a {type(value).__name__}'}")
         return found
@@ -158,7 +163,7 @@ class _Checked:
         if isinstance(found, type) and found.__module__ == self._own:
             made = found.__init__  # type: ignore[misc]
             return not isinstance(made, FunctionType) or self._only_computes(made.__code__, set())
-        if any(found is each for each in _BUILTINS) or isinstance(found, (Op, torch.nn.Module)):
+        if any(found is each for each in (*_BUILTINS, *_FORMS)) or isinstance(found, (Op, torch.nn.Module)):
             return True
         own = type(found).__module__ == self._own
         return own or (getattr(found, "__name__", "") not in _REACHING and _home(found) in _COMPUTING)

@@ -291,3 +291,17 @@ def test_what_cannot_be_taken_is_said(target: str, message: str, capsys: pytest.
     assert exit_code("check", target) == 2
     assert capsys.readouterr() == ("", f"error: {message}\n")
     assert not Path("written").exists()
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("subject", ["(cube, cube_backward)", "gl.Op(cube, cube_backward)", "made"])
+def test_a_file_that_checks_its_own_pair_is_checked_so(subject: str) -> None:
+    Path("pairs.py").write_text(
+        "import torch\nimport gradcheck_lab as gl\n"
+        "def cube(x):\n    return x**3\n"
+        "def cube_backward(grad_output, output, x):\n    return (grad_output * x**2,)\n"
+        f'if __name__ == "__main__":\n    made = gl.Op(cube, cube_backward)\n    gl.check({subject}, torch.ones(2, 3))\n',
+        encoding="utf-8",
+    )
+    (report,) = scanned("pairs.py")["reports"].values()
+    assert (report["verdict"], report["inputs"], report["gradients"][0]["shape"]) == ("fail", "the call in line 9", [2, 3])
