@@ -24,7 +24,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script that runs notebooks, which needs a kernel; nothing of that is kept."""
     for module in ("nbformat", "nbclient", "ipykernel"):
         pytest.importorskip(module, reason=f"no {module} to run notebooks with; pip install 'gradcheck_lab[test]'")
-    for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
+    for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))
     spec = importlib.util.spec_from_file_location("run_examples", FOLDER / "run.py")

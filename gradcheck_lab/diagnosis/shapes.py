@@ -24,10 +24,11 @@ def wrong_shape(evidence: Evidence) -> Explanation | None:
         met = None if right else rank1_broadcast(evidence)
         if met is not None:  # a sum would make the shape fit, and keep another loss than was meant
             return replace(met, sentence=f"it has shape {got}, expected {wanted}: {met.sentence.partition(':')[0]}", fact=True)
+        more, first = ("", "") if right else _more(evidence, {got[axis] for axis in axes})
         return Explanation(
             "missing-broadcast-sum",
-            f"it has shape {got}, expected {wanted}: sum over {axes_text(axes)}{'' if right else ', and more is wrong'}",
-            f"return the gradient of {name!r} as grad.sum({axes[0] if len(axes) == 1 else axes}).reshape({wanted})",
+            f"it has shape {got}, expected {wanted}: sum over {axes_text(axes)}{more}",
+            f"{first}return the gradient of {name!r} as grad.sum({axes[0] if len(axes) == 1 else axes}).reshape({wanted})",
             fact=True,
         )
     if evidence.small:
@@ -54,6 +55,15 @@ def wrong_shape(evidence: Evidence) -> Explanation | None:
         f"return a gradient of the shape of {name!r}, {wanted}",
         fact=True,
     )
+
+
+def _more(evidence: Evidence, lengths: set[int]) -> tuple[str, str]:
+    """What is said where a sum makes no gradient right, and what comes before the fix: a vector may have met a column."""
+    for name, tensor in evidence.tensors.items():
+        if name != evidence.name and tensor.ndim == 1 and len(tensor) in lengths - {1}:
+            vector = f"{name!r} ({len(tensor)},)"
+            return f", and more is wrong: {vector} may have broadcast against a column", f"see what meets {vector}, then "
+    return ", and more is wrong", ""
 
 
 def permuted_axes(order: tuple[int, ...], evidence: Evidence) -> torch.Tensor | None:

@@ -224,7 +224,7 @@ def test_an_option_that_keeps_nothing_for_the_backward_is_not_tried(factor: floa
 def regression(x: Any, t: Any, params: Any) -> Any:
     difference = x @ params["w"] + params["b"] - t
     d = 2 * difference / len(t)
-    return (difference**2).sum() / len(t), {"w": x.T @ d, "b": d.sum(0)}
+    return (difference**2).mean(), {"w": x.T @ d, "b": d.sum(0)}
 
 
 def regression_by_names(x: Any, t: Any, w: Any, b: Any) -> Any:
@@ -253,8 +253,10 @@ RANK_1 = {
 @pytest.mark.parametrize(("function", "inputs", "name"), RANK_1.values(), ids=RANK_1)
 def test_a_column_against_a_vector_gives_gradients_of_another_shape(function: Any, inputs: Any, name: str) -> None:
     report = gl.check(function, *inputs, probes=())
-    assert {f.cause for f in report.findings if f.severity == "error"} == {"missing-broadcast-sum"}, str(report)
+    found = [f for f in report.findings if f.severity == "error"]
+    assert {f.cause for f in found} == {"missing-broadcast-sum"}, str(report)
     assert next(g.name for g in report.gradients if g.verdict == "fail") == name
+    assert str(found[0].explanation).endswith("and more is wrong: 't' (4,) may have broadcast against a column")
     x, t, *rest = inputs
     assert gl.check(function, x, t[:, None], *rest, probes=()).verdict == "pass"
 
@@ -282,3 +284,22 @@ def variation_and_differences(x: Any, params: Any) -> Any:
 def test_what_is_kept_under_the_names_of_parameters_is_no_gradient_for_that(function: Any) -> None:
     params = {"w": torch.tensor(COLUMN), "b": torch.ones(3).double()}
     assert gl.check(function, torch.tensor(X), params, probes=()).verdict != "fail"
+
+
+WITHOUT_SOURCE = """
+def loss_of(x, w):
+    p = torch.softmax(x @ w["w"], 1)
+    loss = -p[:, 0].log().mean()
+    d = p.clone()
+    d[:, 0] -= 1
+    return loss, {"w": factor * x.T @ d / len(x)}
+"""
+
+
+@pytest.mark.parametrize(("factor", "causes"), [(1.0, set()), (-1.0, {"sign"})])
+def test_a_dict_of_gradients_needs_no_source_to_be_read(factor: float, causes: set[str]) -> None:
+    namespace = {"torch": torch, "factor": factor}
+    exec(WITHOUT_SOURCE, namespace)
+    report = gl.check(namespace["loss_of"], torch.tensor(X), {"w": torch.tensor(T[:3, :2].copy())}, probes=())
+    assert {f.cause for f in report.findings if f.severity == "error"} == causes, str(report)
+    assert [g.name for g in report.gradients] == ["w['w']"]

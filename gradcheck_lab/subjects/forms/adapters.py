@@ -68,7 +68,8 @@ def adapt_loss_with_gradient(value: Any, inputs: tuple[Any, ...], options: dict[
     returned = returned_names(value)
     if returned == () or not any(is_array(v) for v in given.leaves):
         return None
-    if any(isinstance(v, torch.Tensor) for v in given.leaves) and len(returned or ()) < 2:
+    one = value.__name__ == "<lambda>" if returned is None else len(returned) < 2  # without its source it may return several
+    if one and any(isinstance(v, torch.Tensor) for v in given.leaves):
         return None
     result = result_of(value, inputs, options)
     loss = _loss_of(result, returned)
