@@ -131,6 +131,7 @@
     if (steps.length > FEW) button("fold", "fold repeated blocks", () => { folded = !folded; lay(); });
     box.append(bar);
     lay();
+    performance.mark("graph");
   }
   const boxes = [...document.querySelectorAll("[data-graph]")];
   if (!("IntersectionObserver" in window)) boxes.forEach(draw);
