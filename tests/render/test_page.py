@@ -17,6 +17,7 @@ from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.not_run import LinesNotRun, NotRun, SideNotTaken
 from gradcheck_lab.model.shown import shown
+from gradcheck_lab.model.steps import Step
 from gradcheck_lab.render import wording
 from gradcheck_lab.render.annotations import sarif
 from gradcheck_lab.render.page import render_reports
@@ -321,5 +322,28 @@ def test_a_graph_that_was_never_in_sight_is_printed(chromium: Any, tmp_path: Pat
     assert opened.page.query_selector_all("#r1 .graph .node") == []
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert len(opened.page.query_selector_all("#r1 .graph .node")) == len(network_report().steps)
+    assert opened.errors == []
+    opened.page.close()
+
+
+@pytest.mark.parametrize("width", [380, 1280])
+def test_long_graph_is_legible_at_its_first_wrong_step_folded_or_not(chromium: Any, tmp_path: Path, width: int) -> None:
+    steps = [Step("x", "input", (), (), "contaminated")]
+    for k in range(150):
+        state: Any = "wrong" if k == 75 else "contaminated" if k < 75 else "right"
+        steps.append(Step("linear (z)" if k % 2 else "tanh (x)", "op", (k,), (), state, k == 149))
+    replace(network_report(), steps=tuple(steps)).to_html(tmp_path / "long.html")
+    opened = Page(chromium, tmp_path / "long.html", width)
+    opened.page.wait_for_selector(".graph .node")
+    few = len(opened.page.query_selector_all(".graph .node"))
+    opened.page.query_selector(".graph").scroll_into_view_if_needed()
+    for count in (few, 151):
+        assert len(opened.page.query_selector_all(".graph .node")) == count
+        node, graph = (opened.page.query_selector(each).bounding_box() for each in (".graph .first", ".graph svg"))
+        assert node["height"] > 12
+        assert graph["x"] <= node["x"] <= graph["x"] + graph["width"]
+        assert graph["y"] <= node["y"] <= graph["y"] + graph["height"]
+        opened.page.click(".zoom button:text-is('fold')")
+    assert few < 12
     assert opened.errors == []
     opened.page.close()
