@@ -14,7 +14,7 @@ from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.shown import one_line, quoted
 from gradcheck_lab.model.watching import AS_GIVEN, Watch, watches
 from gradcheck_lab.report import Report
-from gradcheck_lab.workers.apart import CannotStart, Ended, Limits, Line, run_apart
+from gradcheck_lab.workers.apart import CannotStart, Ended, Limits, Line, Looked, run_apart
 from gradcheck_lab.workers.memory import CAN_LIMIT
 from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome, Raised, Returned, TimedOut
 
@@ -90,10 +90,10 @@ def isolated(call: Callable[[], Report], subject: Subjected, limits: Limits) -> 
     return report
 
 
-def apart(function: Callable[[Line], Any], name: str, limits: Limits) -> Ended:
+def apart(function: Callable[[Line], Any], name: str, limits: Limits, looked: Looked = lambda text, counts: None) -> Ended:
     """Call a function in a process of its own, and raise here what it refuses and the user's interrupt."""
     try:
-        ended = run_apart(function, limits)
+        ended = run_apart(function, limits, looked)
     except CannotStart as error:
         raise InvalidArgument(
             f"{name} cannot be checked in a process of its own ({one_line(str(error))}); define it at the top of a module, "

@@ -7,6 +7,7 @@ from typing import Any
 
 import griffe
 
+CODE = re.compile(r"(```.*?```|`[^`]*`)", re.DOTALL)
 DOCTEST = re.compile(r"(?:^>>> .*\n?(?:^(?!\s*$).*\n?)*)", re.MULTILINE)
 
 
@@ -22,9 +23,11 @@ class Docstrings(griffe.Extension):
                     _say_backward(mod.members[name], function)
 
     def on_object(self, *, obj: griffe.Object, **unused: Any) -> None:
-        """Fence the doctests of a docstring."""
+        """Fence the doctests of a docstring, and take asterisks and brackets of its text for what they are."""
         if obj.docstring is not None:
-            obj.docstring.value = DOCTEST.sub(lambda found: f"```pycon\n{found[0].rstrip()}\n```\n", obj.docstring.value)
+            fenced = DOCTEST.sub(lambda found: f"```pycon\n{found[0].rstrip()}\n```\n", obj.docstring.value)
+            parts = CODE.split(fenced)  # text and code by turns
+            obj.docstring.value = "".join(part if i % 2 else re.sub(r"[*\[]", r"\\\g<0>", part) for i, part in enumerate(parts))
 
 
 def _say_backward(op: Any, backward: griffe.Function) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -19,10 +20,13 @@ def wrong_shape(evidence: Evidence) -> Explanation | None:
         return None
     axes = _broadcast_axes(got, wanted)
     if axes:
-        right = "" if not evidence.small or evidence.fits(expected, _summed(evidence, axes)) else ", and more is wrong"
+        right = not evidence.small or evidence.fits(expected, _summed(evidence, axes))
+        met = None if right else rank1_broadcast(evidence)
+        if met is not None:  # a sum would make the shape fit, and keep another loss than was meant
+            return replace(met, sentence=f"it has shape {got}, expected {wanted}: {met.sentence.partition(':')[0]}", fact=True)
         return Explanation(
             "missing-broadcast-sum",
-            f"it has shape {got}, expected {wanted}: sum over {axes_text(axes)}{right}",
+            f"it has shape {got}, expected {wanted}: sum over {axes_text(axes)}{'' if right else ', and more is wrong'}",
             f"return the gradient of {name!r} as grad.sum({axes[0] if len(axes) == 1 else axes}).reshape({wanted})",
             fact=True,
         )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.fuzzing.call_log import CallLog, ended_run_report
+from gradcheck_lab.fuzzing.call_log import CallLog, ended_run_report, logged_call
 from gradcheck_lab.fuzzing.run import FuzzRun
 from gradcheck_lab.isolation import Refused, apart
 from gradcheck_lab.model.watching import Watch, watches
+from gradcheck_lab.render.notebook import FuzzProgress, fuzz_progress
 from gradcheck_lab.report import Report
 from gradcheck_lab.reproduction.caller import caller
 from gradcheck_lab.reproduction.check_call import given
@@ -36,7 +38,7 @@ class _Run:
             log.before_call(call, probed)
 
         try:
-            log.run = run = self.make(on_example=lambda examples, wrong: line.count(examples), before_call=before_call)
+            log.run = run = self.make(on_example=line.count, before_call=before_call)
             report = run.run()
         except InvalidArgument as error:
             return Refused(str(error))
@@ -49,11 +51,30 @@ def fuzz_apart(make: MakeRun, limits: Limits) -> Report:
     Raises `InvalidArgument` as the run does, and where it cannot be made there.
     """
     run = make()
-    ended = apart(_Run(make), run.name, limits)
+    with fuzz_progress(run.name, run.max_examples) as progress:
+        ended = apart(_Run(make), run.name, limits, _Shown(progress))
     if not isinstance(ended.outcome, Returned):
         return ended_run_report(run, ended.outcome, ended.doing, ended.count, _line(run))
     report: Report = ended.outcome.value[0]
     return report
+
+
+@dataclass(slots=True)
+class _Shown:
+    """Shows in a notebook what the other process does."""
+
+    progress: FuzzProgress | None
+    last: str = ""
+
+    def __call__(self, text: str, counts: tuple[int, ...]) -> None:
+        if self.progress is None or not text:
+            return
+        steps, examples, found = counts
+        self.progress.counted(examples, found)
+        if text != self.last:
+            self.last = text
+            with suppress(ValueError, KeyError, InvalidArgument):  # it is being written
+                self.progress.begins(steps, *logged_call(text))
 
 
 def _line(run: FuzzRun) -> str:

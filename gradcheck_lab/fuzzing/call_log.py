@@ -12,7 +12,7 @@ from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.portable import SavedCase
 from gradcheck_lab.fuzzing.run import FuzzRun
-from gradcheck_lab.fuzzing.wording import call_text
+from gradcheck_lab.fuzzing.wording import call_text, sizes_of
 from gradcheck_lab.isolation import ended_finding
 from gradcheck_lab.model.places import places_of
 from gradcheck_lab.report import Report
@@ -47,6 +47,13 @@ class CallLog:
         entry = self._last | {"kind": self._kind, "location": self._location}
         if not self.write(json.dumps(entry)):
             self.write(json.dumps(entry | {"case": None}))
+
+
+def logged_call(text: str) -> tuple[str, set[int], bool]:
+    """The call that a `CallLog` wrote last: in words, the sizes of its dimensions, and whether probes derive calls from it."""
+    entry = json.loads(text)
+    call = None if entry["case"] is None else SavedCase.from_dict(entry["case"]).call
+    return entry["words"], set() if call is None else sizes_of(call), entry["probed"]
 
 
 def ended_run_report(run: FuzzRun, outcome: Outcome, logged: str, examples: int, command: str) -> Report:

@@ -24,3 +24,13 @@ def call_text(call: CallRecipe, names: Collection[str] = ()) -> str:
         dtype = str(tensor.dtype).removeprefix("torch.")
         parts.append(f"{name}: {dtype}{list(tensor.shape)}{' ' if special else ''}{', '.join(special)}")
     return ", ".join([*parts, *(f"{name}={value!r}" for name, value in call.options.items())])
+
+
+def sizes_of(call: CallRecipe) -> set[int]:
+    """The sizes of the dimensions of a call.
+
+    >>> from gradcheck_lab.calls.recipe import TensorRecipe
+    >>> sizes_of(CallRecipe((TensorRecipe("real", (2, 3)), TensorRecipe("real", (3,)))))
+    {2, 3}
+    """
+    return {size for tensor in call.tensors for size in tensor.shape}

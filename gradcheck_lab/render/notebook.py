@@ -40,7 +40,7 @@ def show_report(report: ReportData) -> None:
 class FuzzProgress:
     """What is known of a fuzz run while it runs: `most` calls are drawn at most, `show` takes what is to be seen.
 
-    `examples` counts the drawn calls, `simpler` those that shrinking tries after a wrong one.
+    `examples` counts the drawn calls, `calls` all of them, `calls_until` those up to and with the first wrong one.
     """
 
     name: str
@@ -48,7 +48,8 @@ class FuzzProgress:
     show: Callable[[Bundle], object]
     examples: int = 0
     found: bool = False
-    simpler: int = 0
+    calls: int = 0
+    calls_until: int = 0
     call: str = ""
     probed: bool = False
     sizes: set[int] = field(default_factory=set)
@@ -56,15 +57,16 @@ class FuzzProgress:
     _seen: bool = False
     every: ClassVar[float] = 0.2  # seconds between two updates: a message each, which the front end has to keep up with
 
-    def begins(self, call: str, sizes: set[int], probed: bool) -> None:
-        """Take the next call in words, the sizes of its dimensions, and whether every probe is tried on it."""
-        self.call, self.probed = one_line(call), probed
+    def begins(self, number: int, call: str, sizes: set[int], probed: bool) -> None:
+        """Take the next call: its number, its words, the sizes of its dimensions, and whether every probe is tried on it."""
+        self.calls, self.call, self.probed = number, one_line(call), probed
         self.sizes |= sizes
-        self.simpler += self.found
         self._update(at_once=probed)
 
     def counted(self, examples: int, found: int) -> None:
         """Take how many calls were drawn, and whether one of them is wrong."""
+        if found and not self.found:
+            self.calls_until = self.calls
         self.examples, self.found = examples, bool(found)
         self._update()
 
@@ -72,7 +74,7 @@ class FuzzProgress:
     def state(self) -> str:
         """How far the run is, in one line."""
         if self.found:
-            return f"{self.name}: drawn call {self.examples} is wrong; {self.simpler} simpler ones tried"
+            return f"{self.name}: drawn call {self.examples} is wrong; {self.calls - self.calls_until} simpler ones tried"
         if self.probed:
             return f"{self.name}: {self.examples} drawn calls, none wrong; every probe on an ordinary one"
         return f"{self.name}: {self.examples} of {self.most} calls, none wrong so far"

@@ -30,6 +30,7 @@ from gradcheck_lab.workers.starting import import_slow
 
 _EVERY = 0.05  # seconds between two looks at the process
 Function = Callable[["Line"], Any]
+Looked = Callable[[str, tuple[int, ...]], None]  # takes what is done, and the steps, the number and what was found
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,12 @@ class Line:
 
     def began(self) -> None:
         """Count a step. The time that a call may take is that of one step."""
-        steps, count = self.progress.counts(0)
-        self.progress.count(0, steps + 1, count)
+        steps, *kept = self.progress.counts(0)
+        self.progress.count(0, steps + 1, *kept)
 
-    def count(self, number: int) -> None:
-        """Keep a number for the one that waits."""
-        self.progress.count(0, self.progress.counts(0)[0], number)
+    def count(self, number: int, found: int = 0) -> None:
+        """Keep a number, and how many of something were found, for the one that waits."""
+        self.progress.count(0, self.progress.counts(0)[0], number, found)
 
     def known(self, value: Any) -> None:
         """Send what is known so far; what cannot be pickled is not sent."""
@@ -80,13 +81,13 @@ class CannotStart(Exception):
     """The call cannot be made in another process; the message says why."""
 
 
-def run_apart(function: Function, limits: Limits) -> Ended:
-    """Call `function(line)` in a process of its own, and wait for its end. Raises `CannotStart`."""
+def run_apart(function: Function, limits: Limits, looked: Looked = lambda text, counts: None) -> Ended:
+    """Call `function(line)` in a process of its own, and wait for its end, looking from time to time. Raises `CannotStart`."""
     danger = danger_of_fork()
-    if danger == "none" or (danger == "threads" and not can_be_sent(function)):
+    forked = danger == "none" or (danger == "threads" and not can_be_sent(function))
+    if forked:
         import_slow()
-        return _run(multiprocessing.get_context("fork"), function, limits)
-    return _run(multiprocessing.get_context("spawn"), function, limits)
+    return _run(multiprocessing.get_context("fork" if forked else "spawn"), function, limits, looked)
 
 
 def danger_of_fork() -> Literal["none", "threads", "accelerator", "system"]:
@@ -111,9 +112,9 @@ def can_be_sent(function: Function) -> bool:
     return True
 
 
-def _run(context: BaseContext, function: Function, limits: Limits) -> Ended:
+def _run(context: BaseContext, function: Function, limits: Limits, looked: Looked) -> Ended:
     receiver, sender = context.Pipe(duplex=False)
-    progress, lifeline = SharedProgress(1, numbers=2), context.Pipe(duplex=False)
+    progress, lifeline = SharedProgress(1, numbers=3), context.Pipe(duplex=False)
     process: BaseProcess = context.Process(  # type: ignore[attr-defined]
         target=_call, args=(function, Line(progress, sender), limits, lifeline, list(warnings.filters)), daemon=False
     )
@@ -125,7 +126,7 @@ def _run(context: BaseContext, function: Function, limits: Limits) -> Ended:
     try:
         sender.close()
         lifeline[0].close()
-        return _wait(process, receiver, progress, limits)
+        return _wait(process, receiver, progress, limits, looked)
     finally:
         _kill(process)
         receiver.close()
@@ -140,7 +141,7 @@ def _quiet_fork() -> Iterator[None]:
         yield
 
 
-def _wait(process: BaseProcess, receiver: Connection, progress: SharedProgress, limits: Limits) -> Ended:
+def _wait(process: BaseProcess, receiver: Connection, progress: SharedProgress, limits: Limits, looked: Looked) -> Ended:
     known, steps, started = None, 0, False
     since = time.monotonic()
 
@@ -165,6 +166,7 @@ def _wait(process: BaseProcess, receiver: Connection, progress: SharedProgress, 
             if not started:
                 raise CannotStart(f"the new process ended with exit code {code} before the call")
             return ended(Died(code))
+        looked(progress.text(0), progress.counts(0))
         if progress.counts(0)[0] != steps:
             steps, since = progress.counts(0)[0], time.monotonic()
         if started and limits.seconds is not None and time.monotonic() - since > limits.seconds:

@@ -214,6 +214,21 @@ def test_a_value_of_zeros_is_no_operand_that_was_taken_for_another() -> None:
     assert [(f.gradient, f.cause) for f in report.findings] == [("x", "missing-term")], report
 
 
+def test_column_against_a_vector_is_named_where_a_sum_would_only_make_the_shape_fit() -> None:
+    def mse(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (prediction - target).square().mean()
+
+    def backward(g: torch.Tensor, y: torch.Tensor, prediction: torch.Tensor, target: torch.Tensor) -> Any:
+        gradient = g * 2 * (prediction - target) / len(prediction)
+        return gradient, -gradient
+
+    report = gl.check((mse, backward), normal(4, 1, seed=0), normal(4, seed=1), probes=())
+    found = report.findings[0]
+    pair = "'prediction' (4, 1) and 'target' (4,) broadcast to (4, 4)"
+    assert (found.cause, found.explanation) == ("missing-broadcast-sum", f"it has shape (4, 4), expected (4, 1): {pair}")
+    assert str(found.suggestion).startswith("give 'prediction' and 'target' one shape before the forward")
+
+
 def test_product_rule_without_one_factor_lacks_a_term() -> None:
     op = gl.Op(lambda x: x * torch.sigmoid(x), lambda g, y, x: (g * torch.sigmoid(x),), name="swish")
     (finding,) = gl.check(op, normal(4, 3, seed=0), probes=()).findings

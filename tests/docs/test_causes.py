@@ -47,9 +47,40 @@ def test_every_trait_has_words_for_the_reader() -> None:
     )
 
 
-def test_durations_alone_may_differ() -> None:
-    assert same("3 forwards; 0.05 s; seed 0", "3 forwards; 1.25 s; seed 0")
-    assert not same("3 forwards; 0.05 s", "4 forwards; 0.05 s")
+ROW = "  input 0 'x'  (3,)   float64  {verdict:7}  {error}        {used}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("3 forwards; 0.05 s; seed 0", "3 forwards; 1.25 s; seed 0", True),
+        ("3 forwards; 0.05 s", "4 forwards; 0.05 s", False),
+        ("(relative error 2, allowed 6.7e-15)", "(relative error 2, allowed 6.9e-15)", True),
+        ("(relative error 2, allowed 6.7e-15)", "(relative error 3, allowed 6.7e-15)", False),
+        (
+            ROW.format(verdict="pass", error="4.4e-16", used="0.063"),
+            ROW.format(verdict="pass", error="0.0e+00", used="0"),
+            True,
+        ),
+        (
+            ROW.format(verdict="fail", error="1.3e+00", used="3e+14"),
+            ROW.format(verdict="fail", error="1.3e+00", used="2e+14"),
+            True,
+        ),
+        (
+            ROW.format(verdict="fail", error="1.3e+00", used="3e+14"),
+            ROW.format(verdict="fail", error="1.4e+00", used="3e+14"),
+            False,
+        ),
+        (
+            ROW.format(verdict="fail", error="1.3e+00", used="3e+14"),
+            ROW.format(verdict="pass", error="1.3e+00", used="3e+14"),
+            False,
+        ),
+    ],
+)
+def test_numbers_of_the_size_of_rounding_alone_may_differ(one: str, other: str, expected: bool) -> None:
+    assert same(one, other) is expected
 
 
 @pytest.mark.thorough

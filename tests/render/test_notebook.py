@@ -90,6 +90,13 @@ def test_a_wrong_call_is_said_while_simpler_ones_are_tried(cell: Cell) -> None:
     assert "<progress" not in cell.places[0].shown[-2]["text/html"]
 
 
+def test_a_run_in_a_process_of_its_own_is_counted_too(cell: Cell) -> None:
+    report = gl.fuzz(ops.scaled_dot_product_attention, max_examples=20, isolate=True)
+    assert report.verdict == "pass"
+    assert cell.texts[-2:] == ["scaled_dot_product_attention: 20 drawn calls, none wrong; every probe on an ordinary one", ""]
+    assert "sizes tried: 0, 1, 2" in cell.places[0].shown[-2]["text/html"]
+
+
 def test_what_the_user_named_is_shown_as_text(cell: Cell) -> None:
     gl.fuzz(gl.Op(torch.sin, lambda g, out, x: (g * x.cos(),), name="<b>\x1b[1m"), real("n"), max_examples=2)
     assert not any("<b>" in each["text/html"] or "\x1b" in str(each) for each in cell.places[0].shown)

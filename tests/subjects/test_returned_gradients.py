@@ -269,7 +269,16 @@ def loss_and_hidden(x: Any, params: Any) -> Any:
     return (hidden**2).mean(), {"hidden": hidden, "w": params["w"].norm()}
 
 
-@pytest.mark.parametrize("function", [loss_and_norms, loss_and_hidden])
+def loss_and_norms_of_columns(x: Any, params: Any) -> Any:
+    return (torch.tanh(x @ params["w"]) ** 2).mean(), {name: value.norm(dim=0, keepdim=True) for name, value in params.items()}
+
+
+def variation_and_differences(x: Any, params: Any) -> Any:
+    dx = x[1:] - x[:-1]
+    return (dx**2).sum() * params["w"].sum(), dx
+
+
+@pytest.mark.parametrize("function", [loss_and_norms, loss_and_hidden, loss_and_norms_of_columns, variation_and_differences])
 def test_what_is_kept_under_the_names_of_parameters_is_no_gradient_for_that(function: Any) -> None:
     params = {"w": torch.tensor(COLUMN), "b": torch.ones(3).double()}
     assert gl.check(function, torch.tensor(X), params, probes=()).verdict != "fail"

@@ -149,18 +149,26 @@ def _named_as_gradients(function: Any, keys: Sequence[str | None], names: Sequen
 def _named_in_any_shape(words: Sequence[str | None], gradients: Sequence[Any], given: Arguments, owner: Any) -> bool:
     """Whether names claim each result as the gradient of an input or of what the object holds, so that its shape is a mistake.
 
-    A usual name does, as `dW`. The name of the input itself does where the result has no fewer dimensions: norms and means of
-    parameters are kept under the names of these too.
+    It is one of those that are made: a sum too few or too many, a transposition. Under the name of the input itself, where
+    norms and means of it are kept as well, only a sum too few is.
     """
-    named = [*zip(map(last_key, given.names), given.leaves, strict=True)]
-    named += [(str(path.last.key), value) for path, value in arrays(owner)] if owner is not None else []
+    named = [(last_key(name), _shape(value)) for name, value in zip(given.names, given.leaves, strict=True)]
+    named += [(str(path.last.key), _shape(value)) for path, value in arrays(owner)] if owner is not None else []
 
-    def claimed(word: str | None, value: Any) -> bool:
+    def claimed(word: str | None, got: tuple[int, ...]) -> bool:
+        def mistaken(wanted: tuple[int, ...]) -> bool:
+            return _broadcasts(wanted, got) or _broadcasts(got, wanted) or sorted(got) == sorted(wanted)
+
         return word is not None and any(
-            is_usual(name, word) or (name == word and len(_shape(value)) >= len(_shape(leaf))) for name, leaf in named
+            (is_usual(name, word) and mistaken(wanted)) or (name == word and _broadcasts(wanted, got)) for name, wanted in named
         )
 
-    return len(words) == len(gradients) and all(map(claimed, words, gradients))
+    return len(words) == len(gradients) and all(map(claimed, words, map(_shape, gradients)))
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether a tensor of one shape can be expanded to another."""
+    return len(shape) <= len(to) and all(size in (1, other) for size, other in zip(shape[::-1], to[::-1], strict=False))
 
 
 def _after_context(function: Any) -> Any:
