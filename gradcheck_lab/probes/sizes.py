@@ -70,7 +70,7 @@ def sizes(context: Context) -> Iterator[Finding]:
         for new_error in () if derived is None else derived.new_errors:
             if derived is None or new_error.cause in having("ties") or (new_error.op, new_error.gradient) in known_well:
                 continue
-            if variant.only_numbers and derived.returned_and_true(new_error) is None:
+            if variant.only_numbers and derived.returned_and_true(new_error) is None and _is_visible(context, new_error):
                 continue
             if repeated_index_text(derived, new_error) or _is_from_ties(context, derived, new_error):
                 continue
@@ -89,11 +89,11 @@ def sizes(context: Context) -> Iterator[Finding]:
 
 
 def _as_implied(context: Context, variant: Variant, derived: DerivedCall) -> DerivedCall | None:
-    """The call where the user's implies it; only with its wrong numbers where parts of an axis leave a rest."""
+    """The call where the user's implies it; only with what no user sees where parts of an axis leave a rest."""
     outputs = derived.examined.case.grad_outputs or ()
     if is_implied(context, derived.case, outputs, variant.by_chance):
         return derived
-    numbers = tuple(error for error in derived.new_errors if derived.returned_and_true(error) is not None)
+    numbers = tuple(e for e in derived.new_errors if derived.returned_and_true(e) is not None or not _is_visible(context, e))
     if not numbers or not is_implied(context, derived.case, outputs, variant.by_chance, rounded=True):
         return None
     return replace(derived, new_errors=numbers)
@@ -183,7 +183,7 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
     says_all = new_error.measured is None or new_error.cause in having("explains")
     if cause == "size-specialised" and new_error.cause in having("keeps_name") and says_all:
         cause = new_error.cause
-    is_visible = shaped or variant.broadcast or variant.batch_guessed
+    is_visible = (shaped and _is_visible(context, new_error)) or variant.broadcast or variant.batch_guessed
     return replace(
         new_error,
         cause=cause,
@@ -194,6 +194,12 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
         probe="sizes",
         case=condition,
     )
+
+
+def _is_visible(context: Context, new_error: Finding) -> bool:
+    """Whether a user sees what is wrong: an exception, or a shape at which torch's engine raises. NumPy may broadcast it."""
+    state = context.subject.state
+    return new_error.cause not in having("shape") or state is None or not state.numpy
 
 
 def _unwritten_text(context: Context, derived: DerivedCall, new_error: Finding) -> str | None:

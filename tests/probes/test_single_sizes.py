@@ -227,3 +227,24 @@ def means_of_windows(rest: str) -> Any:
 def test_window_of_another_size_may_leave_a_rest(rest: str, expected: list[str]) -> None:
     report = gl.check(means_of_windows(rest), normal(3, 8), 2, probes=("options",))
     assert [f.cause for f in report.findings if f.severity == "error"] == expected, report
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_array_that_is_short_of_what_no_window_covers_is_an_error_where_nothing_raises(whole: bool) -> None:
+    class Windows:
+        def __init__(self, size: int = 3) -> None:
+            self.size = size
+
+        def forward(self, x: Any) -> Any:
+            self.shape = x.shape
+            count = x.shape[1] // self.size
+            return x[:, : count * self.size].reshape(len(x), count, self.size).sum(-1)
+
+        def backward(self, dout: Any) -> Any:
+            dx = np.zeros(self.shape if whole else (len(dout), dout.shape[1] * self.size))
+            dx[:, : dout.shape[1] * self.size] = np.repeat(dout, self.size, axis=1)
+            return dx
+
+    report = gl.check(Windows(), normal(4, 9).numpy(), probes=("sizes",))
+    errors = [f.cause for f in report.findings if f.severity == "error"]
+    assert errors == ([] if whole else ["size-specialised"]), report
