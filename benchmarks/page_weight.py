@@ -1,8 +1,9 @@
 """What a page weighs and when it can be used: one check, 500 and 2,000 gradients, a fuzz run, a suite.
 
 Each page is opened from disk in a fresh Chromium that is offline, several times; printed are the bytes and the medians of the
-milliseconds from the start of the navigation until the page's scripts are done (it can be searched, filtered and unfolded), and
-until it is first painted. Run it as `python benchmarks/page_weight.py`; it needs playwright and a Chromium.
+milliseconds from the start of the navigation until the page's scripts are done (it can be searched, filtered and unfolded),
+until it is first painted, and until the graph of a program is drawn. Run it as `python benchmarks/page_weight.py`; it needs
+playwright and a Chromium.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ TIMES = 7
 TIMING = """() => new Promise(done => setTimeout(() => {
   const [navigation] = performance.getEntriesByType("navigation");
   const [paint] = performance.getEntriesByName("first-contentful-paint");
-  done([navigation.domContentLoadedEventEnd, paint ? paint.startTime : NaN]);
-}, 300))"""
+  const [graph] = performance.getEntriesByName("graph");
+  done([navigation.domContentLoadedEventEnd, paint ? paint.startTime : NaN, graph ? graph.startTime : NaN]);
+}, 500))"""
 
 
 def layers(count: int) -> str:
@@ -77,16 +79,15 @@ def suite() -> str:
     return render_reports("gradcheck", f"{len(named)} ops", named)
 
 
-def opened(browser: Any, path: Path) -> tuple[float, float]:
-    """The medians of the milliseconds until the scripts of a page are done, and until it is painted."""
+def opened(browser: Any, path: Path) -> list[float]:
+    """The medians of the milliseconds until the scripts of a page are done, it is painted, and its graph is drawn."""
     times = []
     for _ in range(TIMES):
         page = browser.new_page(viewport={"width": 1280, "height": 900}, offline=True)
         page.goto(path.as_uri())
         times.append(page.evaluate(TIMING))
         page.close()
-    scripts, painted = zip(*times, strict=True)
-    return statistics.median(scripts), statistics.median(painted)
+    return [statistics.median(each) for each in zip(*times, strict=True)]
 
 
 def main() -> None:
@@ -106,10 +107,11 @@ def main() -> None:
             text = build()
             path = Path(folder) / "page.html"
             path.write_text(text, encoding="utf-8")
-            scripts, painted = opened(browser, path)
+            scripts, painted, graph = opened(browser, path)
             seconds = time.perf_counter() - started
             weight = f"{path.stat().st_size / 1000:.0f} kB"
             print(f"{name}: {weight}, scripts done after {scripts:.0f} ms, painted after {painted:.0f} ms", end="")
+            print(f", graph drawn after {graph:.0f} ms" if graph == graph else "", end="")
             print(f" ({seconds:.0f} s to make and measure)", flush=True)
         browser.close()
 

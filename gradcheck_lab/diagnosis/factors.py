@@ -93,6 +93,15 @@ def _quotients(evidence: Evidence) -> Iterator[tuple[Term, bool]]:
         yield Term(f"(1 - {t.name})", 1 - t.value), False
         yield Term(f"(1 - {t.name}^2)", 1 - t.value.square()), False
         yield Term(f"(1 + {t.name}^2)", 1 + t.value.square()), False
+    yield from ((t, False) for t in _derivatives(evidence))
+
+
+def _derivatives(evidence: Evidence) -> Iterator[Term]:
+    """Those of the output by the other inputs, element by element, as far as the output has the shape of the gradient."""
+    for g in upstreams(evidence):
+        for name, gradient in evidence.references.items():
+            if gradient.shape == g.value.shape == evidence.actual.shape and bool((g.value != 0).all()):
+                yield Term(f"(the derivative by {name!r})", gradient.detach().double() / g.value)
 
 
 def _power(name: str, power: float) -> str:

@@ -80,7 +80,8 @@ _ROWS = (
          probed="not-linear input-layout upstream-layout stale-state missing-broadcast-sum wrong-shape size-specialised "
                 "value-dependent"),
     _row("nondeterministic", "the same call gives another gradient when it is repeated",
-         "save the random numbers that forward drew, and write to every element of new buffers", "explains overrules"),
+         "save the random numbers that forward drew, and write to every element of new buffers", "explains overrules",
+         probed="not-linear input-layout upstream-layout"),
     _row("unwritten-elements", "part of the gradient is never written", "write every element, the last and partial block too",
          "explains overrules size",
          compared="non-finite masked-branch zero-gradient overflow outside-subdifferential sign",

@@ -18,6 +18,7 @@ from gradcheck_lab.probes.support.derived_calls import derived_case, examine_der
 from gradcheck_lab.probes.support.option_values import values_in_code
 from gradcheck_lab.probes.support.other_draws import is_of_another_mask
 from gradcheck_lab.probes.support.training_flags import is_training_flag, meant_for
+from gradcheck_lab.subjects.subject import Recording
 
 
 def modes(context: Context) -> Iterator[Finding]:
@@ -91,7 +92,10 @@ def _mode_set(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 def _random(context: Context) -> Iterator[Finding]:
     recording = context.record(context.case)
-    if isinstance(recording, Exception) or not draws_random(context.case.seed) or context.case.grad_outputs is None:
+    if isinstance(recording, Exception) or context.case.grad_outputs is None:
+        return
+    if not draws_random(context.case.seed):
+        yield from _drawn_in_backward(context, recording, context.case.grad_outputs)
         return
     name = context.subject.name
     yield Finding("stochastic", "note", f"{name} draws random numbers; they were replayed", probe="modes", case="as given")
@@ -103,6 +107,25 @@ def _random(context: Context) -> Iterator[Finding]:
         elif i in context.wrong_inputs and is_of_another_mask(context, i):
             why = "it is the upstream gradient times the forward's factors, some of them at other elements"
             yield _replayed(context, i, why, "as given")
+
+
+def _drawn_in_backward(context: Context, recording: Recording, grad_outputs: tuple[torch.Tensor, ...]) -> Iterator[Finding]:
+    """The wrong gradients that are others with other random numbers, where the forward draws none."""
+    if not context.wrong_inputs:
+        return
+    found = context.backward(recording, grad_outputs, context.case.seed + 1)
+    for i, (mine, known) in enumerate(zip(found.gradients, context.gradients, strict=False)):
+        if i in context.wrong_inputs and not context.equal(mine, known):
+            yield Finding(
+                "nondeterministic",
+                "error",
+                f"gradient of {context.label(i)} is another with other random numbers",
+                gradient=context.name(i),
+                explanation="backward draws random numbers, and the forward draws none",
+                suggestion="draw nothing in the backward, or draw it in the forward and save it",
+                probe="modes",
+                case="the backward after other random numbers",
+            )
 
 
 def _replayed(context: Context, index: int, why: str, case: str) -> Finding:

@@ -117,9 +117,14 @@ def _is_from_values(
     context: Context, dims: NamedDimensions, given: tuple[Any, ...], key: tuple[str | None, str | None]
 ) -> bool:
     """Whether other values at the user's sizes have the same error, so that values cause it and not sizes."""
-    case = derived_case(context, inputs=dims.inputs(given, dims.sizes, context.case.seed + 1))
-    derived = context.once("other values", lambda: examine_derived_call(context, case, forward="differs"))
+    derived = context.once("other values", lambda: _at_other_values(context, dims, given))
     return derived is not None and any((f.op, f.gradient) == key for f in derived.new_errors)
+
+
+def _at_other_values(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> DerivedCall | None:
+    context.runner.evaluations.looking = 0  # what decides a cause is not too dear, whatever the sizes took
+    case = derived_case(context, inputs=dims.inputs(given, dims.sizes, context.case.seed + 1))
+    return examine_derived_call(context, case, forward="differs")
 
 
 def _is_from_large_values(context: Context, derived: DerivedCall, new_error: Finding) -> bool:

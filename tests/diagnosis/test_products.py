@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -59,3 +60,16 @@ def test_cause_of_a_drawn_call_survives_its_shrinking() -> None:
     assert gl.fuzz(diagonal, real("n d"), max_examples=30).findings[0].cause == "missing-term"
     nameless = gl.Op(torch.sin, lambda g, y, x: (g * x.exp(),), name="sine")
     assert gl.fuzz(nameless, real("n d"), max_examples=10).findings[0].cause == "wrong-value"
+
+
+def test_the_derivative_by_another_input_is_a_factor_that_may_be_left_out() -> None:
+    def forward(x: Tensor, b: Tensor) -> Tensor:
+        inner = x.detach().numpy() + b.detach().numpy() ** 2
+        return torch.from_numpy(inner + np.exp(inner))
+
+    def backward(g: Tensor, y: Tensor, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        return g * (1 + torch.exp(x + b * b)), g * 2 * b
+
+    (finding,) = gl.check(gl.Op(forward, backward), normal(7), normal(7, seed=1), probes=()).findings
+    assert (finding.cause, finding.gradient) == ("missing-factor", "b")
+    assert finding.explanation.endswith("(the derivative by 'x') is left out")

@@ -203,3 +203,19 @@ def _tail_of_a_block(g: Tensor, y: Tensor, x: Tensor) -> Any:
 def test_a_derived_call_that_agrees_costs_two_forwards_beside_its_own() -> None:
     found = gl.check(tanh_in(float), X, probes=("sizes", "values", "dtypes"))
     assert found.evaluations["forward"] < 220, found.evaluations
+
+
+def smoothed(x: Any, kernel: Any) -> Any:
+    return sum(k * np.roll(x, shift - len(kernel) // 2, axis=-1) for shift, k in enumerate(kernel))
+
+
+def test_a_kernel_that_is_the_same_read_backwards_is_a_matter_of_values() -> None:
+    def backward(g: Tensor, y: Tensor, x: Tensor, kernel: Tensor) -> Any:
+        half = len(kernel) // 2
+        shares = [(g * x.roll(k - half, -1)).sum() for k in range(len(kernel))]
+        return torch.from_numpy(smoothed(array(g), array(kernel))).to(x.dtype), torch.stack(shares)
+
+    inputs = normal(3, 8), torch.tensor([0.25, 0.5, 0.25]).double()
+    report = gl.check(gl.Op(by_numpy(smoothed), backward), *inputs)
+    errors = [(f.cause, f.gradient) for f in report.findings if f.severity == "error"]
+    assert errors == [("value-dependent", "inputs[0]")], report

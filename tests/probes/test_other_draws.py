@@ -43,3 +43,21 @@ def test_mask_at_other_elements_is_another_draw(way: str, named: bool) -> None:
 
 def test_mask_of_the_same_draw_passes() -> None:
     assert gl.check(dropout("saved"), normal(4, 6), probes=("modes",)).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    "noisy",
+    [
+        lambda g: 2 * g + 0.1 * torch.randn_like(g),
+        lambda g: 2 * g * (1 + 0.1 * torch.rand(g.shape, dtype=g.dtype)),
+        lambda g: torch.nn.functional.dropout(2 * g),
+    ],
+)
+def test_what_the_backward_of_a_plain_forward_draws_is_said_and_nothing_else(noisy: Any) -> None:
+    report = gl.check(gl.Op(lambda x: 2 * x, lambda g, output, x: (noisy(g),)), normal(4, 3))
+    assert {f.cause for f in report.findings if f.severity == "error"} == {"nondeterministic"}, report
+
+
+def test_numbers_that_a_backward_draws_and_does_not_use_are_no_mistake() -> None:
+    right = gl.Op(lambda x: 2 * x, lambda g, output, x: (2 * g + 0 * torch.rand_like(g),))
+    assert gl.check(right, normal(4, 3)).verdict == "pass"

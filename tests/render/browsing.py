@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def fuzzed() -> Report:
     halved = gl.Op(lambda x, y: x * y, backward, name="halved")
     with settings_of(database=None):
         return gl.fuzz(halved, real("*#b #n"), real("*#b #n"))
+
+
+def many(count: int) -> Report:
+    """The report of the network with further right gradients, each with a picture as large as one has."""
+    report = network_report()
+    found = next(each for each in report.gradients if each.verdict == "pass")
+    right = tuple(replace(found, name=f"g{k}", label=f"intermediate 'g{k}'", budget_used=k / count) for k in range(count))
+    return replace(report, gradients=(*report.gradients, *right))
 
 
 @contextmanager

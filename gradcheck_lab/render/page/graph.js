@@ -99,14 +99,13 @@
       const frame = Math.max(width, 1), tall = Math.max(height, 1);
       whole = [0, 0, frame, tall];
       view = [...whole];
-      picture.style.height = `min(${Math.max(110, Math.ceil((box.clientWidth || 800) * Math.min(tall / frame, 1)))}px, 24rem)`;
       // a long program is legible at once, at its first wrong step
       const wrong = picture.querySelector(".node.first"), room = box.clientWidth || 800, most = 1.6;
       if (Math.max(frame / room, tall / 380) > most) {
         const scale = most, w = room * scale, h = 380 * scale;
         const [cx, cy] = wrong ? wrong.getAttribute("transform").match(/[\d.]+/g).map(Number) : [0, 0];
         view = [Math.max(0, Math.min(frame - w, cx - w / 2)), tall > h ? Math.max(0, Math.min(tall - h, cy - h / 2)) : (tall - h) / 2, w, h];
-      }
+      } else picture.style.height = `min(${Math.max(110, Math.ceil(room * Math.min(tall / frame, 1)))}px, 24rem)`;
       look();
       box.prepend(picture);
       let from = null;
@@ -131,6 +130,7 @@
     if (steps.length > FEW) button("fold", "fold repeated blocks", () => { folded = !folded; lay(); });
     box.append(bar);
     lay();
+    performance.mark("graph");
   }
   const boxes = [...document.querySelectorAll("[data-graph]")];
   if (!("IntersectionObserver" in window)) boxes.forEach(draw);
