@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import torch
 
@@ -21,9 +21,10 @@ def wrong_shape(evidence: Evidence) -> Explanation | None:
     axes = _broadcast_axes(got, wanted)
     if axes:
         right = not evidence.small or evidence.fits(expected, _summed(evidence, axes))
-        met = None if right else rank1_broadcast(evidence)
+        met = None if right else _column_and_vector(evidence)
         if met is not None:  # a sum would make the shape fit, and keep another loss than was meant
-            return replace(met, sentence=f"it has shape {got}, expected {wanted}: {met.sentence.partition(':')[0]}", fact=True)
+            sentence = f"it has shape {got}, expected {wanted}: {met.broadcast}"
+            return Explanation("missing-broadcast-sum", sentence, met.fix, fact=True)
         more, first = ("", "") if right else _more(evidence, {got[axis] for axis in axes})
         return Explanation(
             "missing-broadcast-sum",
@@ -105,17 +106,30 @@ def _summed(evidence: Evidence, axes: tuple[int, ...]) -> torch.Tensor:
     return evidence.actual.double().sum(axes).reshape(evidence.expected.shape)
 
 
+class Met(NamedTuple):
+    """A column and a vector of its length that the forward broadcast to a square, in words, and what to do."""
+
+    broadcast: str
+    fix: str
+
+
 def rank1_broadcast(evidence: Evidence) -> Explanation | None:
     """Explain a wrong value where the forward broadcast a column and a rank-1 tensor of its length to a square; else None."""
+    met = _column_and_vector(evidence)
+    if met is None:
+        return None
+    return Explanation("missing-broadcast-sum", f"{met.broadcast}: the backward does not sum over that", met.fix)
+
+
+def _column_and_vector(evidence: Evidence) -> Met | None:
     shapes = {name: tuple(tensor.shape) for name, tensor in evidence.tensors.items()}
     mine = shapes.get(evidence.name, ())
     for name, shape in shapes.items():
         column, flat = (mine, shape) if len(mine) > len(shape) else (shape, mine)
         if len(flat) == 1 and column == (*flat, 1) and flat[0] > 1:
-            square = (flat[0], flat[0])
-            return Explanation(
-                "missing-broadcast-sum",
-                f"{evidence.name!r} {mine} and {name!r} {shape} broadcast to {square}: the backward does not sum over that",
+            pair = f"{evidence.name!r} {mine} and {name!r} {shape}"
+            return Met(
+                f"{pair} broadcast to {(flat[0], flat[0])}",
                 f"give {evidence.name!r} and {name!r} one shape before the forward, or sum the gradient over the broadcast",
             )
     return None
