@@ -15,6 +15,7 @@ WORDS: dict[Trait, str] = {
     "arity": "It depends on how many arguments the call gives.",
     "shape": "The shape alone tells it. torch's engine may sum such a gradient to the right shape without a word.",
     "keeps_name": "A derived call that shows it gives it the same name.",
+    "seen_by_running": "Another run of the same call shows it: a call of other sizes or values that has it gives it this name.",
     "dtype": "It depends on the dtype of the call.",
     "size": "It depends on the sizes of the call.",
     "ties": "It is seen where values are equal or lie on a kink.",

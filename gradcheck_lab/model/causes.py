@@ -92,7 +92,7 @@ _ROWS = (
     _row("fan-out-overwritten", "a value is used several times and the gradient of one use alone arrives",
          "add up the gradients of all uses", "pattern"),
     _row("duplicate-index", "a repeated index overwrites what it should add to",
-         "add what repeated indices send, as index_add and index_put(accumulate=True) do", "explains keeps_name"),
+         "add what repeated indices send, as index_add and index_put(accumulate=True) do", "explains seen_by_running"),
     _row("needs-input-grad", "the gradient is wrong when other inputs require none",
          "decide by ctx.needs_input_grad[i] for input i alone"),
     _row("sign", "the gradient, or one term of it, has the other sign", "negate it"),

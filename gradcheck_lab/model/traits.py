@@ -12,7 +12,7 @@ Trait = Literal[
     "unexplained", "explains", "overrules", "pattern", "consequence", "says_only_where", "no_result", "arity", "shape",
     "keeps_name", "dtype", "size", "ties", "at_values", "fix_by_call", "never_rounding", "sure_at_kinks", "admitted",
     "whole_call", "forward", "changes_the_call", "ends_process", "digits", "of_later_calls", "foreseen",
-    "of_gradients",
+    "of_gradients", "seen_by_running",
 ]  # fmt: skip
 
 TRAITS: Mapping[Trait, str] = {
@@ -41,6 +41,7 @@ TRAITS: Mapping[Trait, str] = {
     "of_later_calls": "seen once the code is called again; a gradient that is wrong on the first call has another mistake",
     "foreseen": "what it makes of the gradient is known on every call, so that it explains no other gradient",
     "of_gradients": "about which gradient is returned where, and no value that it is computed from",
+    "seen_by_running": "shown by another run of the same call; that other sizes or values bring it about is not why",
     "ends_process": "the process of the call ended with it, by itself or by force; nothing was compared or shrunk after it",
 }
 

@@ -180,8 +180,9 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
     if tail is not None and not variant.broadcast:
         cause = "unwritten-elements"
     shaped = new_error.cause in having("shape") and new_error.measured is None  # and no sum of values that lacks a share
-    says_all = new_error.measured is None or new_error.cause in having("explains")
-    if cause == "size-specialised" and new_error.cause in having("keeps_name") and says_all:
+    if cause == "size-specialised" and new_error.cause in having("keeps_name") and new_error.measured is None:
+        cause = new_error.cause
+    if cause == "size-specialised" and new_error.cause in having("seen_by_running"):
         cause = new_error.cause
     is_visible = (shaped and _is_visible(context, new_error)) or variant.broadcast or variant.batch_guessed
     return replace(

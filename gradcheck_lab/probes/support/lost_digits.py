@@ -25,13 +25,14 @@ def lost_in_float32(context: Context, derived: DerivedCall) -> Iterator[Finding]
     In float64 that is rounding, which sound rules have at extreme values too. In float32 the forward has to be finite, and no
     reference in float32 may be as wrong.
     """
-    if derived.new_errors or not context.uses_autograd or not any(_loses(derived, f) for f in derived.examined.findings):
+    lost = {(f.op, f.gradient): f for f in derived.examined.findings if _loses(context, derived, f)}
+    if derived.new_errors or not context.uses_autograd or not lost:
         return
     narrow = tuple(v.to(_SINGLE) if is_differentiable(v) else v for v in derived.inputs)
     again = examine_derived_call(context, replace(derived.case, inputs=narrow, grad_outputs=None))
     if again is None or not is_steady(again):
         return
-    row, lost = CAUSES["low-precision"], {(f.op, f.gradient): f for f in derived.examined.findings if _loses(derived, f)}
+    row = CAUSES["low-precision"]
     for error in again.new_errors:
         before = lost.get((error.op, error.gradient))
         if before is None or not _is_gross(again, error):
@@ -48,8 +49,10 @@ def lost_in_float32(context: Context, derived: DerivedCall) -> Iterator[Finding]
         )
 
 
-def _loses(derived: DerivedCall, finding: Finding) -> bool:
-    """Whether a gradient of float64 is off by as much as leaves nothing of it in float32."""
+def _loses(context: Context, derived: DerivedCall, finding: Finding) -> bool:
+    """Whether a gradient of float64, right on the call as given, is off by as much as leaves nothing of it in float32."""
+    if derived.input_index(finding) in context.wrong_inputs:
+        return False
     pair = derived.returned_and_true(finding) if finding.cause not in having("no_result") else None
     if finding.severity != "error" or pair is None or pair[0].dtype != torch.float64 or not pair[1].numel():
         return False

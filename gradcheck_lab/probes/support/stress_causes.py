@@ -47,7 +47,7 @@ def cause_of(derived: DerivedCall, stress: Stress, new_error: Finding, rerun: Re
         return "non-finite", ""
     if new_error.cause == "tie-mass" and stress.large and not stress.tied:
         return "value-dependent", ""  # a kink that a step meets on its way, where nothing ties
-    if new_error.cause == "tie-mass" or new_error.cause in having("keeps_name"):
+    if new_error.cause == "tie-mass" or new_error.cause in having("keeps_name") | having("seen_by_running"):
         return new_error.cause, ""
     why = _epsilon_text(derived, new_error, rerun) if stress.near_zero else ""
     why = _milder_epsilon_text(new_error, rerun) if stress.large else why
