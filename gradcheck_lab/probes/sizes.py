@@ -70,7 +70,8 @@ def sizes(context: Context) -> Iterator[Finding]:
         for new_error in () if derived is None else derived.new_errors:
             if derived is None or new_error.cause in having("ties") or (new_error.op, new_error.gradient) in known_well:
                 continue
-            if variant.only_numbers and derived.returned_and_true(new_error) is None and _is_visible(context, new_error):
+            is_refused = variant.same_outputs or _is_visible(context, new_error)
+            if variant.only_numbers and derived.returned_and_true(new_error) is None and is_refused:
                 continue
             if repeated_index_text(derived, new_error) or _is_from_ties(context, derived, new_error):
                 continue
@@ -184,7 +185,9 @@ def _finding(context: Context, derived: DerivedCall, variant: Variant, new_error
         cause = new_error.cause
     if cause == "size-specialised" and new_error.cause in having("seen_by_running"):
         cause = new_error.cause
-    is_visible = (shaped and _is_visible(context, new_error)) or variant.broadcast or variant.batch_guessed
+    # one more dimension may be refused by any code; other sizes of the same dimensions are seen where something raises
+    is_seen = shaped and (not variant.by_chance or _is_visible(context, new_error))
+    is_visible = is_seen or variant.broadcast or variant.batch_guessed
     return replace(
         new_error,
         cause=cause,

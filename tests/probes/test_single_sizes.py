@@ -248,3 +248,22 @@ def test_array_that_is_short_of_what_no_window_covers_is_an_error_where_nothing_
     report = gl.check(Windows(), normal(4, 9).numpy(), probes=("sizes",))
     errors = [f.cause for f in report.findings if f.severity == "error"]
     assert errors == ([] if whole else ["size-specialised"]), report
+
+
+def test_array_of_another_shape_at_a_rank_that_nobody_gave_is_a_note() -> None:
+    class Scale:
+        def __init__(self) -> None:
+            self.factor, self.dfactor = np.array([1.0, 2.0, 3.0]), None
+
+        def forward(self, x: Any) -> Any:
+            self.x = x
+            return x * self.factor
+
+        def backward(self, dout: Any) -> Any:
+            self.dfactor = (dout * self.x).sum(0)
+            return dout * self.factor
+
+    report = gl.check(Scale(), normal(2, 3).numpy())
+    assert report.verdict == "pass", report
+    assert gl.check(Scale(), normal(4, 3).numpy(), probes=("sizes",)).verdict == "pass"  # a row alone too
+    assert [f.severity for f in report.findings if f.cause == "missing-broadcast-sum"] == ["note"]
