@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.case import copy_inputs, copy_tensor
 from gradcheck_lab.examination.examined import Examined
 from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.findings import Finding
@@ -24,11 +25,25 @@ def with_repeats_named(examined: Examined, again: Callable[[Runner], Examined]) 
     if examined.run is None or not any(_is_open(finding) for finding in examined.findings):
         return examined
     sums = _Sums()
-    mended = again(replace(examined.runner, subject=_with_sums(examined.subject, sums)))
-    if not sums.most or mended.run is None:
+    runner = replace(examined.runner, subject=_with_sums(examined.subject, sums))
+    if not _repeats(examined, runner, sums):
+        return examined
+    mended = again(runner)
+    if mended.run is None:
         return examined
     right = _failed(examined) - _failed(mended)
     return replace(examined, findings=tuple(_explained(f, right, sums.most) for f in examined.findings))
+
+
+def _repeats(examined: Examined, runner: Runner, sums: _Sums) -> bool:
+    """Whether the backward writes at an index more than once, by one further run of both halves."""
+    case = examined.case
+    try:
+        recording = runner.record(copy_inputs(case.inputs), case)
+        runner.backward(recording, tuple(map(copy_tensor, case.grad_outputs or ())), case.seed)
+    except Exception:  # the user's code need not run again
+        return False
+    return sums.most > 0
 
 
 def _failed(examined: Examined) -> frozenset[str]:
