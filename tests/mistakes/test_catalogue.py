@@ -41,6 +41,7 @@ COSTLY = frozenset(
     upstream-scalarized-choice-first-column-under-ones-float32 upstream-scalarized-choice-mean-under-ones-bfloat16
     upstream-scalarized-choice-first-element-under-ones-bfloat16 upstream-scalarized-choice-first-element-under-ones-float64
     duplicate-index-numbers-rows-taken size-specialised-loss-with-labels-among-the-options
+    upstream-scalarized-choice-first-row-under-ones-float32 upstream-scalarized-choice-mean-under-ones-float64
     """.split()
 )
 EVERY = [pytest.param(row, id=str(row), marks=[pytest.mark.thorough] if str(row) in COSTLY else []) for row in ROWS]

@@ -248,7 +248,7 @@ def biases_alike(g: Any, y: Any, *inputs: Any) -> Any:
         (ops.dropout, with_another_mask),
         (ops.scaled_dot_product_attention, scale_forgotten),
         (ops.rotary_embedding, rotated_on),
-        (ops.lstm_cell, cell_state_forgotten),
+        pytest.param(ops.lstm_cell, cell_state_forgotten, marks=pytest.mark.thorough),
         (ops.gru_cell, biases_alike),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

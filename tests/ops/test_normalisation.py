@@ -153,7 +153,7 @@ def as_in_eval(g: Any, y: Any, *inputs: Any, training: bool = False, momentum: f
         (ops.rms_norm, with_another_epsilon),
         (ops.group_norm, in_one_group),
         (ops.softmax, over_the_last),
-        (ops.batch_norm, as_in_eval),
+        pytest.param(ops.batch_norm, as_in_eval, marks=pytest.mark.thorough),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -39,7 +39,7 @@ def rotary(way: str, wrong: bool = False) -> Any:
     return Rotary
 
 
-@pytest.mark.parametrize("way", ["chunk", "split", "slices"])
+@pytest.mark.parametrize("way", [*(pytest.param(way, marks=pytest.mark.thorough) for way in ("chunk", "split")), "slices"])
 def test_odd_size_of_halves_is_not_meant(way: str) -> None:
     report = gl.check(rotary(way), normal(2, 5, 4), probes=("sizes",))
     assert report.verdict == "pass", report
