@@ -60,14 +60,10 @@ def with_defaults_named(examined: Examined, again: Callable[[], Examined]) -> Ex
             for difference in tried:
                 stack.enter_context(difference.equal())
             mended = again()
-        right = _failed(examined) - _failed(mended) if mended.run is not None else frozenset()
+        right = examined.right_in(mended)
         if right:
             return replace(examined, findings=tuple(_explained(f, right, tried) for f in examined.findings))
     return examined
-
-
-def _failed(examined: Examined) -> frozenset[str]:
-    return frozenset(c.result.name for c in examined.comparisons if c.result.verdict == "fail")
 
 
 def _explained(finding: Finding, right: frozenset[str], differences: Sequence[Difference]) -> Finding:

@@ -140,6 +140,14 @@ class Examined:
         """Whether every gradient that was compared passed."""
         return all(comparison.result.verdict == "pass" for comparison in self.comparisons)
 
+    def right_in(self, mended: Examined) -> frozenset[str]:
+        """The gradients that are wrong here, and right in another examination of the same call, with something changed."""
+        wrong, right = (
+            {c.result.name for c in each.comparisons if c.result.op is None and c.result.verdict == verdict}
+            for each, verdict in ((self, "fail"), (mended, "pass"))
+        )
+        return frozenset(wrong & right)
+
     def is_compared(self, index: int) -> bool:
         """Whether the gradient of an input is one that the backward has to give."""
         return is_differentiable(self.case.inputs[index]) and index not in self.subject.constants

@@ -28,10 +28,7 @@ def with_repeats_named(examined: Examined, again: Callable[[Runner], Examined]) 
     runner = replace(examined.runner, subject=_with_sums(examined.subject, sums))
     if not _repeats(examined, runner, sums):
         return examined
-    mended = again(runner)
-    if mended.run is None:
-        return examined
-    right = _failed(examined) - _failed(mended)
+    right = examined.right_in(again(runner))
     return replace(examined, findings=tuple(_explained(f, right, sums.most) for f in examined.findings))
 
 
@@ -44,10 +41,6 @@ def _repeats(examined: Examined, runner: Runner, sums: _Sums) -> bool:
     except Exception:  # the user's code need not run again
         return False
     return sums.most > 0
-
-
-def _failed(examined: Examined) -> frozenset[str]:
-    return frozenset(c.result.name for c in examined.comparisons if c.result.op is None and c.result.verdict == "fail")
 
 
 def _is_open(finding: Finding) -> bool:
