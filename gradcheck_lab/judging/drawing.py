@@ -8,15 +8,16 @@ from random import Random
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.fuzzing.coding import Coding
 from gradcheck_lab.judging.task import Task
-from gradcheck_lab.model.limits import DRAWN_ELEMENTS, LARGE_CALL_ELEMENTS, TRIES_OF_A_DRAW
+from gradcheck_lab.model.limits import DRAWN_ELEMENTS, LARGE_CALL_ELEMENTS, LARGE_INTERMEDIATE, TRIES_OF_A_DRAW
 from gradcheck_lab.rules.op import as_tuple
 
 _SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 17, 33)
-_LARGE_SIZES = (2053, 1031, 521, 257, 131, 67, 37, 19, 11, 7, 5)  # primes: multiples of no block
+_LARGE_SIZES = (5, 7, 11, 19, 37, 67, 131, 257, 521, 1031, 2053)  # primes: multiples of no block
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,32 @@ def drawn_calls(task: Task, lane: Lane, count: int, random: Random) -> list[Call
 
 
 def large_call(task: Task, lane: Lane, random: Random) -> CallRecipe | None:
-    """One call of large and odd sizes; None where the reference takes none."""
+    """The largest call of odd sizes that the reference takes without tensors much larger than it; None where it takes none."""
+    found = None
     for first in range(len(_LARGE_SIZES) - 2):
         coding = _coding(task, lane, _LARGE_SIZES[first : first + 3])
-        for call in _without_layouts(coding, random):
-            if call.elements <= LARGE_CALL_ELEMENTS.value and takes(task, lane, call):
-                return call
-    return None
+        larger = next((c for c in _without_layouts(coding, random) if 0 < c.elements <= LARGE_CALL_ELEMENTS.value), None)
+        if larger is None:
+            break
+        with _Largest() as largest:
+            taken = takes(task, lane, larger)
+        if taken:
+            found = larger
+        if largest.elements > LARGE_INTERMEDIATE.value:
+            break
+    return found
+
+
+class _Largest(TorchDispatchMode):
+    """Sees how many elements the largest tensor has that is made in its block."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        made = [value.numel() for value in as_tuple(result) if isinstance(value, torch.Tensor)]
+        self.elements = max([self.elements, *made])
+        return result
 
 
 def takes(task: Task, lane: Lane, call: CallRecipe) -> bool:
