@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -42,7 +42,7 @@ def drawn_calls(task: Task, lane: Lane, count: int, random: Random) -> list[Call
             break
         first = _ordinary_where_narrow(coding.decode(random.randbytes(coding.width)), task, lane)
         calls = [first, *(_with_other_values(first, random) for _ in range(2))]
-        if 0 < first.elements <= DRAWN_ELEMENTS.value and all(takes(task, lane, call) for call in calls):
+        if 0 < first.elements <= DRAWN_ELEMENTS.value and all(takes(task, lane, call.build().inputs) for call in calls):
             found += calls
     return found
 
@@ -61,7 +61,7 @@ def large_call(task: Task, lane: Lane, random: Random) -> CallRecipe | None:
         if larger is None:
             break
         with _Largest() as largest:
-            taken = takes(task, lane, larger)
+            taken = takes(task, lane, larger.build().inputs)
         if taken:
             found = larger
         if largest.elements > LARGE_INTERMEDIATE.value:
@@ -83,11 +83,11 @@ class _Largest(DispatchMode):
         return result
 
 
-def takes(task: Task, lane: Lane, call: CallRecipe) -> bool:
-    """Whether the reference returns finite numbers for a call, which autograd can follow."""
+def takes(task: Task, lane: Lane, given: Sequence[torch.Tensor]) -> bool:
+    """Whether the reference returns finite numbers for some inputs, which autograd can follow."""
     inputs = [
         value.detach().requires_grad_() if value.is_floating_point() else value
-        for value in (tensor.double() if tensor.is_floating_point() else tensor for tensor in call.build().inputs)
+        for value in (tensor.double() if tensor.is_floating_point() else tensor for tensor in given)
     ]
     try:
         result = task.reference(*inputs, **lane.options)

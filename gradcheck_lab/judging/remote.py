@@ -150,7 +150,7 @@ class Remote:
         return [next(rest) if needed else None for needed in needs]
 
     def read_again(self, wait: float = 0.0) -> None:
-        """Read what all calls returned once more, after `wait` seconds. They are over then, and their inputs' memory is free."""
+        """Read what all calls returned once more, after `wait` seconds; they are over then, and their memory is free."""
         if self._returned:
             self._ask({"do": "nothing"}, wait, tuple(self._returned))
 

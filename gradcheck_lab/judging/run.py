@@ -21,7 +21,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.examiner import Examiner
 from gradcheck_lab.fuzzing.wording import call_text
 from gradcheck_lab.isolation import ended_finding
-from gradcheck_lab.judging.drawing import Lane, drawn_calls, lanes_of, large_call
+from gradcheck_lab.judging.drawing import Lane, drawn_calls, lanes_of, large_call, takes
 from gradcheck_lab.judging.processes import Malformed, WorkerLimits, start_worker
 from gradcheck_lab.judging.remote import CandidateRaised, Remote, computes_in_arrays
 from gradcheck_lab.judging.subject import Judged, judged
@@ -30,6 +30,7 @@ from gradcheck_lab.model.amounts import CALLS_JUDGED_AGAIN, SECONDS_BEFORE_READI
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
+from gradcheck_lab.model.limits import TRIES_OF_A_DRAW
 from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.report import Report
 
@@ -135,15 +136,17 @@ class Judgement:
         return reports[0]
 
     def _ordinary(self, lane: Lane) -> Case:
-        dtype = lane.dtype if self.task.tolerance_dtype is None else self.task.tolerance_dtype
-        seed = self.random.getrandbits(32)
-        try:
-            case = ordinary_call(self.task.reference, self.task.specs, seed, dict(lane.options), dtype)
-        except Exception as error:
-            raise InvalidArgument(
-                f"reference of {self.task.path.name} takes no ordinary call of its specs: {one_line(str(error))}"
-            ) from error
-        return replace(case, seed=seed)
+        """An ordinary call that the reference takes. Raises `InvalidArgument` where it takes none of the specs at all."""
+        dtype = self.task.tolerance_dtype or lane.dtype
+        for _ in range(TRIES_OF_A_DRAW.value):
+            seed = self.random.getrandbits(32)
+            case = ordinary_call(None, self.task.specs, seed, dict(lane.options), dtype)
+            if takes(self.task, lane, case.inputs):
+                return replace(case, seed=seed)
+        drawn = drawn_calls(self.task, lane, 1, self.random)
+        if not drawn:
+            raise InvalidArgument(f"the reference of {self.task.path.name} takes no call of its specs, or returns no finite one")
+        return drawn[0].build()
 
     def _lane(self, lane: Lane) -> list[CallRecipe]:
         """Judge the drawn calls of a lane in one process, some of them again at other addresses, and a large one."""
@@ -224,6 +227,8 @@ class Judgement:
         except InvalidArgument as error:
             if remote.broken is None and not remote.raised and not remote.evidence:
                 self.reasons.append(f"{self.name} cannot be called: {error}")
+        if report is not None:
+            report = _without_oracle(report)
         if report is not None and report.verdict == "fail" and not remote.raised and not confirmed():
             report = replace(report, verdict="pass", findings=(), gradients=())
         self._decide(remote, report, " ".join(filter(None, (f"a call ({words})", when))), words)
@@ -261,6 +266,12 @@ class Judgement:
         errors = [replace(f, case=words) if words and f.case == "as given" else f for f in report.findings]
         errors = [_in_its_words(f, remote.raised[-1]) if f.exception == RAISED and remote.raised else f for f in errors]
         raise _Failed(replace(report, verdict="fail", findings=(*findings, *errors)))
+
+
+def _without_oracle(report: Report) -> Report:
+    """The report without what the reference did on calls that it does not take: no candidate answers for that."""
+    findings = tuple(finding for finding in report.findings if finding.stage != "oracle")
+    return replace(report, findings=findings, verdict=verdict_of(report.gradients, findings, report.reasons))
 
 
 def _finding(cause: str, message: str, explanation: str, words: str | None) -> Finding:

@@ -39,8 +39,11 @@ class Calls:
         module.__file__ = path
         sys.modules[module.__name__] = module
         sys.path.insert(0, os.path.dirname(path))
+        os.chdir(os.path.dirname(path))
         with open(path, encoding="utf-8") as file:
             exec(compile(file.read(), path, "exec"), module.__dict__)
+        if "candidate" not in module.__dict__:
+            raise NameError("the file defines no candidate")
         self.candidate: Any = module.__dict__["candidate"]
         self.form, self.functions, self.signatures = self._found()
         rule = getattr(self.functions[0], "__self__", None) if self.form == "function" else None

@@ -102,8 +102,7 @@ def host(channel: int) -> None:
         if select.select([connection], [], [], 0.02)[0]:
             data, received, _, _ = connection.recvmsg(1, socket.CMSG_SPACE(2 * array.array("i").itemsize))
             if not data:
-                _kill(_children())
-                os._exit(0)
+                _end_all()
             descriptors = array.array("i")
             descriptors.frombytes(received[0][2])
             source, to = descriptors
@@ -122,6 +121,16 @@ def host(channel: int) -> None:
                 _kill([-pid])
                 write(channel, f"ended {pid} {code}".encode())
         _kill([pid for pid in _children() if pid not in running])
+
+
+def _end_all() -> None:
+    """Kill everything that was started here, orphans too, which become children of this process, and end."""
+    while True:
+        _kill(_children())
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            os._exit(0)
 
 
 def _ended() -> Iterator[tuple[int, int]]:

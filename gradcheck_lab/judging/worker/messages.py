@@ -59,8 +59,9 @@ def _decoded(value: Any, data: memoryview, place: list[int]) -> Any:
         return _dtype(rest)
     dtype, shape, stride, offset, size = rest
     start, place[0] = place[0], place[0] + size
-    if min([size, *shape]) < 0 or place[0] > len(data):
-        raise ValueError("a tensor is longer than its message")
+    last = offset + sum((length - 1) * step for length, step in zip(shape, stride, strict=True)) if all(shape) else -1
+    if min([size, offset, *shape, *stride]) < 0 or place[0] > len(data) or (last + 1) * _dtype(dtype).itemsize > size:
+        raise ValueError("a tensor is longer than its memory")
     memory = torch.empty(size, dtype=torch.uint8)
     if size:
         memory.copy_(torch.frombuffer(data, dtype=torch.uint8, count=size, offset=start))

@@ -1,0 +1,82 @@
+"""Every misuse of `judge` has its message, and no candidate is one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gradcheck_lab as gl
+from tests.judging.written import TASK, candidate_in, task_in
+
+HEAD = "from gradcheck_lab.specs import real\nspecs = (real('n'),)\ndef reference(x): return x.sin()\n"
+TASKS = {
+    "": "x.py has no reference; define reference(*inputs, **options) in plain torch",
+    "reference = 3": "x.py has no reference; define reference(*inputs, **options) in plain torch",
+    "def reference(x): return x": 'x.py has no specs; define specs = (real("n d"), ...), one for each input',
+    "specs = (3,)\ndef reference(x): return x": 'specs of x.py is a list of 1; make it of specs such as real("n d")',
+    "import nowhere": "x.py cannot be imported: ModuleNotFoundError: No module named 'nowhere'",
+    HEAD + "options = 3": "options of x.py is 3; make it a dict by keyword, or a list of such dicts",
+    HEAD + "dtypes = 'float32'": "dtypes of x.py is 'float32'; make it floating dtypes, as (torch.float32,)",
+    HEAD + "tolerance_dtype = 1": "tolerance_dtype of x.py is 1; make it a floating dtype, as torch.bfloat16",
+    HEAD + "forbidden = ('aten.nothing',)": "forbidden of x.py names 'aten.nothing', which torch.ops has not; "
+    'name an overload packet, as "aten.convolution_backward"',
+}
+
+
+@pytest.mark.parametrize("text", TASKS)
+def test_a_task_that_cannot_be_used(tmp_path: Path, text: str) -> None:
+    path = task_in(tmp_path, text).rename(tmp_path / "x.py")
+    with pytest.raises(gl.InvalidArgument, match=f"^{re.escape(TASKS[text])}"):
+        gl.judge(path, candidate_in(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"examples": 0}, "examples is 0; pass a whole number of at least 1"),
+        ({"timeout": 0}, "timeout is 0; pass a number of seconds above 0"),
+        ({"timeout": None}, "timeout is None; pass a number of seconds above 0"),
+        ({"memory": -1}, "memory is -1; pass a number of GiB above 0"),
+        ({"command": "bwrap"}, "the command 'bwrap' has no {}, which stands for the interpreter and its arguments"),
+        ({"command": "no-such-wrapper {}"}, "the command 'no-such-wrapper {}' cannot be started: "),
+        ({"tolerance": 1e-3}, "judge has no argument 'tolerance'; what the forward takes by keyword goes into options"),
+    ],
+)
+def test_an_argument_that_does_not_fit(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(gl.InvalidArgument, match=f"^{re.escape(message)}"):
+        gl.judge(task_in(tmp_path), candidate_in(tmp_path), **arguments)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(gl.InvalidArgument, match=r"^there is no task file .*nowhere\.py$"):
+        gl.judge(tmp_path / "nowhere.py", candidate_in(tmp_path))
+    with pytest.raises(gl.InvalidArgument, match=r"^there is no candidate .*nowhere\.py$"):
+        gl.judge(task_in(tmp_path), tmp_path / "nowhere.py")
+    with pytest.raises(gl.InvalidArgument, match=r"^the folder .* has no candidate\.py; judge a file, or the folder of one"):
+        gl.judge(task_in(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "candidate = 3", "def candidate(:", "import nowhere"])
+def test_a_candidate_that_is_none_fails(tmp_path: Path, text: str) -> None:
+    report = gl.judge(task_in(tmp_path, TASK), candidate_in(tmp_path, text), examples=1)
+    assert report.verdict == "fail"
+    assert [finding.cause for finding in report.findings] == ["raises"]
+    assert report.findings[0].message.startswith("importing answer raised ")
+
+
+def test_the_parent_does_not_import_a_candidate(tmp_path: Path) -> None:
+    import sys
+
+    before = set(sys.modules)
+    gl.judge(task_in(tmp_path), candidate_in(tmp_path, "import wave\ncandidate = 3\n"), examples=1)
+    assert "wave" not in set(sys.modules) - before
+
+
+def test_the_same_seed_draws_the_same_calls(tmp_path: Path) -> None:
+    wrong = candidate_in(tmp_path, "def candidate(x, weight, eps):\n    return x * weight\n")
+    first, second = (gl.judge(task_in(tmp_path), wrong, examples=1, seed=7) for _ in range(2))
+    assert first.findings == second.findings
+    assert first.reproduce.endswith("--seed 7")
