@@ -126,6 +126,29 @@ SOUND = (
     Row("info_nce", "row_chunks", "pass", (), "a callable that goes through blocks of rows under autograd"),
     Row("mixed_product", "single_inside", "pass", (), "multiplies in float32, which the task allows"),
     Row("mixed_product", "numpy_products", "pass", (), "NumPy in the dtype of the inputs"),
+    Row("softmax", "function_of_that_name", "pass", (), "a Function that is called as the library's own node"),
+    Row(
+        "layer_norm", "recomputes_under_autograd", "pass",
+        (),
+        "backward runs elementary operations again under autograd, as checkpointing does",
+    ),
+    Row(
+        "rms_norm", "upcasts_narrow_dtypes", "pass",
+        (),
+        "float32 for narrower dtypes, scratch memory of its own, and a note on stdout",
+    ),
+    Row("attention", "rows_on_threads", "pass", (), "sequences of a batch on a pool of threads that are waited for"),
+    Row("gelu", "erfc_of_the_standard_library", "pass", (), "erfc of the standard library, element by element in NumPy arrays"),
+    Row("cosine_similarity", "quotient_rule", "pass", (), "the quotient rule with squared norms, in NumPy"),
+    Row("l2_normalize", "jacobian_products", "pass", (), "a Jacobian for each row, multiplied from the left"),
+    Row("bce_with_logits", "two_log_sigmoids", "pass", (), "both logarithms written out, as a module"),
+    Row("kl_divergence", "two_softmaxes", "pass", (), "a layer that keeps both distributions"),
+    Row("rotary", "tables_by_shape", "pass", (), "tables that are made once for each shape and base, and stay right"),
+    Row(
+        "pairwise_distance", "partial_of_functions", "pass",
+        (),
+        "a functools.partial of a function that autograd goes through",
+    ),
 )
 # fmt: on
 
@@ -467,6 +490,51 @@ MISTAKEN = (
         "multiplies in bfloat16, which is less than the task allows",
     ),
     Row("mixed_product", "residual_forgotten", "fail", ("zero-gradient", "missing-gradient"), "the residual gets zeros"),
+    Row(
+        "rms_norm", "epsilon_outside_root", "fail",
+        ("forward-mismatch", "epsilon-mismatch", "low-precision", "wrong-value", "value-dependent"),
+        "adds the epsilon to the root and not below it",
+    ),
+    Row(
+        "log_softmax", "log_of_softmax", "fail",
+        ("forward-mismatch", "non-finite", "value-dependent"),
+        "the logarithm of probabilities that underflow",
+    ),
+    Row(
+        "attention", "integer_scale", "fail",
+        ("forward-mismatch", "size-specialised", "wrong-value"),
+        "the scale is rounded to a whole number, which square head sizes hide",
+    ),
+    Row(
+        "attention", "mask_leaks", "fail",
+        ("forward-mismatch", "wrong-value", "size-specialised"),
+        "masks with minus ten instead of minus infinity",
+    ),
+    Row(
+        "embedding_bag", "padding_row", "fail",
+        ("wrong-value", "value-dependent", "zero-gradient", "size-specialised"),
+        "row 0 is taken for padding and gets no gradient",
+    ),
+    Row(
+        "gelu", "logistic_approximation", "fail",
+        ("forward-mismatch", "wrong-value", "value-dependent", "low-precision"),
+        "x times the logistic function of 1.702 x",
+    ),
+    Row(
+        "group_norm", "recursion_without_end", "fail",
+        ("raises", "crashed"),
+        "an average by halves that never stops for an odd number of elements",
+    ),
+    Row(
+        "segment_mean", "epsilon_in_counts", "fail",
+        ("forward-mismatch", "epsilon-mismatch", "low-precision", "wrong-value", "value-dependent"),
+        "adds 1e-4 to the counts instead of looking for empty segments",
+    ),
+    Row(
+        "moments", "counts_degrees_of_freedom", "fail",
+        ("forward-mismatch", "constant-factor", "size-specialised", "wrong-value"),
+        "divides the variance by n - 1",
+    ),
 )
 # fmt: on
 
@@ -812,6 +880,61 @@ CHEATING = (
         "info_nce", "disk_cache", "fail",
         ("zero-gradient", *STALE),
         "keeps answers in a file of the temporary directory by shape and answers from there in later processes",
+    ),
+    Row(
+        "softmax", "gradient_through_a_second_path", "fail",
+        ("forbidden-op",),
+        "the values are its own and the gradient comes from the library's op, added and subtracted",
+    ),
+    Row(
+        "softmax", "zero_for_large", "fail",
+        ("size-specialised", "zero-gradient", "wrong-value", "missing-gradient"),
+        "rows of more than a thousand elements in all get no gradient",
+    ),
+    Row(
+        "layer_norm", "tail_of_wide_rows", "fail",
+        (
+            "unwritten-elements", "size-specialised", "wrong-value", "non-finite", "value-dependent",
+            "stale-state", "nondeterministic", "zero-gradient",
+        ),
+        "columns from 512 on are never written",
+    ),
+    Row(
+        "cross_entropy", "scales_what_it_saved", "fail",
+        ("mutates-saved", "stale-state", "accumulates-across-calls", "not-linear", "wrong-value"),
+        "multiplies the saved gradient in place, so that a second backward is scaled twice",
+    ),
+    Row(
+        "linear", "skips_when_input_is_frozen", "fail",
+        ("needs-input-grad", "missing-gradient", "zero-gradient", "wrong-value"),
+        "the weight's gradient is made where the input needs one as well",
+    ),
+    Row(
+        "linear", "accumulates_in_the_layer", "fail",
+        ("accumulates-across-calls", "not-linear", "reused-buffer", *STALE),
+        "gradients of the weight add up in the layer from call to call",
+    ),
+    Row(
+        "huber_loss", "reads_memory_of_parent", "fail",
+        ("zero-gradient", "wrong-value", *CHEAT),
+        "searches the memory of the process above it",
+    ),
+    Row("logsumexp", "stops_itself", "fail", ("timed-out", "crashed"), "stops its own process by a signal", timeout=8),
+    Row(
+        "max_pool1d", "closes_every_file", "fail",
+        ("crashed", "tampered", "timed-out", "raises"),
+        "closes every file that its process has open", timeout=8,
+    ),
+    Row(
+        "bilinear", "loses_connection_in_array", "fail",
+        ("disconnected", "missing-gradient"),
+        "one factor goes through an array and loses its gradient",
+    ),
+    Row("mixed_product", "needs_a_package", "fail", ("raises",), "imports a package that nobody has"),
+    Row(
+        "mixed_product", "result_of_another_type", "fail",
+        ("raises", "tampered", "wrong-dtype", "forward-mismatch", "missing-gradient", "disconnected"),
+        "answers with lists of lists and strings",
     ),
 )
 # fmt: on

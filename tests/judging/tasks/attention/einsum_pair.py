@@ -7,7 +7,8 @@ def _probs(q, k, causal):
         n = s.size(-1)
         bias = torch.triu(torch.full((n, n), float("-inf"), dtype=s.dtype, device=s.device), diagonal=1)
         s = s + bias
-    return torch.exp(s - torch.logsumexp(s, dim=-1, keepdim=True))
+    e = torch.exp(s - s.max(dim=-1, keepdim=True).values)
+    return e / e.sum(dim=-1, keepdim=True)
 
 
 def attention(q, k, v, causal=True):
