@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gradcheck_lab.engine.variable import Variable
     from gradcheck_lab.errors import GradientMismatch, InvalidArgument
     from gradcheck_lab.fuzz import fuzz
+    from gradcheck_lab.judge import judge
     from gradcheck_lab.model.findings import Finding, GradientResult
     from gradcheck_lab.notebook_magic import load_ipython_extension as load_ipython_extension
     from gradcheck_lab.probes import ALL
@@ -29,6 +30,7 @@ _HOMES = {
     "assert_gradients": "check",
     "check": "check",
     "fuzz": "fuzz",
+    "judge": "judge",
     "compare": "compare",
     "load_ipython_extension": "notebook_magic",
     "GradientMismatch": "errors",
@@ -59,6 +61,7 @@ __all__ = [
     "check",
     "compare",
     "fuzz",
+    "judge",
     "op",
     "parametrize_checks",
 ]

@@ -1,4 +1,4 @@
-"""The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay` and `list`.
+"""The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay`, `judge` and `list`.
 
 Each command is a file of its own beside this one. Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive, 130 interrupted.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -17,6 +18,7 @@ from gradcheck_lab.commands.exits import EXIT_CODES, INTERRUPTED, MISUSE, misuse
 from gradcheck_lab.commands.options import Github, Isolate, Json, MemoryLimit, Reports, Seed, Timeout, limits_from
 from gradcheck_lab.commands.results import Results
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.several import WORST_FIRST
 from gradcheck_lab.version import __version__
 
 if TYPE_CHECKING:
@@ -199,6 +201,54 @@ def replay(
         print_report(found)
         results.write(str(file), [(found.subject, found)], found.to_dict())
     raise typer.Exit(EXIT_CODES[found.verdict])
+
+
+@app.command()
+def judge(
+    task: Annotated[Path, typer.Argument(metavar="TASK.py", help="The trusted file with reference and specs.")],
+    candidate: Annotated[
+        Path, typer.Argument(metavar="CANDIDATE.py", help="The file that nobody trusts, or a folder of such files.")
+    ],
+    examples: Annotated[int, typer.Option(help="Calls to draw in each dtype.")] = 20,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="What one call of a candidate may take.")] = 60.0,
+    memory: Annotated[
+        float | None, typer.Option(metavar="GIB", help="What the process of a candidate may hold of resident memory.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Draw the calls of this seed again; unforeseeable if not given.")] = None,
+    command: Annotated[
+        str | None, typer.Option(metavar="'WRAPPER {}'", help="Run a candidate's process by this, with {} for the interpreter.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; of a folder a line for each.")
+    ] = None,
+    report: Reports = None,
+    github: Github = False,
+) -> None:
+    """Judge code that nobody trusts: compare it with a reference that it cannot see, in a process that knows of nothing."""
+    with misuse_exits():
+        results = Results(json, report or (), github)
+        from gradcheck_lab.commands.judge import candidates_in, is_folder_of_candidates, judge_folder, judging
+        from gradcheck_lab.render.judged import judged_lines
+        from gradcheck_lab.render.laid_out import look_of
+        from gradcheck_lab.render.terminal import new_console, print_lines, print_report
+
+        judged = judging(task, examples, timeout, memory, seed, command)
+        if not is_folder_of_candidates(candidate):
+            found = judged(candidate)
+            print_report(found)
+            results.write(str(candidate), [(found.subject, found)], found.to_dict())
+            raise typer.Exit(EXIT_CODES[found.verdict])
+        if not task.exists():
+            raise InvalidArgument(f"there is no task file {task}")
+        reports, interrupted = judge_folder(candidates_in(candidate, task), judged, json)
+        console = new_console()
+        print_lines(judged_lines(reports, look_of(console)), console)
+        data = {"task": str(task), "reports": {name: each.to_dict() for name, each in reports.items()}}
+        replace(results, json=None).write(str(candidate), list(reports.items()), data)
+        if interrupted:
+            raise typer.Exit(INTERRUPTED)
+        worst = next(verdict for verdict in WORST_FIRST if verdict in [each.verdict for each in reports.values()])
+    raise typer.Exit(EXIT_CODES[worst])
 
 
 @app.command("list")

@@ -195,3 +195,12 @@ BOUNDS_IN_CODE = Amount(
 )
 SOLVING_STEPS = Amount(8, "Steps of Newton's method that find where an output is what the input is: each doubles the digits.")
 LARGE_OPTION = Amount(8, "An integer option above this is a length or a number of steps, and no exponent, axis or stride.")
+CALLS_JUDGED_AGAIN = Amount(
+    4,
+    "Calls of each dtype that a candidate is judged on again at other addresses, and again in a fresh process: an answer that "
+    "depends on where or when it is asked for is wrong in the first of them.",
+)
+SECONDS_BEFORE_READING_AGAIN = Amount(
+    0.1,
+    "Seconds after which what a candidate returned is read once more: a thread that still writes has run by then.",
+)

@@ -288,3 +288,30 @@ DRAWN_ELEMENTS = Limit(
 )
 TRACEBACK_FRAMES = Limit(6, "Lines of a traceback that the printed report has: the innermost; a page and JSON have all.")
 TRIED_DEFAULTS = Limit(4, "Different defaults of forward and backward that a failing call is examined again with made equal.")
+MESSAGE_OF_A_WORKER = Limit(
+    1 << 32,
+    "Bytes of an answer that is read from a candidate's process: 4 GiB hold more than any call that is judged returns.",
+)
+DRAWN_ELEMENTS = Limit(
+    1 << 16,
+    "Elements of a drawn call that a candidate is judged on: many calls of this size take less than a second, and one call "
+    "is larger.",
+)
+LARGE_CALL_ELEMENTS = Limit(
+    1 << 18,
+    "Elements of the one large call that a candidate is judged on: beyond every block of a kernel, and its truth in float64 "
+    "still takes less than a second.",
+)
+TRIES_OF_A_DRAW = Limit(
+    20,
+    "Draws for each call that a candidate is judged on: a reference that takes fewer than one of twenty has other specs.",
+)
+LARGE_INTERMEDIATE = Limit(
+    1 << 20,
+    "Elements of a tensor within a call from which on no larger call is drawn for a candidate: with sizes that double in each "
+    "of four dimensions the next has 16 times as many, which is 128 MiB.",
+)
+LIVE_CALLS = Limit(
+    64,
+    "Calls of a pair or a layer after which what one was called with may be overwritten: no probe goes back further.",
+)

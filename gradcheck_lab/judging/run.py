@@ -1,0 +1,274 @@
+"""One candidate, judged: full checks, drawn calls in every dtype, the same values again, large sizes, and fresh processes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import torch
+
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.drawing import ordinary_call
+from gradcheck_lab.calls.recipe import CallRecipe
+from gradcheck_lab.check import checked
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.wording import call_text
+from gradcheck_lab.isolation import ended_finding
+from gradcheck_lab.judging.drawing import Lane, drawn_calls, lanes_of, large_call
+from gradcheck_lab.judging.processes import Malformed, WorkerLimits, start_worker
+from gradcheck_lab.judging.remote import CandidateRaised, Remote, computes_in_arrays
+from gradcheck_lab.judging.subject import Judged, judged
+from gradcheck_lab.judging.task import Task
+from gradcheck_lab.model.amounts import CALLS_JUDGED_AGAIN, SECONDS_BEFORE_READING_AGAIN
+from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.environment import environment
+from gradcheck_lab.model.findings import Finding, verdict_of
+from gradcheck_lab.model.shown import one_line
+from gradcheck_lab.report import Report
+
+# the contract of a task says nothing of second derivatives, forward mode, vmap, or dtypes that it does not name
+_PROBES = (
+    "state", "second_backward", "upstream", "upstream_layout", "input_layout", "needs_input_grad", "aliased_inputs", "poison",
+    "indices", "sizes", "values",
+)  # fmt: skip
+
+
+RAISED = CandidateRaised.__name__
+
+
+class _Failed(Exception):
+    """The verdict is known; `report` says why."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report.verdict)
+        self.report = report
+
+
+@dataclass
+class Judgement:
+    """The judging of one candidate: what it is called with, and what is known so far."""
+
+    task: Task
+    candidate: Path
+    examples: int
+    limits: WorkerLimits
+    seed: int
+    command: str | None = None
+    reasons: list[str] = field(default_factory=list)
+    notes: dict[tuple[str, str | None], Finding] = field(default_factory=dict)
+    judged_calls: int = 0
+    _folder: Path = Path()
+
+    def __post_init__(self) -> None:
+        self.name = "".join(c if c.isalnum() else "_" for c in self.candidate.stem)
+        if not self.name[:1].isalpha():
+            self.name = f"candidate_{self.name}"
+        self.random = Random(self.seed)
+
+    def run(self) -> Report:
+        """Judge, and report the first thing that is wrong, or the full check that passed."""
+        started = time.perf_counter()
+        with TemporaryDirectory() as folder:
+            self._folder = Path(folder)
+            self._copy()
+            try:
+                report = self._passed()
+            except _Failed as failed:
+                report = failed.report
+        findings = report.findings if report.verdict == "fail" else (*report.findings, *self.notes.values())
+        reasons = report.reasons if report.verdict == "fail" else (*report.reasons, *dict.fromkeys(self.reasons))
+        return replace(
+            report,
+            subject=self.name,
+            findings=findings,
+            reasons=reasons,
+            verdict=verdict_of(report.gradients, findings, reasons),
+            seed=self.seed,
+            seconds=time.perf_counter() - started,
+            examples=self.judged_calls,
+            reproduce=self.reproduce if report.verdict != "pass" else "",
+            location="",
+        )
+
+    @property
+    def reproduce(self) -> str:
+        """The command that draws the same calls again."""
+        return f"gradcheck-lab judge {self.task.path} {self.candidate} --seed {self.seed}"
+
+    def _copy(self) -> None:
+        """Copy the candidate where nothing lies beside it but what is its own."""
+        source = self.candidate
+        if source.is_dir():
+            shutil.copytree(source, self._folder / source.name)
+            self._file = self._folder / source.name / "candidate.py"
+        else:
+            self._file = self._folder / source.name
+            shutil.copyfile(source, self._file)
+
+    def _passed(self) -> Report:
+        lanes = lanes_of(self.task)
+        first = self._full_check(lanes)
+        self.random.shuffle(lanes)
+        known: list[tuple[Lane, CallRecipe]] = []
+        for lane in lanes:
+            known += [(lane, call) for call in self._lane(lane)]
+        self._fresh(lanes, known)
+        return first
+
+    def _full_check(self, lanes: Sequence[Lane]) -> Report:
+        """Check an ordinary call of each set of options with all probes, in the widest dtype."""
+        widest = max(self.task.dtypes, key=lambda dtype: (dtype.itemsize, torch.finfo(dtype).bits))
+        reports = []
+        for lane in (lane for lane in lanes if lane.dtype == widest):
+            with self._process(lane) as remote:
+                judged_one = judged(remote, self.task, lane.options)
+                case = self._ordinary(lane)
+                reports.append(self._checked(remote, judged_one, case, lane, _PROBES, ""))
+                self._read_again(remote)
+        return reports[0]
+
+    def _ordinary(self, lane: Lane) -> Case:
+        dtype = lane.dtype if self.task.tolerance_dtype is None else self.task.tolerance_dtype
+        seed = self.random.getrandbits(32)
+        try:
+            case = ordinary_call(self.task.reference, self.task.specs, seed, dict(lane.options), dtype)
+        except Exception as error:
+            raise InvalidArgument(
+                f"reference of {self.task.path.name} takes no ordinary call of its specs: {one_line(str(error))}"
+            ) from error
+        return replace(case, seed=seed)
+
+    def _lane(self, lane: Lane) -> list[CallRecipe]:
+        """Judge the drawn calls of a lane in one process, some of them again at other addresses, and a large one."""
+        calls = drawn_calls(self.task, lane, self.examples, self.random)
+        if not calls:
+            self.reasons.append(f"the reference takes none of the drawn calls in {_dtype(lane)}")
+            return []
+        with self._process(lane) as remote:
+            judged_one = judged(remote, self.task, lane.options)
+            for call in calls:
+                self._call(remote, judged_one, lane, call)
+            remote.same_place = False
+            for call in self.random.sample(calls, min(len(calls), CALLS_JUDGED_AGAIN.value)):
+                self._call(remote, judged_one, lane, call, "when its values come a second time, at another address")
+            large = large_call(self.task, lane, self.random)
+            if large is not None:
+                self._call(remote, judged_one, lane, large)
+            self._read_again(remote)
+        return calls
+
+    def _fresh(self, lanes: Sequence[Lane], known: Sequence[tuple[Lane, CallRecipe]]) -> None:
+        """Judge some of the calls again in fresh processes, in another order and after none of the others."""
+        for lane in lanes:
+            calls = [call for each, call in known if each is lane]
+            if not calls:
+                continue
+            with self._process(lane) as remote:
+                judged_one = judged(remote, self.task, lane.options)
+                for call in self.random.sample(calls, min(len(calls), CALLS_JUDGED_AGAIN.value)):
+                    self._call(remote, judged_one, lane, replace(call, seed=self.random.getrandbits(32)), "in a fresh process")
+                self._read_again(remote)
+
+    @contextmanager
+    def _process(self, lane: Lane) -> Iterator[Remote]:
+        worker = start_worker(self.limits, self.command)
+        try:
+            text = self._file.read_text(encoding="utf-8", errors="replace")
+            remote = Remote(worker, self._file, self.name, self.task.forbidden, self.random, computes_in_arrays(text))
+            if self.task.tolerance_dtype is not None:
+                remote.sent, remote.read_as = lane.dtype, self.task.tolerance_dtype
+            with suppress(CandidateRaised):
+                remote.load()
+            if remote.broken is not None or remote.raised:
+                self._decide(remote, None, f"importing {self.name}", None)
+            yield remote
+        finally:
+            worker.stop()
+
+    def _call(self, remote: Remote, one: Judged, lane: Lane, call: CallRecipe, when: str = "") -> None:
+        case = call.build()
+        if self.task.tolerance_dtype is not None:
+            inputs = tuple(v.to(self.task.tolerance_dtype) if v.is_floating_point() else v for v in case.inputs)
+            case = replace(case, inputs=inputs)
+        self.judged_calls += 1
+        self._checked(remote, one, case, lane, (), when, call_text(call, list(self.task.names)))
+
+    def _checked(
+        self, remote: Remote, one: Judged, case: Case, lane: Lane, probes: Sequence[str], when: str, words: str = "as given"
+    ) -> Report:
+        """The report of one check; raises `_Failed` where it is the verdict."""
+        remote.raised.clear()
+        report: Report | None = None
+        try:
+            report = checked(
+                one.op, *case.inputs, options=one.options, reference=one.reference, probes=probes, seed=case.seed % 2**32
+            )
+        except InvalidArgument as error:
+            if remote.broken is None and not remote.raised and not remote.evidence:
+                self.reasons.append(f"{self.name} cannot be called: {error}")
+        self._decide(remote, report, " ".join(filter(None, (f"a call ({words})", when))), words)
+        if report is None:
+            report = Report("inconclusive", self.name, remote.form, (), (), "none", environment=environment())
+        elif report.verdict == "inconclusive":
+            self.reasons += [f"{reason} ({words})" for reason in report.reasons]
+        for finding in report.findings:
+            self.notes.setdefault((finding.cause, finding.gradient), finding)
+        return report
+
+    def _read_again(self, remote: Remote) -> None:
+        """Read what was returned once more, after a while in which nothing was called."""
+        remote.raised.clear()  # derived calls may raise
+        with suppress(CandidateRaised):
+            remote.read_again(SECONDS_BEFORE_READING_AGAIN.value)
+        self._decide(remote, None, f"reading again what {self.name} returned", None)
+
+    def _decide(self, remote: Remote, report: Report | None, doing: str, words: str | None) -> None:
+        """Raise `_Failed` where a report fails, or the answers show by themselves that they are none."""
+        findings = [_finding(e.cause, e.message, e.explanation, words) for e in remote.evidence.values()]
+        broken = remote.broken
+        if isinstance(broken, Malformed) and not findings:
+            findings.append(_finding("tampered", f"{doing} has no answer", str(broken), words))
+        elif broken is not None and not isinstance(broken, Malformed):
+            findings.append(replace(ended_finding(broken, doing), case=words or doing))
+        if not findings and report is None and remote.raised:
+            findings.append(_raised(doing, remote.raised[-1], words))
+        if not findings and (report is None or report.verdict != "fail"):
+            return
+        if report is None:
+            report = Report("fail", self.name, remote.form or "file", (), (), "none", environment=environment())
+        if broken is not None:  # nothing that came after it says anything
+            report = replace(report, findings=(), gradients=())
+        errors = [replace(f, case=words) if words and f.case == "as given" else f for f in report.findings]
+        errors = [_in_its_words(f, remote.raised[-1]) if f.exception == RAISED and remote.raised else f for f in errors]
+        raise _Failed(replace(report, verdict="fail", findings=(*findings, *errors)))
+
+
+def _finding(cause: str, message: str, explanation: str, words: str | None) -> Finding:
+    return Finding(
+        cause, "error", message, explanation=explanation, suggestion=CAUSES[cause].fix, probe="judge", case=words or "as given"
+    )
+
+
+def _raised(doing: str, trace: str, words: str | None) -> Finding:
+    last = trace.splitlines()[-1] if trace else "an exception"
+    finding = _finding("raises", f"{doing} raised {one_line(last)}", "", words)
+    return replace(finding, traceback=trace, exception=last.partition(":")[0])
+
+
+def _in_its_words(finding: Finding, trace: str) -> Finding:
+    """The finding with the exception of the candidate and its own frames, instead of those of this process."""
+    last = trace.splitlines()[-1]
+    kind = last.partition(":")[0]
+    return replace(finding, message=f"{finding.stage} raised {kind}", explanation=last, traceback=trace, exception=kind)
+
+
+def _dtype(lane: Lane) -> str:
+    return str(lane.dtype).removeprefix("torch.")
+
+
