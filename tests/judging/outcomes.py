@@ -149,6 +149,11 @@ SOUND = (
         (),
         "a functools.partial of a function that autograd goes through",
     ),
+    Row(
+        "rms_norm", "waits_for_another_thread", "pass",
+        (),
+        "backward runs on a thread of its own that is waited for, results are its own",
+    ),
 )
 # fmt: on
 
@@ -416,12 +421,12 @@ MISTAKEN = (
     Row("pairwise_distance", "factor_two", "fail", ("constant-factor", "wrong-value"), "the two of the square is left out"),
     Row(
         "pairwise_distance", "axes_confused", "fail",
-        ("wrong-axis", "wrong-shape", "wrong-value", "raises"),
+        ("wrong-axis", "wrong-shape", "wrong-value", "raises", "size-specialised"),
         "sums over the rows where it has to sum over the columns, which equal sizes hide",
     ),
     Row(
         "bilinear", "weight_not_transposed", "fail",
-        ("wrong-shape", "raises", "wrong-operand", "wrong-value", "transposed"),
+        ("wrong-shape", "raises", "wrong-operand", "wrong-value", "transposed", "size-specialised"),
         "multiplies with the weight where its transpose belongs",
     ),
     Row(
@@ -430,7 +435,7 @@ MISTAKEN = (
         "sums the upstream gradient from the start instead of from the end",
     ),
     Row(
-        "cumulative_sum", "difference_of_total", "fail",
+        "cumulative_sum", "single_precision_sums", "fail",
         ("low-precision", "value-dependent", "wrong-value", "size-specialised"),
         "takes single precision sums for float64 inputs",
     ),
@@ -534,6 +539,16 @@ MISTAKEN = (
         "moments", "counts_degrees_of_freedom", "fail",
         ("forward-mismatch", "constant-factor", "size-specialised", "wrong-value"),
         "divides the variance by n - 1",
+    ),
+    Row(
+        "bilinear", "even_columns_only", "fail",
+        ("size-specialised", "wrong-value", "option-specialised", "value-dependent", "zero-gradient"),
+        "leaves out the last column of y where y has an odd number of them",
+    ),
+    Row(
+        "cross_entropy", "repeated_labels_merged", "fail",
+        ("wrong-value", "forward-mismatch", "value-dependent", "size-specialised", "zero-gradient", "constant-factor"),
+        "rows with equal labels are merged, which a batch with different labels hides",
     ),
 )
 # fmt: on
@@ -935,6 +950,33 @@ CHEATING = (
         "mixed_product", "result_of_another_type", "fail",
         ("raises", "tampered", "wrong-dtype", "forward-mismatch", "missing-gradient", "disconnected"),
         "answers with lists of lists and strings",
+    ),
+    Row(
+        "segment_mean", "upstream_in_half", "fail",
+        ("low-precision", "wrong-value"),
+        "narrows the upstream gradient to bfloat16 and nothing else",
+    ),
+    Row(
+        "moments", "array_of_objects", "fail",
+        ("tampered", "raises", "wrong-value", "forward-mismatch"),
+        "an array of objects that add up when somebody looks",
+    ),
+    Row(
+        "pairwise_distance", "permanent_mode", "fail",
+        ("zero-gradient", "wrong-value", "forward-mismatch", "missing-gradient", "disconnected", *CHEAT),
+        "a torch function mode that stays on rewrites every comparison and copy",
+    ),
+    Row("kl_divergence", "out_variant", "fail", ("forbidden-op",), "the library's kernel by its overload with out"),
+    Row(
+        "group_norm", "vmapped_library", "fail",
+        ("forbidden-op",),
+        "the library's op below torch.func.vmap, where modes see batched tensors",
+    ),
+    Row("swiglu", "forward_mode", "fail", ("forbidden-op",), "forward-mode derivatives of the library's activation"),
+    Row(
+        "huber_loss", "watches_its_caller", "fail",
+        ("zero-gradient", "wrong-value", *CHEAT),
+        "traces all functions of its process from the import on and looks for expected values in their variables",
     ),
 )
 # fmt: on
