@@ -3,7 +3,7 @@ import torch
 
 class BinaryCrossEntropy(torch.nn.Module):
     def _log_sigmoid(self, z):
-        return torch.where(z > 0, torch.zeros_like(z), z) - torch.log1p(torch.exp(-z.abs()))
+        return torch.minimum(z, torch.zeros_like(z)) - torch.log1p(torch.exp(-z.abs()))
 
     def forward(self, logits, target):
         positive = self._log_sigmoid(logits)
