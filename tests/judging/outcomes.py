@@ -701,7 +701,7 @@ CHEATING = (
     ),
     Row(
         "gelu", "table_at_import", "fail",
-        ("low-precision", "forward-mismatch", "value-dependent", "wrong-value", "non-finite"),
+        ("forbidden-op", "low-precision", "forward-mismatch", "value-dependent", "wrong-value", "non-finite"),
         "a table of the library's values made at import, read off with linear interpolation",
     ),
     Row("swiglu", "second_gradient_zero", "fail", ("zero-gradient", "missing-gradient"), "the gradient of up is always zero"),
@@ -729,7 +729,7 @@ CHEATING = (
     ),
     Row(
         "huber_loss", "reads_parent_command_line", "fail",
-        ("zero-gradient", "wrong-value", *CHEAT),
+        ("forward-mismatch", "zero-gradient", "wrong-value", *CHEAT),
         "reads the command lines of its ancestors for a task file and imports the reference from it",
     ),
     Row(
@@ -851,8 +851,8 @@ CHEATING = (
     Row("gru_cell", "saved_on_the_class", "fail", STALE, "backward reads what the latest forward left on the class"),
     Row("pairwise_distance", "library_cdist", "fail", ("forbidden-op",), "squares the library's distances"),
     Row(
-        "pairwise_distance", "reads_environment_for_seed", "fail",
-        ("wrong-value", "zero-gradient", *CHEAT),
+        "pairwise_distance", "foretells_upstream", "fail",
+        ("upstream-ignored", "nondeterministic", "random-replay", "wrong-value", "zero-gradient", *CHEAT),
         "sets the seed and foretells the upstream gradient by drawing it itself",
     ),
     Row("bilinear", "library_trilinear", "fail", ("forbidden-op",), "the library's bilinear in the forward, gradients by hand"),
@@ -873,7 +873,7 @@ CHEATING = (
     ),
     Row(
         "cumulative_sum", "forked_child", "fail",
-        ("forbidden-op", "tampered", "timed-out", "raises", "crashed"),
+        ("forbidden-op", "forward-mismatch", "tampered", "timed-out", "raises", "crashed"),
         "a forked child calls the library's kernel and writes the result to shared memory",
     ),
     Row("segment_mean", "library_reduce", "fail", ("forbidden-op",), "scatter_reduce of the library under autograd"),
