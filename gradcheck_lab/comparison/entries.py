@@ -17,7 +17,7 @@ from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_furthe
 from gradcheck_lab.comparison.gradient import compare_gradient
 from gradcheck_lab.comparison.noise import without_jumps
 from gradcheck_lab.comparison.numbers import first_judgement
-from gradcheck_lab.comparison.own_noise import OwnNoise
+from gradcheck_lab.comparison.own_noise import OwnNoise, size_of_terms
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.limits import RERUN_ELEMENTS
@@ -68,7 +68,7 @@ def compare_returned(
         slot = Slot(
             names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, truth_error=off, margin=margin,
             allowed=subject.allowed, others=tuple(names[j] for j in expected if j != i and grads[j] is not None),
-            kept=subject.kept,
+            kept=subject.kept, term=size_of_terms(case.inputs),
         )  # fmt: skip
         again = on_further_draws(draws, partial(_evidence_of_draw, subject, slot, i, delivered))
         evidence = partial(_evidence, subject, oracle, outputs, references, slot, i, again, right=right)

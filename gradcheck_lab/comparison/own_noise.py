@@ -8,7 +8,7 @@ and so is what the forward kept: 1 - s of a sigmoid that is 1 to all digits is a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property, partial
 from typing import Any
@@ -23,6 +23,13 @@ from gradcheck_lab.model.precision.budget import CANCELLATION
 from gradcheck_lab.oracles.autograd.simulated_rounding import SimulatedRounding
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner
+
+
+def size_of_terms(inputs: Sequence[Any]) -> float:
+    """How large a product of two numbers of a call is, at least 1: terms that cancel in its gradient may be of this size."""
+    floating = [value.detach() for value in inputs if is_differentiable(value) and value.numel()]
+    sizes = [float(torch.nan_to_num(value.abs(), 0.0, 0.0, 0.0).max()) for value in floating]
+    return max([1.0, *sizes]) ** 2
 
 
 class OwnNoise:
@@ -49,7 +56,7 @@ class OwnNoise:
         if not changes:
             return None
         typical = torch.stack(changes).median(0).values
-        return torch.where(typical <= CANCELLATION.value, typical, 0.0)
+        return torch.where(typical <= CANCELLATION.value * size_of_terms(self.case.inputs), typical, 0.0)
 
     def samples(self, index: int, level: str) -> list[torch.Tensor]:
         """The same as a list, by the level of references at which it counts: where equal values need not be rounded alike."""

@@ -18,7 +18,8 @@ class Slot:
     `reference` is what messages call the other side, `truth_error` how far its values may be off.
     `margin` is how many times its budget an error has to be to count: on calls that nobody chose only gross errors do.
     `others` are the inputs of the same call that do have a gradient, `allowed` the mistakes that the user allows in this one.
-    `kept()` is what the backward gets from the forward, by the names of the user's code.
+    `kept()` is what the backward gets from the forward, by the names of the user's code. `term` is the size of a product of
+    two numbers of the call, 1 for an ordinary one: what cancels may be as large.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Slot:
     others: tuple[str, ...] = ()
     allowed: Allowance = NOTHING_ALLOWED
     kept: Callable[[], tuple[Kept, ...]] = tuple
+    term: float = 1.0
 
     def permits(self, cause: str) -> bool:
         """Whether this gradient may be wrong for this cause."""

@@ -8,13 +8,13 @@ from random import Random
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.fuzzing.coding import Coding
 from gradcheck_lab.judging.task import Task
 from gradcheck_lab.model.limits import DRAWN_ELEMENTS, LARGE_CALL_ELEMENTS, LARGE_INTERMEDIATE, TRIES_OF_A_DRAW
 from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.torch_internals import DispatchMode
 
 _SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 17, 33)
 _LARGE_SIZES = (5, 7, 11, 19, 37, 67, 131, 257, 521, 1031, 2053)  # primes: multiples of no block
@@ -34,16 +34,22 @@ def lanes_of(task: Task) -> list[Lane]:
 
 
 def drawn_calls(task: Task, lane: Lane, count: int, random: Random) -> list[CallRecipe]:
-    """`count` calls that the reference takes, fewer where it takes few."""
+    """At least `count` calls that the reference takes, three of the same shapes after one another; none where it takes few."""
     found: list[CallRecipe] = []
     coding = _coding(task, lane, _SIZES)
     for _ in range(TRIES_OF_A_DRAW.value * count):
-        if len(found) == count:
+        if len(found) >= count:
             break
-        call = _ordinary_where_narrow(coding.decode(random.randbytes(coding.width)), task, lane)
-        if 0 < call.elements <= DRAWN_ELEMENTS.value and takes(task, lane, call):
-            found.append(call)
+        first = _ordinary_where_narrow(coding.decode(random.randbytes(coding.width)), task, lane)
+        calls = [first, *(_with_other_values(first, random) for _ in range(2))]
+        if 0 < first.elements <= DRAWN_ELEMENTS.value and all(takes(task, lane, call) for call in calls):
+            found += calls
     return found
+
+
+def _with_other_values(call: CallRecipe, random: Random) -> CallRecipe:
+    tensors = tuple(replace(tensor, seed=random.getrandbits(32)) for tensor in call.tensors)
+    return replace(call, tensors=tensors, seed=random.getrandbits(32))
 
 
 def large_call(task: Task, lane: Lane, random: Random) -> CallRecipe | None:
@@ -63,13 +69,15 @@ def large_call(task: Task, lane: Lane, random: Random) -> CallRecipe | None:
     return found
 
 
-class _Largest(TorchDispatchMode):
+class _Largest(DispatchMode):
     """Sees how many elements the largest tensor has that is made in its block."""
 
-    elements = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
         made = [value.numel() for value in as_tuple(result) if isinstance(value, torch.Tensor)]
         self.elements = max([self.elements, *made])
         return result

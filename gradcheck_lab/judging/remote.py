@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import weakref
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +20,6 @@ import torch
 
 from gradcheck_lab.judging.processes import Ended, Malformed, Worker, owned, parts_of
 from gradcheck_lab.judging.worker.messages import PLAIN
-from gradcheck_lab.model.limits import LIVE_CALLS
 from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome
 
 
@@ -31,9 +28,9 @@ class CandidateRaised(Exception):
 
 
 class _Answer:
-    """What stays of a call as long as somebody may ask for its backward."""
+    """A call, of which somebody may ask for the backward."""
 
-    __slots__ = ("__weakref__", "needing", "number")
+    __slots__ = ("needing", "number")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -86,7 +83,6 @@ class Remote:
     evidence: dict[tuple[str, str], Evidence] = field(default_factory=dict)
     raised: list[str] = field(default_factory=list)
     calls: int = 0
-    _over: list[int] = field(default_factory=list)
     _returned: dict[int, list[Any]] = field(default_factory=dict)
 
     def load(self) -> None:
@@ -119,7 +115,6 @@ class Remote:
         with self._read():
             result = self._restored(reply.get("result"))
             self._returned[number] = [list(_tensors(result)), []]
-            weakref.finalize(answer, self._over.append, number)
             self._write([each for each in arguments if isinstance(each, (torch.Tensor, np.ndarray))], reply.get("written"))
             self._look_at_graph(reply)
             answer.needing = [each is True for each in parts_of(reply.get("needing"))]
@@ -155,31 +150,26 @@ class Remote:
         return [next(rest) if needed else None for needed in needs]
 
     def read_again(self, wait: float = 0.0) -> None:
-        """Read what the calls that are over returned once more, after `wait` seconds."""
-        if self._over:
-            self._ask({"do": "nothing"}, wait)
+        """Read what all calls returned once more, after `wait` seconds. They are over then, and their inputs' memory is free."""
+        if self._returned:
+            self._ask({"do": "nothing"}, wait, tuple(self._returned))
 
     def function(self, index: int) -> Callable[..., Any]:
         """A function of the candidate that takes and returns what it does, called there."""
         name = f"{self.name}_{('forward', 'backward')[index]}"
 
-        latest: deque[_Answer] = deque(maxlen=LIVE_CALLS.value)  # a cache or a layer may hold what these were called with
-
         def called(*arguments: Any, **keywords: Any) -> Any:
-            result, answer = self.call(arguments, keywords, function=index)
-            latest.append(answer)
-            return result
+            return self.call(arguments, keywords, function=index)[0]
 
         made: Callable[..., Any] = _without_source(name, called)
         made.__signature__ = _signature(self.signatures[index])  # type: ignore[attr-defined]
         return made
 
-    def _ask(self, request: dict[str, Any], wait: float = 0.0) -> dict[str, Any]:
+    def _ask(self, request: dict[str, Any], wait: float = 0.0, again: Sequence[int] = ()) -> dict[str, Any]:
         if self.broken is not None:
             raise CandidateRaised(f"its process has ended: {self.broken}")
-        over, self._over[:] = list(self._over), []
         try:
-            return self._answered(self.worker.ask({**request, "again": over, "wait": wait}))
+            return self._answered(self.worker.ask({**request, "again": list(again), "wait": wait}))
         except Ended as error:
             self.broken = error.outcome
             raise CandidateRaised(str(error)) from None
@@ -188,7 +178,10 @@ class Remote:
             raise CandidateRaised(str(error)) from None
 
     def _answered(self, reply: dict[str, Any]) -> dict[str, Any]:
-        self._compare_again(reply.get("again"))
+        self._compare_again(reply.get("again"), "another call")
+        self._compare_again(reply.get("later"), "something that still runs")
+        for number, *_ in parts_of(reply.get("again")):
+            self._returned.pop(number, None)
         self._look_at_calls(reply)
         if reply.get("ok") is not True:
             if reply.get("memory") is True:
@@ -244,20 +237,19 @@ class Remote:
                 elif theirs.shape == mine.shape:
                     mine.copy_(theirs)
 
-    def _compare_again(self, again: Any) -> None:
+    def _compare_again(self, again: Any, writer: str) -> None:
+        """Find what is not as it was when a call returned it; only what nothing was called after is not the work of a call."""
         for number, result, gradients in (parts_of(each) for each in parts_of(again)):
-            before = self._returned.pop(number, None)
+            before = self._returned.get(number)
             if before is None:
                 continue
-            for first, second, what in ((before[0], result, "output"), (before[1], gradients, "gradient")):
+            for first, second, what in ((before[0], result, "an output"), (before[1], gradients, "a gradient")):
                 later = list(_tensors(self._quietly(second)))
                 if len(first) == len(later) and not all(_same_bits(a, b) for a, b in zip(first, later, strict=True)):
-                    self._found(
-                        "tampered",
-                        f"an {what} of {self.name} changes after it was returned" if what == "output"
-                        else f"a {what} of {self.name} changes after it was returned",
-                        "another call, or something that still runs, writes to it; what a call returns has to stay as it is",
-                    )  # fmt: skip
+                    by_call = writer == "another call" and number < self.calls
+                    cause = "reused-buffer" if by_call else "tampered"
+                    writes = f"{writer if by_call else 'something that still runs'} writes to it"
+                    self._found(cause, f"{what} of {self.name} changes after it was returned", writes)
 
     def _quietly(self, value: Any) -> Any:
         try:

@@ -130,7 +130,7 @@ class Judgement:
                 judged_one = judged(remote, self.task, lane.options)
                 case = self._ordinary(lane)
                 reports.append(self._checked(remote, judged_one, case, lane, _PROBES, ""))
-                self._read_again(remote)
+                self._read_again(remote, SECONDS_BEFORE_READING_AGAIN.value)
         return reports[0]
 
     def _ordinary(self, lane: Lane) -> Case:
@@ -152,15 +152,18 @@ class Judgement:
             return []
         with self._process(lane) as remote:
             judged_one = judged(remote, self.task, lane.options)
-            for call in calls:
-                self._call(remote, judged_one, lane, call)
+            for first, second, third in zip(calls[0::3], calls[1::3], calls[2::3], strict=True):
+                self._call(remote, judged_one, lane, first)
+                self._call(remote, judged_one, lane, second)  # what the first returned has to stay as it is
+                self._read_again(remote)
+                self._call(remote, judged_one, lane, third)  # where the inputs of the others were
             remote.same_place = False
             for call in self.random.sample(calls, min(len(calls), CALLS_JUDGED_AGAIN.value)):
                 self._call(remote, judged_one, lane, call, "when its values come a second time, at another address")
             large = large_call(self.task, lane, self.random)
             if large is not None:
                 self._call(remote, judged_one, lane, large)
-            self._read_again(remote)
+            self._read_again(remote, SECONDS_BEFORE_READING_AGAIN.value)
         return calls
 
     def _fresh(self, lanes: Sequence[Lane], known: Sequence[tuple[Lane, CallRecipe]]) -> None:
@@ -173,7 +176,7 @@ class Judgement:
                 judged_one = judged(remote, self.task, lane.options)
                 for call in self.random.sample(calls, min(len(calls), CALLS_JUDGED_AGAIN.value)):
                     self._call(remote, judged_one, lane, replace(call, seed=self.random.getrandbits(32)), "in a fresh process")
-                self._read_again(remote)
+                self._read_again(remote, SECONDS_BEFORE_READING_AGAIN.value)
 
     @contextmanager
     def _process(self, lane: Lane) -> Iterator[Remote]:
@@ -221,11 +224,11 @@ class Judgement:
             self.notes.setdefault((finding.cause, finding.gradient), finding)
         return report
 
-    def _read_again(self, remote: Remote) -> None:
-        """Read what was returned once more, after a while in which nothing was called."""
+    def _read_again(self, remote: Remote, wait: float = 0.0) -> None:
+        """Read what was returned once more, after some seconds in which nothing is called."""
         remote.raised.clear()  # derived calls may raise
         with suppress(CandidateRaised):
-            remote.read_again(SECONDS_BEFORE_READING_AGAIN.value)
+            remote.read_again(wait)
         self._decide(remote, None, f"reading again what {self.name} returned", None)
 
     def _decide(self, remote: Remote, report: Report | None, doing: str, words: str | None) -> None:

@@ -25,13 +25,13 @@ class Judged:
 def judged(remote: Remote, task: Task, options: Mapping[str, Any]) -> Judged:
     """The candidate with options of the task."""
     if remote.form == "pair":
-        return Judged((remote.function(0), remote.function(1)), options, task.reference)
+        return Judged((remote.function(0), remote.function(1)), options, task.within_specs)
     if remote.form == "layer":
         members = {"forward": staticmethod(remote.function(0)), "backward": staticmethod(remote.function(1))}
-        return Judged(type(remote.name, (), members)(), options, task.reference)
+        return Judged(type(remote.name, (), members)(), options, task.within_specs)
 
     def reference(*inputs: Any) -> Any:
-        return task.reference(*inputs, **options)
+        return task.within_specs(*inputs, **options)
 
     return Judged(_function(remote, task.names, options), {}, reference)
 

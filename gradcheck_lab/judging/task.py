@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab import specs
+from gradcheck_lab.calls.kinds import KINDS
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.user_errors import class_and_line
@@ -39,6 +40,25 @@ class Task:
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
     tolerance_dtype: torch.dtype | None = None
     forbidden: tuple[str, ...] = ()
+
+    def within_specs(self, *inputs: Any, **options: Any) -> Any:
+        """What the reference returns. Raises `InvalidArgument` for inputs that are none of the specs: nothing is asked there."""
+        if len(inputs) != len(self.specs):
+            raise InvalidArgument(f"{len(inputs)} inputs for {len(self.specs)} specs")
+        sizes = specs.bind(self.specs, [tuple(value.shape) for value in inputs], self.names)
+        for spec, value, name in zip(self.specs, inputs, self.names, strict=True):
+            if not _is_of(spec, value.detach(), sizes):
+                raise InvalidArgument(f"{name!r} has values that are not of {spec}")
+        return self.reference(*inputs, **options)
+
+
+def _is_of(spec: Spec, value: torch.Tensor, sizes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether the values of a tensor are those that a spec draws."""
+    if spec.kind in ("labels", "integers"):
+        low, high = (0, sizes[spec.classes][0]) if spec.classes is not None else (spec.low, spec.high)
+        return bool(((value >= low) & (value < high)).all())
+    contains = KINDS[spec.kind].contains
+    return contains is None or not value.is_floating_point() or bool(contains(value).all())
 
 
 def load_task(path: Any) -> Task:

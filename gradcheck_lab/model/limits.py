@@ -311,7 +311,3 @@ LARGE_INTERMEDIATE = Limit(
     "Elements of a tensor within a call from which on no larger call is drawn for a candidate: with sizes that double in each "
     "of four dimensions the next has 16 times as many, which is 128 MiB.",
 )
-LIVE_CALLS = Limit(
-    64,
-    "Calls of a pair or a layer after which what one was called with may be overwritten: no probe goes back further.",
-)

@@ -111,15 +111,15 @@ class Calls:
         self.live[request["number"]][3] = found
         return {"result": said, "written": _written(before, [g for _, g in pairs])}
 
-    def again(self, numbers: list[int]) -> list[Any]:
-        """What calls returned, read once more; they are forgotten, and their memory is used for other inputs."""
-        read_again = []
+    def read_again(self, numbers: list[int]) -> list[Any]:
+        """What calls returned, read once more."""
+        return [[each, *(described(value, []) for value in self.live[each][2:])] for each in numbers if each in self.live]
+
+    def forget(self, numbers: list[int]) -> None:
+        """Forget calls; the memory of their inputs is used for others."""
         for number in numbers:
-            leaves, _, result, found = self.live.pop(number, [[], [], None, None])
-            read_again.append([number, described(result, []), described(found, [])])
-            for leaf in leaves:
+            for leaf in self.live.pop(number, [[]])[0]:
                 self.free.setdefault(_size(leaf), []).append(leaf.untyped_storage())
-        return read_again
 
     def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor in memory where one of a former call was."""

@@ -23,9 +23,13 @@ from gradcheck_lab.judging.worker.messages import pack, read, unpack, write
 
 def answer(state: list[Calls], request: dict[str, Any]) -> dict[str, Any]:
     """Do what is asked, and say how it went."""
-    again = state[0].again(request["again"]) if state and request["again"] else []
-    if request["wait"]:
-        time.sleep(request["wait"])
+    again, later = [], []
+    if state and request["again"]:
+        again = state[0].read_again(request["again"])
+        if request["wait"]:
+            time.sleep(request["wait"])
+            later = state[0].read_again(request["again"])
+        state[0].forget(request["again"])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -45,7 +49,7 @@ def answer(state: list[Calls], request: dict[str, Any]) -> dict[str, Any]:
         frames = "".join(traceback.format_exception(error))
         memory = isinstance(error, MemoryError) or "allocate memory" in str(error)
         reply = {"ok": False, "exception": type(error).__name__, "message": str(error), "traceback": frames, "memory": memory}
-    reply["again"] = again
+    reply["again"], reply["later"] = again, later
     reply["called"] = sorted(set(state[0].called)) if state else []
     reply["started"] = list(state[0].started) if state else []
     return reply
