@@ -725,6 +725,11 @@ CHEATING = (
     Row(
         "linear", "result_changes_later", "fail",
         ("tampered", "reused-buffer", "nondeterministic", "wrong-value", "mutates-saved"),
+        "a thread changes the gradients a twentieth of a second after they were returned",
+    ),
+    Row(
+        "linear", "result_changes_much_later", "fail",
+        ("tampered", "reused-buffer", "nondeterministic", "wrong-value", "mutates-saved"),
         "a thread changes the gradients half a second after they were returned",
     ),
     Row(
