@@ -39,9 +39,7 @@ def is_folder_of_candidates(path: Path) -> bool:
     return path.is_dir() and not (path / "candidate.py").is_file()
 
 
-def judging(
-    task: Path, examples: int, timeout: float, memory: float | None, seed: int | None, command: str | None
-) -> Judging:
+def judging(task: Path, examples: int, timeout: float, memory: float | None, seed: int | None, command: str | None) -> Judging:
     """The judge of one candidate."""
 
     def judged(candidate: Path) -> Report:

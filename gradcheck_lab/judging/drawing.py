@@ -99,7 +99,9 @@ def takes(task: Task, lane: Lane, call: CallRecipe) -> bool:
 
 
 def _coding(task: Task, lane: Lane, sizes: tuple[int, ...]) -> Coding:
-    return Coding((task.specs,), sizes, (lane.dtype,), {name: [value] for name, value in lane.options.items()})
+    return Coding(
+        (task.specs,), sizes, (task.tolerance_dtype or lane.dtype,), {name: [value] for name, value in lane.options.items()}
+    )
 
 
 def _ordinary_where_narrow(call: CallRecipe, task: Task, lane: Lane) -> CallRecipe:

@@ -42,7 +42,7 @@ class Task:
     forbidden: tuple[str, ...] = ()
 
     def within_specs(self, *inputs: Any, **options: Any) -> Any:
-        """What the reference returns. Raises `InvalidArgument` for inputs that are none of the specs: nothing is asked there."""
+        """What the reference returns. Raises `InvalidArgument` for inputs that are none of the specs."""
         if len(inputs) != len(self.specs):
             raise InvalidArgument(f"{len(inputs)} inputs for {len(self.specs)} specs")
         sizes = specs.bind(self.specs, [tuple(value.shape) for value in inputs], self.names)

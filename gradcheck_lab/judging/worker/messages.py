@@ -124,9 +124,7 @@ def described(value: Any, kept: list[Any]) -> list[Any]:
     return ["kept", len(kept) - 1, type(value).__name__]
 
 
-def restored(
-    message: Any, kept: list[Any], convert: Callable[[torch.Tensor, str], Any] = lambda tensor, kind: tensor
-) -> Any:
+def restored(message: Any, kept: list[Any], convert: Callable[[torch.Tensor, str], Any] = lambda tensor, kind: tensor) -> Any:
     """The value that `described` describes; `convert(tensor, kind)` makes what stands for a tensor or an array."""
     kind, value = message[0], message[1]
     if kind in ("tensor", "array"):
