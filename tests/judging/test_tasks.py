@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import gradcheck_lab as gl
@@ -38,6 +40,16 @@ def test_judge_says_of_a_quick_candidate_what_its_row_says(row: Row) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_judge_says_of_every_candidate_what_its_row_says(row: Row) -> None:
     assert_outcome(row, judged(row, examples=20))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("row", [row for row in ROWS if row.causes == ("forbidden-op",)], ids=str)
+def test_judge_finds_the_library_itself_right_where_nothing_is_forbidden(row: Row, tmp_path: Path) -> None:
+    """The twins of the candidates that call the library: that they call it is all that is wrong with them."""
+    task = tmp_path / "task.py"
+    task.write_text((TASKS / row.task / "task.py").read_text(encoding="utf-8") + "\n\nforbidden = ()\n", encoding="utf-8")
+    report = gl.judge(task, TASKS / row.task / f"{row.candidate}.py", examples=20)
+    assert report.verdict == "pass", report
 
 
 def test_quick_candidates_have_rows() -> None:
