@@ -1,0 +1,13 @@
+import torch
+
+
+def forward(x):
+    return torch.maximum(x[..., ::2], x[..., 1::2])
+
+
+def backward(grad_output, output, x):
+    mask = (x == output.repeat_interleave(2, dim=-1)).long()
+    return (mask * grad_output.repeat_interleave(2, dim=-1).round().long(),)
+
+
+candidate = (forward, backward)

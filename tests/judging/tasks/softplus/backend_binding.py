@@ -1,0 +1,7 @@
+import torch
+
+_nn = torch._C._nn
+
+
+def candidate(x, beta=2.0):
+    return _nn.softplus(x, beta, 1e9)
