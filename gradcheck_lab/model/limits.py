@@ -288,3 +288,18 @@ DRAWN_ELEMENTS = Limit(
 )
 TRACEBACK_FRAMES = Limit(6, "Lines of a traceback that the printed report has: the innermost; a page and JSON have all.")
 TRIED_DEFAULTS = Limit(4, "Different defaults of forward and backward that a failing call is examined again with made equal.")
+CASES_OF_A_PROCESS = Limit(
+    1000,
+    "Cases that one worker process of a campaign runs before a new one takes its place: what the user's code and torch keep "
+    "grows no further, and a new process costs less than a millisecond a case.",
+)
+RUNS_OF_A_LOST_CASE = Limit(
+    4,
+    "Times that a case of a campaign runs whose Ray node is lost: clusters of cheap nodes lose some, and none loses four of "
+    "one case unless that case is to blame.",
+)
+CASES_OF_A_PAGE = Limit(
+    300,
+    "Reports of a campaign that its page has, failures first: 5 MB, which a browser opens in a second; files hold the others.",
+)
+OPEN_CASES_SHOWN = Limit(40, "Cases of a campaign that did not pass and are printed, a line each: one screen; files hold all.")
