@@ -22,7 +22,7 @@ _ORDER = ("fail", "inconclusive", "not-checked")
 
 def tally_lines(tally: Tally) -> list[Line]:
     """What did not pass, a line each, and the counts; the last line is the cases done, of those planned."""
-    ordered = sorted(tally.open, key=lambda each: _ORDER.index(each[0]) if each[0] in _ORDER else 0)
+    ordered = sorted(tally.open, key=lambda each: (_ORDER.index(each[0]), each[1]))
     most = OPEN_CASES_SHOWN.value
     lines = [(f"{verdict}: {name}{' - ' * bool(why)}{why}", STYLES.get(verdict, STYLES["warning"]))
              for verdict, name, why in ordered[:most]]  # fmt: skip
