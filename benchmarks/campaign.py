@@ -1,7 +1,7 @@
 """What a campaign costs beside its checks: two workers against one, the overhead of a case, and memory over 10,000 cases.
 
-`python benchmarks/campaign.py` measures on this machine, `--engine ray` on a Ray cluster that it starts here, of one node of one
-core and then of two. `--probes all` makes the checks longer. Nothing is asserted: it prints ratios and seconds.
+`python benchmarks/campaign.py` measures on this machine, `--engine ray` on a Ray cluster that it starts here, of one node of
+one core and then of two. `--probes all` makes the checks longer. Nothing is asserted: it prints ratios and seconds.
 """
 
 from __future__ import annotations
