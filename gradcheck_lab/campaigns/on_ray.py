@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from gradcheck_lab.campaigns.cases import Case, CheckCase, Finished
@@ -25,6 +25,7 @@ from gradcheck_lab.isolation import Subjected, ended_report
 from gradcheck_lab.model.conversion import as_dict, from_dict
 from gradcheck_lab.model.limits import CASES_OF_A_PROCESS, RUNS_OF_A_LOST_CASE
 from gradcheck_lab.model.shown import one_line, quoted
+from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.workers.outcome import Died
 from gradcheck_lab.workers.pool import Workers
 from gradcheck_lab.workers.progress import SharedProgress
@@ -32,6 +33,7 @@ from gradcheck_lab.workers.progress import SharedProgress
 EXISTING = "auto"
 _EVERY = 0.1  # seconds between two looks at the worker of a node
 _AHEAD = 2  # tasks that are handed out for each core, so that no core waits for the driver
+_GPUS = "CUDA_VISIBLE_DEVICES"
 _RESERVED = 1.0  # of a core, and of a GPU for a case on one
 
 
@@ -43,12 +45,13 @@ class _Refused:
 
 
 class _Node:
-    """What a process of Ray keeps from one task to the next: a worker process, for one choice of GPUs."""
+    """What a process of Ray keeps from one task to the next: a worker process, for the GPUs that Ray gave to the task."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: str | None) -> None:
         progress = SharedProgress(1, numbers=1)
-        self.lanes = Lanes(progress, Path(mkdtemp(prefix="gradcheck-lab-")))
-        self.workers = Workers(1, prepare_worker, (progress,), CASES_OF_A_PROCESS.value)
+        self.folder = TemporaryDirectory(prefix="gradcheck-lab-")
+        self.lanes = Lanes(progress, Path(self.folder.name))
+        self.workers = Workers(1, _prepare, (progress, gpus), CASES_OF_A_PROCESS.value)
 
     def run(self, case: Case, check: CheckCase) -> Finished:
         """Run one case in the worker process."""
@@ -58,7 +61,7 @@ class _Node:
                 return self.lanes.finished(lane, case, outcome)
 
 
-_nodes: dict[str, _Node] = {}  # of a process of Ray, by the GPUs that it may use
+_nodes: dict[str | None, _Node] = {}  # of a process of Ray, by the GPUs that a task may use
 _sound: set[str] = set()  # the plans whose files and versions were found here
 
 
@@ -127,8 +130,11 @@ def _resources() -> Mapping[str, float]:
 
 
 def _gpus_of(case: Case) -> float:
+    """The GPUs that a task takes; Ray shows it no other, so that its only one is the first."""
     if not case.device.startswith("cuda"):
         return 0.0
+    if case.device not in ("cuda", "cuda:0"):
+        raise InvalidArgument(f"{case.name} names one GPU of several, and Ray chooses the GPU of a task; plan it on cuda")
     if not _resources().get("GPU"):
         raise InvalidArgument(f"{case.name} needs a GPU and the Ray cluster has none; plan without --device {case.device}")
     return _RESERVED
@@ -138,13 +144,33 @@ def _finished(task: Any, case: Case) -> Finished:
     ray = _ray()
     try:
         answer = ray.get(task)
-    except ray.exceptions.RayError as error:  # lost as often as it may run
+    except ray.exceptions.RayError as error:
+        if not isinstance(error, _lost()):
+            raise InvalidArgument(
+                f"a node of the Ray cluster cannot run {case.name} ({class_and_line(error)}); "
+                "install there what is installed here"
+            ) from error
         lost = ended_report(None, Subjected(case.name, case.seed, ""), Died(None), "the process of Ray, in every run,")
         return Finished(case, lost.to_dict(), one_line(str(error)), 0.0)
     if isinstance(answer, _Refused):
         raise InvalidArgument(answer.message)
     data = json.loads(answer)
     return Finished(case, data["report"], data["why"], data["seconds"])
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    """The exceptions of Ray that a task ends with whose process or node is lost, as often as it may run."""
+    names = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "ObjectLostError", "OutOfMemoryError")
+    return tuple(getattr(_ray().exceptions, name) for name in names if hasattr(_ray().exceptions, name))
+
+
+def _prepare(progress: SharedProgress, gpus: str | None) -> None:
+    """Prepare a worker; the server that it is forked from has the GPUs of the first task."""
+    if gpus is None:
+        os.environ.pop(_GPUS, None)
+    else:
+        os.environ[_GPUS] = gpus
+    prepare_worker(progress)
 
 
 def _task(data: dict[str, Any], shared: tuple[CheckCase, str]) -> str | _Refused:
@@ -157,8 +183,8 @@ def _task(data: dict[str, Any], shared: tuple[CheckCase, str]) -> str | _Refused
         except InvalidArgument as error:
             return _Refused(f"on the node {_ray().util.get_node_ip_address()}, {error}")
         _sound.add(plan)
-    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    gpus = os.environ.get(_GPUS)
     if gpus not in _nodes:
-        _nodes[gpus] = _Node()
+        _nodes[gpus] = _Node(gpus)
     done = _nodes[gpus].run(from_dict(data, Case, "case"), check)
     return json.dumps({"report": done.report, "why": done.why, "seconds": done.seconds})

@@ -62,7 +62,9 @@ def names(manifest: Manifest) -> list[str]:
 @pytest.mark.filterwarnings("ignore")
 def test_commands_run_the_manifest_on_a_cluster(cluster: Any, capsys: pytest.CaptureFixture[str]) -> None:
     cluster.add_node(num_cpus=2)
-    write_module("ops", sound="2, NAME", wrong="2, NAME, factor=2", aborts="2, NAME, lambda g: __import__('os').abort()")
+    tried = f"open({str(Path('tried.txt').resolve())!r}, 'a').write('x')"
+    aborts = f"2, NAME, lambda g: ({tried}, __import__('os').abort())"
+    write_module("ops", sound="2, NAME", wrong="2, NAME, factor=2", aborts=aborts)
     assert exit_code("campaign", "plan", "ops.py", "--probes", "compare") == 0
     Path("m.jsonl").write_text(capsys.readouterr().out, encoding="utf-8")
     assert exit_code("campaign", "run", "m.jsonl", "--engine", "ray", "--ray-address", cluster.address) == 1
@@ -72,6 +74,7 @@ def test_commands_run_the_manifest_on_a_cluster(cluster: Any, capsys: pytest.Cap
     assert aborted.endswith("ended its process by signal 6 (SIGABRT)")
     assert lines[-2].startswith("1 pass, 2 fail; ")
     assert lines[-1] == "3/3"
+    assert Path("tried.txt").read_text(encoding="utf-8") == "x", "a case that ends its process is not tried again"
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -100,6 +103,12 @@ def test_cluster_that_does_not_fit_the_plan_is_refused(cluster: Any) -> None:
     with pytest.raises(InvalidArgument) as refused:
         run_campaign(asked, ray_engine(asked, brief, cluster.address))
     assert str(refused.value) == "m:g cuda needs a GPU and the Ray cluster has none; plan without --device cuda"
+    one = Asked(planned(Path("one.jsonl"), [Case("m:g", device="cuda:1")]))
+    with pytest.raises(InvalidArgument) as refused:
+        run_campaign(one, ray_engine(one, brief, cluster.address))
+    assert str(refused.value) == (
+        "m:g cuda:1 names one GPU of several, and Ray chooses the GPU of a task; plan it on cuda"
+    )
     other = Manifest(manifest.path, Plan({}, {"python": "2.7"}), manifest.cases[:1])
     with pytest.raises(InvalidArgument) as refused:
         run_campaign(Asked(other), ray_engine(Asked(other), brief, cluster.address))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -98,6 +99,27 @@ def test_fuzz_takes_the_database_of_the_profile(port: int) -> None:
         settings.load_profile("before")
     assert (first.verdict, second.verdict) == ("fail", "fail")
     assert (first.examples > 1, second.examples) == (True, 1)
+
+
+def test_profiles_of_the_page_share_examples(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "campaigns.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```Python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EXAMPLES", f"redis://127.0.0.1:{port}")
+    before = settings()
+    try:
+        for ci, name in (("true", "ci"), ("", "developer")):
+            monkeypatch.setenv("CI", ci)
+            exec(compile(shown, "conftest.py", "exec"), {})
+            database = settings().database
+            assert database is not None
+            if name == "ci":
+                assert run_test(database, 2000)[0] != 5
+            else:
+                assert run_test(database, 1)[0] == 5
+    finally:
+        settings.register_profile("before", before)
+        settings.load_profile("before")
 
 
 def test_server_that_is_gone_is_told_by_its_client(port: int) -> None:
