@@ -12,6 +12,7 @@ from gradcheck_lab.model.conversion import as_dict
 from gradcheck_lab.report import Report
 
 Probing = Literal["all", "compare"]
+NOT_CHECKED = "not-checked"  # the verdict of a case without a report
 _EXPECTED = "seconds"  # of a case, and not part of its hash
 _KEY_DIGITS = 32
 
@@ -88,6 +89,3 @@ class Finished:
     def verdict(self) -> str:
         """That of the report, or `not-checked`."""
         return NOT_CHECKED if self.report is None else str(self.report["verdict"])
-
-
-NOT_CHECKED = "not-checked"

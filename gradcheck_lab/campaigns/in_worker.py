@@ -21,7 +21,7 @@ from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.model.watching import Watch, watches
 from gradcheck_lab.report import Report
 from gradcheck_lab.workers.memory import memory_limited
-from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome, Returned
+from gradcheck_lab.workers.outcome import Died, MemoryExceeded, Outcome, Returned
 from gradcheck_lab.workers.pool import Call
 from gradcheck_lab.workers.progress import SharedProgress
 
@@ -48,8 +48,11 @@ class Lanes:
     def finished(self, lane: int, case: Case, outcome: Outcome) -> Finished:
         """What came of a call: the worker's answer, or a report that says how its process ended."""
         if isinstance(outcome, Returned):
-            data = json.loads(outcome.value)
-            return Finished(case, data["report"], data["why"], data["seconds"])
+            try:
+                data = json.loads(outcome.value)
+                return Finished(case, data["report"], data["why"], data["seconds"])
+            except (ValueError, TypeError, KeyError):  # the user's code, which shares the worker, spoiled the answer
+                outcome = Died(None)
         if isinstance(outcome, MemoryExceeded):
             outcome = replace(outcome, limit=case.memory)
         subject = Subjected(case.name, case.seed, "")

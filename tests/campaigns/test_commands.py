@@ -149,9 +149,11 @@ def test_folder_is_planned_without_what_cannot_be_imported_and_what_has_no_specs
 def test_durations_of_an_earlier_campaign_are_in_the_next_plan(capsys: pytest.CaptureFixture[str]) -> None:
     write_module("ops", a="2, NAME")
     plan(capsys, "ops.py", "--probes", "compare")
-    assert exit_code("campaign", "run", "m.jsonl") == 0
-    (result,) = results().values()
-    plan(capsys, "ops.py", "--probes", "compare", "--durations", "m.results.jsonl")
+    assert exit_code("campaign", "run", "m.jsonl", "--results", "here.jsonl") == 0
+    assert not Path("m.results.jsonl").exists()
+    assert exit_code("campaign", "status", "m.jsonl", "--results", "here.jsonl") == 0
+    (result,) = results("here.jsonl").values()
+    plan(capsys, "ops.py", "--probes", "compare", "--durations", "here.jsonl")
     (case,) = (json.loads(line) for line in Path("m.jsonl").read_text(encoding="utf-8").splitlines()[1:])
     assert case["seconds"] == result.seconds > 0
     assert case["case"] == result.key
