@@ -132,13 +132,13 @@ class _Reached:
         """Add the files by which a dotted name is imported; where it is relative, it has the importer's folder before it."""
         if name.startswith("."):
             level = len(name) - len(name.lstrip("."))
-            folder = importer.parents[level - 1]
-            self._add_dotted(folder, name.lstrip(".").split("."))
+            if level <= len(importer.parents):
+                self._add_dotted(importer.parents[level - 1], name.lstrip(".").split("."))
             return
         words = name.split(".")
         if words[0] == _PACKAGE.name:
             return
-        for root in (importer.parent, *_roots()):
+        for root in (importer.parent, *_roots(tuple(sys.path))):
             if (root / words[0]).is_dir() or (root / f"{words[0]}.py").is_file():
                 self._add_dotted(root, words)
         where = _origin(words[0])
@@ -213,9 +213,10 @@ def _own_version() -> str:
     return f"{gradcheck_lab.__version__} {hashed.hexdigest()[:12]}"
 
 
-def _roots() -> list[Path]:
+@cache
+def _roots(entries: tuple[str, ...]) -> list[Path]:
     """The folders on the path of imports that are the user's."""
-    found = [Path(entry or os.curdir) for entry in sys.path]
+    found = [Path(entry or os.curdir) for entry in entries]
     return [folder for folder in found if folder.is_dir() and is_users(folder / "any.py")]
 
 
