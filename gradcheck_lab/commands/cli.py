@@ -1,6 +1,7 @@
 """The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay` and `list`.
 
-Each command is a file of its own beside this one; those of `campaign` share one. Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive, 130 interrupted.
+Each command is a file of its own beside this one; those of `campaign` share one.
+Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive, 130 interrupted.
 """
 
 from __future__ import annotations
