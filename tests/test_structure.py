@@ -15,10 +15,11 @@ ROOT = Path(__file__).parent.parent / "gradcheck_lab"
 WINGS = (
     "version errors torch_internals model specs calls workers rules ops engine render report diagnosis subjects oracles "
     "comparison examination probes isolation reproduction check networks discovery fuzzing compare notebook_magic fuzz "
-    "strategies commands pytesting pytest_plugin __init__ __main__"
+    "strategies campaigns commands pytesting pytest_plugin __init__ __main__"
 ).split()
 # these are loaded before anybody knows whether torch, NumPy, Hypothesis or a renderer will be needed
 IMPORT_LATE = {
+    "commands/campaign.py": "`--help` answers without torch",
     "commands/cli.py": "`--help` answers without torch",
     "commands/options.py": "`--help` answers without torch",
     "commands/results.py": "`--help` answers without torch",

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from gradcheck_lab import specs
+from gradcheck_lab.calls.placement import placed
 from gradcheck_lab.check import checked
 from gradcheck_lab.discovery.description import DESCRIPTION
 from gradcheck_lab.discovery.inputs import Call, as_guessed, call_of
 from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, check_command, read_option
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.probes import ALL
 from gradcheck_lab.report import Report
 
+Probing = Literal["all", "compare"]
 
 @dataclass(frozen=True, slots=True)
 class CheckJob:
@@ -26,6 +30,8 @@ class CheckJob:
     allow: tuple[str, ...] = ()
     order: int = 1
     wrt: tuple[str, ...] = ()
+    device: str = "cpu"
+    probes: Probing = "all"
 
     @property
     def name(self) -> str:
@@ -42,7 +48,7 @@ class CheckJob:
         try:
             report = check_target(
                 self.target, self.specs, seed=self.seed, dtype=self.dtype, options=self.options, allow=self.allow,
-                order=self.order, wrt=self.wrt,
+                order=self.order, wrt=self.wrt, device=self.device, probes=self.probes,
             )  # fmt: skip
         except NoSpecs as error:
             hint = f"add {DESCRIPTION} = {{{self.name!r}: \"real('n d')\"}} to the module"
@@ -80,10 +86,13 @@ def check_target(
     allow: Sequence[str] = (),
     order: int = 1,
     wrt: Sequence[str] = (),
+    device: str = "cpu",
+    probes: Probing = "all",
 ) -> Report:
     """Import `target`, find its inputs by `gradcheck_lab.discovery.inputs.call_of`, and check it.
 
-    `options` are texts such as "reduction=sum", `wrt` names or positions of the inputs that need a gradient. Raises
+    `options` are texts such as "reduction=sum", `wrt` names or positions of the inputs that need a gradient. Inputs, and the
+    parameters of a module, are moved to the `device`; "compare" instead of "all" `probes` compares the one call alone. Raises
     `InvalidArgument` for what cannot be found or checked.
 
     >>> check_target("gradcheck_lab.ops:mse_loss", options=["reduction=sum"]).verdict
@@ -94,11 +103,21 @@ def check_target(
     keywords = dict(read_option(text) for text in options)
     call = call_of(target, tuple(specs.parse(text) for text in written), seed, dtype, keywords)
     wanted = [int(each) if each.isdigit() else each for each in wrt] or None
-    report = checked(call.subject, *call.inputs, options=call.options, allow=set(allow), seed=seed, order=order, wrt=wanted)
+    if device != "cpu":
+        call = replace(call, subject=_moved(call.subject, device), inputs=placed(call.inputs, device, None))
+    report = checked(
+        call.subject, *call.inputs, options=call.options, allow=set(allow), seed=seed, order=order, wrt=wanted,
+        probes=ALL if probes == "all" else (),
+    )  # fmt: skip
     if call.guess:
         _refuse_guess(target, call, report)
     command = check_command(target, written, seed, dtype, options, allow, order, wrt)
+    command += f"  # it ran on {device}" if device != "cpu" else ""
     return replace(report, reproduce=command, inputs="" if call.source == "specs" else call.source)
+
+
+def _moved(subject: Any, device: str) -> Any:
+    return subject if isinstance(subject, tuple) else placed(subject, device, None)
 
 
 def _refuse_guess(target: str, call: Call, report: Report) -> None:

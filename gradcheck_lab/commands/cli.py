@@ -1,6 +1,7 @@
 """The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay`, `judge` and `list`.
 
-Each command is a file of its own beside this one. Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive, 130 interrupted.
+Each command is a file of its own beside this one; those of `campaign` share one.
+Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 # Everything that needs torch is imported inside the commands, so that --help is quick.
+from gradcheck_lab.commands.campaign import app as campaign
 from gradcheck_lab.commands.exits import EXIT_CODES, INTERRUPTED, MISUSE, misuse_exits, refuse_unwritable_files, write_json
 from gradcheck_lab.commands.options import Github, Isolate, Json, MemoryLimit, Reports, Seed, Timeout, limits_from
 from gradcheck_lab.commands.results import Results
@@ -31,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(campaign, name="campaign")
 
 
 def _show_version(wanted: bool) -> None:

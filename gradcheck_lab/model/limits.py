@@ -239,6 +239,21 @@ SAVED_AXES = Limit(32, "Axes of a tensor of a saved call: half of what torch tak
 SAVED_INPUTS = Limit(1000, "Tensors of a saved call: a program of a hundred layers has fewer.")
 WHOLE_DIGITS = Limit(20, "Digits of a whole number in a file of others: the largest seed, 2**64, has twenty.")
 REFUSED_ENTRIES = Limit(5, "Entries that the refusal of a report names: a damaged one may have thousands that do not fit.")
+CASES_OF_A_PROCESS = Limit(
+    1000,
+    "Cases that one worker process of a campaign runs before a new one takes its place: what the user's code and torch keep "
+    "grows no further, and a new process costs less than a millisecond a case.",
+)
+RUNS_OF_A_LOST_CASE = Limit(
+    4,
+    "Times that a case of a campaign runs whose Ray node is lost: clusters of cheap nodes lose some, and none loses four of "
+    "one case unless that case is to blame.",
+)
+CASES_OF_A_PAGE = Limit(
+    300,
+    "Reports of a campaign that its page has, failures first: 5 MB, which a browser opens in a second; files hold the others.",
+)
+OPEN_CASES_SHOWN = Limit(40, "Cases of a campaign that did not pass and are printed, a line each: one screen; files hold all.")
 SHOWN_VALUES = Limit(8, "Inputs of a call that a message lists with dtype and shape: two lines of a terminal hold them.")
 LISTED_NAMES = Limit(4, "Objects that the last line of a command names: with their files, two lines of a terminal hold them.")
 QUOTED_CHARACTERS = Limit(

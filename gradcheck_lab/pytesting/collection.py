@@ -73,7 +73,7 @@ def _settings_of(item: pytest.Item, session: Session) -> ItemSettings:
 
 def _missing(device: str, known: dict[str, bool]) -> str:
     """Why a device cannot be used, empty where it can; `known` remembers which can."""
-    from gradcheck_lab.pytesting.placement import available
+    from gradcheck_lab.calls.placement import available
 
     if device not in known:
         try:

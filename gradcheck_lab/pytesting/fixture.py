@@ -111,7 +111,7 @@ class Gradcheck:
         return {} if running is None or running.settings is None else running.settings.apart
 
     def _keywords(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        from gradcheck_lab.pytesting.placement import placed
+        from gradcheck_lab.calls.placement import placed
 
         keywords = {"seed": self.seed, **self._apart, **arguments}
         if self._allow:
@@ -120,5 +120,5 @@ class Gradcheck:
             keywords.setdefault("wrt", self._session.wrt)
         for name in ("options", "grad_output"):
             if name in keywords:
-                keywords[name] = placed(keywords[name], self._placement)
+                keywords[name] = placed(keywords[name], self._placement.device, self._placement.dtype)
         return keywords

@@ -12,9 +12,9 @@ from gradcheck_lab.specs import Spec
 
 def placed_op(op: Any, placement: Placement) -> Any:
     """A module in the test's dtype and on its device; any other op unchanged."""
-    from gradcheck_lab.pytesting.placement import placed
+    from gradcheck_lab.calls.placement import placed
 
-    return op if isinstance(op, tuple) else placed(op, placement)
+    return op if isinstance(op, tuple) else placed(op, placement.device, placement.dtype)
 
 
 def placed_inputs(op: Any, inputs: Sequence[Any], placement: Placement, seed: int) -> tuple[Any, ...]:
@@ -23,8 +23,8 @@ def placed_inputs(op: Any, inputs: Sequence[Any], placement: Placement, seed: in
     Raises `InvalidArgument` for specs mixed with tensors.
     """
     from gradcheck_lab.calls.drawing import ordinary_call
+    from gradcheck_lab.calls.placement import placed
     from gradcheck_lab.discovery.targets import DTYPES
-    from gradcheck_lab.pytesting.placement import placed
 
     specs = tuple(inputs) or declared_specs(op)
     are_specs = [isinstance(value, Spec) for value in specs]
@@ -32,7 +32,7 @@ def placed_inputs(op: Any, inputs: Sequence[Any], placement: Placement, seed: in
         raise InvalidArgument("specs and tensors are mixed; pass a spec for every input, or a tensor for every one")
     dtype = DTYPES[placement.dtype or "float64"]
     values = ordinary_call(op, specs, seed, dtype=dtype).inputs if any(are_specs) else tuple(inputs)
-    return tuple(placed(value, placement) for value in values)
+    return tuple(placed(value, placement.device, placement.dtype) for value in values)
 
 
 def declared_specs(op: Any) -> tuple[Spec, ...]:

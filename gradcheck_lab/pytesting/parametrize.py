@@ -74,13 +74,13 @@ class PromiseCheck:
         probes: Collection[str | Probe],
         apart: Mapping[str, Any],
     ) -> Report:
+        from gradcheck_lab.calls.placement import placed
         from gradcheck_lab.check import check
         from gradcheck_lab.pytesting.inputs import placed_inputs, placed_op
-        from gradcheck_lab.pytesting.placement import placed
 
         seed = session.settings.seed
         inputs = placed_inputs(self.entry.op, self.entry.inputs, placement, seed)
-        options = placed(dict(self.entry.options), placement)
+        options = placed(dict(self.entry.options), placement.device, placement.dtype)
         op = placed_op(self.entry.op, placement)
         return check(op, *inputs, options=options, probes=probes, allow=set(allow), wrt=session.wrt, seed=seed, **apart)
 

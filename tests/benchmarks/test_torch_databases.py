@@ -53,6 +53,20 @@ def test_tenth_that_the_commit_draws_has_nothing_flagged_crashed_or_dead(tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_databases_are_planned_and_checked_as_a_campaign() -> None:
+    pytest.importorskip("expecttest", reason="torch's operator database needs it")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from benchmarks.torch_campaign import check_sample, planned
+
+        cases = {case.name: case for case in planned(("float64",), ("op_db",), None, 60.0)}
+        assert len(cases) > 400
+        sound, exception = (check_sample(cases[f"op_db:{name} float64"]) for name in ("sin", "as_strided_scatter"))
+    assert sound.report is not None
+    assert (sound.report.verdict, exception.report) == ("pass", None)
+    assert exception.why.startswith("an exception: ")
+
+
 def test_a_tenth_is_about_a_tenth_and_another_seed_draws_another() -> None:
     names = [f"operator_{k}" for k in range(1000)]
     first, second = ({name for name in names if drawn(name, seed)} for seed in (1, 2))

@@ -1,0 +1,190 @@
+"""The engine `ray`: the cases of a manifest as tasks of an existing Ray cluster, their results written here.
+
+A task runs its case in a worker process of its node, as the engine `local` does, so that a case which ends its process is a
+finding and no failure of the task. A task that fails all the same was on a node or in a process of Ray that was lost: it runs
+again on another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gradcheck_lab.campaigns.cases import Case, CheckCase, Finished
+from gradcheck_lab.campaigns.in_worker import Lanes, prepare_worker
+from gradcheck_lab.campaigns.manifest import Plan
+from gradcheck_lab.campaigns.sources import refuse_changed
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.isolation import Subjected, ended_report
+from gradcheck_lab.model.conversion import as_dict, from_dict
+from gradcheck_lab.model.limits import CASES_OF_A_PROCESS, RUNS_OF_A_LOST_CASE
+from gradcheck_lab.model.shown import one_line, quoted
+from gradcheck_lab.model.user_errors import class_and_line
+from gradcheck_lab.workers.outcome import Died
+from gradcheck_lab.workers.pool import Workers
+from gradcheck_lab.workers.progress import SharedProgress
+
+EXISTING = "auto"
+_EVERY = 0.1  # seconds between two looks at the worker of a node
+_AHEAD = 2  # tasks that are handed out for each core, so that no core waits for the driver
+_GPUS = "CUDA_VISIBLE_DEVICES"
+_RESERVED = 1.0  # of a core, and of a GPU for a case on one
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Why a node cannot run the cases of a plan."""
+
+    message: str
+
+
+class _Node:
+    """What a process of Ray keeps from one task to the next: a worker process, for the GPUs that Ray gave to the task."""
+
+    def __init__(self, gpus: str | None) -> None:
+        progress = SharedProgress(1, numbers=1)
+        self.folder = TemporaryDirectory(prefix="gradcheck-lab-")
+        self.lanes = Lanes(progress, Path(self.folder.name))
+        self.workers = Workers(1, _prepare, (progress, gpus), CASES_OF_A_PROCESS.value)
+
+    def run(self, case: Case, check: CheckCase) -> Finished:
+        """Run one case in the worker process."""
+        self.workers.submit(self.lanes.call(0, case, check))
+        while True:
+            for lane, outcome in self.workers.finished(within=_EVERY):
+                return self.lanes.finished(lane, case, outcome)
+
+
+_nodes: dict[str | None, _Node] = {}  # of a process of Ray, by the GPUs that a task may use
+_sound: set[str] = set()  # the plans whose files and versions were found here
+
+
+def run_on_ray(cases: Iterable[Case], check: CheckCase, plan: Plan, address: str | None) -> Iterator[Finished]:
+    """Run the cases as tasks of the cluster at an address, and yield each as it ends.
+
+    Each takes one core, and one GPU where its device is cuda. The current directory is sent to the nodes. Raises
+    `InvalidArgument` where Ray is not installed, no cluster is found, it has no GPU for a case on one, or a node has other
+    versions than the plan.
+    """
+    ray = _ray()
+    with _connected(address):
+        remote = ray.remote(max_retries=RUNS_OF_A_LOST_CASE.value - 1, retry_exceptions=False)(_task)
+        shared = ray.put((check, json.dumps(as_dict(plan))))
+        waiting, running = iter(cases), dict[Any, Case]()
+        most = _AHEAD * max(1, int(_resources().get("CPU", 1)))
+        while True:
+            while len(running) < most and (case := next(waiting, None)) is not None:
+                gpus = _gpus_of(case)
+                task = remote.options(num_cpus=_RESERVED, num_gpus=gpus).remote(as_dict(case), shared)
+                running[task] = case
+            if not running:
+                return
+            ended, _ = ray.wait(list(running), num_returns=1)
+            for task in ended:
+                yield _finished(task, running.pop(task))
+
+
+def _ray() -> Any:
+    """Ray, which takes a second to import and need not be installed."""
+    try:
+        return import_module("ray")
+    except ImportError as error:
+        raise InvalidArgument("--engine ray needs Ray; install it with pip install 'gradcheck_lab[ray]'") from error
+
+
+class _connected:
+    """The connection to a cluster, which ends with the block; one that stood before stays."""
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address or os.environ.get("RAY_ADDRESS") or EXISTING
+        self._own = not _ray().is_initialized()
+
+    def __enter__(self) -> None:
+        if not self._own:
+            return
+        try:
+            _ray().init(
+                address=self._address, runtime_env={"working_dir": os.getcwd()}, log_to_driver=False, logging_level="error",
+                configure_logging=False,
+            )  # fmt: skip
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise InvalidArgument(
+                f"there is no Ray cluster at {quoted(self._address)} ({one_line(str(error))}); "
+                "start one with ray start --head, or name its address with --ray-address"
+            ) from error
+
+    def __exit__(self, *ignored: object) -> None:
+        if self._own:
+            _ray().shutdown()
+
+
+def _resources() -> Mapping[str, float]:
+    found: Mapping[str, float] = _ray().cluster_resources()
+    return found
+
+
+def _gpus_of(case: Case) -> float:
+    """The GPUs that a task takes; Ray shows it no other, so that its only one is the first."""
+    if not case.device.startswith("cuda"):
+        return 0.0
+    if case.device not in ("cuda", "cuda:0"):
+        raise InvalidArgument(f"{case.name} names one GPU of several, and Ray chooses the GPU of a task; plan it on cuda")
+    if not _resources().get("GPU"):
+        raise InvalidArgument(f"{case.name} needs a GPU and the Ray cluster has none; plan without --device {case.device}")
+    return _RESERVED
+
+
+def _finished(task: Any, case: Case) -> Finished:
+    ray = _ray()
+    try:
+        answer = ray.get(task)
+    except ray.exceptions.RayError as error:
+        if not isinstance(error, _lost()):
+            raise InvalidArgument(
+                f"a node of the Ray cluster cannot run {case.name} ({class_and_line(error)}); "
+                "install there what is installed here"
+            ) from error
+        lost = ended_report(None, Subjected(case.name, case.seed, ""), Died(None), "the process of Ray, in every run,")
+        return Finished(case, lost.to_dict(), one_line(str(error)), 0.0)
+    if isinstance(answer, _Refused):
+        raise InvalidArgument(answer.message)
+    data = json.loads(answer)
+    return Finished(case, data["report"], data["why"], data["seconds"])
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    """The exceptions of Ray that a task ends with whose process or node is lost, as often as it may run."""
+    names = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "ObjectLostError", "OutOfMemoryError")
+    return tuple(getattr(_ray().exceptions, name) for name in names if hasattr(_ray().exceptions, name))
+
+
+def _prepare(progress: SharedProgress, gpus: str | None) -> None:
+    """Prepare a worker; the server that it is forked from has the GPUs of the first task."""
+    if gpus is None:
+        os.environ.pop(_GPUS, None)
+    else:
+        os.environ[_GPUS] = gpus
+    prepare_worker(progress)
+
+
+def _task(data: dict[str, Any], shared: tuple[CheckCase, str]) -> str | _Refused:
+    """Run one case on this node; the result is text of JSON."""
+    check, plan = shared
+    if plan not in _sound:
+        try:
+            known = from_dict(json.loads(plan), Plan, "plan")
+            refuse_changed(known.files, known.versions)
+        except InvalidArgument as error:
+            return _Refused(f"on the node {_ray().util.get_node_ip_address()}, {error}")
+        _sound.add(plan)
+    gpus = os.environ.get(_GPUS)
+    if gpus not in _nodes:
+        _nodes[gpus] = _Node(gpus)
+    done = _nodes[gpus].run(from_dict(data, Case, "case"), check)
+    return json.dumps({"report": done.report, "why": done.why, "seconds": done.seconds})

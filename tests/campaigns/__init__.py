@@ -1,0 +1,1 @@
+"""Campaigns: planned, run, killed, continued, divided and merged."""
