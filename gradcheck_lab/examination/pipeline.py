@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.comparison.compared import Comparison
@@ -93,7 +95,8 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
     else:
         noise = OwnNoise(examined.runner, examined.case, entries).samples
         draws = _draws(examined, examined.case)
-        compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle, noise, draws)
+        compare = partial(compare_numerically, subject, examined.case.inputs, oracle=chosen.oracle, noise=noise, draws=draws)
+        compared = _with_delivered(examined, compare(entries), compare)
     by_numbers = replace(examined, truth=replace(chosen, plain=truth.plain)).with_comparisons(compared)
     return by_numbers if by_numbers.passed else _with_ops_alone(by_numbers)
 
@@ -109,9 +112,22 @@ def _look_numerically(examined: Examined, chosen: NumericTruth) -> Examined:
         return examined
     again = {i: entries[i] for i in looked.by_element}
     noise = OwnNoise(examined.runner, examined.case, again).samples
-    compared = compare_numerically(subject, examined.case.inputs, again, oracle, noise, margin=_margin(examined))
+    compare = partial(compare_numerically, subject, examined.case.inputs, oracle=oracle, noise=noise, margin=_margin(examined))
+    compared = _with_delivered(examined, [*looked.comparisons, *compare(again)], compare)
     counts.looking += counts.forward - before
-    return replace(examined, truth=chosen).with_comparisons([*looked.comparisons, *compared])
+    return replace(examined, truth=chosen).with_comparisons(compared)
+
+
+def _with_delivered(
+    examined: Examined, compared: list[Comparison], compare: Callable[[Mapping[int, Any]], list[Comparison]]
+) -> list[Comparison]:
+    """Put what torch's engine delivers beside raw entries of another shape or dtype than their inputs: it sums and casts."""
+    run = examined.run
+    if run is None or run.delivered is None or not deliverable(run.delivered):
+        return compared
+    wrong = {c.result.name for c in compared if having("shape") & {f.cause for f in c.findings if f.severity == "error"}}
+    changed = {i: g for i, g in enumerate(run.delivered) if examined.is_compared(i) and examined.subject.names[i] in wrong}
+    return with_engine(compared, compare(changed)) if changed else compared
 
 
 def _with_ops_alone(examined: Examined) -> Examined:

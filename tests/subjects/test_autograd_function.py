@@ -451,3 +451,38 @@ def test_dropout_that_draws_in_the_dtype_of_its_input_passes(dtype: torch.dtype)
     report = gl.check(DropoutByDtype, normal(6, 5).to(dtype), 0.4)
     assert report.verdict == "pass", report
     assert {(finding.cause, finding.severity) for finding in report.findings} == {("stochastic", "note")}
+
+
+class ScaledByClass(Function):
+    """A family of Functions that differ by a number of the class: forward and backward are class methods."""
+
+    factor = 3.0
+
+    @classmethod
+    def forward(cls, ctx: Any, x: Tensor) -> Tensor:
+        return cls.factor * x.clamp_min(0).pow(2)
+
+    @classmethod
+    def backward(cls, ctx: Any, grad_output: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * cls.factor * x.clamp_min(0) * grad_output
+
+
+class ScaledByClassSaving(ScaledByClass):
+    @classmethod
+    def forward(cls, ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return super().forward(ctx, x)
+
+
+class ScaledByClassWrong(ScaledByClassSaving):
+    @classmethod
+    def backward(cls, ctx: Any, grad_output: Tensor) -> Tensor:
+        return super().backward(ctx, grad_output) / cls.factor
+
+
+def test_class_methods_are_called_as_torch_calls_them() -> None:
+    report = gl.check(ScaledByClassSaving, normal(4, 3))
+    assert report.verdict == "pass", report
+    wrong = gl.check(ScaledByClassWrong, normal(4, 3))
+    assert causes(wrong) == [("x", "constant-factor")], wrong
