@@ -40,6 +40,10 @@ def move(v, points):
     return pypose.se3(v).Exp().Act(points)
 
 
+def translation(v):
+    return pypose.se3(v).Exp().translation()
+
+
 def compose_motions(v, other):
     return (pypose.se3(v).Exp() @ pypose.se3(other).Exp()).Log().tensor()
 
@@ -84,6 +88,7 @@ if __name__ == "__main__":
     gl.check(adjoint_of_rotation, W, W2)
     gl.check(adjoint_transposed_of_rotation, W, W2)
     gl.check(move, V, POINTS)
+    gl.check(translation, V)
     gl.check(compose_motions, V, V2)
     gl.check(motion_and_back, V)
     gl.check(move_back, V, POINTS)

@@ -58,7 +58,7 @@ def row_of(stem: str, found: dict[str, dict[str, str]]) -> dict[str, int | str]:
         known = TRIAGE.get((stem, name))
         if result["verdict"] in ("pass", "not checked"):
             counts[result["verdict"]] += 1
-        elif known is not None and result["verdict"] == "fail" and result["cause"] in known.causes:
+        elif known is not None and (result["cause"] or result["verdict"]) in known.causes:
             counts[known.kind] += 1
         else:
             counts["not explained"] += 1

@@ -47,7 +47,8 @@ def logistic(x, slope):
 
 
 def escape(x, beta, slope):
-    return with_gradient_of(spikes(x), -slope * (2 * spikes(x) - 1) * torch.exp(-beta * (x - 1).abs()) / beta)
+    meant = torch.sign(x - 1) * (1 - torch.exp(-beta * (x - 1).abs())) * slope / beta  # of derivative slope exp(-beta |x - 1|)
+    return with_gradient_of(spikes(x), meant)
 
 
 def rounded(x):
@@ -83,11 +84,11 @@ class RoundAsItIs(RoundSteFn):
 
 
 if __name__ == "__main__":
-    gl.check(StraightThroughEstimator, X, reference=straight_through)
+    gl.check(StraightThroughEstimator, X.float(), reference=straight_through)
     gl.check(ATan, X, 2.0, reference=arctan)
     gl.check(FastSigmoid, X, 25.0, reference=fast_sigmoid)
     gl.check(Sigmoid, X, 5.0, reference=logistic)
-    gl.check(SpikeRateEscape, X, 1.0, 25.0)
+    gl.check(SpikeRateEscape, X, 1.0, 25.0, reference=escape)
     gl.check(RoundSteFn, X, reference=rounded)
     gl.check(RoundAsItIs, X, allow={"wrong-value"})
     gl.check(FloorSteFn, X, reference=floored)
