@@ -84,7 +84,7 @@ class RoundAsItIs(RoundSteFn):
 
 
 if __name__ == "__main__":
-    gl.check(StraightThroughEstimator, X.float(), reference=straight_through)
+    gl.check(StraightThroughEstimator, X, reference=straight_through)
     gl.check(ATan, X, 2.0, reference=arctan)
     gl.check(FastSigmoid, X, 25.0, reference=fast_sigmoid)
     gl.check(Sigmoid, X, 5.0, reference=logistic)

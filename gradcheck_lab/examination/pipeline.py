@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
+
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.engine import deliverable, with_engine
@@ -213,13 +215,21 @@ def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> 
         delivered = compare_returned(
             subject, run.delivered, oracle, truth, outputs, margin=margin, noise=noise, draws=draws, delivered=True
         )  # fmt: skip
-        compared = with_engine(compared, delivered)
+        compared = with_engine(compared, delivered, _in_the_dtype_of_outputs(examined))
     found = examined.with_comparisons(compared)
     if run.refusal is not None and not any(finding.severity == "error" for finding in found.findings):
         found = found.with_findings(run.refusal)
     if any(not is_wide(v.dtype) for v in examined.case.inputs if is_differentiable(v)):
         return _compare_in_float64(found, truth, {finding.gradient for c in compared for finding in c.findings})
     return found
+
+
+def _in_the_dtype_of_outputs(examined: Examined) -> frozenset[str]:
+    """The inputs whose gradient came back in the one dtype that all outputs have, with all digits of an upstream gradient."""
+    run = examined.run
+    assert run is not None
+    found = {i for i, g in enumerate(run.returned) if isinstance(g, torch.Tensor) and run.upstream_dtypes == {g.dtype}}
+    return frozenset(examined.subject.names[i] for i in found)
 
 
 def _compare_in_float64(examined: Examined, truth: Pass, known: set[str | None]) -> Examined:

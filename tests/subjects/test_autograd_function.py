@@ -486,3 +486,47 @@ def test_class_methods_are_called_as_torch_calls_them() -> None:
     assert report.verdict == "pass", report
     wrong = gl.check(ScaledByClassWrong, normal(4, 3))
     assert causes(wrong) == [("x", "constant-factor")], wrong
+
+
+class Threshold(Function):
+    """A step that comes out in float32 whatever goes in, with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return (x > 0).float()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        return grad_output.clone()
+
+
+class ThresholdHalved(Threshold):
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        return grad_output / 2
+
+
+def through_threshold(x: Tensor) -> Tensor:
+    return (x > 0).float() + (x - x.detach()).float()
+
+
+class SineInFloat32(Function):
+    """A float64 sine, whose gradient is of float32: its digits are lost."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return (grad_output * x.cos()).float()
+
+
+def test_a_gradient_in_the_dtype_of_a_narrower_output_has_all_its_digits() -> None:
+    report = gl.check(Threshold, normal(4, 3), reference=through_threshold)
+    assert report.verdict == "pass", report
+    assert "torch's engine casts it to the right value" in {f.explanation for f in report.findings}
+    assert gl.check(ThresholdHalved, normal(4, 3), reference=through_threshold, probes=()).verdict == "fail"
+    assert causes(gl.check(SineInFloat32, normal(4, 3), probes=())) == [("x", "wrong-dtype")]
