@@ -1,6 +1,7 @@
 """dezero: the NumPy framework of a book on deep learning. It is of before NumPy 1.24, whose absent names are put back first."""
 
 import numpy as np
+
 import numpy_of_then  # noqa: F401 # isort: skip
 import dezero
 import dezero.core as core

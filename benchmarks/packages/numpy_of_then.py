@@ -1,9 +1,7 @@
-"""Names that packages of before NumPy 1.24 and Python 3.10 use: `numpy.int`, `can_cast` to an abstract type, `collections.Hashable`."""
+"""What packages of before NumPy 1.24 use: `numpy.int` and the like, and `can_cast` to an abstract type."""
 
 from __future__ import annotations
 
-import collections
-import collections.abc
 from functools import wraps
 from typing import Any
 
@@ -22,4 +20,3 @@ def _cast(from_: Any, to: Any, *more: Any, **words: Any) -> bool:
 
 
 np.can_cast = _cast
-collections.Hashable = collections.abc.Hashable  # type: ignore[attr-defined]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import dezero_calls
+import numpy_of_then  # noqa: F401 # isort: skip
 import dezero.functions as dezero
+import dezero_calls
 import kornia_calls
 import torch
 from arrays import OnArrays
@@ -87,7 +88,7 @@ class StepWithoutInnerDerivative(SoftUnitStep):
 class RecurrenceNotShifted(Recurrence):  # the state before each step is what the decay multiplies
     @staticmethod
     def backward(ctx: Any, grad_output: torch.Tensor) -> Any:
-        decay, state, out = ctx.saved_tensors
+        _, state, out = ctx.saved_tensors
         by_decay, by_impulse, by_state = Recurrence.backward(ctx, grad_output)
         shifted = torch.cat([state.unsqueeze(1), out[:, :-1]], 1)
         return by_decay * out / shifted, by_impulse, by_state
@@ -99,7 +100,7 @@ class ExpWithoutJacobian(so3_Exp):  # right at zero alone
         return grad_output[..., :-1]
 
 
-def rotated(w: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+def rotated_without_jacobian(w: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return SO3_Act.apply(ExpWithoutJacobian.apply(w), points)
 
 
@@ -108,13 +109,17 @@ class SigmoidOfOneFactor(dezero.Sigmoid):
         return gy * self.outputs[0]()
 
 
+def sigmoid_of_one_factor(x: Any) -> Any:
+    return SigmoidOfOneFactor()(x)
+
+
 class BatchNormWithoutMean(dezero.BatchNorm):
     def backward(self, gy: Any) -> Any:
         gx, ggamma, gbeta = super().backward(gy)
         return gx + gbeta * self.inputs[1] * self.inv_std / len(gy), ggamma, gbeta
 
 
-def normalised(x: Any, gamma: Any, beta: Any) -> Any:
+def batch_norm_without_mean(x: Any, gamma: Any, beta: Any) -> Any:
     zeros, ones = dezero_calls.np.zeros(5), dezero_calls.np.ones(5)
     return BatchNormWithoutMean(zeros, ones, 0.9, 2e-5)(x, gamma, beta)
 
@@ -129,10 +134,15 @@ CASES = (
     (LogSoftmaxWithoutMask, (kornia_calls.LOGITS, kornia_calls.TARGET, kornia_calls.VALID)),
     (StepWithoutInnerDerivative, (X,)),
     (RecurrenceNotShifted, (DECAY, SIGNAL, ONE_STATE)),
-    (rotated, (X[:, :3], X[:, 1:4])),
-    (OnArrays(lambda x: SigmoidOfOneFactor()(x), Variable), (dezero_calls.X,)),
-    (OnArrays(normalised, Variable), (dezero_calls.X, dezero_calls.ROW, dezero_calls.ROW)),
+    (rotated_without_jacobian, (X[:, :3], X[:, 1:4])),
+    (OnArrays(sigmoid_of_one_factor, Variable), (dezero_calls.X,)),
+    (OnArrays(batch_norm_without_mean, Variable), (dezero_calls.X, dezero_calls.ROW, dezero_calls.ROW)),
 )
+
+
+def name_of(subject: Any) -> str:
+    """What stands in the table for a Function, a function, or one on arrays."""
+    return subject.function.__name__ if isinstance(subject, OnArrays) else subject.__name__
 
 
 def main() -> None:
@@ -141,7 +151,7 @@ def main() -> None:
         report = gl.check(subject, *inputs)
         causes = sorted({f"{finding.gradient}: {finding.cause}" for finding in report.findings if finding.severity == "error"})
         caught += report.verdict == "fail"
-        print("|", getattr(subject, "__name__", type(subject).__name__), "|", report.verdict, "|", ", ".join(causes), "|", flush=True)
+        print("|", name_of(subject), "|", report.verdict, "|", ", ".join(causes), "|", flush=True)
     print(f"{caught} of {len(CASES)} caught")
 
 

@@ -1,6 +1,7 @@
 """pygrad: a small NumPy framework. It is of before NumPy 1.24, whose `can_cast` took abstract types."""
 
 import numpy as np
+
 import numpy_of_then  # noqa: F401 # isort: skip
 import pygrad.functions as F
 from arrays import OnArrays

@@ -2,8 +2,8 @@
 
     python benchmarks/packages/run.py --environment /tmp/packages --results /tmp/results
 
-makes the environment, where there is none, from `requirements.txt` and this checkout, runs `gradcheck-lab check` on each file beside
-this one, and holds what does not pass against `triage.py`. `--only entmax` runs one file.
+makes the environment, where there is none, from `requirements.txt` and this checkout, runs `gradcheck-lab check` on each file
+beside this one, and holds what does not pass against `triage.py`. `--only entmax` runs one file.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ def environment_at(folder: Path) -> Path:
 
 
 def checked(python: Path, file: Path, results: Path, timeout: int) -> dict[str, dict[str, str]]:
-    """The verdict and first cause of each object of a file, in a run of `gradcheck-lab check`; `why` of what was not checked."""
+    """The verdict and first cause of each object of a file, by `gradcheck-lab check`, or why it was not checked."""
     out = results / f"{file.stem}.json"
-    command = [str(python), "-W", "ignore", "-m", "gradcheck_lab", "check", str(file), "--timeout", str(timeout), "--json", str(out)]
+    program = [str(python), "-W", "ignore", "-m", "gradcheck_lab"]
+    command = [*program, "check", str(file), "--timeout", str(timeout), "--json", str(out)]
     with (results / f"{file.stem}.txt").open("w") as log:
         subprocess.run(command, stdout=log, stderr=log)
     data = json.loads(out.read_text())

@@ -8,7 +8,8 @@ from torchlpc.recurrence import Recurrence
 import gradcheck_lab as gl
 
 torch.manual_seed(0)
-SIGNAL, STATE, ONE_STATE = torch.randn(2, 6, dtype=torch.float64), torch.randn(2, 2, dtype=torch.float64), torch.ones(2).double()
+SIGNAL, STATE = torch.randn(2, 6, dtype=torch.float64), torch.randn(2, 2, dtype=torch.float64)
+ONE_STATE = torch.ones(2, dtype=torch.float64)
 COEFFICIENTS, DECAY = 0.3 * torch.randn(2, 6, 2, dtype=torch.float64), 0.5 * torch.randn(2, 6, dtype=torch.float64)
 ATTACK, RELEASE = torch.tensor([0.3, 0.5], dtype=torch.float64), torch.tensor([0.1, 0.2], dtype=torch.float64)
 

@@ -1,4 +1,4 @@
-"""What is known of each object that does not pass: a mistake of the package, or meant so, with the evidence in docs/found_with_it.md."""
+"""What each object that does not pass is: a mistake of the package, or meant so; docs/found_with_it.md has the evidence."""
 
 from __future__ import annotations
 

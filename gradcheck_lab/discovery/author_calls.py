@@ -94,7 +94,7 @@ class AuthorCalls:
         return AuthorCall(subject, *_placed(subject, inputs, options), where)
 
     def handed_over(self) -> list[str]:
-        """The names of the module that stand first in a call of `gl.check` or `gl.assert_gradients`: their author checks them."""
+        """The names of the module that stand first in a call of `gl.check` or `gl.assert_gradients`."""
         calls = [n for block in self._blocks() for s in block.statements for n in ast.walk(s) if isinstance(n, ast.Call)]
         first = [call.args[0] for call in calls if call.args and self._is_verb(*_called(call))]
         return [each.id for each in first if isinstance(each, ast.Name) and each.id in vars(self.module)]
