@@ -8,29 +8,29 @@ import gradcheck_lab as gl
 
 torch.manual_seed(0)
 X = torch.randn(2, 4, 3, dtype=torch.float64)
-F, G = (torch.nn.Sequential(torch.nn.Conv1d(2, 2, 3, padding=1), torch.nn.Tanh()).double() for _ in range(2))
-AF, AG = (AffineAdapterNaive(torch.nn.Conv1d(2, 2, 3, padding=1).double()) for _ in range(2))
-WEIGHTS, AFFINE_WEIGHTS = [*F.parameters(), *G.parameters()], [*AF.parameters(), *AG.parameters()]
+PARTS = tuple(torch.nn.Sequential(torch.nn.Conv1d(2, 2, 3, padding=1), torch.nn.Tanh()).double() for _ in range(2))
+AFFINE_PARTS = tuple(AffineAdapterNaive(torch.nn.Conv1d(2, 2, 3, padding=1).double()) for _ in range(2))
+WEIGHTS, AFFINE_WEIGHTS = ([p for part in parts for p in part.parameters()] for parts in (PARTS, AFFINE_PARTS))
 
 
 def additive(x):
-    return AdditiveBlockFunction.apply(x, F, G, *WEIGHTS)
+    return AdditiveBlockFunction.apply(x, *PARTS, *WEIGHTS)
 
 
 def additive_without_input(x):
-    return AdditiveBlockFunction2.apply(x.clone(), F, G, *WEIGHTS)
+    return AdditiveBlockFunction2.apply(x.clone(), *PARTS, *WEIGHTS)
 
 
 def additive_inverse(x):
-    return AdditiveBlockInverseFunction.apply(x, F, G, *WEIGHTS)
+    return AdditiveBlockInverseFunction.apply(x, *PARTS, *WEIGHTS)
 
 
 def affine(x):
-    return AffineBlockFunction.apply(x, AF, AG, *AFFINE_WEIGHTS)
+    return AffineBlockFunction.apply(x, *AFFINE_PARTS, *AFFINE_WEIGHTS)
 
 
 def affine_inverse(x):
-    return AffineBlockInverseFunction.apply(x, AF, AG, *AFFINE_WEIGHTS)
+    return AffineBlockInverseFunction.apply(x, *AFFINE_PARTS, *AFFINE_WEIGHTS)
 
 
 if __name__ == "__main__":

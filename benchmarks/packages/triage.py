@@ -26,6 +26,8 @@ TRIAGE: dict[tuple[str, str], Known] = {
     ("gpytorch_calls", "NaturalToMuVarSqrt"): Known(INTENDED, ("output-gradient-dropped", "wrong-value")),
     ("gpytorch_calls", "TrilNaturalToMuVarSqrt"): Known(INTENDED, ("output-gradient-dropped", "wrong-value")),
     ("linear_operator_calls", "root_by_lanczos"): Known(INTENDED, ("low-precision",)),
+    ("memcnn_calls", "additive_inverse"): Known(GENUINE, ("permuted",)),
+    ("memcnn_calls", "affine_inverse"): Known(GENUINE, ("permuted",)),
     ("pygrad_calls", "leaky_relu"): Known(GENUINE, ("wrong-value", "value-dependent", "constant-factor")),
     ("pygrad_calls", "mean_squared_error"): Known(GENUINE, ("constant-factor",)),
     ("pygrad_calls", "row_sum"): Known(GENUINE, ("raises",)),
