@@ -12,28 +12,33 @@ from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
 
 
-def with_engine(raw: Sequence[Comparison], engine: Sequence[Comparison]) -> list[Comparison]:
+def with_engine(
+    raw: Sequence[Comparison], engine: Sequence[Comparison], like_outputs: frozenset[str] = frozenset()
+) -> list[Comparison]:
     """Put together, gradient by gradient, the comparison of the raw entry with that of what the engine delivered.
 
-    Extra broadcast dimensions that the engine sums to the right value are a note; a wrong value that only the
-    engine's way shows is an error.
+    Extra broadcast dimensions that the engine sums to the right value are a note, and so is the dtype of the outputs in the
+    gradients of the inputs `like_outputs`, where the engine casts them to the right value; a wrong value that only the engine's
+    way shows is an error.
     """
     delivered = {comparison.result.name: comparison for comparison in engine}
-    return [_joined(each, delivered.get(each.result.name)) for each in raw]
+    return [_joined(each, delivered.get(each.result.name), each.result.name in like_outputs) for each in raw]
 
 
-def _joined(raw: Comparison, engine: Comparison | None) -> Comparison:
+def _joined(raw: Comparison, engine: Comparison | None, like_outputs: bool) -> Comparison:
     if engine is None or (raw.excuse is not None and not raw.result.elements):  # allowed to be missing, which arrives as zero
         return raw
     causes = {finding.cause for finding in raw.findings if finding.severity == "error"}
-    if causes and causes <= having("shape") and engine.result.verdict == "pass":
+    settled = having("shape") | ({"wrong-dtype"} if like_outputs else set())
+    if causes and causes <= settled and engine.result.verdict == "pass":
+        cast = causes == {"wrong-dtype"}
         first = next(finding for finding in raw.findings if finding.severity == "error")
         note = Finding(
             "engine-reduced",
             "note",
             first.message,
             gradient=first.gradient,
-            explanation="torch's engine sums it to the right value",
+            explanation=f"torch's engine {'casts' if cast else 'sums'} it to the right value",
             suggestion=first.suggestion,
         )
         return replace(engine, findings=(*engine.findings, note))

@@ -176,9 +176,11 @@ def _constant_axes(value: torch.Tensor) -> tuple[int, ...]:
 def _unreduced(evidence: Evidence) -> Explanation | None:
     """The gradient before the sum over a broadcast, summed over another axis; only where that gives the same shape."""
     shape = tuple(evidence.expected.shape)
-    outputs = [t for name, t in evidence.tensors.items() if name.startswith("output") and t.ndim == len(shape) + 1]
+    # the broadcast that is undone is that to the first output
+    first = evidence.tensors.get("output", evidence.tensors.get("output 0"))
+    outputs = [] if first is None or first.ndim != len(shape) + 1 else [first]
     choices = [
-        axis for t in outputs[:1] for axis in range(t.ndim) if (*t.shape[:axis], *t.shape[axis + 1 :]) == shape
+        axis for t in outputs for axis in range(t.ndim) if (*t.shape[:axis], *t.shape[axis + 1 :]) == shape
     ]  # fmt: skip
     whole = evidence.unreduced() if len(choices) > 1 else None
     for axis in choices if whole is not None else ():

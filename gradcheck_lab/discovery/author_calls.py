@@ -21,16 +21,21 @@ from gradcheck_lab.rules.methods import FORWARDS
 from gradcheck_lab.rules.op import Op
 
 _VERBS = ("check", "assert_gradients")
+_SETTINGS = ("allow", "order", "reference", "wrt")
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorCall:
-    """What is called and with what, and where: `line 12` or `the doctest of relu`."""
+    """What is called and with what, and where: `line 12` or `the doctest of relu`.
+
+    `settings` are what a call of `gl.check` says beside the inputs and options: `allow`, `order`, `reference` and `wrt`.
+    """
 
     subject: Any
     inputs: tuple[Any, ...]
     options: dict[str, Any]
     where: str
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -69,7 +74,7 @@ class AuthorCalls:
         return None
 
     def _call(self, node: ast.Call, before: Sequence[ast.stmt], where: str) -> AuthorCall:
-        base, attribute = (node.func.value, node.func.attr) if isinstance(node.func, ast.Attribute) else (node.func, None)
+        base, attribute = _called(node)
         given = list(node.args)
         of_verb = self._is_verb(base, attribute) and bool(given)
         if of_verb:
@@ -84,8 +89,15 @@ class AuthorCalls:
         subject = self._subject(values[0], attribute, of_verb)
         inputs, options = tuple(values[1 : 1 + len(given)]), dict(zip(words, values[1 + len(given) :], strict=True))
         if of_verb:
-            return AuthorCall(subject, inputs, options.get("options") or {}, where)
+            settings = {name: options[name] for name in _SETTINGS if options.get(name) is not None}
+            return AuthorCall(subject, inputs, options.get("options") or {}, where, settings)
         return AuthorCall(subject, *_placed(subject, inputs, options), where)
+
+    def handed_over(self) -> list[str]:
+        """The names of the module that stand first in a call of `gl.check` or `gl.assert_gradients`."""
+        calls = [n for block in self._blocks() for s in block.statements for n in ast.walk(s) if isinstance(n, ast.Call)]
+        first = [call.args[0] for call in calls if call.args and self._is_verb(*_called(call))]
+        return [each.id for each in first if isinstance(each, ast.Name) and each.id in vars(self.module)]
 
     def _is_verb(self, base: ast.expr, attribute: str | None) -> bool:
         """Whether a call is one of `gl.check`, whose first argument is what it checks."""
@@ -143,6 +155,11 @@ class AuthorCalls:
                     statements += ast.parse(example.source).body
             if statements:
                 yield _Block([*_flat(statements)], f"the doctest of {getattr(holder, '__name__', self.name)}")
+
+
+def _called(node: ast.Call) -> tuple[ast.expr, str | None]:
+    """What a call calls: an expression, or the attribute of one."""
+    return (node.func.value, node.func.attr) if isinstance(node.func, ast.Attribute) else (node.func, None)
 
 
 def _forward_of(value: Any) -> Any:

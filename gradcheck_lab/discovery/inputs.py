@@ -27,13 +27,17 @@ from gradcheck_lab.specs import Spec
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What to check and on what; `source` says where the inputs are from. Those of a docstring are a `guess`."""
+    """What to check and on what; `source` says where the inputs are from. Those of a docstring are a `guess`.
+
+    `settings` are the other arguments of `check` that the author's own call of it gives.
+    """
 
     subject: Any
     inputs: tuple[Any, ...]
     options: dict[str, Any]
     source: str = "specs"
     guess: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -69,7 +73,8 @@ class _Finder:
             return None
         inputs = call.inputs if _is_differentiable(call.subject, call.inputs) else tuple(map(_floating, call.inputs))
         inputs = inputs if self.dtype is None else tuple(_cast(value, self.dtype) for value in inputs)
-        return Call(call.subject, inputs, {**call.options, **self.options}, f"the call in {call.where}")
+        options = {**call.options, **self.options}
+        return Call(call.subject, inputs, options, f"the call in {call.where}", settings=call.settings)
 
     def by_docstring(self) -> Call | None:
         """Drawn from the shapes that the docstring of the forward, or of the class, gives of every input."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.discovery.author_calls import AuthorCalls
 from gradcheck_lab.discovery.description import DESCRIPTION
 from gradcheck_lab.discovery.partners import carries_gradient
 from gradcheck_lab.discovery.targets import import_module, listed, public
@@ -28,8 +29,11 @@ def defined(module: str) -> Defined:
 
 
 def names_of(module: ModuleType) -> list[str]:
-    """The names of the objects to check in a module: each object once, and no class with an instance in the module."""
-    described = list(getattr(module, DESCRIPTION, {}))
+    """The names of the objects to check in a module: each object once, and no class with an instance in the module.
+
+    What is imported from elsewhere is one where the module describes it or hands it to `gl.check`.
+    """
+    described = [*getattr(module, DESCRIPTION, {}), *AuthorCalls(module, "", None).handed_over()]
     imported = _imported(module)
     found = {
         name: value

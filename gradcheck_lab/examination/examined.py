@@ -43,7 +43,8 @@ class ManualRun:
     gradients within a program, `calls` its ops' calls. `delivered` are the gradients that torch's engine makes of the same
     backward, None where it does not call it; `refusal` says why it did not accept what was returned. `outputs` are there
     only where they are compared: with those of a reference, or in a large call with those of its pieces. A backward that
-    does not take an upstream gradient is checked with ones. `links()` says what each step of a program is made of.
+    does not take an upstream gradient is checked with ones; `upstream_dtypes` are those of the outputs. `links()` says what
+    each step of a program is made of.
     """
 
     returned: tuple[Any, ...]
@@ -54,6 +55,7 @@ class ManualRun:
     calls: tuple[Call, ...] = ()
     outputs: tuple[Any, ...] = ()
     takes_upstream: bool = True
+    upstream_dtypes: frozenset[torch.dtype] = frozenset()
     links: Callable[[], tuple[Link, ...]] = tuple
 
 

@@ -233,7 +233,8 @@ def _run_backward(runner: Runner, recording: Recording, upstream: tuple[torch.Te
     calls = recording.calls if runner.subject.is_program else ()
     return ManualRun(
         tuple(as_tuple(manual.returned)), recording.several, manual.intermediates, delivered, refusal, calls,
-        takes_upstream=recording.fixed_grad_outputs is None, links=recording.links,
+        takes_upstream=recording.fixed_grad_outputs is None, upstream_dtypes=frozenset(g.dtype for g in upstream),
+        links=recording.links,
     )  # fmt: skip
 
 

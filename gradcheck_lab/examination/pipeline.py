@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
+
+import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.comparison.compared import Comparison
@@ -93,7 +97,8 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
     else:
         noise = OwnNoise(examined.runner, examined.case, entries).samples
         draws = _draws(examined, examined.case)
-        compared = compare_numerically(subject, examined.case.inputs, entries, chosen.oracle, noise, draws)
+        compare = partial(compare_numerically, subject, examined.case.inputs, oracle=chosen.oracle, noise=noise, draws=draws)
+        compared = _with_delivered(examined, compare(entries), compare)
     by_numbers = replace(examined, truth=replace(chosen, plain=truth.plain)).with_comparisons(compared)
     return by_numbers if by_numbers.passed else _with_ops_alone(by_numbers)
 
@@ -109,9 +114,22 @@ def _look_numerically(examined: Examined, chosen: NumericTruth) -> Examined:
         return examined
     again = {i: entries[i] for i in looked.by_element}
     noise = OwnNoise(examined.runner, examined.case, again).samples
-    compared = compare_numerically(subject, examined.case.inputs, again, oracle, noise, margin=_margin(examined))
+    compare = partial(compare_numerically, subject, examined.case.inputs, oracle=oracle, noise=noise, margin=_margin(examined))
+    compared = _with_delivered(examined, [*looked.comparisons, *compare(again)], compare)
     counts.looking += counts.forward - before
-    return replace(examined, truth=chosen).with_comparisons([*looked.comparisons, *compared])
+    return replace(examined, truth=chosen).with_comparisons(compared)
+
+
+def _with_delivered(
+    examined: Examined, compared: list[Comparison], compare: Callable[[Mapping[int, Any]], list[Comparison]]
+) -> list[Comparison]:
+    """Put what torch's engine delivers beside raw entries of another shape or dtype than their inputs: it sums and casts."""
+    run = examined.run
+    if run is None or run.delivered is None or not deliverable(run.delivered):
+        return compared
+    wrong = {c.result.name for c in compared if having("shape") & {f.cause for f in c.findings if f.severity == "error"}}
+    changed = {i: g for i, g in enumerate(run.delivered) if examined.is_compared(i) and examined.subject.names[i] in wrong}
+    return with_engine(compared, compare(changed)) if changed else compared
 
 
 def _with_ops_alone(examined: Examined) -> Examined:
@@ -197,13 +215,21 @@ def _compare_inputs(examined: Examined, oracle: AutogradOracle, truth: Pass) -> 
         delivered = compare_returned(
             subject, run.delivered, oracle, truth, outputs, margin=margin, noise=noise, draws=draws, delivered=True
         )  # fmt: skip
-        compared = with_engine(compared, delivered)
+        compared = with_engine(compared, delivered, _in_the_dtype_of_outputs(examined))
     found = examined.with_comparisons(compared)
     if run.refusal is not None and not any(finding.severity == "error" for finding in found.findings):
         found = found.with_findings(run.refusal)
     if any(not is_wide(v.dtype) for v in examined.case.inputs if is_differentiable(v)):
         return _compare_in_float64(found, truth, {finding.gradient for c in compared for finding in c.findings})
     return found
+
+
+def _in_the_dtype_of_outputs(examined: Examined) -> frozenset[str]:
+    """The inputs whose gradient came back in the one dtype that all outputs have, with all digits of an upstream gradient."""
+    run = examined.run
+    assert run is not None
+    found = {i for i, g in enumerate(run.returned) if isinstance(g, torch.Tensor) and run.upstream_dtypes == {g.dtype}}
+    return frozenset(examined.subject.names[i] for i in found)
 
 
 def _compare_in_float64(examined: Examined, truth: Pass, known: set[str | None]) -> Examined:

@@ -159,7 +159,7 @@ _ROWS = (
          "admitted", severity="note"),
     _row("discontinuous", "the forward jumps at the inputs, where no derivative is defined", "check at other inputs",
          severity="note"),
-    _row("engine-reduced", "torch's engine sums extra dimensions of the gradient to the right value", "sum it over these axes",
+    _row("engine-reduced", "torch's engine sums or casts the gradient to the right value", "sum it over these axes",
          severity="note"),
     _row("oracle-disagrees", "the oracles contradict each other", "pass reference=, the same function in torch",
          severity="note"),

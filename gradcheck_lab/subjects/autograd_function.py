@@ -104,7 +104,7 @@ def _record(function: FunctionClass, names: tuple[str, ...], inputs: tuple[Any, 
 def _capturing(function: FunctionClass, returned: list[Any]) -> Any:
     """A subclass whose backward also appends its result to `returned`, before the engine sums and casts it."""
     rule: Any = rule_of(function)
-    name = "backward" if rule is function.backward else "vjp"
+    name = "backward" if rule == function.backward else "vjp"  # a class method is made anew each time
 
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         result = rule(ctx, *grad_outputs)

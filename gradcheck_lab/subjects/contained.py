@@ -79,7 +79,7 @@ def contained(subject: Subject) -> Subject:
         trace=None if subject.trace is None else _guarded(subject.trace, "forward under autograd", is_watched=False),
         forward=_guarded(subject.forward, "forward"),
         connected=None if subject.connected is None else _guarded(subject.connected, "forward"),
-        call_reference=None if subject.call_reference is None else _guarded(subject.call_reference, "reference", False),
+        call_reference=None if subject.call_reference is None else _guarded(subject.call_reference, "reference", False, 1),
     )
 
 
@@ -130,10 +130,12 @@ def comparable(value: Any) -> Any:
     return value if other is None else NotComparable(*other)
 
 
-def _guarded(function: Callable[..., Value], stage: str, is_watched: bool = True) -> Callable[..., Value]:
+def _guarded(function: Callable[..., Value], stage: str, is_watched: bool = True, values: int = 0) -> Callable[..., Value]:
+    """The function, run where it cannot do harm; argument `values` is the tuple of what the user's code gets."""
+
     @wraps(function)
     def guarded(*arguments: Any) -> Value:
-        calling(stage, arguments[0])
+        calling(stage, arguments[values])
         with UsersCode(), running(stage) if is_watched else nullcontext():
             return function(*arguments)
 

@@ -305,3 +305,51 @@ def test_a_file_that_checks_its_own_pair_is_checked_so(subject: str) -> None:
     )
     (report,) = scanned("pairs.py")["reports"].values()
     assert (report["verdict"], report["inputs"], report["gradients"][0]["shape"]) == ("fail", "the call in line 9", [2, 3])
+
+
+CHECKING = '''
+import torch
+import gradcheck_lab as gl
+from functions import Square, Twice
+
+x = torch.linspace(0.5, 2.0, 6, dtype=torch.float64).reshape(2, 3)
+
+
+def cubed(x):
+    return Square.apply(x, 3)
+
+
+def thrice(x):
+    return 3 * x - x.detach()
+
+
+def not_handed_over(x):
+    return Square.apply(x, 2)
+
+
+if __name__ == "__main__":
+    gl.check(cubed, x, order=2)
+    gl.check(Twice, x, reference=thrice)
+    gl.assert_gradients(Square, x, 2, allow={"wrong-value"}, wrt=["x"])
+'''
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_a_file_hands_to_check_is_checked_as_it_says() -> None:
+    Path("checking.py").write_text(CHECKING, encoding="utf-8")
+    data = scanned("checking.py")
+    found = {name: (report["verdict"], report["oracle"]) for name, report in data["reports"].items()}
+    assert found == {
+        "Square": ("pass", "autograd of the forward's body in float64"),
+        "Twice": ("pass", "autograd of the reference in float64"),
+        "cubed": ("pass", "autograd in float64"),
+    }
+    assert data["skipped"] == {}
+    # of order 2 are the gradient and its derivatives by the input and by grad_output
+    assert len(data["reports"]["cubed"]["gradients"]) == 3
+    Path("checking.py").write_text(CHECKING.replace(', reference=thrice', ', allow={"constant-factor"}'), encoding="utf-8")
+    sys.modules.pop("checking", None)
+    assert exit_code("check", "checking.py:Twice") == 0
+    Path("checking.py").write_text(CHECKING.replace(", reference=thrice", ""), encoding="utf-8")
+    sys.modules.pop("checking", None)
+    assert exit_code("check", "checking.py:Twice") == 1

@@ -212,3 +212,34 @@ def test_rule_that_is_stopped_on_purpose_passes(forward: Any) -> None:
     report = gl.check(forward, tensor(4, 3))
     assert report.verdict == "pass", report
     assert [f.cause for f in report.findings if f.severity != "note"] == [], report
+
+
+class ScaledInNumpy(Function):
+    """exp(-x s) by NumPy, whose gradient of a column of s is left for torch's engine to sum."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, s: Tensor) -> Tensor:
+        result = torch.from_numpy(np.exp(-x.detach().numpy() * s.detach().numpy()))
+        ctx.save_for_backward(x, s, result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
+        x, s, result = ctx.saved_tensors
+        return -s * result * grad_output, -x * result * grad_output
+
+
+class ScaledInNumpyHalved(ScaledInNumpy):
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
+        by_x, by_s = ScaledInNumpy.backward(ctx, grad_output)
+        return by_x, by_s / 2
+
+
+def test_what_the_engine_sums_is_a_note_where_numbers_decide_too() -> None:
+    inputs = tensor(4, 3), tensor(4, 1)
+    report = gl.check(ScaledInNumpy, *inputs)
+    assert report.verdict == "pass", report
+    assert "engine-reduced" in {finding.cause for finding in report.findings}
+    wrong = gl.check(ScaledInNumpyHalved, *inputs, probes=())
+    assert [(f.gradient, f.cause) for f in wrong.findings if f.severity == "error"] == [("s", "missing-broadcast-sum")], wrong

@@ -451,3 +451,82 @@ def test_dropout_that_draws_in_the_dtype_of_its_input_passes(dtype: torch.dtype)
     report = gl.check(DropoutByDtype, normal(6, 5).to(dtype), 0.4)
     assert report.verdict == "pass", report
     assert {(finding.cause, finding.severity) for finding in report.findings} == {("stochastic", "note")}
+
+
+class ScaledByClass(Function):
+    """A family of Functions that differ by a number of the class: forward and backward are class methods."""
+
+    factor = 3.0
+
+    @classmethod
+    def forward(cls, ctx: Any, x: Tensor) -> Tensor:
+        return cls.factor * x.clamp_min(0).pow(2)
+
+    @classmethod
+    def backward(cls, ctx: Any, grad_output: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * cls.factor * x.clamp_min(0) * grad_output
+
+
+class ScaledByClassSaving(ScaledByClass):
+    @classmethod
+    def forward(cls, ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return super().forward(ctx, x)
+
+
+class ScaledByClassWrong(ScaledByClassSaving):
+    @classmethod
+    def backward(cls, ctx: Any, grad_output: Tensor) -> Tensor:
+        return super().backward(ctx, grad_output) / cls.factor
+
+
+def test_class_methods_are_called_as_torch_calls_them() -> None:
+    report = gl.check(ScaledByClassSaving, normal(4, 3))
+    assert report.verdict == "pass", report
+    wrong = gl.check(ScaledByClassWrong, normal(4, 3))
+    assert causes(wrong) == [("x", "constant-factor")], wrong
+
+
+class Threshold(Function):
+    """A step that comes out in float32 whatever goes in, with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return (x > 0).float()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        return grad_output.clone()
+
+
+class ThresholdHalved(Threshold):
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        return grad_output / 2
+
+
+def through_threshold(x: Tensor) -> Tensor:
+    return (x > 0).float() + (x - x.detach()).float()
+
+
+class SineInFloat32(Function):
+    """A float64 sine, whose gradient is of float32: its digits are lost."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return (grad_output * x.cos()).float()
+
+
+def test_a_gradient_in_the_dtype_of_a_narrower_output_has_all_its_digits() -> None:
+    report = gl.check(Threshold, normal(4, 3), reference=through_threshold)
+    assert report.verdict == "pass", report
+    assert "torch's engine casts it to the right value" in {f.explanation for f in report.findings}
+    assert gl.check(ThresholdHalved, normal(4, 3), reference=through_threshold, probes=()).verdict == "fail"
+    assert causes(gl.check(SineInFloat32, normal(4, 3), probes=())) == [("x", "wrong-dtype")]
