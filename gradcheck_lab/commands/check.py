@@ -91,13 +91,9 @@ def check_target(
 ) -> Report:
     """Import `target`, find its inputs by `gradcheck_lab.discovery.inputs.call_of`, and check it.
 
-<<<<<<< HEAD
-    `options` are texts such as "reduction=sum", `wrt` names or positions of the inputs that need a gradient. Inputs, and the
-    parameters of a module, are moved to the `device`; "compare" instead of "all" `probes` compares the one call alone. Raises
-=======
     `options` are texts such as "reduction=sum", `wrt` names or positions of the inputs that need a gradient. Where the file
-    itself calls `gl.check`, its `reference`, `allow`, `order` and `wrt` hold too, if nothing else is said. Raises
->>>>>>> packages
+    itself calls `gl.check`, its `reference`, `allow`, `order` and `wrt` hold too, if nothing else is said. Inputs, and the
+    parameters of a module, are moved to the `device`; "compare" instead of "all" `probes` compares the one call alone. Raises
     `InvalidArgument` for what cannot be found or checked.
 
     >>> check_target("gradcheck_lab.ops:mse_loss", options=["reduction=sum"]).verdict
@@ -107,16 +103,9 @@ def check_target(
         raise InvalidArgument(f"there is no dtype {dtype!r} to check in; pass one of {', '.join(DTYPES)}")
     keywords = dict(read_option(text) for text in options)
     call = call_of(target, tuple(specs.parse(text) for text in written), seed, dtype, keywords)
-<<<<<<< HEAD
-    wanted = [int(each) if each.isdigit() else each for each in wrt] or None
+    wanted = [int(each) if each.isdigit() else each for each in wrt] or call.settings.get("wrt")
     if device != "cpu":
         call = replace(call, subject=_moved(call.subject, device), inputs=placed(call.inputs, device, None))
-    report = checked(
-        call.subject, *call.inputs, options=call.options, allow=set(allow), seed=seed, order=order, wrt=wanted,
-        probes=ALL if probes == "all" else (),
-    )  # fmt: skip
-=======
-    wanted = [int(each) if each.isdigit() else each for each in wrt] or call.settings.get("wrt")
     report = checked(
         call.subject,
         *call.inputs,
@@ -126,8 +115,8 @@ def check_target(
         seed=seed,
         order=order if order != 1 else call.settings.get("order", 1),
         wrt=wanted,
+        probes=ALL if probes == "all" else (),
     )
->>>>>>> packages
     if call.guess:
         _refuse_guess(target, call, report)
     command = check_command(target, written, seed, dtype, options, allow, order, wrt)

@@ -145,7 +145,7 @@ class Judgement:
                 return replace(case, seed=seed)
         drawn = drawn_calls(self.task, lane, 1, self.random)
         if not drawn:
-            raise InvalidArgument(f"the reference of {self.task.path.name} takes no call of its specs, or returns no finite one")
+            raise InvalidArgument(f"the reference of {self.task.path.name} returns finite numbers for no call of its specs")
         return drawn[0].build()
 
     def _lane(self, lane: Lane) -> list[CallRecipe]:

@@ -27,11 +27,12 @@ def look():
             pid = int(file.read().rsplit(")", 1)[1].split()[1])
     with open("/proc/self/environ") as file:
         environ = file.read()
+    links = [f"/proc/self/fd/{{n}}" for n in os.listdir("/proc/self/fd")]
     seen = {{
         "modules": sorted(sys.modules), "arguments": sys.argv, "variables": dict(os.environ), "environ": environ,
         "folder": os.getcwd(), "frames": frames, "ancestors": ancestors, "threads": [t.name for t in threading.enumerate()],
         "beside": os.listdir(os.path.dirname(__file__)),
-        "open": [os.readlink(f"/proc/self/fd/{{n}}") for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{{n}}")],
+        "open": [os.readlink(link) for link in links if os.path.exists(link)],
     }}
     with open({path!r}, "a") as file:
         file.write(json.dumps(seen) + "\\n")
