@@ -2,7 +2,7 @@ import torch
 
 
 def _log_softmax(z):
-    out = torch.empty_like(z)
+    out = torch.empty_like(z, memory_format=torch.contiguous_format)
     torch.ops.aten._log_softmax.out(z, -1, False, out=out)
     return out
 

@@ -10,7 +10,7 @@ class SwiGLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g):
-        gate, up = ctx.saved_tensors
+        gate, up = (t.contiguous() for t in ctx.saved_tensors)
         value, slope = torch.func.jvp(F.silu, (gate.detach(),), (torch.ones_like(gate),))
         return g * up * slope, g * value
 
