@@ -251,7 +251,7 @@ RUNS_OF_A_LOST_CASE = Limit(
 )
 CASES_OF_A_PAGE = Limit(
     300,
-    "Reports of a campaign that its page has, failures first: 5 MB, which a browser opens in a second; files hold the others.",
+    "Reports of a campaign that its page has, failures first: 1.2 MB for as many of torch's operators; files hold the others.",
 )
 OPEN_CASES_SHOWN = Limit(40, "Cases of a campaign that did not pass and are printed, a line each: one screen; files hold all.")
 SHOWN_VALUES = Limit(8, "Inputs of a call that a message lists with dtype and shape: two lines of a terminal hold them.")
