@@ -307,7 +307,7 @@ MESSAGE_OF_A_WORKER = Limit(
     1 << 32,
     "Bytes of an answer that is read from a candidate's process: 4 GiB hold more than any call that is judged returns.",
 )
-DRAWN_ELEMENTS = Limit(
+JUDGED_ELEMENTS = Limit(
     1 << 16,
     "Elements of a drawn call that a candidate is judged on: many calls of this size take less than a second, and one call "
     "is larger.",
