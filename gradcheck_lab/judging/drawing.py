@@ -62,10 +62,10 @@ def large_call(task: Task, lane: Lane, random: Random) -> CallRecipe | None:
             break
         with _Largest() as largest:
             taken = takes(task, lane, larger.build().inputs)
+        if found is not None and largest.elements > LARGE_INTERMEDIATE.value:
+            break
         if taken:
             found = larger
-        if largest.elements > LARGE_INTERMEDIATE.value:
-            break
     return found
 
 
