@@ -63,15 +63,24 @@ def instant(case: Case) -> Answer:
 def timed(cases: list[Case], engine: str, workers: int) -> float:
     """The seconds from the first results on, when all workers run, to the last; prints the overhead of a case as well."""
     moments: list[float] = []
+    processor: list[float] = []
+
+    def look(now: Progress) -> None:
+        if now.done in (WARM_UP, len(cases)):
+            processor.append(time.process_time() + sum(map(processor_seconds, descendants(os.getpid()))))
+        moments.append(time.perf_counter())
+
     with planned(cases) as manifest, cluster(engine, workers) as address:
         began = time.process_time()
-        run(manifest, check_case, workers, lambda now: moments.append(time.perf_counter()), address)
+        run(manifest, check_case, workers, look, address)
         own = (time.process_time() - began) / len(cases)
         spent = [result.seconds for result, _ in results_in([manifest.results])][WARM_UP:]
     wall = moments[-1] - moments[WARM_UP]
     beside = (wall * workers - sum(spent)) / len(spent)
     print(f"  {workers} worker{'s' * (workers > 1)}: {wall:.1f} s of {sum(spent):.1f} s of checks; beside the check a case "
           f"takes {beside * 1e3:.1f} ms of a worker, and {own * 1e3:.1f} ms of this process", flush=True)  # fmt: skip
+    if engine == "local":
+        print(f"  {processor[-1] - processor[0]:.1f} s of processors, of this process and its workers", flush=True)
     return wall
 
 
@@ -141,6 +150,15 @@ def descendants(pid: int) -> list[int]:
     except OSError:  # it has just ended
         pass
     return found
+
+
+def processor_seconds(pid: int) -> float:
+    """The seconds of a processor that a process has had."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> float:

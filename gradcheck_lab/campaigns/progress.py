@@ -13,19 +13,18 @@ from gradcheck_lab.campaigns.shards import expected_seconds
 
 @dataclass(slots=True)
 class Progress:
-    """Counts what finishes. The estimate takes the pace of this run, weighed by how long each case took before."""
+    """Counts what finishes. The estimate takes the pace of this run, weighed by how long each case took before.
+
+    The pace is that from the first case on: before it, workers start.
+    """
 
     planned: int
     before: int
     weights: dict[str, float]
     clock: Callable[[], float] = time.monotonic
     verdicts: Counter[str] = field(default_factory=Counter)
-    _began: float = 0.0
+    _began: float | None = None
     _done: float = 0.0
-    _all: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._began, self._all = self.clock(), sum(self.weights.values())
 
     @property
     def done(self) -> int:
@@ -34,15 +33,19 @@ class Progress:
 
     @property
     def left(self) -> float | None:
-        """The seconds that are left, as estimated; None before the first case is done."""
-        if not self._done:
+        """The seconds that are left, as estimated; None before two cases are done."""
+        if self._began is None or not self._done:
             return None
-        return (self.clock() - self._began) * max(0.0, self._all - self._done) / self._done
+        return (self.clock() - self._began) * sum(self.weights.values()) / self._done
 
     def count(self, finished: Finished) -> None:
         """Count a case that is done."""
         self.verdicts[finished.verdict] += 1
-        self._done += self.weights.pop(finished.case.key, 0.0)
+        weight = self.weights.pop(finished.case.key, 0.0)
+        if self._began is None:
+            self._began = self.clock()
+        else:
+            self._done += weight
 
 
 def progress_of(planned: int, waiting: Sequence[Case]) -> Progress:

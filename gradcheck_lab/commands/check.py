@@ -18,6 +18,7 @@ from gradcheck_lab.report import Report
 
 Probing = Literal["all", "compare"]
 
+
 @dataclass(frozen=True, slots=True)
 class CheckJob:
     """One check of the command line, as plain data that can be sent to a worker process."""

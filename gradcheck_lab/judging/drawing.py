@@ -12,7 +12,7 @@ import torch
 from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.fuzzing.coding import Coding
 from gradcheck_lab.judging.task import Task
-from gradcheck_lab.model.limits import DRAWN_ELEMENTS, LARGE_CALL_ELEMENTS, LARGE_INTERMEDIATE, TRIES_OF_A_DRAW
+from gradcheck_lab.model.limits import JUDGED_ELEMENTS, LARGE_CALL_ELEMENTS, LARGE_INTERMEDIATE, TRIES_OF_A_DRAW
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.torch_internals import DispatchMode
 
@@ -42,7 +42,7 @@ def drawn_calls(task: Task, lane: Lane, count: int, random: Random) -> list[Call
             break
         first = _ordinary_where_narrow(coding.decode(random.randbytes(coding.width)), task, lane)
         calls = [first, *(_with_other_values(first, random) for _ in range(2))]
-        if 0 < first.elements <= DRAWN_ELEMENTS.value and all(takes(task, lane, call.build().inputs) for call in calls):
+        if 0 < first.elements <= JUDGED_ELEMENTS.value and all(takes(task, lane, call.build().inputs) for call in calls):
             found += calls
     return found
 

@@ -20,6 +20,7 @@ import torch
 
 from gradcheck_lab.judging.processes import Ended, Malformed, Worker, owned, parts_of
 from gradcheck_lab.judging.worker.messages import PLAIN
+from gradcheck_lab.model.torch_messages import out_of_memory
 from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome
 
 
@@ -184,7 +185,7 @@ class Remote:
             self._returned.pop(number, None)
         self._look_at_calls(reply)
         if reply.get("ok") is not True:
-            if reply.get("memory") is True:
+            if reply.get("exception") == MemoryError.__name__ or out_of_memory(RuntimeError(str(reply.get("message")))):
                 raise Ended(MemoryExceeded(self.worker.limits.memory))
             trace = _own_frames(str(reply.get("traceback")), self.path)
             self.raised.append(trace)

@@ -11,8 +11,6 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-import torch
-
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.drawing import ordinary_call
 from gradcheck_lab.calls.recipe import CallRecipe
@@ -31,6 +29,7 @@ from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.limits import TRIES_OF_A_DRAW
+from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.report import Report
 
@@ -125,7 +124,7 @@ class Judgement:
 
     def _full_check(self, lanes: Sequence[Lane]) -> Report:
         """Check an ordinary call of each set of options with all probes, in the widest dtype."""
-        widest = max(self.task.dtypes, key=lambda dtype: (dtype.itemsize, torch.finfo(dtype).bits))
+        widest = min(self.task.dtypes, key=unit_roundoff)
         reports = []
         for lane in (lane for lane in lanes if lane.dtype == widest):
             with self._process(lane) as remote:

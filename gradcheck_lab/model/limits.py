@@ -251,7 +251,7 @@ RUNS_OF_A_LOST_CASE = Limit(
 )
 CASES_OF_A_PAGE = Limit(
     300,
-    "Reports of a campaign that its page has, failures first: 5 MB, which a browser opens in a second; files hold the others.",
+    "Reports of a campaign that its page has, failures first: 1.2 MB for as many of torch's operators; files hold the others.",
 )
 OPEN_CASES_SHOWN = Limit(40, "Cases of a campaign that did not pass and are printed, a line each: one screen; files hold all.")
 SHOWN_VALUES = Limit(8, "Inputs of a call that a message lists with dtype and shape: two lines of a terminal hold them.")
@@ -307,7 +307,7 @@ MESSAGE_OF_A_WORKER = Limit(
     1 << 32,
     "Bytes of an answer that is read from a candidate's process: 4 GiB hold more than any call that is judged returns.",
 )
-DRAWN_ELEMENTS = Limit(
+JUDGED_ELEMENTS = Limit(
     1 << 16,
     "Elements of a drawn call that a candidate is judged on: many calls of this size take less than a second, and one call "
     "is larger.",

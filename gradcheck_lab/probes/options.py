@@ -38,11 +38,26 @@ def options(context: Context) -> Iterator[Finding]:
             left[change.in_code] -= derived is not None
             if derived is not None and all(gradient is None for gradient in derived.examined.returned):
                 continue  # with this option there is nothing to differentiate, as of a loss without labels
-            for new_error in derived.new_errors if derived is not None else ():
+            for new_error in _standing(changed, derived) if derived is not None else ():
                 found = _finding(context, changed, derived, new_error) if new_error.gradient not in reported else None
                 if found is not None:
                     reported.add(new_error.gradient)
                     yield found
+
+
+def _standing(changed: ChangedOptions, derived: DerivedCall) -> tuple[Finding, ...]:
+    """The errors but those of gradients that pass where numbers check autograd, as they do on the call itself.
+
+    With other options a forward may go a way that autograd cannot be trusted on, such as a bisection in the place of a formula.
+    """
+    errors = derived.new_errors
+    if not changed.context.uses_autograd or all(error.cause in having("no_result") for error in errors):
+        return errors
+    guarded = examine_derived_call(changed.context, changed.case, numeric=True, forward="differs")
+    if guarded is None:
+        return errors
+    right = {c.result.name for c in guarded.examined.comparisons if c.result.verdict == "pass"}
+    return tuple(error for error in errors if error.cause in having("no_result") or error.gradient not in right)
 
 
 def _ends_sooner(changed: ChangedOptions) -> bool:

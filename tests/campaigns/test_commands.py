@@ -6,10 +6,14 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from gradcheck_lab import ops
 from gradcheck_lab.campaigns.results import Result, results_in
+from gradcheck_lab.commands import check
 from gradcheck_lab.workers.memory import CAN_LIMIT
 from tests.campaigns.checks import planned, write_module
 from tests.campaigns.test_manifest import CASES
@@ -188,6 +192,21 @@ def test_misuse_says_what_to_do(arguments: tuple[str, ...], capsys: pytest.Captu
     planned(Path("m.jsonl"), CASES)
     assert exit_code("campaign", *arguments) == 2
     assert capsys.readouterr().err == f"error: {MISUSE[arguments]}\n"
+
+
+def test_case_on_a_device_has_its_module_and_inputs_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[tuple[Any, str]] = []
+
+    def placed(value: Any, device: str, dtype: None) -> Any:
+        moved.append((value, device))
+        return value
+
+    monkeypatch.setattr(check, "placed", placed)
+    report = check.check_target("gradcheck_lab.ops:tanh", device="cuda", probes="compare")
+    assert report.reproduce == "gradcheck-lab check gradcheck_lab.ops:tanh --seed 0  # it ran on cuda"
+    (subject, first), (inputs, second) = moved
+    assert (subject, first, second) == (ops.tanh, "cuda", "cuda")
+    assert [type(value) for value in inputs] == [torch.Tensor]
 
 
 def test_device_that_is_not_here_is_refused_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,12 +59,14 @@ def test_estimate_weighs_cases_by_how_long_they_took() -> None:
     cases = cases_of([1.0, 1.0, 2.0, 6.0])
     progress = progress_of(5, cases)
     progress.clock = lambda: now
-    progress._began = 0.0
     assert (progress.done, progress.left) == (1, None)
-    now = 4.0
-    for case in cases[:3]:
+    now = 60.0
+    progress.count(Finished(cases[0], None, "no specs", 1.0))
+    assert (progress.done, progress.left) == (2, None)
+    now = 66.0
+    for case in cases[1:3]:
         progress.count(Finished(case, None, "no specs", 1.0))
-    assert (progress.done, progress.left) == (4, pytest.approx(6.0))
+    assert (progress.done, progress.left) == (4, pytest.approx(12.0))
     progress.count(Finished(cases[3], None, "no specs", 1.0))
     assert progress.left == 0
     assert progress.verdicts["not-checked"] == 4

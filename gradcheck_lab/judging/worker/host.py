@@ -47,8 +47,7 @@ def answer(state: list[Calls], request: dict[str, Any]) -> dict[str, Any]:
         if isinstance(error, SystemExit):
             raise
         frames = "".join(traceback.format_exception(error))
-        memory = isinstance(error, MemoryError) or "allocate memory" in str(error)
-        reply = {"ok": False, "exception": type(error).__name__, "message": str(error), "traceback": frames, "memory": memory}
+        reply = {"ok": False, "exception": type(error).__name__, "message": str(error), "traceback": frames}
     reply["again"], reply["later"] = again, later
     reply["called"] = sorted(set(state[0].called)) if state else []
     reply["started"] = list(state[0].started) if state else []

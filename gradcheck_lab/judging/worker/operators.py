@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -35,12 +36,10 @@ def forbid(names: Iterable[str]) -> list[str]:
 
 def _take_away(space: str, full: str, kernel: Callable[..., Any]) -> None:
     for key in _KEYS:
-        library: Any = torch._C._dispatch_library("IMPL", space, key, "", 0)
-        try:
-            library.impl(full, key, kernel)
-        except (RuntimeError, ValueError):
-            continue
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(library))
+        library = torch.library.Library(space, "IMPL")
+        with contextlib.suppress(RuntimeError, ValueError):  # some operators take no kernel of their own under some keys
+            library.impl(full, kernel, key)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.m))
 
 
 def _refusing(name: str, called: list[str]) -> Callable[..., Any]:

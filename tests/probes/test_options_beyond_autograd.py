@@ -1,0 +1,45 @@
+"""Other values of an option, with which a forward goes a way that autograd cannot follow."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+import gradcheck_lab as gl
+
+
+class Share(Function):
+    """y with y (1 + t) = x: by a formula for a large t, else by bisection, of which autograd sees constants."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, t: float) -> Tensor:
+        ctx.t = t
+        if t > 1:
+            return x / (1 + t)
+        low, high = x * 0 - 64, x * 0 + 64
+        for _ in range(50):
+            middle = (low + high) / 2
+            above = middle * (1 + t) > x
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        return (low + high) / 2
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
+        return grad_output / (1 + ctx.t), None
+
+
+class ShareOfOneSize(Share):
+    """The option is left out of the backward, which is that of t = 1.2."""
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
+        return grad_output / 2.2, None
+
+
+def test_numbers_decide_where_another_option_leaves_autograd() -> None:
+    x = torch.randn(2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    report = gl.check(Share, x, 1.2, probes=["options"])
+    assert report.verdict == "pass", report
+    wrong = gl.check(ShareOfOneSize, x, 1.2, probes=["options"])
+    assert [f.cause for f in wrong.findings if f.severity == "error"] == ["option-specialised"], wrong
