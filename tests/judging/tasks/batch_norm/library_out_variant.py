@@ -15,7 +15,7 @@ class BatchNorm(torch.autograd.Function):
     def backward(ctx, g):
         x, gamma, mean, invstd = ctx.saved_tensors
         grads = _aten.native_batch_norm_backward.default(
-            g.contiguous(), x, gamma, None, None, mean, invstd, True, ctx.eps, [True, True, True]
+            g.contiguous(), x, gamma.contiguous(), None, None, mean, invstd, True, ctx.eps, [True, True, True]
         )
         return (*grads, None)
 
