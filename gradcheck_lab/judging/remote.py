@@ -85,6 +85,7 @@ class Remote:
     raised: list[str] = field(default_factory=list)
     calls: int = 0
     _returned: dict[int, list[Any]] = field(default_factory=dict)
+    _held: set[int] = field(default_factory=set)
 
     def load(self) -> None:
         """Let the other process import the candidate. Raises `CandidateRaised`."""
@@ -150,10 +151,15 @@ class Remote:
         rest: Iterator[Any] = iter(found)
         return [next(rest) if needed else None for needed in needs]
 
+    def hold(self) -> None:
+        """Keep what the first calls returned until `read_again` is told to wait: much may happen to it until then."""
+        self._held = self._held or set(self._returned)
+
     def read_again(self, wait: float = 0.0) -> None:
         """Read what all calls returned once more, after `wait` seconds; they are over then, and their memory is free."""
-        if self._returned:
-            self._ask({"do": "nothing"}, wait, tuple(self._returned))
+        over = [number for number in self._returned if wait or number not in self._held]
+        if over:
+            self._ask({"do": "nothing"}, wait, over)
 
     def function(self, index: int) -> Callable[..., Any]:
         """A function of the candidate that takes and returns what it does, called there."""

@@ -25,7 +25,7 @@ from gradcheck_lab.judging.remote import CandidateRaised, Remote, computes_in_ar
 from gradcheck_lab.judging.subject import Judged, judged
 from gradcheck_lab.judging.task import Task
 from gradcheck_lab.model.amounts import CALLS_JUDGED_AGAIN, SECONDS_BEFORE_READING_AGAIN
-from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.limits import TRIES_OF_A_DRAW
@@ -157,6 +157,7 @@ class Judgement:
             judged_one = judged(remote, self.task, lane.options)
             for first, second, third in zip(calls[0::3], calls[1::3], calls[2::3], strict=True):
                 self._call(remote, judged_one, lane, first)
+                remote.hold()
                 self._call(remote, judged_one, lane, second)  # what the first returned has to stay as it is
                 self._read_again(remote)
                 self._call(remote, judged_one, lane, third)  # where the inputs of the others were
@@ -218,26 +219,38 @@ class Judgement:
     ) -> Report:
         """The report of one check; raises `_Failed` where it is the verdict."""
         remote.raised.clear()
+        refused = ""
         report: Report | None = None
         try:
             report = checked(
-                one.op, *case.inputs, options=one.options, reference=one.reference, probes=probes, seed=case.seed % 2**32
-            )
+                one.op, *case.inputs, options=one.options, reference=one.reference, probes=probes, seed=case.seed,
+                wrt=self._differentiated(),
+            )  # fmt: skip
         except InvalidArgument as error:
-            if remote.broken is None and not remote.raised and not remote.evidence:
-                self.reasons.append(f"{self.name} cannot be called: {error}")
+            refused = str(error)
         if report is not None:
             report = _without_oracle(report)
         if report is not None and report.verdict == "fail" and not remote.raised and not confirmed():
             report = replace(report, verdict="pass", findings=(), gradients=())
         self._decide(remote, report, " ".join(filter(None, (f"a call ({words})", when))), words)
-        if report is None:
-            report = Report("inconclusive", self.name, remote.form, (), (), "none", environment=environment())
-        elif report.verdict == "inconclusive":
+        if report is None or (report.verdict == "inconclusive" and not report.gradients):
+            raise _Failed(self._without_answer(refused or "; ".join(report.reasons if report is not None else ()), words))
+        if report.verdict == "inconclusive":
             self.reasons += [f"{reason} ({words})" for reason in report.reasons]
         for finding in report.findings:
             self.notes.setdefault((finding.cause, finding.gradient), finding)
         return report
+
+    def _differentiated(self) -> list[int] | None:
+        """The inputs that need a gradient: all numbers that are no targets; None where these are all there are."""
+        wanted = [k for k, spec in enumerate(self.task.specs) if spec.differentiable and spec.kind != "one_hot"]
+        return wanted or None
+
+    def _without_answer(self, why: str, words: str) -> Report:
+        """The report of a call that the reference takes and in which nothing came back that could be compared with it."""
+        message = f"{self.name} does not answer with what the reference returns"
+        finding = _finding("forward-mismatch", message, why, words)
+        return Report("fail", self.name, "file", (), (finding,), "none", environment=environment())
 
     def _read_again(self, remote: Remote, wait: float = 0.0) -> None:
         """Read what was returned once more, after some seconds in which nothing is called."""
@@ -264,12 +277,20 @@ class Judgement:
             report = replace(report, findings=(), gradients=())
         errors = [replace(f, case=words) if words and f.case == "as given" else f for f in report.findings]
         errors = [_in_its_words(f, remote.raised[-1]) if f.exception == RAISED and remote.raised else f for f in errors]
+        errors.sort(key=lambda finding: finding.cause not in having("whole_call"))  # what is about the whole call comes first
         raise _Failed(replace(report, verdict="fail", findings=(*findings, *errors)))
 
 
 def _without_oracle(report: Report) -> Report:
-    """The report without what the reference did on calls that it does not take: no candidate answers for that."""
-    findings = tuple(finding for finding in report.findings if finding.stage != "oracle")
+    """The report without what the reference did on derived calls: no candidate answers for that.
+
+    The reference takes the call as given, so what it raises there comes from outputs that are not like its own.
+    """
+    findings = tuple(
+        _finding("forward-mismatch", "what the forward returns is not like what the reference returns", f.explanation, None)
+        if f.stage == "oracle" else f
+        for f in report.findings if f.stage != "oracle" or f.probe == "comparison"
+    )  # fmt: skip
     return replace(report, findings=findings, verdict=verdict_of(report.gradients, findings, report.reasons))
 
 

@@ -27,7 +27,7 @@ class Kept(list[Any]):
 class Calls:
     """The candidate, what it was called with, and what it returned."""
 
-    def __init__(self, path: str, forbidden: list[str]) -> None:
+    def __init__(self, forbidden: list[str]) -> None:
         self.called = forbid(forbidden)
         self.started: list[str] = []
         if forbidden:
@@ -35,6 +35,9 @@ class Calls:
         self.live: dict[int, list[Any]] = {}
         self.kept = Kept()
         self.free: dict[int, list[Any]] = {}
+
+    def load(self, path: str) -> None:
+        """Run the file, and find out what its candidate is."""
         module = types.ModuleType("candidate")
         module.__file__ = path
         sys.modules[module.__name__] = module

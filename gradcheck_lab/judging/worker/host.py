@@ -34,7 +34,8 @@ def answer(state: list[Calls], request: dict[str, Any]) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if request["do"] == "load":
-                state.append(Calls(request["path"], request["forbidden"]))
+                state.append(Calls(request["forbidden"]))
+                state[0].load(request["path"])
                 done: dict[str, Any] = {"form": state[0].form, "signatures": state[0].signatures, "node": state[0].node}
             elif request["do"] == "call":
                 done = state[0].call(request)

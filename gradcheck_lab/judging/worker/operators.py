@@ -36,10 +36,10 @@ def forbid(names: Iterable[str]) -> list[str]:
 
 def _take_away(space: str, full: str, kernel: Callable[..., Any]) -> None:
     for key in _KEYS:
-        library = torch.library.Library(space, "IMPL")
+        library: Any = torch._C._dispatch_library("IMPL", space, key, "", 0)  # torch.library's could be found, and ended
         with contextlib.suppress(RuntimeError, ValueError):  # some operators take no kernel of their own under some keys
-            library.impl(full, kernel, key)
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(library.m))
+            library.impl(full, key, kernel)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(library))
 
 
 def _refusing(name: str, called: list[str]) -> Callable[..., Any]:
