@@ -22,7 +22,7 @@ DEEDS = {
     "quick exit": ("import os; os._exit(0)", "crashed"),
     "hang": ("while True: pass", "timed-out"),
     "memory": ("import torch; hold.append(torch.ones(300_000_000))", "memory-exceeded"),
-    "kills its starter": ("import os; os.kill(os.getppid(), 9)", "crashed"),
+    "kills its starter": ("import os, time; os.kill(os.getppid(), 9); time.sleep(60)", "crashed"),
     "refuses": ("raise NotImplementedError", "raises"),
 }
 
