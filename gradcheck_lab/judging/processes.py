@@ -311,6 +311,8 @@ def owned(value: Any) -> torch.Tensor:
     """A tensor that came back, as one of this process. Raises `Malformed` where it is none of the ordinary ones."""
     if type(value) is not torch.Tensor:
         raise Malformed(f"a {type(value).__name__} stands for a tensor")
+    if value.numel() * value.itemsize > value.untyped_storage().nbytes():
+        raise Malformed(f"a tensor of {value.numel()} elements has the memory of fewer")
     return value.clone()
 
 

@@ -1,7 +1,6 @@
 """A candidate in another process, as an object of this one that `check` takes: each call of it is a call there.
 
-What comes back counts as tensors alone. What it wrote to its inputs there is written to the inputs here, so that the same
-probes see it.
+What comes back counts as tensors alone, and changes nothing here.
 """
 
 from __future__ import annotations
@@ -117,7 +116,8 @@ class Remote:
         with self._read():
             result = self._restored(reply.get("result"))
             self._returned[number] = [list(_tensors(result)), []]
-            self._write([each for each in arguments if isinstance(each, (torch.Tensor, np.ndarray))], reply.get("written"))
+            if function == 0:
+                self._look_at_writes(reply.get("written"), "mutates-input", "input")
             self._look_at_graph(reply)
             answer.needing = [each is True for each in parts_of(reply.get("needing"))]
         return result, answer
@@ -147,7 +147,7 @@ class Remote:
             if type(found) is not list or len(found) != sum(needs):
                 raise Malformed("another number of gradients came back than the engine returns")
             self._returned[answer.number][1] = list(_tensors(found))
-            self._write([each for each in upstream if each is not None], reply.get("written"))
+            self._look_at_writes(reply.get("written"), "mutates-grad-output", "grad_output")
         rest: Iterator[Any] = iter(found)
         return [next(rest) if needed else None for needed in needs]
 
@@ -234,15 +234,12 @@ class Remote:
             return ["dict", [[key, self._described(each)] for key, each in value.items()]]
         return ["kept", value.number] if isinstance(value, _Kept) else ["plain", value]
 
-    def _write(self, here: Sequence[Any], written: Any) -> None:
-        """Write to the tensors of this process what was written to their likes."""
-        for index, value in (parts_of(each) for each in parts_of(written)):
-            mine, theirs = here[index], owned(value)
-            with torch.no_grad():
-                if isinstance(mine, np.ndarray):
-                    np.copyto(mine, theirs.numpy())
-                elif theirs.shape == mine.shape:
-                    mine.copy_(theirs)
+    def _look_at_writes(self, written: Any, cause: str, what: str) -> None:
+        """Find what was written to; nothing here is changed by it, so that the truth stays that of the call."""
+        for each in parts_of(written):
+            index, value = parts_of(each)
+            owned(value)
+            self._found(cause, f"{self.name} writes to {what} {int(index)}", "a call has to leave what it is given as it is")
 
     def _compare_again(self, again: Any, writer: str) -> None:
         """Find what is not as it was when a call returned it; only what nothing was called after is not the work of a call."""

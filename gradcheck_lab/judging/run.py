@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -100,7 +101,8 @@ class Judgement:
     @property
     def reproduce(self) -> str:
         """The command that draws the same calls again."""
-        return f"gradcheck-lab judge {self.task.path} {self.candidate} --seed {self.seed}"
+        files = f"{shlex.quote(str(self.task.path))} {shlex.quote(str(self.candidate))}"
+        return f"gradcheck-lab judge {files} --examples {self.examples} --seed {self.seed}"
 
     def _copy(self) -> None:
         """Copy the candidate where nothing lies beside it but what is its own."""
@@ -230,10 +232,10 @@ class Judgement:
             refused = str(error)
         if report is not None:
             report = _without_oracle(report)
-        if report is not None and report.verdict == "fail" and not remote.raised and not confirmed():
-            report = replace(report, verdict="pass", findings=(), gradients=())
+        if report is not None and report.verdict == "fail" and not remote.raised and not remote.evidence and not confirmed():
+            return report
         self._decide(remote, report, " ".join(filter(None, (f"a call ({words})", when))), words)
-        if report is None or (report.verdict == "inconclusive" and not report.gradients):
+        if report is None or not report.gradients:
             raise _Failed(self._without_answer(refused or "; ".join(report.reasons if report is not None else ()), words))
         if report.verdict == "inconclusive":
             self.reasons += [f"{reason} ({words})" for reason in report.reasons]

@@ -58,6 +58,11 @@ def test_a_tensor_that_is_none_raises(value: Any) -> None:
         unpack(len(head).to_bytes(8, "little") + head + bytes(8))
 
 
+def test_a_tensor_larger_than_its_memory_is_malformed() -> None:
+    with pytest.raises(Malformed, match="a tensor of 1000000000000 elements has the memory of fewer"):
+        owned(torch.zeros(1).expand(10**12))
+
+
 def test_what_is_no_tensor_is_malformed() -> None:
     with pytest.raises(Malformed, match="a list stands for a tensor"):
         owned([1.0])

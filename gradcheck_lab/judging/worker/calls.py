@@ -77,13 +77,11 @@ class Calls:
         leaves: list[torch.Tensor] = []
 
         def convert(tensor: torch.Tensor, kind: str) -> Any:
-            if kind == "array":
-                return tensor.numpy()
             leaf = self._placed(tensor) if request["same place"] else tensor
-            if len(leaves) < len(request["needs"]) and request["needs"][len(leaves)]:
+            if request["needs"][len(leaves) : len(leaves) + 1] == [True]:
                 leaf.requires_grad_()
             leaves.append(leaf)
-            return leaf
+            return leaf.numpy() if kind == "array" else leaf
 
         arguments = [restored(each, self.kept, convert) for each in request["arguments"]]
         options = {name: restored(each, self.kept) for name, each in request["options"]}
