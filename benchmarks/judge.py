@@ -1,8 +1,8 @@
 """Judges the candidates of tests/judging/tasks, all of them or those of some tasks, and prints a table by task.
 
-`python benchmarks/judge.py [--examples N] [--all] [--part I/N] [TASK]...`: `--all` prints a line for each candidate, `--part 1/2`
-judges every second one. A candidate is told right where its verdict is that of its row in tests/judging/outcomes.py, and its
-first cause one of those.
+`python benchmarks/judge.py [--examples N] [--all] [--part I/N] [TASK]...`: `--all` prints a line for each candidate, and
+`--part 1/2` judges every second one. A candidate is told right where its verdict is that of its row in
+tests/judging/outcomes.py, and its first cause one of those.
 """
 
 from __future__ import annotations
