@@ -68,7 +68,7 @@ def test_no_other_file_names_a_private_attribute_of_torch():
     found = [
         f"{place}:{node.lineno}: {name}"
         for place, tree in trees().items()
-        if place != HOME
+        if place != HOME and not place.startswith("judging/worker/")  # sent as text to a process that cannot import HOME
         for node in ast.walk(tree)
         if (name := named(node, own)) is not None
     ]

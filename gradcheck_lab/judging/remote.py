@@ -118,6 +118,9 @@ class Remote:
             self._returned[number] = [list(_tensors(result)), []]
             if function == 0:
                 self._look_at_writes(reply.get("written"), "mutates-input", "input")
+            else:  # the rest of what a backward is given is its own cache
+                first = [each for each in parts_of(reply.get("written")) if parts_of(each)[0] == 0]
+                self._look_at_writes(first, "mutates-grad-output", "grad_output")
             self._look_at_graph(reply)
             answer.needing = [each is True for each in parts_of(reply.get("needing"))]
         return result, answer

@@ -12,6 +12,8 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
+import torch
+
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.drawing import ordinary_call
 from gradcheck_lab.calls.recipe import CallRecipe
@@ -33,6 +35,7 @@ from gradcheck_lab.model.limits import TRIES_OF_A_DRAW
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.report import Report
+from gradcheck_lab.rules.op import as_tuple
 
 # the contract of a task says nothing of second derivatives, forward mode, vmap, or dtypes that it does not name
 _PROBES = (
@@ -226,7 +229,7 @@ class Judgement:
         try:
             report = checked(
                 one.op, *case.inputs, options=one.options, reference=one.reference, probes=probes, seed=case.seed,
-                wrt=self._differentiated(),
+                wrt=self._differentiated(), grad_output=self._upstream(remote, one, case),
             )  # fmt: skip
         except InvalidArgument as error:
             refused = str(error)
@@ -242,6 +245,22 @@ class Judgement:
         for finding in report.findings:
             self.notes.setdefault((finding.cause, finding.gradient), finding)
         return report
+
+    def _upstream(self, remote: Remote, one: Judged, case: Case) -> tuple[torch.Tensor, ...] | None:
+        """Upstream gradients that have all digits of their dtype, of the shapes of the reference's outputs.
+
+        None for a backward that is called by hand, which says itself what it takes.
+        """
+        if remote.form not in ("function", "callable"):
+            return None
+        try:
+            with torch.no_grad():
+                outputs = as_tuple(one.reference(*case.inputs))
+        except Exception:  # it takes the call in float64
+            return None
+        generator = torch.Generator().manual_seed(case.seed)
+        drawn = (torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.dtype) for value in outputs)
+        return tuple(drawn)
 
     def _differentiated(self) -> list[int] | None:
         """The inputs that need a gradient: all numbers that are no targets; None where these are all there are."""

@@ -72,7 +72,7 @@ def test_only_one_place_touches_the_global_generators():
     found = {
         f"{place}:{node.lineno}"
         for place, tree in trees().items()
-        if place != "calls/randomness.py"
+        if place != "calls/randomness.py" and not place.startswith("judging/worker/")  # a process without this package
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and (touching.search(ast.unparse(node)) or ast.unparse(node) == "torch.manual_seed")
     }

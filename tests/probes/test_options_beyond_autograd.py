@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -37,6 +38,7 @@ class ShareOfOneSize(Share):
         return grad_output / 2.2, None
 
 
+@pytest.mark.thorough
 def test_numbers_decide_where_another_option_leaves_autograd() -> None:
     x = torch.randn(2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     report = gl.check(Share, x, 1.2, probes=["options"])

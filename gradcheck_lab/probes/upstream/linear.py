@@ -70,23 +70,9 @@ def upstream(context: Context) -> Iterator[Finding]:
             yield finding
             if finding.cause == "upstream-ignored":
                 yield from _wrong_at_ones(context, index)
-    yield from _lost_digits(context, grads, explained)
     yield from scalarized(context, [i for i in compared_inputs(context) if i in context.wrong_inputs and i not in explained])
     yield from hidden_by_equal_elements(context, explained)
     yield from each_output(context, explained)
-
-
-def _lost_digits(context: Context, grads: Sequence[torch.Tensor], explained: set[int]) -> Iterator[Finding]:
-    """Gradients that are wrong where `grad_output` has all digits of its dtype: those of the base case are short numbers."""
-    if not context.uses_autograd:
-        return
-    long = tuple(g / 3 if is_differentiable(g) else g for g in grads)
-    known = {context.name(index) for index in explained | context.wrong_inputs}
-    found = context.against_oracle(context.case_with(grad_outputs=long))
-    for finding in () if found is None else found.findings:
-        if finding.severity == "error" and finding.gradient not in known:
-            message = f"{finding.message}, for a grad_output that has all digits of its dtype"
-            yield replace(finding, message=message, probe="upstream", case="grad_output with all digits")
 
 
 def _ignored_upstream_finding(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:

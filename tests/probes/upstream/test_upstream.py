@@ -122,9 +122,9 @@ def test_evaluations_do_not_depend_on_the_size() -> None:
         counts.append(report.evaluations)
         # a probe that has nothing to do for an op: the comparison, its guard, and the base call once more
         base = gl.check(linear, normal(n, 3), normal(2, 3), normal(2), probes={"needs_input_grad"}).evaluations
-        # one recorded forward, tried twice, serves six upstreams, and one with all digits is compared
-        assert report.evaluations["forward"] - base["forward"] == 3
-        assert report.evaluations["backward"] - base["backward"] == 9
+        # one recorded forward, tried twice, serves six upstreams
+        assert report.evaluations["forward"] - base["forward"] == 1
+        assert report.evaluations["backward"] - base["backward"] == 8
     assert counts[0] == counts[1]
 
 
