@@ -16,6 +16,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.drawing import ordinary_call
+from gradcheck_lab.calls.moves import random_normal
 from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.check import checked
 from gradcheck_lab.errors import InvalidArgument
@@ -259,8 +260,7 @@ class Judgement:
         except Exception:  # it takes the call in float64
             return None
         generator = torch.Generator().manual_seed(case.seed)
-        drawn = (torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.dtype) for value in outputs)
-        return tuple(drawn)
+        return tuple(random_normal(value.double(), generator).to(value.dtype) for value in outputs)
 
     def _differentiated(self) -> list[int] | None:
         """The inputs that need a gradient: all numbers that are no targets; None where these are all there are."""
