@@ -194,10 +194,10 @@ class Host:
         try:
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs_in, theirs_out]))]
             self.connection.sendmsg([b"f"], ancillary)
-            message = self._message()
-            while not message.startswith("started "):
-                self._note(message)
-                message = self._message()
+            kind, pid, *code = self._message().split()
+            while kind != "started":
+                self.codes[int(pid)] = int(code[0])
+                kind, pid, *code = self._message().split()
         except OSError:
             os.close(mine_in)
             os.close(mine_out)
@@ -205,21 +205,17 @@ class Host:
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
-        return Worker(mine_out, mine_in, int(message.split()[1]), limits, self)
+        return Worker(mine_out, mine_in, int(pid), limits, self)
 
     def code_of(self, pid: int) -> int | None:
         """The exit code of a process that ended; None where this one has ended too."""
         try:
             while pid not in self.codes:
-                self._note(self._message())
+                _, ended, *code = self._message().split()
+                self.codes[int(ended)] = int(code[0])
         except OSError:
             return None
         return self.codes[pid]
-
-    def _note(self, message: str) -> None:
-        kind, pid, *code = message.split()
-        if kind == "ended":
-            self.codes[int(pid)] = int(code[0])
 
     def _message(self) -> str:
         head = self._exactly(LENGTH.size)
