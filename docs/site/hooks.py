@@ -35,7 +35,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links to files outside of docs/ lead to their copies."""
+    """Let links to files outside of docs/ lead to their copies, and those of the project's own pages to pages."""
+    if page.file.src_uri in ROOT_PAGES:
+        return markdown.replace("](docs/", "](")
     depth = page.file.src_uri.count("/")
     out, here = "../" * (depth + 1), "../" * depth
 
