@@ -244,8 +244,8 @@ def references_of(
         tensors = without_jumps(tensors, truth.detach(), coarser)
         if level != "independent":
             return tensors
-        typical = None if noise is None else noise.of(key.first)
-        own = [] if typical is None or typical.shape != truth.shape else [truth.detach() + typical.to(truth.device)]
+        seen = None if noise is None else noise.of(key.first)
+        own = [] if seen is None or seen.shape != truth.shape else [truth.detach() + seen.to(truth.device)]
         return [*tensors, *own]
 
     return references

@@ -117,8 +117,9 @@ FURTHER_DRAWS = Amount(
     "Independent draws of a derived call of which one has to show an error again: what a single draw shows may be its numbers.",
 )
 OWN_NOISE_SAMPLES = Amount(
-    5,
-    "Runs of a backward beside its call that tell its rounding: the median of five is not moved by one that crosses a kink.",
+    16,
+    "Runs of a backward beside its call that tell its rounding: where it leaves the same step in every other one, all but one "
+    "of them do so by chance in one call of four thousand.",
 )
 LAST_DIGITS_MOVED = Amount(
     2,

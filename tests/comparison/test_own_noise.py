@@ -67,3 +67,54 @@ def test_attention_of_equal_rows_in_numpy_passes() -> None:
     q, k = rng.normal(size=(3, 4)), np.repeat(rng.normal(size=(1, 4)), 3, 0)
     report = gl.check(Attention(), q, k)
     assert report.verdict == "pass", report
+
+
+class OneKey:
+    """Attention to one key, with the row sum of p ∘ dp from the output, as fused kernels have it: two sums of the same terms.
+
+    The weights are 1, so the gradients of q and k are zero but for rounding; the backward is off by `mistake` times them.
+    """
+
+    def __init__(self, mistake: float = 0.0) -> None:
+        self.mistake = mistake
+
+    def forward(self, q: Any, k: Any, v: Any, w: Any) -> Any:
+        s = (q * k).sum(-1, keepdims=True)
+        self.saved = q, k, v, w, (p := np.exp(s - s)), p * v
+        return self.saved[-1] * w
+
+    def backward(self, g: Any) -> Any:
+        q, k, v, w, p, out = self.saved
+        g, dw = g * w, g * out
+        dp = (g[:, ::-1] * v[:, ::-1]).cumsum(-1)[:, -1:]
+        ds = p * (dp - (g * out).sum(-1, keepdims=True)) + self.mistake * np.abs(g).sum(-1, keepdims=True)
+        return ds * k, ds * q, p * g, dw
+
+
+def attend_to_one(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    s = (q * k).sum(-1, keepdim=True)
+    return torch.softmax(s - s.amax(-1, keepdim=True), -1) * v * w
+
+
+def of_one_key(rows: int, width: int, dtype: torch.dtype, seed: int) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    return [torch.from_numpy(rng.normal(size=(rows, width))).to(dtype).numpy() for _ in range(4)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(8, 9), (2, 33)])
+def test_rounding_that_leaves_the_same_step_in_many_samples_is_no_mistake(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    for seed in range(20):
+        given = of_one_key(*shape, dtype, seed)
+        report = gl.check(OneKey(), *given, reference=attend_to_one, seed=seed, probes=())
+        assert report.verdict == "pass", report
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(8, 9), (2, 33)])
+def test_mistake_beside_rounding_that_comes_in_steps_is_found(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    for seed in range(5):
+        given = of_one_key(*shape, dtype, seed)
+        mistaken = OneKey(200 * torch.finfo(dtype).eps)
+        report = gl.check(mistaken, *given, reference=attend_to_one, seed=seed, probes=())
+        assert report.verdict == "fail", report
