@@ -17,10 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradcheck_lab.comparison.findings import short_dtype
 from gradcheck_lab.judging.processes import Ended, Malformed, Worker, owned, parts_of
 from gradcheck_lab.judging.worker.messages import PLAIN
+from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.torch_messages import out_of_memory
+from gradcheck_lab.subjects.pair import returns_cache
 from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome
+
+# the forms of a candidate, and of how many functions each is made
+_FUNCTIONS = {"function": 1, "callable": 1, "pair": 2, "layer": 2}
 
 
 class CandidateRaised(Exception):
@@ -79,7 +85,7 @@ class Remote:
     form: str = ""
     node: str = ""
     broken: Outcome | Malformed | None = None
-    signatures: list[Any] = field(default_factory=list)
+    signatures: list[inspect.Signature] = field(default_factory=list)
     evidence: dict[tuple[str, str], Evidence] = field(default_factory=dict)
     raised: list[str] = field(default_factory=list)
     calls: int = 0
@@ -90,14 +96,16 @@ class Remote:
         """Let the other process import the candidate. Raises `CandidateRaised`."""
         reply = self._ask({"do": "load", "path": str(self.path), "forbidden": list(self.forbidden)})
         with self._read():
-            self.form = str(reply.get("form"))
-            self.signatures = list(parts_of(reply.get("signatures")))
-            self.node = str(reply.get("node"))
+            form, found = reply.get("form"), parts_of(reply.get("signatures"))
+            if form not in _FUNCTIONS or len(found) != _FUNCTIONS[form]:
+                raise Malformed(f"a candidate of the form {form!r} with {len(found)} functions is none")
+            self.signatures = [_signature(each) for each in found]
+            self.form, self.node = form, str(reply.get("node"))
 
     def call(
         self, arguments: Sequence[Any], options: Mapping[str, Any], needs: Sequence[bool] = (), function: int = 0
     ) -> tuple[Any, _Answer]:
-        """What a function of the candidate returns. Raises `CandidateRaised`, `Ended` and `Malformed`."""
+        """What a function of the candidate returns. Raises `CandidateRaised`."""
         self.calls += 1
         number = self.calls
         reply = self._ask(
@@ -114,11 +122,15 @@ class Remote:
         )
         answer = _Answer(number)
         with self._read():
-            result = self._restored(reply.get("result"))
-            self._returned[number] = [list(_tensors(result)), []]
+            restored = self._restored(reply.get("result"))
+            result = self._rounded(restored)
+            self._returned[number] = [list(_tensors(restored)), []]
             if function == 0:
+                self._look_at_dtypes(self._without_cache(restored), "an output")
                 self._look_at_writes(reply.get("written"), "mutates-input", "input")
-            else:  # the rest of what a backward is given is its own cache
+            else:
+                self._look_at_dtypes(restored, "a gradient")
+                # the rest of what a backward is given is its own cache
                 first = [each for each in parts_of(reply.get("written")) if parts_of(each)[0] == 0]
                 self._look_at_writes(first, "mutates-grad-output", "grad_output")
             self._look_at_graph(reply)
@@ -130,7 +142,7 @@ class Remote:
         """A block that reads an answer, which may be of any form."""
         try:
             yield
-        except (Malformed, ValueError, TypeError, IndexError, KeyError, RuntimeError) as error:
+        except (Malformed, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
             self.broken = error if isinstance(error, Malformed) else Malformed(f"its answer has another form ({error})")
             raise CandidateRaised(str(self.broken)) from None
 
@@ -146,12 +158,13 @@ class Remote:
             }
         )
         with self._read():
-            found = self._restored(reply.get("result"))
-            if type(found) is not list or len(found) != sum(needs):
+            restored = self._restored(reply.get("result"))
+            if type(restored) is not list or len(restored) != sum(needs):
                 raise Malformed("another number of gradients came back than the engine returns")
-            self._returned[answer.number][1] = list(_tensors(found))
+            self._returned[answer.number][1] = list(_tensors(restored))
+            self._look_at_dtypes(restored, "a gradient")
             self._look_at_writes(reply.get("written"), "mutates-grad-output", "grad_output")
-        rest: Iterator[Any] = iter(found)
+        rest: Iterator[Any] = iter(self._rounded(restored))
         return [next(rest) if needed else None for needed in needs]
 
     def hold(self) -> None:
@@ -172,14 +185,17 @@ class Remote:
             return self.call(arguments, keywords, function=index)[0]
 
         made: Callable[..., Any] = _without_source(name, called)
-        made.__signature__ = _signature(self.signatures[index])  # type: ignore[attr-defined]
+        made.__signature__ = self.signatures[index]  # type: ignore[attr-defined]
         return made
 
     def _ask(self, request: dict[str, Any], wait: float = 0.0, again: Sequence[int] = ()) -> dict[str, Any]:
         if self.broken is not None:
             raise CandidateRaised(f"its process has ended: {self.broken}")
         try:
-            return self._answered(self.worker.ask({**request, "again": list(again), "wait": wait}))
+            reply = self.worker.ask({**request, "again": list(again), "wait": wait})
+            with self._read():
+                self._look_at(reply)
+            return self._answered(reply)
         except Ended as error:
             self.broken = error.outcome
             raise CandidateRaised(str(error)) from None
@@ -187,12 +203,16 @@ class Remote:
             self.broken = error
             raise CandidateRaised(str(error)) from None
 
-    def _answered(self, reply: dict[str, Any]) -> dict[str, Any]:
+    def _look_at(self, reply: dict[str, Any]) -> None:
+        """Find what an answer shows beside its result."""
         self._compare_again(reply.get("again"), "another call")
         self._compare_again(reply.get("later"), "something that still runs")
         for number, *_ in parts_of(reply.get("again")):
             self._returned.pop(number, None)
         self._look_at_calls(reply)
+
+    def _answered(self, reply: dict[str, Any]) -> dict[str, Any]:
+        """The answer. Raises `CandidateRaised` where it says that the candidate raised, `Ended` where memory ran out."""
         if reply.get("ok") is not True:
             if reply.get("exception") == MemoryError.__name__ or out_of_memory(RuntimeError(str(reply.get("message")))):
                 raise Ended(MemoryExceeded(self.worker.limits.memory))
@@ -205,9 +225,9 @@ class Remote:
         """What `described` of the other side says, as values of this process."""
         kind, *rest = parts_of(value)
         if kind == "tensor":
-            return self._rounded(owned(rest[0]))
+            return owned(rest[0])
         if kind == "array":
-            return self._rounded(owned(rest[0])).numpy()
+            return owned(rest[0]).numpy()
         if kind in ("tuple", "list"):
             items = [self._restored(each) for each in parts_of(rest[0])]
             return tuple(items) if kind == "tuple" else items
@@ -222,8 +242,30 @@ class Remote:
             raise Malformed(f"{rest[0]} is no answer")
         raise Malformed(f"{kind!r} is no kind of value")
 
-    def _rounded(self, value: torch.Tensor) -> torch.Tensor:
-        return value if self.read_as is None or value.dtype != self.sent else value.to(self.read_as)
+    def _rounded(self, value: Any) -> Any:
+        """The same values, with tensors and arrays of the dtype `sent` rounded to `read_as`."""
+        if self.read_as is None:
+            return value
+        if isinstance(value, torch.Tensor):
+            return value.to(self.read_as) if value.dtype == self.sent else value
+        if isinstance(value, np.ndarray):
+            return self._rounded(torch.from_numpy(value))  # NumPy has no bfloat16
+        if isinstance(value, (tuple, list)):
+            return type(value)(self._rounded(each) for each in value)
+        return {key: self._rounded(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+    def _without_cache(self, result: Any) -> Any:
+        """The outputs of a forward: of a pair's, all but a cache."""
+        return result[:-1] if self.form == "pair" and returns_cache(result, self.function(1)) else result
+
+    def _look_at_dtypes(self, result: Any, what: str) -> None:
+        """Find results that are narrower than their inputs: once they are rounded, nobody sees that any more."""
+        if self.sent is None:
+            return
+        for value in _tensors(result):
+            if value.is_floating_point() and unit_roundoff(value.dtype) > unit_roundoff(self.sent):
+                explanation = f"its inputs are {short_dtype(self.sent)}, and digits are lost"
+                self._found("wrong-dtype", f"{what} of {self.name} is {short_dtype(value.dtype)}", explanation)
 
     def _described(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
