@@ -9,7 +9,7 @@ from typing import Any
 from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.isolation import refuse_timeout
-from gradcheck_lab.judging.processes import WorkerLimits
+from gradcheck_lab.judging.connection import WorkerLimits
 from gradcheck_lab.judging.run import Judgement
 from gradcheck_lab.judging.task import load_task
 from gradcheck_lab.model.arguments import is_number, refuse_unknown, seed_of

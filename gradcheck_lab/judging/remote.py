@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from gradcheck_lab.comparison.findings import short_dtype
-from gradcheck_lab.judging.processes import Ended, Malformed, Worker, owned, parts_of
+from gradcheck_lab.judging.connection import Ended, Malformed, Worker, owned, parts_of
 from gradcheck_lab.judging.worker.messages import PLAIN
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.torch_messages import out_of_memory
@@ -197,7 +197,8 @@ class Remote:
                 self._look_at(reply)
             return self._answered(reply)
         except Ended as error:
-            self.broken = error.outcome
+            self.broken = Malformed("it was ended") if error.interpreter else error.outcome
+            self._look_at_calls({"called": [], "started": ["torch"] if error.interpreter else []})
             raise CandidateRaised(str(error)) from None
         except Malformed as error:
             self.broken = error

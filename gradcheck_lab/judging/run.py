@@ -23,9 +23,10 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.examiner import Examiner
 from gradcheck_lab.fuzzing.wording import call_text
 from gradcheck_lab.isolation import ended_finding
+from gradcheck_lab.judging.connection import Malformed, WorkerLimits
 from gradcheck_lab.judging.drawing import Lane, drawn_calls, lanes_of, large_call, takes
-from gradcheck_lab.judging.processes import Malformed, WorkerLimits, start_worker
 from gradcheck_lab.judging.remote import CandidateRaised, Remote, computes_in_arrays
+from gradcheck_lab.judging.starting import start_worker
 from gradcheck_lab.judging.subject import Judged, judged
 from gradcheck_lab.judging.task import Task
 from gradcheck_lab.model.amounts import CALLS_JUDGED_AGAIN, SECONDS_BEFORE_READING_AGAIN
@@ -190,7 +191,7 @@ class Judgement:
 
     @contextmanager
     def _process(self, lane: Lane) -> Iterator[Remote]:
-        worker = start_worker(self.limits, self.command)
+        worker = start_worker(self.limits, self.command, watched=bool(self.task.forbidden))
         try:
             text = self._file.read_text(encoding="utf-8", errors="replace")
             remote = Remote(worker, self._file, self.name, self.task.forbidden, self.random, computes_in_arrays(text))

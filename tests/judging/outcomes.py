@@ -597,6 +597,26 @@ CHEATING = (
         "takes the methods of dispatch modes away at import and calls the library's kernels",
     ),
     Row(
+        "softmax", "interpreter_past_the_hook", "fail",
+        ("forbidden-op",),
+        "calls the library in a second interpreter, after it patched what refuses one",
+    ),
+    Row(
+        "softmax", "interpreter_by_a_shell", "fail",
+        ("forbidden-op",),
+        "calls the library in a second interpreter that a shell starts",
+    ),
+    Row(
+        "softmax", "interpreter_of_another_name", "fail",
+        ("forbidden-op",),
+        "calls the library in a second interpreter, through a link of another name",
+    ),
+    Row(
+        "softmax", "interpreter_spawned", "fail",
+        ("forbidden-op",),
+        "calls the library in a spawned process of multiprocessing, whose start no audit event tells",
+    ),
+    Row(
         "softmax", "dispatch_switched_off", "fail",
         ("forbidden-op", "tampered"),
         "calls the library's kernels below a guard that switches Python dispatch off",

@@ -1,4 +1,4 @@
-"""What the answers of a candidate's process show by themselves, and answers of another form: made up here, without a process."""
+"""What the answers of a candidate's process show by themselves, and answers of another form: made up here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from gradcheck_lab.judging.processes import Malformed, Worker, WorkerLimits
+from gradcheck_lab.judging.connection import Malformed, Worker, WorkerLimits
 from gradcheck_lab.judging.remote import CandidateRaised, Remote
 
 NAMED = [["x", True, "POSITIONAL_OR_KEYWORD"]]
