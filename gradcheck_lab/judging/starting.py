@@ -246,9 +246,7 @@ def _wrapped(command: str, limits: WorkerLimits, watched: bool) -> Worker:
         made.message(Deadline.within(_START))
     except (Ended, Malformed) as error:
         made.stop()
-        raise InvalidArgument(
-            f"the command {command!r} starts no interpreter that imports torch and numpy: it {error}"
-        ) from None
+        raise InvalidArgument(f"the command {command!r} starts no interpreter with torch and numpy: it {error}") from None
     return made
 
 

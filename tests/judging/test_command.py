@@ -57,6 +57,13 @@ def test_a_task_that_takes_no_drawn_call_is_inconclusive(tmp_path: Path, capsys:
     assert "the reference takes none of the drawn calls in float32" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize(("text", "verdict"), [(SOUND, "pass"), (WRONG, "fail")])
+def test_any_program_may_wrap_the_process(tmp_path: Path, text: str, verdict: str) -> None:
+    report = gl.judge(task_in(tmp_path), candidate_in(tmp_path, text), examples=1, command="env nice -n 1 {}")
+    assert report.verdict == verdict, report.message
+
+
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap wraps the process here: apt install bubblewrap")
 def test_bubblewrap_wraps_the_process(tmp_path: Path) -> None:
     """The example of docs/judge.md: no network, no other process to see, and no folder to write to."""

@@ -42,6 +42,10 @@ def test_a_task_that_cannot_be_used(tmp_path: Path, text: str) -> None:
         ({"memory": -1}, "memory is -1; pass a number of GiB above 0"),
         ({"command": "bwrap"}, "the command 'bwrap' has no {}, which stands for the interpreter and its arguments"),
         ({"command": "no-such-wrapper {}"}, "the command 'no-such-wrapper {}' cannot be started: "),
+        (
+            {"command": "false {}"},
+            "the command 'false {}' starts no interpreter with torch and numpy: it ended its process with exit code 1",
+        ),
         ({"tolerance": 1e-3}, "judge has no argument 'tolerance'; what the forward takes by keyword goes into options"),
     ],
 )
