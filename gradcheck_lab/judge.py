@@ -69,6 +69,8 @@ def judge(
 
 def _candidate(candidate: Any) -> Path:
     path = Path(candidate)
+    if path.name in ("", ".."):  # as "." is
+        path = path.resolve()
     if path.is_dir() and not (path / "candidate.py").is_file():
         raise InvalidArgument(f"the folder {path} has no candidate.py; judge a file, or the folder of one candidate")
     if not path.exists():

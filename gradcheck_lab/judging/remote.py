@@ -228,7 +228,8 @@ class Remote:
         if kind == "tensor":
             return owned(rest[0])
         if kind == "array":
-            return owned(rest[0]).numpy()
+            value = owned(rest[0])
+            return value if self.arrays else value.numpy()  # what gets arrays for its tensors returns them for tensors
         if kind in ("tuple", "list"):
             items = [self._restored(each) for each in parts_of(rest[0])]
             return tuple(items) if kind == "tuple" else items
@@ -275,7 +276,8 @@ class Remote:
         if isinstance(value, (np.ndarray, np.generic)):
             return ["array", torch.from_numpy(np.array(value, copy=True))]
         if isinstance(value, (tuple, list)):
-            return [type(value).__name__, [self._described(each) for each in value]]
+            kind = "tuple" if isinstance(value, tuple) else "list"
+            return [kind, [self._described(each) for each in value]]
         if isinstance(value, dict):
             return ["dict", [[key, self._described(each)] for key, each in value.items()]]
         return ["kept", value.number] if isinstance(value, _Kept) else ["plain", value]

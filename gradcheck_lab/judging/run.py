@@ -113,7 +113,7 @@ class Judgement:
         """Copy the candidate where nothing lies beside it but what is its own."""
         source = self.candidate
         if source.is_dir():
-            shutil.copytree(source, self._folder / source.name)
+            shutil.copytree(source, self._folder / source.name, symlinks=True)
             self._file = self._folder / source.name / "candidate.py"
         else:
             self._file = self._folder / source.name

@@ -255,6 +255,7 @@ def _send_program(process: subprocess.Popen[bytes], last: str, first: str = "") 
     assert process.stdin is not None
     with suppress(BrokenPipeError):
         process.stdin.write(f"{len(text):8d}".encode() + text)
+    with suppress(BrokenPipeError):  # what could not be written is tried again
         process.stdin.close()
 
 

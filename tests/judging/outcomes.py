@@ -126,6 +126,7 @@ SOUND = (
     Row("info_nce", "row_chunks", "pass", (), "a callable that goes through blocks of rows under autograd"),
     Row("mixed_product", "single_inside", "pass", (), "multiplies in float32, which the task allows"),
     Row("mixed_product", "numpy_products", "pass", (), "NumPy in the dtype of the inputs"),
+    Row("softmax", "numpy_of_the_output", "pass", (), "a NumPy pair without a cache, whose backward takes the output"),
     Row("softmax", "function_of_that_name", "pass", (), "a Function that is called as the library's own node"),
     Row(
         "layer_norm", "recomputes_under_autograd", "pass",

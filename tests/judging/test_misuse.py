@@ -19,6 +19,9 @@ TASKS = {
     "specs = (3,)\ndef reference(x): return x": 'specs of x.py is a list of 1; make it of specs such as real("n d")',
     "import nowhere": "x.py cannot be imported: ModuleNotFoundError: No module named 'nowhere'",
     HEAD + "options = 3": "options of x.py is 3; make it a dict by keyword, or a list of such dicts",
+    HEAD + "options = {'f': [1, abs]}": "option 'f' of x.py is a list of 2, which cannot be sent to another process; "
+    "make it a number, a string, a dtype, a tensor, an array, or a container of these",
+    HEAD + "import torch\noptions = {'d': torch.device('cpu')}": "option 'd' of x.py is a device, which cannot be sent",
     HEAD + "dtypes = 'float32'": "dtypes of x.py is 'float32'; make it floating dtypes, as (torch.float32,)",
     HEAD + "tolerance_dtype = 1": "tolerance_dtype of x.py is 1; make it a floating dtype, as torch.bfloat16",
     HEAD + "forbidden = ('aten.nothing',)": "forbidden of x.py names 'aten.nothing', which torch.ops has not; "

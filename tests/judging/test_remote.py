@@ -7,11 +7,13 @@ from pathlib import Path
 from random import Random
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 
 from gradcheck_lab.judging.connection import Malformed, Worker, WorkerLimits
 from gradcheck_lab.judging.remote import CandidateRaised, Remote
+from gradcheck_lab.judging.worker.messages import pack, restored, unpack
 
 NAMED = [["x", True, "POSITIONAL_OR_KEYWORD"]]
 LOADED = {"form": "callable", "signatures": [NAMED], "node": ""}
@@ -106,3 +108,21 @@ def test_a_cache_may_be_in_any_dtype(names: str, expected: list[str]) -> None:
     made.sent, made.read_as = torch.float32, torch.bfloat16
     made.call([torch.ones(3).bfloat16()], {})
     assert causes(made) == expected
+
+
+def test_options_are_sent_as_what_they_are() -> None:
+    made = remote(returned(torch.ones(2)))
+    options = {"shape": torch.Size([2, 3]), "table": {"k": [1.5, None]}, "dtype": torch.float16, "mask": np.ones(2)}
+    made.call([torch.ones(2)], options)
+    asked = cast(Answers, made.worker).asked[-1]
+    found = {name: restored(value, []) for name, value in unpack(bytearray(pack(asked)))["options"]}
+    assert torch.equal(found.pop("mask"), torch.ones(2).double())
+    assert found == {"shape": (2, 3), "table": {"k": [1.5, None]}, "dtype": torch.float16}
+
+
+@pytest.mark.parametrize(("arrays", "kind"), [(True, torch.Tensor), (False, np.ndarray)])
+def test_arrays_stand_for_the_tensors_that_were_given_as_arrays(arrays: bool, kind: type) -> None:
+    made = remote({**returned(torch.ones(2)), "result": ["array", torch.ones(2)]}, arrays=arrays)
+    result, _ = made.call([torch.ones(2)], {})
+    assert type(result) is kind
+    assert cast(Answers, made.worker).asked[-1]["arguments"][0][0] == ("array" if arrays else "tensor")
