@@ -11,7 +11,7 @@ from typing import Any
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.arguments import is_number
 from gradcheck_lab.model.causes import CAUSES
-from gradcheck_lab.model.conversion import from_dict
+from gradcheck_lab.model.conversion import as_data, from_dict
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.shown import one_line, quoted
@@ -57,6 +57,10 @@ class _Check:
             return Answer(None, interrupted=True)
 
 
+# the code that makes data of these classes is made once, by whoever does so first: here, and in no process that is forked
+_NOTHING = Answer(Report("inconclusive", "", "", (), (), "none"))
+
+
 def limits_of(isolate: Any, timeout: Any, memory_limit: Any) -> Limits | None:
     """The limits of a call in a process of its own, None for a call in this one. Raises `InvalidArgument`."""
     if isolate is not None and type(isolate) is not bool:
@@ -92,6 +96,7 @@ def isolated(call: Callable[[], Report], subject: Subjected, limits: Limits) -> 
 
 def apart(function: Callable[[Line], Answer], name: str, limits: Limits, looked: Looked = lambda text, counts: None) -> Ended:
     """Call a function in a process of its own, and return its report; raise here what it refuses and the user's interrupt."""
+    as_data(_NOTHING)
     try:
         ended = run_apart(function, limits, looked)
     except CannotStart as error:
