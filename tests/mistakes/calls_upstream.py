@@ -216,4 +216,14 @@ MISTAKES = [
         "undefined-upstream",
         functions(sum_difference, sum_difference_rule, sum_difference_first_or_nothing, X, Y, materialize=False),
     ),
+    Mistake(
+        "upstream-in-float32",
+        "low-precision",
+        functions(torch.sin, lambda g, x: g * x.cos(), lambda g, x: g.float().double() * x.cos(), X),
+    ),
+    Mistake(
+        "layer-upstream-in-half",
+        "low-precision",
+        tanh_layers(lambda g, y: g.astype(np.float16).astype(g.dtype) * (1 - y * y)),
+    ),
 ]

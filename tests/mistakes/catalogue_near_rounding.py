@@ -126,6 +126,16 @@ def largest_only(wrong: bool) -> Any:
     return gl.Op(torch.square, backward, name="square")
 
 
+@table("low-precision", "pair-upstream-in-half", X32)
+def upstream_in_half(wrong: bool) -> Any:
+    return gl.Op(torch.exp, lambda g, y, x: ((g.half().float() if wrong else g) * y,), name="exp")
+
+
+@table("low-precision", "pair-upstream-in-bfloat16", X32)
+def upstream_in_bfloat16(wrong: bool) -> Any:
+    return gl.Op(torch.exp, lambda g, y, x: ((g.bfloat16().float() if wrong else g) * y,), name="exp")
+
+
 @table("value-dependent", "pair-square-of-very-large", X)
 def square_of_very_large(wrong: bool) -> Any:
     def backward(g: Tensor, y: Tensor, x: Tensor) -> Any:

@@ -110,6 +110,20 @@ ADDS_UP_NOISE = Threshold(
     mistake="not-linear-pair-largest-only-bfloat16",
     twin="sound not-linear-pair-largest-only-bfloat16",
 )
+DIGITS_OF_UPSTREAM = Threshold(
+    1 / 8,
+    "The gradient of a sum of two upstreams is that of a backward which rounds them to a narrower dtype where it is off by an "
+    "eighth of that dtype's rounding: the largest of a few elements errs by more.",
+    mistake="low-precision-pair-upstream-in-half",
+    twin="sound low-precision-pair-upstream-in-half",
+)
+FEWEST_DIGITS = Threshold(
+    1 / 32,
+    "A backward that rounds upstreams to the fewest digits, the eight of bfloat16, is off by three such roundings of a sum of "
+    "two; what is off by more does not add up for another reason.",
+    mistake="low-precision-pair-upstream-in-bfloat16",
+    twin="sound low-precision-pair-upstream-in-bfloat16",
+)
 POISONED = Threshold(
     1e4,
     "Memory was read before it was written where 1e30 in it makes an element above 1e4 that was below.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,8 +12,14 @@ from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.model.precision import bits, wide_dtype
-from gradcheck_lab.model.precision.derived_calls import ADDS_UP_NOISE, ADDS_UP_ROUNDINGS, CUT_OFF
+from gradcheck_lab.model.precision import bits, unit_roundoff, wide_dtype
+from gradcheck_lab.model.precision.derived_calls import (
+    ADDS_UP_NOISE,
+    ADDS_UP_ROUNDINGS,
+    CUT_OFF,
+    DIGITS_OF_UPSTREAM,
+    FEWEST_DIGITS,
+)
 from gradcheck_lab.model.raised import raised_cause
 from gradcheck_lab.model.user_errors import first_line, user_traceback
 from gradcheck_lab.probes.support.context import Context, Run
@@ -29,25 +35,27 @@ from gradcheck_lab.probes.upstream.outputs import each_output
 from gradcheck_lab.probes.upstream.scalar import hidden_by_equal_elements, scalarized
 
 _PLAIN = "a gradient is a matrix product with grad_output: remove what is not linear in it"
+_SCALED, _ANOTHER, _SUM = "times -2", "another", "the sum of two"
 _USE = "multiply by grad_output, element by element"
 
 
 def upstream(context: Context) -> Iterator[Finding]:
     """Pass grad_output times -2, zero, another random one, the sum of the two, and very large and very small multiples.
 
-    Then test whether one number stands for all elements, and each output by itself.
+    Then test whether one number stands for all elements, and each output by itself. The other one has all the digits of its
+    dtype, which the first one has not: a backward that rounds grad_output to fewer changes it.
     """
     grads = context.case.grad_outputs or ()
     if repetition(context).takes_no_upstream or not is_repeatable(context):
         return
     generator = torch.Generator().manual_seed(context.case.seed + 1)
-    other = tuple(random_like(g, generator) if is_differentiable(g) else g for g in grads)
+    other = tuple(random_like(g, generator) / 3 if is_differentiable(g) else g for g in grads)
     # a factor of a power of two leaves rounding unchanged, so a linear backward gives equal numbers
     upstreams = {
-        "times -2": tuple(-2 * g if is_differentiable(g) else g for g in grads),
+        _SCALED: tuple(-2 * g if is_differentiable(g) else g for g in grads),
         "zero": tuple(torch.zeros_like(g) for g in grads),
-        "another": other,
-        "the sum of two": tuple(a + b if is_differentiable(a) else a for a, b in zip(grads, other, strict=True)),
+        _ANOTHER: other,
+        _SUM: tuple(a + b if is_differentiable(a) else a for a, b in zip(grads, other, strict=True)),
     }
     scales = _scales(grads)
     upstreams |= {description: tuple(c * g if is_differentiable(g) else g for g in grads) for description, c in scales.items()}
@@ -62,6 +70,7 @@ def upstream(context: Context) -> Iterator[Finding]:
     for index in compared_inputs(context):
         finding = (
             _ignored_upstream_finding(context, index, runs)
+            or _rounded_finding(context, index, runs, other)
             or _not_linear_finding(context, index, runs)
             or _cut_off_finding(context, index, runs, scales)
         )
@@ -76,22 +85,22 @@ def upstream(context: Context) -> Iterator[Finding]:
 
 
 def _ignored_upstream_finding(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
-    first, scaled = repetition(context).first[index], runs["times -2"].gradients[index]
+    first, scaled = repetition(context).first[index], runs[_SCALED].gradients[index]
     if is_zero(first) or not isinstance(first, torch.Tensor) or not isinstance(scaled, torch.Tensor):
         return None
     label = context.label(index)
-    other = runs["another"].gradients[index]
+    other = runs[_ANOTHER].gradients[index]
     if not isinstance(other, torch.Tensor):
         return None
     if context.equal(scaled, -first) and context.equal(other.abs(), first.abs()):
         message = f"gradient of {label} only changes its sign when grad_output is multiplied by -2"
         explanation = "backward does not use the size of grad_output"
-        return _finding(context, index, "upstream-ignored", message, explanation, _USE, "times -2")
+        return _finding(context, index, "upstream-ignored", message, explanation, _USE, _SCALED)
     if not context.equal(other, first):
         return None  # it depends on grad_output
     if context.equal(scaled, first):
         message = f"gradient of {label} is unchanged when grad_output is multiplied by -2"
-        return _finding(context, index, "upstream-ignored", message, "backward does not use grad_output", _USE, "times -2")
+        return _finding(context, index, "upstream-ignored", message, "backward does not use grad_output", _USE, _SCALED)
     return None
 
 
@@ -111,12 +120,10 @@ def _not_linear_finding(context: Context, index: int, runs: dict[str, Run]) -> F
         return _finding(context, index, "not-linear", message, explanation, suggestion, "zero")
     if not equal_within_noise(context, index, scaled, -2 * first):
         message = f"gradient of {label} is not -2 times as large when grad_output is multiplied by -2"
-        return _finding(context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, "times -2")
+        return _finding(context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, _SCALED)
     if not _is_additive(context, index, summed, first, other):
         message = f"gradient of {label} for the sum of two grad_outputs is not the sum of their gradients"
-        return _finding(
-            context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, "the sum of two"
-        )
+        return _finding(context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, _SUM)
     return None
 
 
@@ -136,8 +143,11 @@ def _wrong_at_ones(context: Context, index: int) -> Iterator[Finding]:
 def _compared_at_ones(context: Context, index: int) -> list[Comparison]:
     if index not in context.wrong_inputs:
         return []
-    ones = tuple(torch.ones_like(g) for g in context.case.grad_outputs or ())
-    found = context.against_oracle(context.case_with(grad_outputs=ones), numeric=not context.uses_autograd)
+    return _compared_at(context, index, tuple(torch.ones_like(g) for g in context.case.grad_outputs or ()))
+
+
+def _compared_at(context: Context, index: int, grad_outputs: tuple[torch.Tensor, ...]) -> list[Comparison]:
+    found = context.against_oracle(context.case_with(grad_outputs=grad_outputs), numeric=not context.uses_autograd)
     return [] if found is None else [c for c in found.comparisons if c.result.name == context.name(index)]
 
 
@@ -164,30 +174,74 @@ def _cut_off_finding(context: Context, index: int, runs: dict[str, Run], scales:
     return None
 
 
+def _rounded_finding(
+    context: Context, index: int, runs: dict[str, Run], another: tuple[torch.Tensor, ...]
+) -> Finding | None:
+    """The finding that backward uses fewer digits of grad_output than its dtype has, as after a cast to a narrower one."""
+    first = repetition(context).first[index]
+    scaled, other, summed = (runs[name].gradients[index] for name in (_SCALED, _ANOTHER, _SUM))
+    if not all(isinstance(v, torch.Tensor) for v in (first, scaled, other, summed)):
+        return None
+    apart = _Apart.of(first, other, summed)
+    narrower = {64: torch.float32, 32: torch.float16}.get(bits(first.dtype))
+    if apart is None or narrower is None or not context.equal(scaled, -2 * first):
+        return None
+    least = DIGITS_OF_UPSTREAM.value * unit_roundoff(narrower) * apart.size
+    if not least < apart.error <= FEWEST_DIGITS.value * apart.size:
+        return None
+    # what does not add up may be the rounding of terms that cancel: the budget decides
+    if all(c.result.verdict != "fail" for c in _compared_at(context, index, another)):
+        return None
+    off = f"{apart.error / apart.size:.1e}"
+    message = f"gradient of {context.label(index)} for a grad_output with all digits is off by {off} of its size"
+    explanation = f"backward rounds grad_output to fewer digits than {str(first.dtype)[6:]} has"
+    return _finding(context, index, "low-precision", message, explanation, "do not cast grad_output to a narrower dtype", _SUM)
+
+
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """How far b(u + v) is from b(u) + b(v), the size of these two, and the elements that are finite in all three."""
+
+    error: float
+    size: float
+    finite: torch.Tensor
+
+    @classmethod
+    def of(cls, first: torch.Tensor, other: torch.Tensor, summed: torch.Tensor) -> _Apart | None:
+        """None where shapes differ or nothing is finite."""
+        if not first.shape == other.shape == summed.shape:
+            return None
+        wide = wide_dtype(first.dtype)
+        a, b, c = first.to(wide), other.to(wide), summed.to(wide)
+        finite = torch.isfinite(a) & torch.isfinite(b) & torch.isfinite(c)
+        if not bool(finite.any()):
+            return None
+        return cls(float((c - a - b)[finite].abs().max()), float((a[finite].abs() + b[finite].abs()).max()), finite)
+
+
 def _is_additive(context: Context, index: int, summed: object, first: torch.Tensor, other: object) -> bool:
     """Whether b(u + v) is b(u) + b(v), within a tolerance so wide that only a backward that is not additive exceeds it."""
     if not isinstance(summed, torch.Tensor) or not isinstance(other, torch.Tensor) or summed.shape != first.shape:
         return is_zero(summed) and is_zero(other) and is_zero(first)
-    wide = wide_dtype(first.dtype)
-    a, b, c = first.to(wide), other.to(wide), summed.to(wide)
-    finite = torch.isfinite(a) & torch.isfinite(b) & torch.isfinite(c)
-    if not bool(finite.any()):
-        return True
+    apart = _Apart.of(first, other, summed)
+    if apart is None:
+        return other.shape == first.shape
     eps = torch.finfo(first.dtype).eps
-    allowed = max(eps**0.5, ADDS_UP_ROUNDINGS.value * eps) * float((a[finite].abs() + b[finite].abs()).max())
-    allowed += float(torch.finfo(first.dtype).tiny)
-    error = float((c - a - b)[finite].abs().max())
-    if error <= allowed or equal_within_noise(context, index, summed, first + other):
+    allowed = max(eps**0.5, ADDS_UP_ROUNDINGS.value * eps) * apart.size + float(torch.finfo(first.dtype).tiny)
+    if apart.error <= allowed or equal_within_noise(context, index, summed, first + other):
         return True
-    # where terms cancel the gradient may be all rounding error; three times the upstream, rounded otherwise, shows its size
+    return apart.error <= _noise_of_triple(context, index, first, apart.finite)
+
+
+def _noise_of_triple(context: Context, index: int, first: torch.Tensor, finite: torch.Tensor) -> float:
+    """What a sum may be off by where terms cancel and a gradient is all rounding: three times the upstream rounds otherwise."""
     grads = context.case.grad_outputs or ()
-    run_of_triple = run_copied(
-        context, context.case_with(grad_outputs=tuple(3 * g if is_differentiable(g) else g for g in grads))
-    )
-    triple = run_of_triple.gradients[index] if run_of_triple.error is None else None
-    return isinstance(triple, torch.Tensor) and error <= ADDS_UP_NOISE.value * float(
-        (triple.to(wide) - 3 * a)[finite].abs().max()
-    )
+    run = run_copied(context, context.case_with(grad_outputs=tuple(3 * g if is_differentiable(g) else g for g in grads)))
+    triple = run.gradients[index] if run.error is None else None
+    if not isinstance(triple, torch.Tensor) or triple.shape != first.shape:
+        return 0.0
+    wide = wide_dtype(first.dtype)
+    return ADDS_UP_NOISE.value * float((triple.to(wide) - 3 * first.to(wide))[finite].abs().max())
 
 
 def _finding(
