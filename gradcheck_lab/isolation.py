@@ -20,7 +20,7 @@ from gradcheck_lab.report import Report
 from gradcheck_lab.workers.apart import CannotStart, Ended, Limits, Line, Looked, run_apart
 from gradcheck_lab.workers.memory import CAN_LIMIT
 from gradcheck_lab.workers.messages import NoMessage, pack, read_as, unpack
-from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome, Raised, Returned, TimedOut
+from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome, Raised, Returned, TimedOut, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +155,14 @@ def ended_report(known: Report | None, subject: Subjected, outcome: Outcome, doi
 
 def ended_finding(outcome: Outcome, doing: str, probe: str = "comparison") -> Finding:
     """The finding that the process of a call ended; `doing` names the call, as the start of a sentence."""
-    cause = _cause(outcome)
+    cause, sent = _cause(outcome), isinstance(outcome, Unreadable)
+    not_to = "write where its process sends results" if sent else "end, hold up or fill the process that makes it"
     return Finding(
         cause,
         "error",
         f"{doing} {one_line(str(outcome))}",
-        explanation="a call may raise an exception, but not end, hold up or fill the process that makes it",
-        suggestion=CAUSES[cause].fix,
+        explanation=f"a call may raise an exception, but not {not_to}",
+        suggestion="leave alone the pipes that the process had before the call" if sent else CAUSES[cause].fix,
         probe=probe,
     )
 

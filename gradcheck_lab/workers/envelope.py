@@ -14,6 +14,8 @@ from enum import Enum
 from multiprocessing.connection import Connection
 from typing import Any
 
+from gradcheck_lab.model.shown import cut
+
 
 class NotOurs(OSError):
     """A worker sent what is no message of Pebble; an `OSError`, at which Pebble gives the pipe up as broken."""
@@ -71,4 +73,4 @@ class _Messages(pickle.Unpickler):
                 return lambda value: found(value)
             if is_dataclass(found):
                 return type(name, (found,), {})
-        raise _Named(f"a pickle that names {module}.{name}")
+        raise _Named(f"a pickle that names {cut(f'{module}.{name}')}")

@@ -112,6 +112,8 @@ def test_nothing_that_the_subject_sends_is_executed(tmp_path: Path) -> None:
     report = gl.check(acts(lambda: own("Line").connection.send(Acts(tmp_path / "made")), after=2), X, isolate=True)
     assert (report.verdict, report.findings[0].cause) == ("fail", "crashed")
     assert report.findings[0].message.endswith(" sent what is no result: bytes that are no message")
+    assert report.findings[0].explanation == "a call may raise an exception, but not write where its process sends results"
+    assert report.findings[0].suggestion == "leave alone the pipes that the process had before the call"
     assert [gradient.verdict for gradient in report.gradients] == ["pass"]
     assert os.listdir(tmp_path) == []
 

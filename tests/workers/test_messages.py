@@ -45,7 +45,10 @@ SPOILED: dict[str, tuple[Any, str]] = {
     "list": (b"[7]", "JSON that is no outcome of a call"),
     "of the parent": (pack(["TimedOut", TimedOut(1)]), "JSON that is no outcome of a call"),
     "unnamed": (pack([["Raised"], {}]), "JSON that is no outcome of a call"),
-    "other fields": (pack(["Exited", {"code": 3}]), "the outcome cannot be read: invalid value for type, expected str @ the outcome.code"),
+    "other fields": (
+        pack(["Exited", {"code": 3}]),
+        "the outcome cannot be read: invalid value for type, expected str @ the outcome.code",
+    ),
 }
 
 
