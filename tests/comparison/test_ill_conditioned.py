@@ -1,4 +1,4 @@
-"""A solve whose matrix has a condition of 1e13: what rounding leaves of its gradients is no mistake, and a mistake still is one."""
+"""A solve whose matrix has a condition of 1e13: what rounding leaves of its gradients is no mistake, and a mistake still is."""
 
 from __future__ import annotations
 
