@@ -25,10 +25,11 @@ ROOT = HERE.parents[1]
 
 
 def environment_at(folder: Path) -> Path:
-    """The interpreter of the environment, which is made where there is none; one that was left half made is made anew."""
+    """The interpreter of the environment, which is made where there is none; one that was left half made is completed."""
     python, whole = folder / "bin" / "python", folder / "installed"
     if not whole.exists():
-        venv.create(folder, with_pip=True, clear=True)
+        if not python.exists():
+            venv.create(folder, with_pip=True)
         pip = [str(python), "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), str(ROOT)], check=True)
         # without their dependencies, some of which are CUDA builds or pins of older versions; these are listed too
