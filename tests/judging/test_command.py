@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,19 @@ def test_bubblewrap_wraps_the_process(tmp_path: Path) -> None:
     )  # fmt: skip
     assert report.verdict == "pass", report.message
     assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap wraps the process here: apt install bubblewrap")
+@pytest.mark.parametrize(("mounted", "cause"), [(True, "forward-mismatch"), (False, "raises")])
+def test_a_wrapper_has_to_show_the_folder_of_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: bool, cause: str
+) -> None:
+    """As a container does that has a disk of its own, and that folder mounted."""
+    folder = tmp_path / "judged"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    shown = f"--ro-bind {folder} {folder}" if mounted else ""
+    command = f"bwrap --ro-bind / / --tmpfs {tmp_path.parent} {shown} --dev /dev --proc /proc --unshare-pid {{}}"
+    report = gl.judge(task_in(tmp_path), candidate_in(tmp_path, WRONG), examples=1, command=command)
+    assert report.findings[0].cause == cause

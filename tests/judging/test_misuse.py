@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +76,33 @@ def test_a_candidate_that_is_none_fails(tmp_path: Path, text: str) -> None:
 
 
 def test_the_parent_does_not_import_a_candidate(tmp_path: Path) -> None:
-    import sys
+    (tmp_path / "submitted").mkdir()
+    (tmp_path / "submitted" / "of_this_candidate_alone.py").write_text("", encoding="utf-8")
+    text = "import of_this_candidate_alone\ndef candidate(x, weight, eps): return x"
+    path = candidate_in(tmp_path / "submitted", text, "candidate").parent
+    assert "of_this_candidate_alone" not in sys.modules
+    report = gl.judge(task_in(tmp_path), path, examples=1)
+    assert report.findings[0].cause != "raises"  # it was imported where it runs
+    assert "of_this_candidate_alone" not in sys.modules
 
-    before = set(sys.modules)
-    gl.judge(task_in(tmp_path), candidate_in(tmp_path, "import wave\ncandidate = 3\n"), examples=1)
-    assert "wave" not in set(sys.modules) - before
+
+NARROW = """
+def candidate(x, weight, eps):
+    wrong = 2 if x.element_size() == 4 else 1
+    return x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight * wrong
+"""
 
 
 def test_the_same_seed_draws_the_same_calls(tmp_path: Path) -> None:
-    wrong = candidate_in(tmp_path, "def candidate(x, weight, eps):\n    return x * weight\n")
-    first, second = (gl.judge(task_in(tmp_path), wrong, examples=1, seed=7) for _ in range(2))
+    """The full check is in float64, so that it is a drawn call that is wrong."""
+    wrong, task = candidate_in(tmp_path, NARROW), task_in(tmp_path)
+    first, second = (gl.judge(task, wrong, examples=1, seed=7) for _ in range(2))
+    other = gl.judge(task, wrong, examples=1, seed=8)
     assert first.findings == second.findings
+    assert first.findings[0].case != other.findings[0].case
+    assert all(report.findings[0].case.startswith("x of float32") for report in (first, second, other))
     assert first.reproduce.endswith("--seed 7")
+
 
 
 def test_the_folder_of_a_candidate_may_not_hold_the_task(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ NAMED = [["x", True, "POSITIONAL_OR_KEYWORD"]]
 LOADED = {"form": "callable", "signatures": [NAMED], "node": ""}
 
 
-class Answers:
+class Canned:
     """A worker that gives the answers it was made with, one after the other, and keeps what it was asked."""
 
     limits = WorkerLimits(1.0, None)
@@ -35,7 +35,7 @@ class Answers:
 
 def remote(*answers: Mapping[str, Any], loaded: Mapping[str, Any] = LOADED, arrays: bool = False) -> Remote:
     """A candidate that is loaded, and gives these answers to what it is asked next."""
-    worker = Answers(loaded, *answers)
+    worker = Canned(loaded, *answers)
     made = Remote(cast(Worker, worker), Path("answer.py"), "answer", (), Random(1), arrays)
     made.load()
     return made
@@ -65,7 +65,7 @@ FORGED = {
 
 @pytest.mark.parametrize("what", FORGED)
 def test_a_forged_answer_to_an_import_is_the_candidates_own(what: str) -> None:
-    made = Remote(cast(Worker, Answers({**LOADED, **FORGED[what]})), Path("answer.py"), "answer", (), Random(1))
+    made = Remote(cast(Worker, Canned({**LOADED, **FORGED[what]})), Path("answer.py"), "answer", (), Random(1))
     with pytest.raises(CandidateRaised):
         made.load()
     assert isinstance(made.broken, Malformed)
@@ -114,7 +114,7 @@ def test_options_are_sent_as_what_they_are() -> None:
     made = remote(returned(torch.ones(2)))
     options = {"shape": torch.Size([2, 3]), "table": {"k": [1.5, None]}, "dtype": torch.float16, "mask": np.ones(2)}
     made.call([torch.ones(2)], options)
-    asked = cast(Answers, made.worker).asked[-1]
+    asked = cast(Canned, made.worker).asked[-1]
     found = {name: restored(value, []) for name, value in unpack(bytearray(pack(asked)))["options"]}
     assert torch.equal(found.pop("mask"), torch.ones(2).double())
     assert found == {"shape": (2, 3), "table": {"k": [1.5, None]}, "dtype": torch.float16}
@@ -125,4 +125,15 @@ def test_arrays_stand_for_the_tensors_that_were_given_as_arrays(arrays: bool, ki
     made = remote({**returned(torch.ones(2)), "result": ["array", torch.ones(2)]}, arrays=arrays)
     result, _ = made.call([torch.ones(2)], {})
     assert type(result) is kind
-    assert cast(Answers, made.worker).asked[-1]["arguments"][0][0] == ("array" if arrays else "tensor")
+    assert cast(Canned, made.worker).asked[-1]["arguments"][0][0] == ("array" if arrays else "tensor")
+
+
+def test_what_is_held_is_read_again_at_the_end_alone() -> None:
+    made = remote(*[returned(torch.ones(2))] * 3, *[{}] * 2)
+    made.hold()
+    for _ in range(3):
+        made.call([torch.ones(2)], {})
+    made.read_again()
+    made.read_again(0.1)
+    first, last = cast(Canned, made.worker).asked[-2:]
+    assert (first["again"], last["again"]) == ([2, 3], [1, 2, 3])
