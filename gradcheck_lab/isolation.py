@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.arguments import is_number
 from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.conversion import as_data, from_dict
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.shown import one_line, quoted
@@ -16,7 +19,8 @@ from gradcheck_lab.model.watching import AS_GIVEN, Watch, watches
 from gradcheck_lab.report import Report
 from gradcheck_lab.workers.apart import CannotStart, Ended, Limits, Line, Looked, run_apart
 from gradcheck_lab.workers.memory import CAN_LIMIT
-from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome, Raised, Returned, TimedOut
+from gradcheck_lab.workers.messages import NoMessage, pack, read_as, unpack
+from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome, Raised, Returned, TimedOut, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +33,12 @@ class Subjected:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """What the call refused, as an exception need not be one that can be pickled."""
+class Answer:
+    """What comes back of a call: its report, or what it refused, None for nothing; and whether the user interrupted it."""
 
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Interrupted:
-    pass
+    report: Report | None
+    refused: str | None = None
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,18 @@ class _Check:
 
     call: Callable[[], Report]
 
-    def __call__(self, line: Line) -> Report | Refused | _Interrupted:
+    def __call__(self, line: Line) -> Answer:
         watches[:] = [Watch(line.doing, line.known)]
         try:
-            return self.call()
+            return Answer(self.call())
         except InvalidArgument as error:
-            return Refused(str(error))
+            return Answer(None, refused=str(error))
         except KeyboardInterrupt:
-            return _Interrupted()
+            return Answer(None, interrupted=True)
+
+
+# the code that makes data of these classes is made once, by whoever does so first: here, and in no process that is forked
+_NOTHING = Answer(Report("inconclusive", "", "", (), (), "none"))
 
 
 def limits_of(isolate: Any, timeout: Any, memory_limit: Any) -> Limits | None:
@@ -83,15 +88,15 @@ def isolated(call: Callable[[], Report], subject: Subjected, limits: Limits) -> 
     Raises `InvalidArgument` and `KeyboardInterrupt` as the call does, and `InvalidArgument` where it cannot be made there.
     """
     ended = apart(_Check(call), subject.name, limits)
-    outcome = ended.outcome
-    if not isinstance(outcome, Returned):
-        return ended_report(ended.known, subject, outcome, ended.doing)
-    report: Report = outcome.value
-    return report
+    if isinstance(ended.outcome, Returned):
+        report: Report = ended.outcome.value
+        return report
+    return ended_report(known_report(ended.known), subject, ended.outcome, ended.doing)
 
 
-def apart(function: Callable[[Line], Any], name: str, limits: Limits, looked: Looked = lambda text, counts: None) -> Ended:
-    """Call a function in a process of its own, and raise here what it refuses and the user's interrupt."""
+def apart(function: Callable[[Line], Answer], name: str, limits: Limits, looked: Looked = lambda text, counts: None) -> Ended:
+    """Call a function in a process of its own, and return its report; raise here what it refuses and the user's interrupt."""
+    as_data(_NOTHING)
     try:
         ended = run_apart(function, limits, looked)
     except CannotStart as error:
@@ -99,14 +104,40 @@ def apart(function: Callable[[Line], Any], name: str, limits: Limits, looked: Lo
             f"{name} cannot be checked in a process of its own ({one_line(str(error))}); define it at the top of a module, "
             'keep calls of a script under if __name__ == "__main__":, or leave isolate, timeout and memory_limit out'
         ) from error
-    outcome = ended.outcome
+    outcome = read_as(ended.outcome, Answer)
     if isinstance(outcome, Raised):
         raise RuntimeError(f"gradcheck_lab itself {outcome}; please report it\n{outcome.traceback}")
-    if isinstance(outcome, Returned) and isinstance(outcome.value, Refused):
-        raise InvalidArgument(outcome.value.message)
-    if isinstance(outcome, Returned) and isinstance(outcome.value, _Interrupted):
+    if not isinstance(outcome, Returned):
+        return replace(ended, outcome=outcome)
+    answer: Answer = outcome.value
+    if answer.refused is not None:
+        raise InvalidArgument(answer.refused)
+    if answer.report is None:
         raise KeyboardInterrupt
-    return ended
+    return replace(ended, outcome=Returned(answer.report))
+
+
+def write_known(path: Path, report: Report) -> None:
+    """Write what is known of a check to a file, whole or not at all; nothing where it cannot be written."""
+    beside = path.with_suffix(".new")
+    with suppress(OSError):
+        beside.write_bytes(pack(report))
+        beside.replace(path)
+
+
+def read_known(path: Path) -> Report | None:
+    """The report that `write_known` wrote; None for no ordinary file, and for one that holds no report."""
+    try:
+        return known_report(unpack(path.read_bytes())) if path.is_file() else None
+    except (OSError, NoMessage):
+        return None
+
+
+def known_report(data: Any) -> Report | None:
+    """The report of what is known, as data; None for what is no report. One that has only begun need not be consistent."""
+    with suppress(InvalidArgument):
+        return from_dict(data, Report, "the report")
+    return None
 
 
 def ended_report(known: Report | None, subject: Subjected, outcome: Outcome, doing: str) -> Report:
@@ -124,13 +155,14 @@ def ended_report(known: Report | None, subject: Subjected, outcome: Outcome, doi
 
 def ended_finding(outcome: Outcome, doing: str, probe: str = "comparison") -> Finding:
     """The finding that the process of a call ended; `doing` names the call, as the start of a sentence."""
-    cause = _cause(outcome)
+    cause, sent = _cause(outcome), isinstance(outcome, Unreadable)
+    not_to = "write where its process sends results" if sent else "end, hold up or fill the process that makes it"
     return Finding(
         cause,
         "error",
         f"{doing} {one_line(str(outcome))}",
-        explanation="a call may raise an exception, but not end, hold up or fill the process that makes it",
-        suggestion=CAUSES[cause].fix,
+        explanation=f"a call may raise an exception, but not {not_to}",
+        suggestion="leave alone the pipes that the process had before the call" if sent else CAUSES[cause].fix,
         probe=probe,
     )
 

@@ -31,6 +31,10 @@ IMPORT_LATE = {
     "report.py": "a check that nobody prints loads no renderer",
 }
 
+# what executes what it reads: nothing that another process or a file holds is given to it, but where a reason stands
+EXECUTES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+READS_PICKLES = {"workers/envelope.py": "Pebble sends its messages as pickles, which may name its own classes and no other"}
+
 
 @dataclass(frozen=True)
 class Import:
@@ -148,3 +152,33 @@ def test_renderers_see_the_model_only() -> None:
 def test_diagnosis_runs_nobodys_code() -> None:
     seen = {each.module.split(".")[1] for each in every_import() if each.wing == "diagnosis"}
     assert not seen & {"subjects", "oracles", "comparison", "examination", "probes"}
+
+
+def unpickled(source: str) -> list[str]:
+    """What a file calls that executes what it reads: loading pickles, a connection's recv, torch.load of more than weights.
+
+    A socket's recv takes the number of bytes, and gives bytes.
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module in EXECUTES:
+            found.append(f"from {node.module}")
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in EXECUTES:
+            found += [] if node.attr == "dumps" else [f"{node.value.id}.{node.attr}"]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            weights = any(each.arg == "weights_only" and ast.unparse(each.value) == "True" for each in node.keywords)
+            if (node.func.attr == "recv" and not node.args) or (ast.unparse(node.func) == "torch.load" and not weights):
+                found.append(ast.unparse(node.func))
+    return found
+
+
+def test_nothing_is_unpickled_but_where_a_reason_stands() -> None:
+    files = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in ROOT.rglob("*.py")}
+    assert {file for file, source in files.items() if unpickled(source)} == set(READS_PICKLES)
+
+
+@pytest.mark.parametrize(
+    "source", ["pickle.loads(b)", "class U(pickle.Unpickler): ...", "from pickle import loads", "c.recv()", "torch.load(f)"]
+)
+def test_what_is_unpickled_is_seen(source: str) -> None:
+    assert len(unpickled(source)) == 1

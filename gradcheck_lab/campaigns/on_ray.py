@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,13 +34,6 @@ _EVERY = 0.1  # seconds between two looks at the worker of a node
 _AHEAD = 2  # tasks that are handed out for each core, so that no core waits for the driver
 _GPUS = "CUDA_VISIBLE_DEVICES"
 _RESERVED = 1.0  # of a core, and of a GPU for a case on one
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """Why a node cannot run the cases of a plan."""
-
-    message: str
 
 
 class _Node:
@@ -152,9 +144,9 @@ def _finished(task: Any, case: Case) -> Finished:
             ) from error
         lost = ended_report(None, Subjected(case.name, case.seed, ""), Died(None), "the process of Ray, in every run,")
         return Finished(case, lost.to_dict(), one_line(str(error)), 0.0)
-    if isinstance(answer, _Refused):
-        raise InvalidArgument(answer.message)
     data = json.loads(answer)
+    if "refused" in data:
+        raise InvalidArgument(data["refused"])
     return Finished(case, data["report"], data["why"], data["seconds"])
 
 
@@ -173,15 +165,15 @@ def _prepare(progress: SharedProgress, gpus: str | None) -> None:
     prepare_worker(progress)
 
 
-def _task(data: dict[str, Any], shared: tuple[CheckCase, str]) -> str | _Refused:
-    """Run one case on this node; the result is text of JSON."""
+def _task(data: dict[str, Any], shared: tuple[CheckCase, str]) -> str:
+    """Run one case on this node; the result, or why this node cannot run the cases of the plan, is text of JSON."""
     check, plan = shared
     if plan not in _sound:
         try:
             known = from_dict(json.loads(plan), Plan, "plan")
             refuse_changed(known.files, known.versions)
         except InvalidArgument as error:
-            return _Refused(f"on the node {_ray().util.get_node_ip_address()}, {error}")
+            return json.dumps({"refused": f"on the node {_ray().util.get_node_ip_address()}, {error}"})
         _sound.add(plan)
     gpus = os.environ.get(_GPUS)
     if gpus not in _nodes:

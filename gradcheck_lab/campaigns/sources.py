@@ -46,7 +46,7 @@ _ALWAYS = ("torch", "numpy")
 class Source:
     """The user's files that code depends on, each with the hash of its bytes, and the installed top-level modules."""
 
-    files: Mapping[str, str]
+    files: dict[str, str]
     installed: tuple[str, ...]
 
     def digest(self, versions: Mapping[str, str]) -> str:

@@ -80,7 +80,7 @@ class Axes:
 class Described:
     """What a module has to check: the options that the forward of each takes, None for any, and the source of all."""
 
-    taken: Mapping[str, Collection[str] | None]
+    taken: dict[str, tuple[str, ...] | None]
     public: str
     source: Source
 
@@ -106,7 +106,9 @@ def plan_cases(targets: Sequence[str], axes: Axes, durations: Sequence[Path] = (
     for target in targets:
         for module in _modules(target):
             try:
-                found[module] = in_worker(described, (module, installed_modules(), tuple(axes.also)), module, axes.limits)
+                found[module] = in_worker(
+                    described, (module, installed_modules(), tuple(axes.also)), Described, module, axes.limits
+                )
             except InvalidArgument as error:
                 if not is_folder(target):
                     raise
@@ -154,7 +156,7 @@ def _modules(target: str) -> Sequence[str]:
     return [target]
 
 
-def _options_of(target: str) -> Collection[str] | None:
+def _options_of(target: str) -> tuple[str, ...] | None:
     """The names that the forward of an object takes by keyword; None for any. An object without a forward takes none."""
     forward = forward_of(subject_at(target))
     if forward is None:

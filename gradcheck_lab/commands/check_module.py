@@ -8,7 +8,7 @@ from dataclasses import replace
 from gradcheck_lab.commands.check import Checked, CheckJob
 from gradcheck_lab.commands.check_processes import check_in_workers, in_worker
 from gradcheck_lab.discovery.folder import folder_of
-from gradcheck_lab.discovery.scan import defined
+from gradcheck_lab.discovery.scan import Defined, defined
 from gradcheck_lab.discovery.targets import DTYPES, NothingToCheck
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.several import Scan
@@ -29,10 +29,11 @@ def scan_module(name: str, *, seed: int = 0, dtype: str | None = None, limits: L
     """
     if dtype is not None and dtype not in DTYPES:
         raise InvalidArgument(f"there is no dtype {dtype!r} to check in; pass one of {', '.join(DTYPES)}")
-    names, public = in_worker(defined, (name,), name, limits) if limits is not None else defined(name)
+    found = in_worker(defined, (name,), Defined, name, limits) if limits is not None else defined(name)
+    names = found.names
     if not names:
         what = "no op, autograd Function, custom op, layer or module"
-        raise NothingToCheck(f"the module {name!r} defines {what}; it has {public}")
+        raise NothingToCheck(f"the module {name!r} defines {what}; it has {found.public}")
     jobs = [CheckJob(f"{name}:{key}", seed=seed, dtype=dtype) for key in names]
     scan = Scan(name, {}, {})
     checks = check_in_workers(jobs, limits) if limits is not None else _check_here(jobs)

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from gradcheck_lab.commands.check import Checked, CheckJob
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.isolation import Subjected, ended_report
+from gradcheck_lab.isolation import Subjected, ended_report, read_known, write_known
+from gradcheck_lab.model.conversion import from_dict
 from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.model.watching import Watch, watches
-from gradcheck_lab.report import Report
 from gradcheck_lab.workers.apart import Limits
 from gradcheck_lab.workers.memory import memory_limited
+from gradcheck_lab.workers.messages import read_as
 from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome, Returned
 from gradcheck_lab.workers.pool import Call, Workers
 from gradcheck_lab.workers.progress import SharedProgress
 
 _EVERY = 0.1  # seconds between two looks at the worker
 _progress: SharedProgress | None = None  # set in a worker process
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a function that imports a module returned, as data, or what it refused."""
+
+    data: Any
+    refused: str | None = None
 
 
 def check_in_workers(jobs: Sequence[CheckJob], limits: Limits) -> Iterator[Checked]:
@@ -34,34 +42,37 @@ def check_in_workers(jobs: Sequence[CheckJob], limits: Limits) -> Iterator[Check
     with TemporaryDirectory(prefix="gradcheck-lab-") as folder, Workers(1, _prepare_worker, (progress,)) as workers:
         for index, job in enumerate(jobs):
             known = Path(folder) / str(index)
-            outcome = _awaited(workers, Call(index, _check_in_worker, (index, job, known, limits.memory), limits.seconds))
+            call = Call(index, _check_in_worker, (index, job, known, limits.memory), limits.seconds)
+            outcome = read_as(_awaited(workers, call), Checked)
             if isinstance(outcome, Returned):
-                data, refused, why = outcome.value
-                yield Checked(None if data is None else Report.from_dict(data), refused, why)
+                yield outcome.value
             else:
                 if isinstance(outcome, MemoryExceeded):
                     outcome = replace(outcome, limit=limits.memory)
                 subject = Subjected(job.name, job.seed, job.command)
-                report = ended_report(_read(known), subject, outcome, progress.text(index))
+                report = ended_report(read_known(known), subject, outcome, progress.text(index))
                 yield Checked(replace(report, reproduce=job.command))
 
 
-def in_worker(function: Callable[..., Any], arguments: tuple[Any, ...], target: str, limits: Limits) -> Any:
-    """What a function that imports the module of `target` returns, called in a worker process.
+def in_worker(
+    function: Callable[..., Found], arguments: tuple[Any, ...], kind: type[Found], target: str, limits: Limits
+) -> Found:
+    """What a function that imports the module of `target` returns, a dataclass of this kind, called in a worker process.
 
     Raises `InvalidArgument` as the function does, and where importing the module ends the process.
     """
     with Workers(1, _prepare_worker, (SharedProgress(1, numbers=1),)) as workers:
         outcome = _awaited(workers, Call(0, _call_in_worker, (function, arguments, limits.memory), limits.seconds))
+    outcome = read_as(outcome, _Found)
     if isinstance(outcome, MemoryExceeded):
         outcome = replace(outcome, limit=limits.memory)
     module = target.partition(":")[0]
     if not isinstance(outcome, Returned):
         raise InvalidArgument(f"importing {module!r} {one_line(str(outcome))}; a module has to be importable to be checked")
-    found, refused = outcome.value
-    if refused:
-        raise InvalidArgument(refused)
-    return found
+    answer: _Found = outcome.value
+    if answer.refused is not None:
+        raise InvalidArgument(answer.refused)
+    return from_dict(answer.data, kind, f"what importing {module!r} gave")
 
 
 def _awaited(workers: Workers, call: Call) -> Outcome:
@@ -71,21 +82,6 @@ def _awaited(workers: Workers, call: Call) -> Outcome:
             return outcome
 
 
-def _read(known: Path) -> Report | None:
-    """What a worker wrote of a check before it ended."""
-    if not known.exists():
-        return None
-    report: Report = pickle.loads(known.read_bytes())
-    return report
-
-
-def _write(known: Path, report: Report) -> None:
-    beside = known.with_suffix(".new")
-    with suppress(OSError):
-        beside.write_bytes(pickle.dumps(report))
-        beside.replace(known)
-
-
 def _prepare_worker(progress: SharedProgress) -> None:
     """Let torch use one thread, and keep where the worker writes what it is doing."""
     global _progress
@@ -93,18 +89,17 @@ def _prepare_worker(progress: SharedProgress) -> None:
     _progress = progress
 
 
-def _check_in_worker(index: int, job: CheckJob, known: Path, memory: int | None) -> tuple[dict[str, Any] | None, str, str]:
+def _check_in_worker(index: int, job: CheckJob, known: Path, memory: int | None) -> Checked:
     assert _progress is not None
     progress = _progress
-    watches[:] = [Watch(lambda text: progress.write(index, text), lambda report: _write(known, report))]
+    watches[:] = [Watch(lambda text: progress.write(index, text), lambda report: write_known(known, report))]
     with memory_limited(memory):
-        done = job.run()
-    return None if done.report is None else done.report.to_dict(), done.refused, done.why
+        return job.run()
 
 
-def _call_in_worker(function: Callable[..., Any], arguments: tuple[Any, ...], memory: int | None) -> tuple[Any, str]:
+def _call_in_worker(function: Callable[..., Any], arguments: tuple[Any, ...], memory: int | None) -> _Found:
     try:
         with memory_limited(memory):
-            return function(*arguments), ""
+            return _Found(function(*arguments))
     except InvalidArgument as error:
-        return None, str(error)
+        return _Found(None, str(error))

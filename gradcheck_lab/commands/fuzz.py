@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gradcheck_lab.commands.check_processes import in_worker
 from gradcheck_lab.commands.fuzz_jobs import Job, ShowCounts, fuzz_run_of, split
@@ -34,11 +34,9 @@ def fuzz_targets(job: Job, processes: int, show: ShowCounts, limits: Limits | No
     if job.examples < 1:
         raise InvalidArgument(f"examples is {job.examples}; pass at least 1")
     fuzzed = Fuzzed(job.target)
-    if limits is None:
-        ready, skipped = jobs_of_objects(job)
-    else:
-        ready, skipped = in_worker(jobs_of_objects, (job,), job.target, limits)
-    fuzzed.skipped.update(skipped)
+    found = targets_of(job) if limits is None else in_worker(targets_of, (job,), Targets, job.target, limits)
+    fuzzed.skipped.update(found.skipped)
+    ready = [replace(job, target=target) for target in found.ready]
     work = [part for each in ready for part in split(each, -(-processes // max(1, len(ready))))]
     if processes == 1 and limits is None:
         fuzz_here(fuzzed, work, show)
@@ -47,20 +45,28 @@ def fuzz_targets(job: Job, processes: int, show: ShowCounts, limits: Limits | No
     return fuzzed
 
 
-def jobs_of_objects(job: Job) -> tuple[list[Job], dict[str, str]]:
-    """A job for each object that can be fuzzed, and the reason for each other one, by name; the module is imported."""
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Each object that can be fuzzed, as `pkg.module:name`, and the reason for each other one, by name."""
+
+    ready: tuple[str, ...]
+    skipped: dict[str, str]
+
+
+def targets_of(job: Job) -> Targets:
+    """What of a job's target can be fuzzed; the module is imported."""
     if ":" in job.target:
         fuzz_run_of(job)
-        return [job], {}
+        return Targets((job.target,), {})
     if job.specs or job.options or job.allow or job.order != 1:
         raise InvalidArgument(f"--spec, --option, --allow and --order are for one object; write it as {job.target}:name")
     module = import_module(job.target)
-    ready, skipped = [], dict[str, str]()
+    ready, skipped = list[str](), dict[str, str]()
     for name in names_of(module):
         each = replace(job, target=f"{job.target}:{name}")
         try:
             fuzz_run_of(each)
-            ready.append(each)
+            ready.append(each.target)
         except NoSpecs:
             skipped[name] = f"nothing describes its inputs; add {DESCRIPTION} = {{{name!r}: \"real('n d')\"}} to the module"
         except CannotConstruct as error:
@@ -72,4 +78,4 @@ def jobs_of_objects(job: Job) -> tuple[list[Job], dict[str, str]]:
             f"the module {job.target!r} defines no op, autograd Function, custom op, layer or module; "
             f"it has {listed(public(module))}"
         )
-    return ready, skipped
+    return Targets(tuple(ready), skipped)

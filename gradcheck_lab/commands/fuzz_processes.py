@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 
@@ -18,7 +17,8 @@ from gradcheck_lab.model.watching import Watch, watches
 from gradcheck_lab.report import Report
 from gradcheck_lab.workers.apart import Limits
 from gradcheck_lab.workers.memory import memory_limited
-from gradcheck_lab.workers.outcome import Died, Exited, MemoryExceeded, Outcome, Returned, TimedOut
+from gradcheck_lab.workers.messages import read_as
+from gradcheck_lab.workers.outcome import Died, Exited, MemoryExceeded, Outcome, Returned, TimedOut, Unreadable
 from gradcheck_lab.workers.pool import Call, Workers
 from gradcheck_lab.workers.progress import SharedProgress
 
@@ -28,9 +28,9 @@ _progress: SharedProgress | None = None  # set in a worker process
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What a job returns across processes: its report as data, or why the object could not be fuzzed."""
+    """What a job returns: its report, or why the object could not be fuzzed."""
 
-    report: dict[str, Any] | None
+    report: Report | None
     interrupted: bool = False
     refused: str | None = None
 
@@ -65,7 +65,7 @@ def fuzz_in_workers(fuzzed: Fuzzed, work: Sequence[Job], processes: int, limits:
                 for index, outcome in ended:
                     if isinstance(outcome, MemoryExceeded):
                         outcome = replace(outcome, limit=limits.memory)
-                    _add_outcome(fuzzed, work[index], outcome, progress, index)
+                    _add_outcome(fuzzed, work[index], read_as(outcome, JobResult), progress, index)
                 for index in clock.late(range(len(work))):
                     workers.end(index, TimedOut(clock.seconds))
                 _show_changes(work, progress, shown, show)
@@ -113,7 +113,7 @@ def _show_changes(work: Sequence[Job], progress: SharedProgress, shown: list[tup
 
 
 def _add_outcome(fuzzed: Fuzzed, job: Job, outcome: Outcome, progress: SharedProgress, index: int) -> None:
-    if isinstance(outcome, (Died, Exited, TimedOut, MemoryExceeded)):
+    if isinstance(outcome, (Died, Exited, TimedOut, MemoryExceeded, Unreadable)):
         interrupted_at_start = progress.stopped and isinstance(outcome, Died) and not progress.text(index)
         if not interrupted_at_start:
             report = crash_report(job, outcome, progress.text(index), progress.counts(index)[0])
@@ -131,7 +131,7 @@ def _add(fuzzed: Fuzzed, job: Job, result: JobResult) -> None:
             raise InvalidArgument(result.refused)
         fuzzed.skipped[job.name] = result.refused
     if result.report is not None:
-        fuzzed.add(job.name, _named(Report.from_dict(result.report), job))
+        fuzzed.add(job.name, _named(result.report, job))
 
 
 def _named(report: Report, job: Job) -> Report:
@@ -144,7 +144,7 @@ def _run(job: Job, show: ShowCounts, log: CallLog) -> JobResult:
         report = run.run()
     except InvalidArgument as error:
         return JobResult(None, refused=str(error))
-    return JobResult(report.to_dict(), run.interrupted)
+    return JobResult(report, run.interrupted)
 
 
 def _prepare_worker(progress: SharedProgress) -> None:

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import inspect
 import sys
+from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -19,13 +20,19 @@ from gradcheck_lab.rules.layer import Layer
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.torch_internals import CustomOpDef
 
-Defined = tuple[list[str], str]
+
+@dataclass(frozen=True, slots=True)
+class Defined:
+    """The names of the objects to check in a module, and its public names as a message lists them."""
+
+    names: tuple[str, ...]
+    public: str
 
 
 def defined(module: str) -> Defined:
-    """The names of the objects to check in a module, which is imported, and its public names as a message lists them."""
+    """What a module, which is imported, has to check."""
     found = import_module(module)
-    return names_of(found), listed(public(found))
+    return Defined(tuple(names_of(found)), listed(public(found)))
 
 
 def names_of(module: ModuleType) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.call_log import CallLog, ended_run_report, logged_call
 from gradcheck_lab.fuzzing.run import FuzzRun
-from gradcheck_lab.isolation import Refused, apart
+from gradcheck_lab.isolation import Answer, apart
 from gradcheck_lab.model.watching import Watch, watches
 from gradcheck_lab.render.notebook import FuzzProgress, fuzz_progress
 from gradcheck_lab.report import Report
@@ -29,7 +29,7 @@ class _Run:
 
     make: MakeRun
 
-    def __call__(self, line: Line) -> tuple[Report, bool] | Refused:
+    def __call__(self, line: Line) -> Answer:
         watches[:] = [Watch(lambda text: None)]
         log = CallLog(line.doing)
 
@@ -41,8 +41,8 @@ class _Run:
             log.run = run = self.make(on_example=line.count, before_call=before_call)
             report = run.run()
         except InvalidArgument as error:
-            return Refused(str(error))
-        return report, run.interrupted
+            return Answer(None, refused=str(error))
+        return Answer(report, interrupted=run.interrupted)
 
 
 def fuzz_apart(make: MakeRun, limits: Limits) -> Report:
@@ -55,7 +55,7 @@ def fuzz_apart(make: MakeRun, limits: Limits) -> Report:
         ended = apart(_Run(make), run.name, limits, _Shown(progress))
     if not isinstance(ended.outcome, Returned):
         return ended_run_report(run, ended.outcome, ended.doing, ended.count, _line(run))
-    report: Report = ended.outcome.value[0]
+    report: Report = ended.outcome.value
     return report
 
 

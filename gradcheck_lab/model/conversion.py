@@ -28,8 +28,13 @@ _NOT_FINITE = ("nan", "inf", "-inf")
 
 def as_dict(value: Any) -> dict[str, Any]:
     """The fields of a dataclass as JSON-safe data."""
-    data: dict[str, Any] = _cattrs()[1].unstructure(value)
+    data: dict[str, Any] = as_data(value)
     return data
+
+
+def as_data(value: Any) -> Any:
+    """Dataclasses, in containers too, as JSON-safe data; what is neither stays as it is."""
+    return _cattrs()[1].unstructure(value)
 
 
 def from_dict(data: dict[str, Any], kind: type[Data], name: str) -> Data:

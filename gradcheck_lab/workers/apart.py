@@ -24,11 +24,14 @@ from gradcheck_lab.calls.process_state import set_filters
 from gradcheck_lab.calls.randomness import TURNS
 from gradcheck_lab.workers.lifetime import end_group_with, end_with_parent
 from gradcheck_lab.workers.memory import memory_limited
-from gradcheck_lab.workers.outcome import Died, MemoryExceeded, Outcome, Raised, TimedOut, outcome_of
+from gradcheck_lab.workers.messages import NoMessage, pack, pack_outcome, unpack, unpack_outcome
+from gradcheck_lab.workers.outcome import Died, MemoryExceeded, Outcome, TimedOut, Unreadable, outcome_of
 from gradcheck_lab.workers.progress import SharedProgress
 from gradcheck_lab.workers.starting import import_slow
 
 _EVERY = 0.05  # seconds between two looks at the process
+_KIND = 1  # bytes in front of a message that say which it is
+_STARTED, _KNOWN, _DONE = b"s", b"k", b"d"
 Function = Callable[["Line"], Any]
 Looked = Callable[[str, tuple[int, ...]], None]  # takes what is done, and the steps, the number and what was found
 
@@ -62,14 +65,17 @@ class Line:
         self.progress.count(0, self.progress.counts(0)[0], number, found)
 
     def known(self, value: Any) -> None:
-        """Send what is known so far; what cannot be pickled is not sent."""
+        """Send what is known so far; what is no data is not sent."""
         with suppress(Exception):
-            self.connection.send_bytes(pickle.dumps(("known", value)))
+            self.connection.send_bytes(_KNOWN + pack(value))
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a call ended, the last text of what it did, the number that it kept, and what was known last, None for nothing."""
+    """How a call ended, the last text of what it did, the number that it kept, and what was known last, None for nothing.
+
+    What it returned and what was known are data: see `messages.read_as`.
+    """
 
     outcome: Outcome
     doing: str
@@ -142,26 +148,30 @@ def _quiet_fork() -> Iterator[None]:
 
 
 def _wait(process: BaseProcess, receiver: Connection, progress: SharedProgress, limits: Limits, looked: Looked) -> Ended:
-    known, steps, started = None, 0, False
+    known, steps, started = b"", 0, False
     since = time.monotonic()
 
     def ended(outcome: Outcome) -> Ended:
-        return Ended(outcome, progress.text(0), progress.counts(0)[1], known)
+        return Ended(outcome, progress.text(0), progress.counts(0)[1], _unpacked(known))
 
     while True:
         code = process.exitcode  # asked first, so that what was sent before the end is still read
         while receiver.poll(0 if code is not None else _EVERY):
             try:
-                kind, value = pickle.loads(receiver.recv_bytes())
+                data = receiver.recv_bytes()
             except (EOFError, OSError):  # its end is closed, and it is about to end
                 time.sleep(_EVERY)
                 break
-            if kind == "done":
-                return ended(replace(value, limit=limits.memory) if isinstance(value, MemoryExceeded) else value)
-            if kind == "started":
+            kind, rest = data[:_KIND], data[_KIND:]
+            if kind == _DONE:
+                outcome = unpack_outcome(rest)
+                return ended(replace(outcome, limit=limits.memory) if isinstance(outcome, MemoryExceeded) else outcome)
+            if kind == _STARTED:
                 started, since = True, time.monotonic()
+            elif kind == _KNOWN:
+                known = rest
             else:
-                known = value
+                return ended(Unreadable("bytes that are no message"))
         if code is not None:
             if not started:
                 raise CannotStart(f"the new process ended with exit code {code} before the call")
@@ -171,6 +181,13 @@ def _wait(process: BaseProcess, receiver: Connection, progress: SharedProgress, 
             steps, since = progress.counts(0)[0], time.monotonic()
         if started and limits.seconds is not None and time.monotonic() - since > limits.seconds:
             return ended(TimedOut(limits.seconds))
+
+
+def _unpacked(known: bytes) -> Any:
+    try:
+        return unpack(known)
+    except NoMessage:  # nothing was sent, or not by this package
+        return None
 
 
 def _kill(process: BaseProcess) -> None:
@@ -190,15 +207,10 @@ def _call(
     end_with_parent()
     set_filters(filters)
     torch.set_num_threads(1)  # the threads of the parent's pool are not here
-    line.connection.send_bytes(pickle.dumps(("started", None)))
+    line.connection.send_bytes(_STARTED)
 
     def limited() -> Any:
         with memory_limited(limits.memory):
             return function(line)
 
-    outcome = outcome_of(limited)
-    try:
-        data = pickle.dumps(("done", outcome))
-    except Exception as error:
-        data = pickle.dumps(("done", Raised(type(error).__name__, str(error), "")))
-    line.connection.send_bytes(data)
+    line.connection.send_bytes(_DONE + pack_outcome(outcome_of(limited)))

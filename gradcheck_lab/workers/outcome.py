@@ -79,7 +79,17 @@ class MemoryExceeded:
         return "ran out of memory" if self.limit is None else f"took more than {self.limit / 2**20:g} MiB of memory"
 
 
-Outcome = Returned | Raised | Exited | Died | TimedOut | MemoryExceeded
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The process of the call sent what is no result, which `sent` says; the user's code can write where the result goes."""
+
+    sent: str
+
+    def __str__(self) -> str:
+        return f"sent what is no result: {self.sent}"
+
+
+Outcome = Returned | Raised | Exited | Died | TimedOut | MemoryExceeded | Unreadable
 
 
 def outcome_of(function: Callable[..., Any], arguments: Sequence[Any] = ()) -> Outcome:

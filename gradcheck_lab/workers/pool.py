@@ -8,7 +8,6 @@ pool of several processes fails as a whole where a process dies before it has sa
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import time
 from collections import deque
@@ -23,8 +22,10 @@ from typing import Any, Self
 
 from pebble import ProcessExpired, ProcessPool
 
+from gradcheck_lab.workers.envelope import NotOurs
 from gradcheck_lab.workers.lifetime import end_with_parent
-from gradcheck_lab.workers.outcome import Died, Outcome, Raised, TimedOut, outcome_of
+from gradcheck_lab.workers.messages import pack_outcome, unpack_outcome
+from gradcheck_lab.workers.outcome import Died, Outcome, Raised, TimedOut, Unreadable, outcome_of
 from gradcheck_lab.workers.starting import UninterruptedContext
 
 Key = int
@@ -36,7 +37,10 @@ _running_pid: Any = None  # set in a worker: the shared memory where it writes i
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function of a module with arguments that can be pickled, and the seconds that it may take; None for no limit."""
+    """A function of a module with arguments that can be pickled, and the seconds that it may take; None for no limit.
+
+    What it returns is made of dataclasses, containers and plain values. It arrives as data: see `messages.read_as`.
+    """
 
     key: Key
     function: Callable[..., Any]
@@ -135,6 +139,8 @@ class Workers:
     def _start(self, slot: _Slot, call: Call) -> None:
         slot.call, slot.ended_at = call, None
         slot.pid[0] = _NOT_STARTED
+        if slot.pool is not None and not slot.pool.active:  # what its worker sent between two calls broke it
+            self._end(slot)
         if slot.pool is None:
             slot.pool = ProcessPool(
                 1, self._calls_per_process, _start_worker, (slot.pid, self._prepare, self._arguments), context=slot.context
@@ -147,19 +153,21 @@ class Workers:
         if not slot.future.done():
             return self._unreported_end(slot)
         try:
-            outcome: Outcome = pickle.loads(slot.future.result())
-            return outcome
+            return unpack_outcome(slot.future.result())
         except ProcessExpired as error:
             if not self._waiting:  # Pebble would start another process although no call waits
                 self._end(slot)
             return Died(error.exitcode)
-        except BrokenProcessPool:  # the process died before Pebble had read which call it took
+        except BrokenProcessPool as error:
             self._end(slot)
+            if isinstance(error.__cause__, NotOurs):
+                return Unreadable(str(error.__cause__))
+            # the process died before Pebble had read which call it took
             return Died(slot.context.exit_code(slot.pid[0]))
         except TimeoutError:
             return TimedOut(float(slot.call.timeout or 0))
-        except Exception as error:  # arguments that cannot be pickled, or a value that cannot be unpickled here
-            return _raised(error)
+        except Exception as error:  # arguments that cannot be pickled
+            return Raised(type(error).__name__, str(error), "")
 
     def _unreported_end(self, slot: _Slot) -> Outcome | None:
         """The outcome of a call whose process ended and Pebble does not report it, as with exit code 0; None while it runs."""
@@ -187,16 +195,9 @@ def _start_worker(pid: Any, prepare: Callable[..., None], arguments: Sequence[An
 
 
 def _run_call(function: Callable[..., Any], arguments: Sequence[Any]) -> bytes:
-    """Run a call and pickle its outcome here, since a value that Pebble fails to pickle would end the worker."""
+    """Run a call. Pebble takes bytes, in which nothing of the user's is pickled."""
     _running_pid[0] = os.getpid()
-    outcome = outcome_of(function, arguments)
     try:
-        return pickle.dumps(outcome)
-    except Exception as error:
-        return pickle.dumps(_raised(error))
+        return pack_outcome(outcome_of(function, arguments))
     finally:
         _running_pid[0] = _DONE
-
-
-def _raised(error: Exception) -> Raised:
-    return Raised(type(error).__name__, str(error), "")

@@ -19,6 +19,8 @@ from multiprocessing.context import BaseContext, SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from gradcheck_lab.workers.envelope import Receiver
+
 Process: type[BaseProcess] = SpawnProcess
 Context: type[BaseContext] = SpawnContext
 if sys.platform == "linux":
@@ -102,6 +104,11 @@ class UninterruptedContext(Context):  # type: ignore[misc, valid-type]
         process: BaseProcess = _UninterruptedProcess(*arguments, **keywords)
         self._started.append(process)
         return process
+
+    def Pipe(self, duplex: bool = True) -> Any:
+        """Make a pipe, of which this process reads nothing but Pebble's messages around plain data."""
+        receiver, sender = super().Pipe(duplex)
+        return Receiver(receiver), sender
 
     def exit_code(self, pid: int) -> int | None:
         """The exit code of the process with this pid, negative for a signal; None while it lives or where it is not known."""

@@ -9,7 +9,8 @@ import pytest
 
 from gradcheck_lab import Report
 from gradcheck_lab.campaigns.cases import Case
-from gradcheck_lab.campaigns.in_worker import Lanes, _write
+from gradcheck_lab.campaigns.in_worker import Lanes
+from gradcheck_lab.isolation import write_known
 from gradcheck_lab.workers.outcome import Died, MemoryExceeded, Returned
 from gradcheck_lab.workers.progress import SharedProgress
 from tests.campaigns.checks import instant
@@ -30,7 +31,7 @@ def test_answer_that_is_none_is_a_crash_of_its_case(value: Any, tmp_path: Path) 
 
 def test_case_that_ends_early_keeps_what_was_known(tmp_path: Path) -> None:
     board = lanes(tmp_path)
-    _write(tmp_path / "1.json", Report("pass", "f", "op", (), (), "autograd", location="m.py:7"))
+    write_known(tmp_path / "1.json", Report("pass", "f", "op", (), (), "autograd", location="m.py:7"))
     board.progress.write(1, "the backward of the call as given,")
     done = board.finished(1, Case("m:f", memory=3 * 2**20), MemoryExceeded())
     assert done.report is not None

@@ -58,8 +58,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_pairs_and_losses_are_found_once(module: str) -> None:
-    names, _ = defined(module)
-    assert names == ["affine_forward", "forward", "act", "f", "softmax_loss", "op", "pair"]
+    names = defined(module).names
+    assert names == ("affine_forward", "forward", "act", "f", "softmax_loss", "op", "pair")
     space = vars(sys.modules[module])
     partners = {name: partner_of(name, space) for name in ("affine_forward", "forward", "act", "f", "lonely_forward", "sin")}
     assert partners == {

@@ -20,6 +20,7 @@ from torch import Tensor
 import gradcheck_lab as gl
 from gradcheck_lab.specs import real
 from tests.hostile.subjects import X, op, square, twice
+from tests.workers.calls import Acts, own
 from tests.workers.test_pool import gone
 
 ROOT = Path(__file__).parents[2]
@@ -105,6 +106,16 @@ def test_refusals_and_interrupts_come_back() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         gl.check(acts(interrupt), X, isolate=True)
+
+
+def test_nothing_that_the_subject_sends_is_executed(tmp_path: Path) -> None:
+    report = gl.check(acts(lambda: own("Line").connection.send(Acts(tmp_path / "made")), after=2), X, isolate=True)
+    assert (report.verdict, report.findings[0].cause) == ("fail", "crashed")
+    assert report.findings[0].message.endswith(" sent what is no result: bytes that are no message")
+    assert report.findings[0].explanation == "a call may raise an exception, but not write where its process sends results"
+    assert report.findings[0].suggestion == "leave alone the pipes that the process had before the call"
+    assert [gradient.verdict for gradient in report.gradients] == ["pass"]
+    assert os.listdir(tmp_path) == []
 
 
 def test_fuzz_apart_names_the_drawn_call() -> None:

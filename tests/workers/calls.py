@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gradcheck_lab.workers.pool import Call, Workers
 from gradcheck_lab.workers.progress import SharedProgress
@@ -22,6 +24,52 @@ class Unpicklable(Exception):
     def __init__(self, first: str, second: str) -> None:
         super().__init__(first)
         self.held = lambda: second
+
+
+class Acts:
+    """What makes a folder in the process that unpickles it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+class ActsAsError(Acts, ValueError):
+    """An exception that makes a folder in the process that unpickles it."""
+
+
+def return_what_acts(folder: Path) -> list[Acts]:
+    """Return what acts when it is unpickled."""
+    return [Acts(folder)]
+
+
+def raise_what_acts(folder: Path) -> NoReturn:
+    """Raise what acts when it is unpickled."""
+    raise ActsAsError(folder)
+
+
+def own(name: str) -> Any:
+    """The object of the class of this name that this process holds, as the user's code could find it."""
+    return next(each for each in gc.get_objects() if type(each).__name__ == name)
+
+
+def send_what_acts(folder: Path) -> None:
+    """Send what acts where Pebble sends results, and wait for the end."""
+    own("WorkerChannel").send(Acts(folder))
+    time.sleep(600)
+
+
+def send_what_acts_once(there: Path, folder: Path) -> None:
+    """Return, and send what acts where Pebble sends results once there is a file."""
+
+    def send() -> None:
+        while not there.exists():
+            time.sleep(0.01)
+        own("WorkerChannel").send(Acts(folder))
+
+    threading.Thread(target=send, daemon=True).start()
 
 
 def nothing() -> None:

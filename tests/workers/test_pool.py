@@ -63,7 +63,7 @@ def test_call_that_takes_too_long_times_out_alone() -> None:
         assert outcomes(workers) == {0: TimedOut(0.2), 1: Returned(1)}
 
 
-def test_what_cannot_be_pickled_is_told_in_words() -> None:
+def test_what_cannot_be_sent_is_told_in_words() -> None:
     with Workers(1, calls.nothing) as workers:
         workers.submit(Call(0, calls.raise_unpicklable))
         workers.submit(Call(1, calls.unpicklable_result))
@@ -73,6 +73,38 @@ def test_what_cannot_be_pickled_is_told_in_words() -> None:
     assert (found[0].kind, found[0].message) == ("Unpicklable", "no")
     assert isinstance(found[1], Raised)
     assert found[2] == Returned(2)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (calls.return_what_acts, "raised TypeError: Object of type Acts is not JSON serializable"),
+        (calls.raise_what_acts, "raised ActsAsError: {folder}"),
+        (calls.send_what_acts, "sent what is no result: a pickle that names posix.mkdir"),
+    ],
+    ids=["returned", "raised", "sent"],
+)
+def test_nothing_of_what_a_worker_sends_is_executed(function: Callable[..., Any], expected: str, tmp_path: Path) -> None:
+    with Workers(1, calls.nothing) as workers:
+        workers.submit(Call(0, function, (tmp_path / "made",)))
+        workers.submit(Call(1, abs, (-1,)))
+        found = outcomes(workers)
+    assert str(found[0]) == expected.format(folder=tmp_path / "made")
+    assert found[1] == Returned(1)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_a_worker_sends_between_two_calls_ends_it_and_the_next_call_is_made(tmp_path: Path) -> None:
+    with Workers(1, calls.nothing) as workers:
+        workers.submit(Call(0, calls.send_what_acts_once, (tmp_path / "now", tmp_path / "made")))
+        assert outcomes(workers) == {0: Returned(None)}
+        (tmp_path / "now").touch()
+        pool, until = workers._slots[0].pool, time.monotonic() + 60
+        while pool is not None and pool.active and time.monotonic() < until:
+            time.sleep(0.05)
+        workers.submit(Call(1, abs, (-1,)))
+        assert outcomes(workers) == {1: Returned(1)}
+    assert os.listdir(tmp_path) == ["now"]
 
 
 def test_recycled_workers_are_new_processes() -> None:
