@@ -43,13 +43,18 @@ class Lanes:
 
     def call(self, lane: int, case: Case, check: CheckCase) -> Call:
         """The call that runs a case in a worker."""
-        self._known(lane).unlink(missing_ok=True)
         self.progress.write(lane, "")
         self.progress.count(lane, 0)
-        return Call(lane, _check_in_worker, (lane, case, check, self._known(lane)), case.timeout)
+        return Call(lane, _check_in_worker, (lane, case, check, self._known(lane)), case.timeout, case.module)
 
     def finished(self, lane: int, case: Case, outcome: Outcome) -> Finished:
-        """What came of a call: the worker's answer, or a report that says how its process ended."""
+        """What came of a call: the worker's answer, or a report that says how its process ended. The lane is free then."""
+        try:
+            return self._finished(lane, case, outcome)
+        finally:
+            self._known(lane).unlink(missing_ok=True)
+
+    def _finished(self, lane: int, case: Case, outcome: Outcome) -> Finished:
         outcome = read_as(outcome, Sent)
         if isinstance(outcome, Returned):
             sent: Sent = outcome.value

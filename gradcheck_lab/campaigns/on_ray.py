@@ -11,10 +11,12 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from gradcheck_lab.campaigns.by_module import by_module
 from gradcheck_lab.campaigns.cases import Case, CheckCase, Finished
 from gradcheck_lab.campaigns.in_worker import Lanes, prepare_worker
 from gradcheck_lab.campaigns.manifest import Plan
@@ -68,7 +70,8 @@ def run_on_ray(cases: Iterable[Case], check: CheckCase, plan: Plan, address: str
     with _connected(address):
         remote = ray.remote(max_retries=RUNS_OF_A_LOST_CASE.value - 1, retry_exceptions=False)(_task)
         shared = ray.put((check, json.dumps(as_dict(plan))))
-        waiting, running = iter(cases), dict[Any, Case]()
+        # module by module, since a worker process of a node checks what one module defines
+        waiting, running = chain.from_iterable(by_module(cases).values()), dict[Any, Case]()
         most = _AHEAD * max(1, int(_resources().get("CPU", 1)))
         while True:
             while len(running) < most and (case := next(waiting, None)) is not None:

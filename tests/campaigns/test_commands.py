@@ -100,6 +100,23 @@ def test_second_run_does_nothing_and_a_changed_file_is_planned_anew(capsys: pyte
     assert [json.loads(line)["name"].partition(" ")[0] for line in after[len(before) :].splitlines()] == ["two.py:f"] * 2
 
 
+def test_modules_of_one_campaign_see_nothing_of_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    # both folders have a util.py and a same.py: what a process has imported of one of them is not what the other means
+    for folder, name, factor in (("a", "first", 2), ("b", "second", 3)):
+        Path(folder).mkdir()
+        Path(folder, "util.py").write_text(f"factor = {factor}\n", encoding="utf-8")
+        write_module(f"{folder}/same", f="2, NAME")
+        write_module(f"{folder}/{name}", f="2, NAME, factor=__import__('util').factor / 2", g="2, NAME")
+    plan(capsys, "a/", "b/", "--probes", "compare")
+    for jobs in ("1", "2"):
+        assert exit_code("campaign", "run", "m.jsonl", "--jobs", jobs, "--results", f"{jobs}.jsonl") == 1
+        found = results(f"{jobs}.jsonl")
+        assert {name.removesuffix(" compare"): result.verdict for name, result in found.items()} == {
+            "a/first.py:f": "pass", "a/first.py:g": "pass", "a/same.py:f": "pass",
+            "b/second.py:f": "fail", "b/second.py:g": "pass", "b/same.py:f": "pass",
+        }  # fmt: skip
+
+
 def test_shards_are_merged_and_reported_on_one_page(capsys: pytest.CaptureFixture[str]) -> None:
     write_module("ops", a="2, NAME", b="2, NAME, factor=2", c="2, NAME")
     plan(capsys, "ops.py", "--probes", "compare")
