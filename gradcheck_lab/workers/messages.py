@@ -39,7 +39,7 @@ def unpack(data: Any) -> Any:
 def pack_outcome(outcome: Outcome) -> bytes:
     """The outcome of a call as JSON. Of one that is no data, the exception that says so is the outcome."""
     try:
-        return pack([type(outcome).__name__, outcome])
+        return pack([type(outcome).__name__, outcome.value if isinstance(outcome, Returned) else outcome])
     except Exception as error:
         return pack([Raised.__name__, Raised(type(error).__name__, text_of(error), "")])
 
@@ -50,6 +50,8 @@ def unpack_outcome(data: Any) -> Outcome:
         found = unpack(data)
         if not (isinstance(found, list) and len(found) == 2 and isinstance(found[0], str) and found[0] in _SENT):
             return Unreadable("JSON that is no outcome of a call")
+        if found[0] == Returned.__name__:  # of nearly all calls: what its value has to be, `read_as` says
+            return Returned(found[1])
         outcome: Outcome = from_dict(found[1], _SENT[found[0]], "the outcome")
     except (NoMessage, InvalidArgument) as error:
         return Unreadable(str(error))
