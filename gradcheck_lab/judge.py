@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import secrets
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +63,25 @@ def judge(
     if memory is not None and not (is_number(memory) and 0 < memory < float("inf")):
         raise InvalidArgument(f"memory is {quoted(memory)}; pass a number of GiB above 0")
     seed = secrets.randbits(32) if seed is None else seed_of(seed)
-    path = _candidate(candidate)
+    path = _candidate(candidate, Path(task))
     with preserved_state(seed):
         limits = WorkerLimits(float(timeout), None if memory is None else int(memory * 2**30))
-        return Judgement(load_task(task), path, examples, limits, seed, command).run()
+        return Judgement(load_task(task), path, examples, limits, seed, command, _said(timeout, memory, command)).run()
 
 
-def _candidate(candidate: Any) -> Path:
+def _said(timeout: float, memory: float | None, command: str | None) -> str:
+    """The arguments that are not the usual ones, as options of the command."""
+    usual = inspect.signature(judge).parameters
+    given = {"timeout": timeout, "memory": memory, "command": command}
+    return "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value != usual[name].default)
+
+
+def _candidate(candidate: Any, task: Path) -> Path:
     path = Path(candidate)
     if path.is_dir() and not (path / "candidate.py").is_file():
         raise InvalidArgument(f"the folder {path} has no candidate.py; judge a file, or the folder of one candidate")
     if not path.exists():
         raise InvalidArgument(f"there is no candidate {path}")
+    if path.is_dir() and path.resolve() in task.resolve().parents:
+        raise InvalidArgument(f"the folder {path} has {task.name} in it, and its candidate would too; move the task elsewhere")
     return path

@@ -48,3 +48,30 @@ TRIAGE: dict[tuple[str, str], Known] = {
     ("small_calls", "RevGrad"): Known(INTENDED, ("sign",)),
     ("surrogate_calls", "Sigmoid"): Known(GENUINE, ("overflow",)),
 }
+
+# the packages of each file, by their names in requirements.txt, in the order of the page
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "surrogate_calls": ("brevitas", "snntorch"),
+    "dezero_calls": ("dezero",),
+    "entmax_calls": ("entmax",),
+    "gpytorch_calls": ("gpytorch",),
+    "kornia_calls": ("kornia",),
+    "linear_operator_calls": ("linear_operator",),
+    "memcnn_calls": ("memcnn",),
+    "pygrad_calls": ("pygrad",),
+    "pypose_calls": ("pypose",),
+    "pytorch_wavelets_calls": ("pytorch-wavelets",),
+    "sparsemax_calls": ("sparsemax",),
+    "timm_calls": ("timm",),
+    "torchcomp_calls": ("torchcomp", "torchlpc"),
+    "small_calls": ("diffsort", "e3nn", "POT", "pytorch_optimizer", "pytorch_revgrad", "speechbrain"),
+}
+
+# false alarms of this tool that earlier runs of a file had: how many objects, and what made them; all are mended
+MENDED: dict[str, tuple[int, str]] = {
+    "surrogate_calls": (1, "a dtype"),
+    "entmax_calls": (13, "class methods"),
+    "gpytorch_calls": (6, "sums of the engine, a crash"),
+    "linear_operator_calls": (1, "rounding of an ill-conditioned solve"),
+    "small_calls": (1, "an option"),
+}

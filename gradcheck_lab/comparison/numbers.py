@@ -11,12 +11,13 @@ from gradcheck_lab.comparison.allowed import Given, as_on_the_given_call, withou
 from gradcheck_lab.comparison.budget import Judgement, certainly_passes, judge
 from gradcheck_lab.comparison.compared import Comparison, EvidenceOf, Intervals, References, plain_result, result_of
 from gradcheck_lab.comparison.findings import convention, outside_kinks, wrong_finding
+from gradcheck_lab.comparison.own_noise import most_noise
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import explain
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.limits import AFFORDABLE_SAMPLES, FEW_ELEMENTS, SAMPLED_WHOLE
 from gradcheck_lab.model.precision import unit_roundoff
-from gradcheck_lab.model.precision.budget import CANCELLATION, NOT_ROUNDING, OWN_ROUNDINGS
+from gradcheck_lab.model.precision.budget import NOT_ROUNDING, OWN_ROUNDINGS
 from gradcheck_lab.oracles.autograd.subgradients import Interval
 
 _CERTAIN = Judgement(True, "element", 0.0, 0.0, None, 0.0, 0.0, 0, 0, 0, None)
@@ -153,7 +154,7 @@ def judge_by_references(
     for level_name in ("native", "simulated", "independent"):
         if found.passed or found.rule == "finite":
             break
-        if level_name == "independent" and found.max_abs_error > CANCELLATION.value * slot.term:
+        if level_name == "independent" and found.max_abs_error > most_noise(dtype, slot.term):
             break
         more = [r.to(expected.device) for r in references(level_name) if r.shape == expected.shape]
         if more:

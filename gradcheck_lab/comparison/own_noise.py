@@ -37,6 +37,15 @@ def size_of_terms(inputs: Sequence[Any]) -> float:
     return max([1.0, *sizes]) ** 2 * math.sqrt(most)
 
 
+def most_noise(dtype: torch.dtype, term: float) -> float:
+    """How much rounding in `dtype` may leave where terms of this size cancel; beyond it, no noise explains an error.
+
+    Ill-conditioned calls leave more than their terms say, in float64 up to half of the digits that it has beside float32.
+    """
+    digits = math.sqrt(min(1.0, unit_roundoff(dtype) / unit_roundoff(torch.float32)))
+    return CANCELLATION.value * digits * term
+
+
 class OwnNoise:
     """The rounding of one backward on one case, by input; `returned` are its gradients there."""
 
@@ -62,7 +71,7 @@ class OwnNoise:
         if not changes:
             return None
         seen = torch.stack(changes).sort(0).values[-2]
-        return torch.where(seen <= CANCELLATION.value * size_of_terms(self.case.inputs), seen, 0.0)
+        return torch.where(seen <= most_noise(actual.dtype, size_of_terms(self.case.inputs)), seen, 0.0)
 
     def samples(self, index: int, level: str) -> list[torch.Tensor]:
         """The same as a list, by the level of references at which it counts: where equal values need not be rounded alike."""

@@ -22,19 +22,16 @@ from gradcheck_lab.check import checked
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.examiner import Examiner
 from gradcheck_lab.fuzzing.wording import call_text
-from gradcheck_lab.isolation import ended_finding
 from gradcheck_lab.judging.drawing import Lane, drawn_calls, lanes_of, large_call, takes
-from gradcheck_lab.judging.processes import Malformed, WorkerLimits, start_worker
+from gradcheck_lab.judging.processes import WorkerLimits, start_worker
 from gradcheck_lab.judging.remote import CandidateRaised, Remote, computes_in_arrays
 from gradcheck_lab.judging.subject import Judged, judged
 from gradcheck_lab.judging.task import Task
+from gradcheck_lab.judging.verdicts import Failed, decide, without_answer, without_oracle
 from gradcheck_lab.model.amounts import CALLS_JUDGED_AGAIN, SECONDS_BEFORE_READING_AGAIN
-from gradcheck_lab.model.causes import CAUSES, having
-from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.limits import TRIES_OF_A_DRAW
 from gradcheck_lab.model.precision import unit_roundoff
-from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import as_tuple
 
@@ -45,20 +42,12 @@ _PROBES = (
 )  # fmt: skip
 
 
-RAISED = CandidateRaised.__name__
-
-
-class _Failed(Exception):
-    """The verdict is known; `report` says why."""
-
-    def __init__(self, report: Report) -> None:
-        super().__init__(report.verdict)
-        self.report = report
-
-
 @dataclass
 class Judgement:
-    """The judging of one candidate: what it is called with, and what is known so far."""
+    """The judging of one candidate: what it is called with, and what is known so far.
+
+    `said` are the options of the command that are not the usual ones.
+    """
 
     task: Task
     candidate: Path
@@ -66,6 +55,7 @@ class Judgement:
     limits: WorkerLimits
     seed: int
     command: str | None = None
+    said: str = ""
     reasons: list[str] = field(default_factory=list)
     notes: dict[tuple[str, str | None], Finding] = field(default_factory=dict)
     judged_calls: int = 0
@@ -76,6 +66,7 @@ class Judgement:
         if not self.name[:1].isalpha():
             self.name = f"candidate_{self.name}"
         self.random = Random(self.seed)
+        self.sent = Random(f"what a process is told, {self.seed}")  # from which what is drawn cannot be told
 
     def run(self) -> Report:
         """Judge, and report the first thing that is wrong, or the full check that passed."""
@@ -85,7 +76,7 @@ class Judgement:
             self._copy()
             try:
                 report = self._passed()
-            except _Failed as failed:
+            except Failed as failed:
                 report = failed.report
         findings = report.findings if report.verdict == "fail" else (*report.findings, *self.notes.values())
         reasons = report.reasons if report.verdict == "fail" else (*report.reasons, *dict.fromkeys(self.reasons))
@@ -106,13 +97,13 @@ class Judgement:
     def reproduce(self) -> str:
         """The command that draws the same calls again."""
         files = f"{shlex.quote(str(self.task.path))} {shlex.quote(str(self.candidate))}"
-        return f"gradcheck-lab judge {files} --examples {self.examples} --seed {self.seed}"
+        return f"gradcheck-lab judge {files} --examples {self.examples}{self.said} --seed {self.seed}"
 
     def _copy(self) -> None:
         """Copy the candidate where nothing lies beside it but what is its own."""
-        source = self.candidate
+        source = self.candidate.resolve()
         if source.is_dir():
-            shutil.copytree(source, self._folder / source.name)
+            shutil.copytree(source, self._folder / source.name, ignore_dangling_symlinks=True)
             self._file = self._folder / source.name / "candidate.py"
         else:
             self._file = self._folder / source.name
@@ -193,13 +184,13 @@ class Judgement:
         worker = start_worker(self.limits, self.command)
         try:
             text = self._file.read_text(encoding="utf-8", errors="replace")
-            remote = Remote(worker, self._file, self.name, self.task.forbidden, self.random, computes_in_arrays(text))
+            remote = Remote(worker, self._file, self.name, self.task.forbidden, self.sent, computes_in_arrays(text))
             if self.task.tolerance_dtype is not None:
                 remote.sent, remote.read_as = lane.dtype, self.task.tolerance_dtype
             with suppress(CandidateRaised):
                 remote.load()
             if remote.broken is not None or remote.raised:
-                self._decide(remote, None, f"importing {self.name}", None)
+                decide(remote, None, f"importing {self.name}", None)
             yield remote
         finally:
             worker.stop()
@@ -223,7 +214,7 @@ class Judgement:
         words: str = "as given",
         confirmed: Callable[[], bool] = lambda: True,
     ) -> Report:
-        """The report of one check; raises `_Failed` where it is the verdict."""
+        """The report of one check; raises `Failed` where it is the verdict."""
         remote.raised.clear()
         refused = ""
         report: Report | None = None
@@ -235,12 +226,12 @@ class Judgement:
         except InvalidArgument as error:
             refused = str(error)
         if report is not None:
-            report = _without_oracle(report)
+            report = without_oracle(report)
         if report is not None and report.verdict == "fail" and not remote.raised and not remote.evidence and not confirmed():
             return report
-        self._decide(remote, report, " ".join(filter(None, (f"a call ({words})", when))), words)
+        decide(remote, report, " ".join(filter(None, (f"a call ({words})", when))), words)
         if report is None or not report.gradients:
-            raise _Failed(self._without_answer(refused or "; ".join(report.reasons if report is not None else ()), words))
+            raise Failed(without_answer(self.name, refused or "; ".join(report.reasons if report is not None else ()), words))
         if report.verdict == "inconclusive":
             self.reasons += [f"{reason} ({words})" for reason in report.reasons]
         for finding in report.findings:
@@ -248,18 +239,13 @@ class Judgement:
         return report
 
     def _upstream(self, remote: Remote, one: Judged, case: Case) -> tuple[torch.Tensor, ...] | None:
-        """Upstream gradients that have all digits of their dtype, of the shapes of the reference's outputs.
-
-        None for a backward that is called by hand, which says itself what it takes.
-        """
-        if remote.form not in ("function", "callable"):
-            return None
+        """Upstream gradients that have all digits of their dtype, of the shapes of the reference's outputs."""
         try:
             with torch.no_grad():
                 outputs = as_tuple(one.reference(*case.inputs))
         except Exception:  # it takes the call in float64
             return None
-        generator = torch.Generator().manual_seed(case.seed)
+        generator = torch.Generator().manual_seed(self.random.getrandbits(32))
         return tuple(random_normal(value.double(), generator).to(value.dtype) for value in outputs)
 
     def _differentiated(self) -> list[int] | None:
@@ -267,71 +253,12 @@ class Judgement:
         wanted = [k for k, spec in enumerate(self.task.specs) if spec.differentiable and spec.kind != "one_hot"]
         return wanted or None
 
-    def _without_answer(self, why: str, words: str) -> Report:
-        """The report of a call that the reference takes and in which nothing came back that could be compared with it."""
-        message = f"{self.name} does not answer with what the reference returns"
-        finding = _finding("forward-mismatch", message, why, words)
-        return Report("fail", self.name, "file", (), (finding,), "none", environment=environment())
-
     def _read_again(self, remote: Remote, wait: float = 0.0) -> None:
         """Read what was returned once more, after some seconds in which nothing is called."""
         remote.raised.clear()  # derived calls may raise
         with suppress(CandidateRaised):
             remote.read_again(wait)
-        self._decide(remote, None, f"reading again what {self.name} returned", None)
-
-    def _decide(self, remote: Remote, report: Report | None, doing: str, words: str | None) -> None:
-        """Raise `_Failed` where a report fails, or the answers show by themselves that they are none."""
-        findings = [_finding(e.cause, e.message, e.explanation, words) for e in remote.evidence.values()]
-        broken = remote.broken
-        if isinstance(broken, Malformed) and not findings:
-            findings.append(_finding("tampered", f"{doing} has no answer", str(broken), words))
-        elif broken is not None and not isinstance(broken, Malformed):
-            findings.append(replace(ended_finding(broken, doing), case=words or doing))
-        if not findings and report is None and remote.raised:
-            findings.append(_raised(doing, remote.raised[-1], words))
-        if not findings and (report is None or report.verdict != "fail"):
-            return
-        if report is None:
-            report = Report("fail", self.name, remote.form or "file", (), (), "none", environment=environment())
-        if broken is not None:  # nothing that came after it says anything
-            report = replace(report, findings=(), gradients=())
-        errors = [replace(f, case=words) if words and f.case == "as given" else f for f in report.findings]
-        errors = [_in_its_words(f, remote.raised[-1]) if f.exception == RAISED and remote.raised else f for f in errors]
-        errors.sort(key=lambda finding: finding.cause not in having("whole_call"))  # what is about the whole call comes first
-        raise _Failed(replace(report, verdict="fail", findings=(*findings, *errors)))
-
-
-def _without_oracle(report: Report) -> Report:
-    """The report without what the reference did on derived calls: no candidate answers for that.
-
-    The reference takes the call as given, so what it raises there comes from outputs that are not like its own.
-    """
-    findings = tuple(
-        _finding("forward-mismatch", "what the forward returns is not like what the reference returns", f.explanation, None)
-        if f.stage == "oracle" else f
-        for f in report.findings if f.stage != "oracle" or f.probe == "comparison"
-    )  # fmt: skip
-    return replace(report, findings=findings, verdict=verdict_of(report.gradients, findings, report.reasons))
-
-
-def _finding(cause: str, message: str, explanation: str, words: str | None) -> Finding:
-    return Finding(
-        cause, "error", message, explanation=explanation, suggestion=CAUSES[cause].fix, probe="judge", case=words or "as given"
-    )
-
-
-def _raised(doing: str, trace: str, words: str | None) -> Finding:
-    last = trace.splitlines()[-1] if trace else "an exception"
-    finding = _finding("raises", f"{doing} raised {one_line(last)}", "", words)
-    return replace(finding, traceback=trace, exception=last.partition(":")[0])
-
-
-def _in_its_words(finding: Finding, trace: str) -> Finding:
-    """The finding with the exception of the candidate and its own frames, instead of those of this process."""
-    last = trace.splitlines()[-1]
-    kind = last.partition(":")[0]
-    return replace(finding, message=f"{finding.stage} raised {kind}", explanation=last, traceback=trace, exception=kind)
+        decide(remote, None, f"reading again what {self.name} returned", None)
 
 
 def _dtype(lane: Lane) -> str:

@@ -118,3 +118,25 @@ def test_mistake_beside_rounding_that_comes_in_steps_is_found(shape: tuple[int, 
         mistaken = OneKey(200 * torch.finfo(dtype).eps)
         report = gl.check(mistaken, *given, reference=attend_to_one, seed=seed, probes=())
         assert report.verdict == "fail", report
+
+
+def test_gradient_that_is_rough_is_no_rounding_where_it_is_off_by_more() -> None:
+    """A factor that hangs on the last digits of its input changes as rounding does, and float64 rounds far finer."""
+
+    def rough(x: torch.Tensor) -> torch.Tensor:
+        return ((x.view(torch.int64) * 2654435761) % 1000 / 1000 - 0.5).double()
+
+    class Cube(Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+            (x,) = ctx.saved_tensors
+            return g * 3 * x**2 * (1 + 1e-6 * rough(x))
+
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    report = gl.check(Cube, x, probes=())
+    assert report.verdict == "fail", report

@@ -80,3 +80,10 @@ def test_the_same_seed_draws_the_same_calls(tmp_path: Path) -> None:
     first, second = (gl.judge(task_in(tmp_path), wrong, examples=1, seed=7) for _ in range(2))
     assert first.findings == second.findings
     assert first.reproduce.endswith("--seed 7")
+
+
+def test_the_folder_of_a_candidate_may_not_hold_the_task(tmp_path: Path) -> None:
+    task = task_in(tmp_path)
+    candidate_in(tmp_path).rename(tmp_path / "candidate.py")
+    with pytest.raises(gl.InvalidArgument, match=r"^the folder .* has task\.py in it, and its candidate would too; move"):
+        gl.judge(task, tmp_path)

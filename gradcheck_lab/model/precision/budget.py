@@ -37,7 +37,7 @@ SCALE_DEVIATIONS = Threshold(
 )
 CANCELLATION = Threshold(
     1e-6,
-    "Terms of size 1 that cancel in float64 or float32 leave no more than this, so beyond it, times the size of a product of "
+    "Terms of size 1 that cancel in float32 leave no more than this, so beyond it, times the size of a product of "
     "two numbers of the call and the root of how many may be summed, no noise explains an error and the dearest references are "
     "not worth their price.",
 )

@@ -46,6 +46,14 @@ class Sweep:
             return "non-finite"
         return "kink" if bool((self.kink | lost).any()) else ""
 
+    def sides(self) -> tuple[float, float]:
+        """The derivatives from the left and from the right; NaN on a side where there is none."""
+        known = [bool(torch.isfinite(side.error).all()) for side in (self.left, self.right)]
+        left, right = (
+            float(side.value.sum()) if k else math.nan for side, k in zip((self.left, self.right), known, strict=True)
+        )
+        return left, right
+
 
 def directional(problem: Problem, directions: Directions) -> Derivative:
     """The derivative of the problem's scalar along `directions`, a tensor of the input's shape by input index.
@@ -63,17 +71,12 @@ def directional(problem: Problem, directions: Directions) -> Derivative:
     smooth = ~found.kink & torch.isfinite(found.central.error)
     low = torch.where(smooth, found.central.value - found.central.error, low - slack)
     high = torch.where(smooth, found.central.value + found.central.error, high + slack)
-    return Derivative(value, math.inf, METHOD, flag, float(low.sum()), float(high.sum()))
+    return Derivative(value, math.inf, METHOD, flag, float(low.sum()), float(high.sum()), found.sides())
 
 
 def one_sided(problem: Problem, directions: Directions) -> tuple[float, float]:
     """The derivatives from the left and from the right along `directions`; NaN on a side where there is none."""
-    found = sweep(problem, directions)
-    sides = []
-    for side in (found.left, found.right):
-        known = bool(torch.isfinite(side.error).all())
-        sides.append(float(side.value.sum()) if known else math.nan)
-    return sides[0], sides[1]
+    return sweep(problem, directions).sides()
 
 
 def sweep(problem: Problem, directions: Directions) -> Sweep:

@@ -131,10 +131,19 @@ class NumericOracle:
     def one_sided(self, index: int, element: int, imaginary: bool = False) -> tuple[float, float]:
         """The left and right derivatives in one element, a flat position, of an input; NaN where there is none.
 
-        Of a complex element in its real or `imaginary` part.
+        Of a complex element in its real or `imaginary` part. They are found once.
         """
-        unit = self._unit(index, element)
-        return finite_difference.one_sided(self.problem, {index: 1j * unit if imaginary else unit})
+        known = self._sides()
+        if (index, element, imaginary) not in known:
+            unit = self._unit(index, element)
+            sides = finite_difference.one_sided(self.problem, {index: 1j * unit if imaginary else unit})
+            known[index, element, imaginary] = sides
+        return known[index, element, imaginary]
+
+    def _sides(self) -> dict[tuple[int, int, bool], tuple[float, float]]:
+        """The one-sided derivatives that are known, by input, element and part."""
+        known: dict[tuple[int, int, bool], tuple[float, float]] = self.problem.memory.setdefault("sides", {})
+        return known
 
     def gradient(self, index: int) -> Estimate:
         """The whole gradient of an input, element by element; NaN where it has a kink, a jump or no finite neighbours.
@@ -247,11 +256,13 @@ class NumericOracle:
         unit = self._unit(index, element)
         real = self.derivative({index: unit})
         if real.flag:
+            self._sides()[index, element, False] = real.sides
             return complex(math.nan, math.nan) if unit.is_complex() else math.nan, math.inf
         if not unit.is_complex():
             return real.value, real.error
         imaginary = self.derivative({index: 1j * unit})
         if imaginary.flag:
+            self._sides()[index, element, True] = imaginary.sides
             return complex(math.nan, math.nan), math.inf
         return complex(real.value, imaginary.value), real.error + imaginary.error
 

@@ -32,7 +32,8 @@ class Derivative:
     """A directional derivative and a bound on its absolute error.
 
     Where the forward has a `flag` along the direction the error is infinite; at a kink `low` and `high` are what the
-    one-sided derivatives allow, elsewhere value - error and value + error.
+    one-sided derivatives allow, elsewhere value - error and value + error. `sides` are then the derivatives from the left and
+    from the right, NaN on a side where there is none.
     """
 
     value: float
@@ -41,6 +42,7 @@ class Derivative:
     flag: Flag = ""
     low: float = -math.inf
     high: float = math.inf
+    sides: tuple[float, float] = (math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True)

@@ -429,3 +429,14 @@ def test_what_the_forward_raises_at_the_inputs_is_raised() -> None:
     x = _draw(3)
     with pytest.raises(RuntimeError, match="no such kernel"):
         NumericOracle(Runner(_subject(broken, (x,))), Case((x,), {}, (x,)))
+
+
+def test_one_sided_derivatives_that_a_gradient_met_are_not_found_again() -> None:
+    x = torch.tensor([0.0, 1.0, 0.0], dtype=F64)
+    oracle, grads = _oracle(torch.relu, x)
+    oracle.gradient(0)
+    before = oracle.problem.runner.evaluations.forward
+    assert sorted(oracle.one_sided(0, 2)) == sorted([0.0, float(grads[0][2])])
+    assert oracle.problem.runner.evaluations.forward == before
+    fresh, _ = _oracle(torch.relu, x)
+    assert fresh.one_sided(0, 2) == oracle.one_sided(0, 2)
