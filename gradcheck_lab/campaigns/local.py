@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from gradcheck_lab.campaigns.by_module import Waiting
 from gradcheck_lab.campaigns.cases import Case, CheckCase, Finished
-from gradcheck_lab.campaigns.in_worker import Lanes, prepare_worker
+from gradcheck_lab.campaigns.in_worker import call_of, finished_of
+from gradcheck_lab.campaigns.lanes import lanes_of, prepare_worker
 from gradcheck_lab.model.limits import CASES_OF_A_PROCESS
 from gradcheck_lab.workers.pool import Workers
-from gradcheck_lab.workers.progress import SharedProgress
 
 _EVERY = 0.1  # seconds between two looks at the workers
 
@@ -22,12 +20,7 @@ def run_locally(cases: Iterable[Case], check: CheckCase, jobs: int) -> Iterator[
 
     A case runs in a process that has imported no other module of the plan, since that is what its hash stands for.
     """
-    progress = SharedProgress(2 * jobs, numbers=1)
-    with (
-        TemporaryDirectory(prefix="gradcheck-lab-") as folder,
-        Workers(jobs, prepare_worker, (progress,), CASES_OF_A_PROCESS.value) as workers,
-    ):
-        board = Lanes(progress, Path(folder))
+    with lanes_of(2 * jobs) as lanes, Workers(jobs, prepare_worker, (lanes.progress,), CASES_OF_A_PROCESS.value) as workers:
         # as many lanes again as cases run, so that each worker has its next case before the result of the last is read
         waiting, running, free = Waiting(cases), dict[int, Case](), deque(range(2 * jobs))
 
@@ -36,7 +29,7 @@ def run_locally(cases: Iterable[Case], check: CheckCase, jobs: int) -> Iterator[
             if case is not None:
                 lane = free.popleft()
                 running[lane] = case
-                workers.submit(board.call(lane, case, check))
+                workers.submit(call_of(case, check, lanes, lane))
 
         for _ in range(jobs):
             hand_out(None)
@@ -45,6 +38,6 @@ def run_locally(cases: Iterable[Case], check: CheckCase, jobs: int) -> Iterator[
             for _, case, _ in ended:
                 hand_out(case.module)
             for lane, case, outcome in ended:
-                finished = board.finished(lane, case, outcome)
+                finished = finished_of(case, outcome, lanes, lane)
                 free.append(lane)
                 yield finished

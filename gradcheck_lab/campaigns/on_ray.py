@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from importlib import import_module
 from itertools import chain
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from gradcheck_lab.campaigns.by_module import by_module
 from gradcheck_lab.campaigns.cases import Case, CheckCase, Finished
-from gradcheck_lab.campaigns.in_worker import Lanes, prepare_worker
+from gradcheck_lab.campaigns.in_worker import call_of, finished_of
+from gradcheck_lab.campaigns.lanes import lanes_of, prepare_worker
 from gradcheck_lab.campaigns.manifest import Plan
 from gradcheck_lab.campaigns.sources import refuse_changed
 from gradcheck_lab.errors import InvalidArgument
@@ -42,17 +42,16 @@ class _Node:
     """What a process of Ray keeps from one task to the next: a worker process, for the GPUs that Ray gave to the task."""
 
     def __init__(self, gpus: str | None) -> None:
-        progress = SharedProgress(1, numbers=1)
-        self.folder = TemporaryDirectory(prefix="gradcheck-lab-")
-        self.lanes = Lanes(progress, Path(self.folder.name))
-        self.workers = Workers(1, _prepare, (progress, gpus), CASES_OF_A_PROCESS.value)
+        self.kept = ExitStack()  # as long as the process of Ray
+        self.lanes = self.kept.enter_context(lanes_of(1))
+        self.workers = Workers(1, _prepare, (self.lanes.progress, gpus), CASES_OF_A_PROCESS.value)
 
     def run(self, case: Case, check: CheckCase) -> Finished:
         """Run one case in the worker process."""
-        self.workers.submit(self.lanes.call(0, case, check))
+        self.workers.submit(call_of(case, check, self.lanes, 0))
         while True:
             for lane, outcome in self.workers.finished(within=_EVERY):
-                return self.lanes.finished(lane, case, outcome)
+                return finished_of(case, outcome, self.lanes, lane)
 
 
 _nodes: dict[str | None, _Node] = {}  # of a process of Ray, by the GPUs that a task may use
