@@ -108,7 +108,7 @@ def local_engine(asked: Asked, check: CheckCase, jobs: int) -> Engine:
 
 def ray_engine(asked: Asked, check: CheckCase, address: str | None) -> Engine:
     """The engine of a Ray cluster, whose nodes look at the plan themselves."""
-    return lambda cases: run_on_ray(cases, check, asked.manifest.plan, address)
+    return lambda cases: run_on_ray(cases, check, asked.manifest.plan, address, [asked.path, *asked.known])
 
 
 def merge(manifest: Manifest, paths: Sequence[Path], into: Path) -> int:

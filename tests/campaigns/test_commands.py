@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from gradcheck_lab import ops
+from gradcheck_lab import Report
 from gradcheck_lab.campaigns.results import Result, results_in
 from gradcheck_lab.commands import check
 from gradcheck_lab.workers.memory import CAN_LIMIT
@@ -32,6 +31,14 @@ CAUSES = {
     "sound": "", "wrong": "constant-factor", "aborts": "crashed", "leaves": "crashed", "reads_null": "crashed",
     "hangs": "timed-out", "fills": "memory-exceeded",
 }  # fmt: skip
+
+LAYER = """
+import torch
+from gradcheck_lab.specs import real
+
+layer = torch.nn.Linear(3, 2)
+__gradcheck_specs__ = {"layer": real("n 3")}
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -217,18 +224,21 @@ def test_misuse_says_what_to_do(arguments: tuple[str, ...], capsys: pytest.Captu
 
 
 def test_case_on_a_device_has_its_module_and_inputs_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    moved: list[tuple[Any, str]] = []
+    # meta is the one device beside the processor's that is everywhere; it has no values that could be compared
+    given: list[tuple[Any, Any]] = []
 
-    def placed(value: Any, device: str, dtype: None) -> Any:
-        moved.append((value, device))
-        return value
+    def looked(subject: Any, *inputs: Any, **settings: Any) -> Report:
+        given.append((subject, inputs))
+        return Report("pass", "linear", "module", (), (), "none")
 
-    monkeypatch.setattr(check, "placed", placed)
-    report = check.check_target("gradcheck_lab.ops:tanh", device="cuda", probes="compare")
-    assert report.reproduce == "gradcheck-lab check gradcheck_lab.ops:tanh --seed 0  # it ran on cuda"
-    (subject, first), (inputs, second) = moved
-    assert (subject, first, second) == (ops.tanh, "cuda", "cuda")
-    assert [type(value) for value in inputs] == [torch.Tensor]
+    monkeypatch.setattr(check, "checked", looked)
+    Path("layer.py").write_text(LAYER, encoding="utf-8")
+    report = check.check_target("layer.py:layer", device="meta", probes="compare")
+    assert report.reproduce == "gradcheck-lab check layer.py:layer --seed 0  # it ran on meta"
+    ((subject, inputs),) = given
+    tensors = [*subject.parameters(), *inputs]
+    assert [tuple(tensor.shape)[1:] for tensor in tensors] == [(3,), (), (3,)]
+    assert {str(tensor.device) for tensor in tensors} == {"meta"}
 
 
 def test_device_that_is_not_here_is_refused_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:
