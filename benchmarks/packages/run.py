@@ -58,7 +58,8 @@ def campaign(python: Path, *arguments: str, out: Path | None = None) -> int:
 
 def run(python: Path, files: Sequence[str], manifest: Path, timeout: int, jobs: int) -> None:
     """Plan the files, run what has no result yet, and write the page; results are beside the manifest."""
-    if campaign(python, "plan", *files, "--timeout", str(timeout), out=manifest):
+    pins = str((HERE / "requirements.txt").relative_to(ROOT))  # some packages are run by their files, which no import shows
+    if campaign(python, "plan", *files, "--source", pins, "--timeout", str(timeout), out=manifest):
         raise SystemExit("the campaign could not be planned")
     if campaign(python, "run", str(manifest), "--jobs", str(jobs)) == 2:
         raise SystemExit("the campaign could not be run")

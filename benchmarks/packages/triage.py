@@ -43,6 +43,7 @@ TRIAGE: dict[tuple[str, str], Known] = {
     ("pytorch_wavelets_calls", "synthesis_2d_zero"): Known(GENUINE, ("needs-input-grad",)),
     ("pytorch_wavelets_calls", "synthesis_of_high"): Known(GENUINE, ("missing-gradient",)),
     ("pytorch_wavelets_calls", "synthesis_zero"): Known(GENUINE, ("needs-input-grad",)),
+    ("small_calls", "ComputeNormalization"): Known(GENUINE, ("option-specialised",)),
     ("small_calls", "NormalCDF"): Known(GENUINE, ("wrong-value", "low-precision")),
     ("small_calls", "QuaternionLinear"): Known(GENUINE, ("inconclusive",)),
     ("small_calls", "RevGrad"): Known(INTENDED, ("sign",)),

@@ -84,6 +84,6 @@ def test_the_same_seed_draws_the_same_calls(tmp_path: Path) -> None:
 
 def test_the_folder_of_a_candidate_may_not_hold_the_task(tmp_path: Path) -> None:
     task = task_in(tmp_path)
-    candidate_in(tmp_path).rename(tmp_path / "candidate.py")
-    with pytest.raises(gl.InvalidArgument, match=r"^the folder .* has task\.py in it, and its candidate would too; move"):
+    candidate_in(tmp_path, name="candidate")
+    with pytest.raises(gl.InvalidArgument, match=r"^the folder .* has root_mean_square\.py in it, and its candidate would"):
         gl.judge(task, tmp_path)

@@ -35,7 +35,7 @@ from gradcheck_lab.probes.upstream.outputs import each_output
 from gradcheck_lab.probes.upstream.scalar import hidden_by_equal_elements, scalarized
 
 _PLAIN = "a gradient is a matrix product with grad_output: remove what is not linear in it"
-_SCALED, _ANOTHER, _SUM = "times -2", "another", "the sum of two"
+_SCALED, _ZERO, _ANOTHER, _SUM = "times -2", "zero", "another", "the sum of two"
 _USE = "multiply by grad_output, element by element"
 
 
@@ -53,7 +53,7 @@ def upstream(context: Context) -> Iterator[Finding]:
     # a factor of a power of two leaves rounding unchanged, so a linear backward gives equal numbers
     upstreams = {
         _SCALED: tuple(-2 * g if is_differentiable(g) else g for g in grads),
-        "zero": tuple(torch.zeros_like(g) for g in grads),
+        _ZERO: tuple(torch.zeros_like(g) for g in grads),
         _ANOTHER: other,
         _SUM: tuple(a + b if is_differentiable(a) else a for a, b in zip(grads, other, strict=True)),
     }
@@ -106,7 +106,7 @@ def _ignored_upstream_finding(context: Context, index: int, runs: dict[str, Run]
 
 def _not_linear_finding(context: Context, index: int, runs: dict[str, Run]) -> Finding | None:
     first = repetition(context).first[index]
-    scaled, zero, other, summed = (run.gradients[index] for run in list(runs.values())[:4])
+    scaled, zero, other, summed = (runs[name].gradients[index] for name in (_SCALED, _ZERO, _ANOTHER, _SUM))
     label, suggestion = context.label(index), _PLAIN
     if not isinstance(first, torch.Tensor):
         return None
@@ -115,9 +115,9 @@ def _not_linear_finding(context: Context, index: int, runs: dict[str, Run]) -> F
         message = f"gradient of {label} is {at_zero} when grad_output is zero"
         if at_zero == "not zero" and _right_at_ones(context, index):
             explanation = "a term of backward does not use grad_output: it is right only where that is 1"
-            return _finding(context, index, "upstream-ignored", message, explanation, _USE, "zero")
+            return _finding(context, index, "upstream-ignored", message, explanation, _USE, _ZERO)
         explanation = "backward divides by grad_output" if at_zero == "NaN" else "backward adds a term without grad_output"
-        return _finding(context, index, "not-linear", message, explanation, suggestion, "zero")
+        return _finding(context, index, "not-linear", message, explanation, suggestion, _ZERO)
     if not equal_within_noise(context, index, scaled, -2 * first):
         message = f"gradient of {label} is not -2 times as large when grad_output is multiplied by -2"
         return _finding(context, index, "not-linear", message, "backward is not linear in grad_output", suggestion, _SCALED)
@@ -193,7 +193,7 @@ def _rounded_finding(
     if all(c.result.verdict != "fail" for c in _compared_at(context, index, another)):
         return None
     off = f"{apart.error / apart.size:.1e}"
-    message = f"gradient of {context.label(index)} for a grad_output with all digits is off by {off} of its size"
+    message = f"gradient of {context.label(index)} for the sum of two grad_outputs is {off} of its size off the sum of theirs"
     explanation = f"backward rounds grad_output to fewer digits than {str(first.dtype)[6:]} has"
     return _finding(context, index, "low-precision", message, explanation, "do not cast grad_output to a narrower dtype", _SUM)
 
@@ -230,6 +230,8 @@ def _is_additive(context: Context, index: int, summed: object, first: torch.Tens
     allowed = max(eps**0.5, ADDS_UP_ROUNDINGS.value * eps) * apart.size + float(torch.finfo(first.dtype).tiny)
     if apart.error <= allowed or equal_within_noise(context, index, summed, first + other):
         return True
+    if apart.error <= FEWEST_DIGITS.value * apart.size and context.has_casts:
+        return True  # a forward that casts to a narrower dtype has a backward that does
     return apart.error <= _noise_of_triple(context, index, first, apart.finite)
 
 
