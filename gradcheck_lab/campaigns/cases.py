@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 from gradcheck_lab.model.conversion import as_dict
@@ -47,7 +46,9 @@ class Case:
         >>> Case("layers:relu").key == Case("layers:relu", source="another").key
         False
         """
-        return _key_of(self)
+        fields = {name: value for name, value in as_dict(self).items() if name != _EXPECTED}
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
 
     @property
     def module(self) -> str:
@@ -66,14 +67,6 @@ class Case:
         probes = () if self.probes == "all" else (self.probes,)
         seed = () if self.seed == 0 else (f"seed {self.seed}",)
         return " ".join((self.target, *dtype, *device, *self.options, *probes, *seed))
-
-
-@lru_cache(maxsize=128)
-def _key_of(case: Case) -> str:
-    """The key of a case, which is asked for several times as its result is written and counted."""
-    fields = {name: value for name, value in as_dict(case).items() if name != _EXPECTED}
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)
