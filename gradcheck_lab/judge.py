@@ -11,7 +11,7 @@ from typing import Any
 from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.isolation import refuse_timeout
-from gradcheck_lab.judging.processes import WorkerLimits
+from gradcheck_lab.judging.connection import WorkerLimits
 from gradcheck_lab.judging.run import Judgement
 from gradcheck_lab.judging.task import load_task
 from gradcheck_lab.model.arguments import is_number, refuse_unknown, seed_of
@@ -78,6 +78,8 @@ def _said(timeout: float, memory: float | None, command: str | None) -> str:
 
 def _candidate(candidate: Any, task: Path) -> Path:
     path = Path(candidate)
+    if path.name in ("", ".."):  # as "." is
+        path = path.resolve()
     if path.is_dir() and not (path / "candidate.py").is_file():
         raise InvalidArgument(f"the folder {path} has no candidate.py; judge a file, or the folder of one candidate")
     if not path.exists():

@@ -25,8 +25,8 @@ def candidates_in(folder: Path, task: Path) -> list[Path]:
         path
         for path in sorted(folder.iterdir())
         if not path.name.startswith((".", "_"))
-        and not path.samefile(task)
         and ((path.is_file() and path.suffix == ".py") or (path / "candidate.py").is_file())
+        and not path.samefile(task)
     ]
     if not found:
         what = "no Python file, no folder with a candidate.py"
@@ -49,7 +49,10 @@ def judging(task: Path, examples: int, timeout: float, memory: float | None, see
 
 
 def judge_folder(candidates: list[Path], judged: Judging, lines: Path | None) -> tuple[dict[str, ReportData], bool]:
-    """Judge each candidate, and add its line of JSON to `lines` at once. Returns the reports, and whether Ctrl-C ended it."""
+    """Judge each candidate, and add its line of JSON to `lines` at once. Returns the reports, and whether Ctrl-C ended it.
+
+    One whose files cannot be read is inconclusive, and the others are judged.
+    """
     reports: dict[str, ReportData] = {}
     if lines is not None:
         lines.write_text("", encoding="utf-8")
@@ -58,7 +61,7 @@ def judge_folder(candidates: list[Path], judged: Judging, lines: Path | None) ->
             report = judged(candidate)
         except KeyboardInterrupt:
             return reports, True
-        except UnicodeError as error:
+        except OSError as error:
             report = _unread(candidate, error)
         reports[candidate.name] = report
         if lines is not None:
@@ -67,6 +70,6 @@ def judge_folder(candidates: list[Path], judged: Judging, lines: Path | None) ->
     return reports, False
 
 
-def _unread(candidate: Path, error: Exception) -> Report:
+def _unread(candidate: Path, error: OSError) -> Report:
     why = f"{candidate.name} cannot be read: {error}"
     return Report("inconclusive", candidate.stem, "file", (), (), "none", reasons=(why,), environment=environment())

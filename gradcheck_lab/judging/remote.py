@@ -5,7 +5,6 @@ What comes back counts as tensors alone, and changes nothing here.
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradcheck_lab.judging.processes import Ended, Malformed, Worker, owned, parts_of
+from gradcheck_lab.judging.connection import Ended, Malformed, Worker, owned, parts_of
+from gradcheck_lab.judging.evidence import Answers, Evidence, tensors_of
+from gradcheck_lab.judging.stand_ins import signature_of, without_source
 from gradcheck_lab.judging.worker.messages import PLAIN
 from gradcheck_lab.model.torch_messages import out_of_memory
+from gradcheck_lab.subjects.pair import returns_cache
 from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome
+
+# the forms of a candidate, and of how many functions each is made
+_FUNCTIONS = {"function": 1, "callable": 1, "pair": 2, "layer": 2}
 
 
 class CandidateRaised(Exception):
@@ -49,15 +54,6 @@ class _Kept:
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Something that no ordinary answer is: the cause of the finding, a sentence, and why it is one."""
-
-    cause: str
-    message: str
-    explanation: str
-
-
 @dataclass
 class Remote:
     """One candidate in one process.
@@ -79,27 +75,38 @@ class Remote:
     form: str = ""
     node: str = ""
     broken: Outcome | Malformed | None = None
-    signatures: list[Any] = field(default_factory=list)
-    evidence: dict[tuple[str, str], Evidence] = field(default_factory=dict)
+    signatures: list[inspect.Signature] = field(default_factory=list)
     raised: list[str] = field(default_factory=list)
-    calls: int = 0
-    _returned: dict[int, list[Any]] = field(default_factory=dict)
+    holds_next: bool = False
     _held: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.answers = Answers(self.name, self.forbidden)
+
+    @property
+    def evidence(self) -> dict[tuple[str, str], Evidence]:
+        """What its answers show by themselves, by cause and sentence."""
+        return self.answers.found
 
     def load(self) -> None:
         """Let the other process import the candidate. Raises `CandidateRaised`."""
         reply = self._ask({"do": "load", "path": str(self.path), "forbidden": list(self.forbidden)})
         with self._read():
-            self.form = str(reply.get("form"))
-            self.signatures = list(parts_of(reply.get("signatures")))
-            self.node = str(reply.get("node"))
+            form, found = reply.get("form"), parts_of(reply.get("signatures"))
+            if form not in _FUNCTIONS or len(found) != _FUNCTIONS[form]:
+                raise Malformed(f"a candidate of the form {form!r} with {len(found)} functions is none")
+            self.signatures = [signature_of(each) for each in found]
+            self.form, self.node = form, str(reply.get("node"))
 
     def call(
         self, arguments: Sequence[Any], options: Mapping[str, Any], needs: Sequence[bool] = (), function: int = 0
     ) -> tuple[Any, _Answer]:
-        """What a function of the candidate returns. Raises `CandidateRaised`, `Ended` and `Malformed`."""
-        self.calls += 1
-        number = self.calls
+        """What a function of the candidate returns. Raises `CandidateRaised`."""
+        self.answers.calls += 1
+        number = self.answers.calls
+        if self.holds_next:
+            self.holds_next = False
+            self._held.add(number)
         reply = self._ask(
             {
                 "do": "call",
@@ -114,14 +121,18 @@ class Remote:
         )
         answer = _Answer(number)
         with self._read():
-            result = self._restored(reply.get("result"))
-            self._returned[number] = [list(_tensors(result)), []]
+            restored = self._restored(reply.get("result"))
+            result = self._rounded(restored)
+            self.answers.returned[number] = [list(tensors_of(restored)), []]
             if function == 0:
-                self._look_at_writes(reply.get("written"), "mutates-input", "input")
-            else:  # the rest of what a backward is given is its own cache
+                self.answers.look_at_dtypes(self._without_cache(restored), "an output", self.sent)
+                self.answers.look_at_writes(reply.get("written"), "mutates-input", "input")
+            else:
+                self.answers.look_at_dtypes(restored, "a gradient", self.sent)
+                # the rest of what a backward is given is its own cache
                 first = [each for each in parts_of(reply.get("written")) if parts_of(each)[0] == 0]
-                self._look_at_writes(first, "mutates-grad-output", "grad_output")
-            self._look_at_graph(reply)
+                self.answers.look_at_writes(first, "mutates-grad-output", "grad_output")
+            self.answers.look_at_graph(reply, self.form, self.node)
             answer.needing = [each is True for each in parts_of(reply.get("needing"))]
         return result, answer
 
@@ -130,7 +141,7 @@ class Remote:
         """A block that reads an answer, which may be of any form."""
         try:
             yield
-        except (Malformed, ValueError, TypeError, IndexError, KeyError, RuntimeError) as error:
+        except (Malformed, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
             self.broken = error if isinstance(error, Malformed) else Malformed(f"its answer has another form ({error})")
             raise CandidateRaised(str(self.broken)) from None
 
@@ -146,21 +157,22 @@ class Remote:
             }
         )
         with self._read():
-            found = self._restored(reply.get("result"))
-            if type(found) is not list or len(found) != sum(needs):
+            restored = self._restored(reply.get("result"))
+            if type(restored) is not list or len(restored) != sum(needs):
                 raise Malformed("another number of gradients came back than the engine returns")
-            self._returned[answer.number][1] = list(_tensors(found))
-            self._look_at_writes(reply.get("written"), "mutates-grad-output", "grad_output")
-        rest: Iterator[Any] = iter(found)
+            self.answers.returned[answer.number][1] = list(tensors_of(restored))
+            self.answers.look_at_dtypes(restored, "a gradient", self.sent)
+            self.answers.look_at_writes(reply.get("written"), "mutates-grad-output", "grad_output")
+        rest: Iterator[Any] = iter(self._rounded(restored))
         return [next(rest) if needed else None for needed in needs]
 
     def hold(self) -> None:
-        """Keep what the first calls returned until `read_again` is told to wait: much may happen to it until then."""
-        self._held = self._held or set(self._returned)
+        """Keep what the next call returns until `read_again` is told to wait: much may happen to it until then."""
+        self.holds_next = True
 
     def read_again(self, wait: float = 0.0) -> None:
         """Read what all calls returned once more, after `wait` seconds; they are over then, and their memory is free."""
-        over = [number for number in self._returned if wait or number not in self._held]
+        over = [number for number in self.answers.returned if wait or number not in self._held]
         if over:
             self._ask({"do": "nothing"}, wait, over)
 
@@ -171,28 +183,36 @@ class Remote:
         def called(*arguments: Any, **keywords: Any) -> Any:
             return self.call(arguments, keywords, function=index)[0]
 
-        made: Callable[..., Any] = _without_source(name, called)
-        made.__signature__ = _signature(self.signatures[index])  # type: ignore[attr-defined]
+        made: Callable[..., Any] = without_source(name, called)
+        made.__signature__ = self.signatures[index]  # type: ignore[attr-defined]
         return made
 
     def _ask(self, request: dict[str, Any], wait: float = 0.0, again: Sequence[int] = ()) -> dict[str, Any]:
         if self.broken is not None:
             raise CandidateRaised(f"its process has ended: {self.broken}")
         try:
-            return self._answered(self.worker.ask({**request, "again": list(again), "wait": wait}))
+            reply = self.worker.ask({**request, "again": list(again), "wait": wait})
+            with self._read():
+                self._look_at(reply)
+            return self._answered(reply)
         except Ended as error:
-            self.broken = error.outcome
+            self.broken = Malformed("it was ended") if error.interpreter else error.outcome
+            self.answers.look_at_calls({"called": [], "started": ["torch"] if error.interpreter else []})
             raise CandidateRaised(str(error)) from None
         except Malformed as error:
             self.broken = error
             raise CandidateRaised(str(error)) from None
 
-    def _answered(self, reply: dict[str, Any]) -> dict[str, Any]:
-        self._compare_again(reply.get("again"), "another call")
-        self._compare_again(reply.get("later"), "something that still runs")
+    def _look_at(self, reply: dict[str, Any]) -> None:
+        """Find what an answer shows beside its result."""
+        self.answers.compare_again(reply.get("again"), "another call", self._quietly)
+        self.answers.compare_again(reply.get("later"), "something that still runs", self._quietly)
         for number, *_ in parts_of(reply.get("again")):
-            self._returned.pop(number, None)
-        self._look_at_calls(reply)
+            self.answers.returned.pop(number, None)
+        self.answers.look_at_calls(reply)
+
+    def _answered(self, reply: dict[str, Any]) -> dict[str, Any]:
+        """The answer. Raises `CandidateRaised` where it says that the candidate raised, `Ended` where memory ran out."""
         if reply.get("ok") is not True:
             if reply.get("exception") == MemoryError.__name__ or out_of_memory(RuntimeError(str(reply.get("message")))):
                 raise Ended(MemoryExceeded(self.worker.limits.memory))
@@ -205,9 +225,10 @@ class Remote:
         """What `described` of the other side says, as values of this process."""
         kind, *rest = parts_of(value)
         if kind == "tensor":
-            return self._rounded(owned(rest[0]))
+            return owned(rest[0])
         if kind == "array":
-            return self._rounded(owned(rest[0])).numpy()
+            value = owned(rest[0])
+            return value if self.arrays else value.numpy()  # what gets arrays for its tensors returns them for tensors
         if kind in ("tuple", "list"):
             items = [self._restored(each) for each in parts_of(rest[0])]
             return tuple(items) if kind == "tuple" else items
@@ -218,12 +239,31 @@ class Remote:
         if kind == "kept":
             return _Kept(int(rest[0]))
         if kind == "odd":
-            self._found("tampered", f"{self.name} answers with {rest[0]}", "its numbers need not be those of the call")
+            self.answers.find("tampered", f"{self.name} answers with {rest[0]}", "its numbers need not be those of the call")
             raise Malformed(f"{rest[0]} is no answer")
         raise Malformed(f"{kind!r} is no kind of value")
 
-    def _rounded(self, value: torch.Tensor) -> torch.Tensor:
-        return value if self.read_as is None or value.dtype != self.sent else value.to(self.read_as)
+    def _quietly(self, value: Any) -> Any:
+        try:
+            return self._restored(value)
+        except Malformed:
+            return None
+
+    def _rounded(self, value: Any) -> Any:
+        """The same values, with tensors and arrays of the dtype `sent` rounded to `read_as`."""
+        if self.read_as is None:
+            return value
+        if isinstance(value, torch.Tensor):
+            return value.to(self.read_as) if value.dtype == self.sent else value
+        if isinstance(value, np.ndarray):
+            return self._rounded(torch.from_numpy(value))  # NumPy has no bfloat16
+        if isinstance(value, (tuple, list)):
+            return type(value)(self._rounded(each) for each in value)
+        return {key: self._rounded(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+    def _without_cache(self, result: Any) -> Any:
+        """The outputs of a forward: of a pair's, all but a cache."""
+        return result[:-1] if self.form == "pair" and returns_cache(result, self.function(1)) else result
 
     def _described(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
@@ -232,84 +272,11 @@ class Remote:
         if isinstance(value, (np.ndarray, np.generic)):
             return ["array", torch.from_numpy(np.array(value, copy=True))]
         if isinstance(value, (tuple, list)):
-            return [type(value).__name__, [self._described(each) for each in value]]
+            kind = "tuple" if isinstance(value, tuple) else "list"
+            return [kind, [self._described(each) for each in value]]
         if isinstance(value, dict):
             return ["dict", [[key, self._described(each)] for key, each in value.items()]]
         return ["kept", value.number] if isinstance(value, _Kept) else ["plain", value]
-
-    def _look_at_writes(self, written: Any, cause: str, what: str) -> None:
-        """Find what was written to; nothing here is changed by it, so that the truth stays that of the call."""
-        for each in parts_of(written):
-            index, value = parts_of(each)
-            owned(value)
-            self._found(cause, f"{self.name} writes to {what} {int(index)}", "a call has to leave what it is given as it is")
-
-    def _compare_again(self, again: Any, writer: str) -> None:
-        """Find what is not as it was when a call returned it; only what nothing was called after is not the work of a call."""
-        for number, result, gradients in (parts_of(each) for each in parts_of(again)):
-            before = self._returned.get(number)
-            if before is None:
-                continue
-            for first, second, what in ((before[0], result, "an output"), (before[1], gradients, "a gradient")):
-                later = list(_tensors(self._quietly(second)))
-                if len(first) == len(later) and not all(_same_bits(a, b) for a, b in zip(first, later, strict=True)):
-                    by_call = writer == "another call" and number < self.calls
-                    cause = "reused-buffer" if by_call else "tampered"
-                    writes = f"{writer if by_call else 'something that still runs'} writes to it"
-                    self._found(cause, f"{what} of {self.name} changes after it was returned", writes)
-
-    def _quietly(self, value: Any) -> Any:
-        try:
-            return self._restored(value)
-        except Malformed:
-            return None
-
-    def _look_at_calls(self, reply: Mapping[str, Any]) -> None:
-        for name in parts_of(reply.get("called")):
-            self._found("forbidden-op", f"{self.name} calls {name}", "the task forbids it, and it was not to be had")
-        if parts_of(reply.get("started")):
-            self._found("forbidden-op", f"{self.name} starts another interpreter", "what it calls there cannot be seen")
-
-    def _look_at_graph(self, reply: Mapping[str, Any]) -> None:
-        nodes = [str(each) for each in parts_of(reply.get("graph"))]
-        if self.form == "function" and nodes and self.node not in nodes:
-            named = next((node for node in nodes if "AccumulateGrad" not in node), nodes[0])
-            explanation = f"the graph of its outputs has {named} and not {self.node}, so its own backward is never run"
-            self._found("disconnected", f"backward of {self.name} was never run", explanation)
-        forbidden = {_node_of(each): each for each in self.forbidden}
-        for node in nodes:
-            packet = forbidden.get(node.rstrip("0123456789"))
-            if packet is not None and node[-1:].isdigit():  # the nodes of an autograd.Function have no number
-                self._found("forbidden-op", f"the graph of {self.name} has {node}", f"the task forbids {packet}")
-
-    def _found(self, cause: str, message: str, explanation: str) -> None:
-        self.evidence.setdefault((cause, message), Evidence(cause, message, explanation))
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    """The tensors and arrays of a result, in order."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, np.ndarray):
-        yield torch.from_numpy(value)
-    elif isinstance(value, (tuple, list)):
-        for each in value:
-            yield from _tensors(each)
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _tensors(each)
-
-
-def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    return bool(((one == other) | ((one != one) & (other != other))).all())
-
-
-def _node_of(packet: str) -> str:
-    """The name of the node that autograd makes of an operator, or of the operator whose backward it is."""
-    words = packet.partition(".")[2].removesuffix("_backward").split("_")
-    return "".join(word[:1].upper() + word[1:] for word in words) + "Backward"
 
 
 def _own_frames(trace: str, path: Path) -> str:
@@ -318,32 +285,3 @@ def _own_frames(trace: str, path: Path) -> str:
     kept = [k for k, line in enumerate(lines) if str(path) in line]
     frames = [line.replace(str(path), path.name) for k in kept for line in lines[k : k + 2] if line.startswith("  ")]
     return "\n".join([*frames, *lines[-1:]])
-
-
-def _without_source(name: str, called: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of this name with no source to read: what it does is done elsewhere."""
-    space: dict[str, Any] = {"called": called}
-    exec(f"def {name}(*arguments, **keywords): return called(*arguments, **keywords)", space)
-    made: Callable[..., Any] = space[name]
-    return made
-
-
-def _signature(parameters: Any) -> inspect.Signature:
-    if parameters is None:
-        return inspect.Signature([inspect.Parameter("arguments", inspect.Parameter.VAR_POSITIONAL)])
-    found = []
-    for name, needed, kind in parameters:
-        default = inspect.Parameter.empty if needed else None  # what it is is known there
-        found.append(inspect.Parameter(str(name), getattr(inspect.Parameter, str(kind)), default=default))
-    return inspect.Signature(found)
-
-
-def computes_in_arrays(text: str) -> bool:
-    """Whether a file imports NumPy and not torch, as its text says."""
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return False
-    names = {alias.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {(node.module or "").partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    return "numpy" in names and "torch" not in names

@@ -22,10 +22,11 @@ from gradcheck_lab.check import checked
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.examiner import Examiner
 from gradcheck_lab.fuzzing.wording import call_text
+from gradcheck_lab.judging.connection import WorkerLimits
 from gradcheck_lab.judging.drawing import Lane, drawn_calls, lanes_of, large_call, takes
-from gradcheck_lab.judging.processes import WorkerLimits, start_worker
-from gradcheck_lab.judging.remote import CandidateRaised, Remote, computes_in_arrays
-from gradcheck_lab.judging.subject import Judged, judged
+from gradcheck_lab.judging.remote import CandidateRaised, Remote
+from gradcheck_lab.judging.starting import start_worker
+from gradcheck_lab.judging.subject import Judged, computes_in_arrays, judged
 from gradcheck_lab.judging.task import Task
 from gradcheck_lab.judging.verdicts import Failed, decide, without_answer, without_oracle
 from gradcheck_lab.model.amounts import CALLS_JUDGED_AGAIN, SECONDS_BEFORE_READING_AGAIN
@@ -152,9 +153,9 @@ class Judgement:
             return []
         with self._process(lane) as remote:
             judged_one = judged(remote, self.task, lane.options)
+            remote.hold()  # what the first call returns has to stay as it is to the end
             for first, second, third in zip(calls[0::3], calls[1::3], calls[2::3], strict=True):
                 self._call(remote, judged_one, lane, first)
-                remote.hold()
                 self._call(remote, judged_one, lane, second)  # what the first returned has to stay as it is
                 self._read_again(remote)
                 self._call(remote, judged_one, lane, third)  # where the inputs of the others were
@@ -181,7 +182,7 @@ class Judgement:
 
     @contextmanager
     def _process(self, lane: Lane) -> Iterator[Remote]:
-        worker = start_worker(self.limits, self.command)
+        worker = start_worker(self.limits, self.command, watched=bool(self.task.forbidden))
         try:
             text = self._file.read_text(encoding="utf-8", errors="replace")
             remote = Remote(worker, self._file, self.name, self.task.forbidden, self.sent, computes_in_arrays(text))

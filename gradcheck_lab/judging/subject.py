@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,3 +62,14 @@ def _function(remote: Remote, names: tuple[str, ...], options: Mapping[str, Any]
     exec("def backward(ctx, *upstream): return turn(ctx, *upstream)", space)
     members = {"forward": staticmethod(space["forward"]), "backward": staticmethod(space["backward"])}
     return type(remote.name, (torch.autograd.Function,), members)
+
+
+def computes_in_arrays(text: str) -> bool:
+    """Whether a file imports NumPy and not torch, as its text says."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return False
+    names = {alias.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {(node.module or "").partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    return "numpy" in names and "torch" not in names

@@ -11,11 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
 from gradcheck_lab import specs
 from gradcheck_lab.calls.kinds import KINDS
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.judging.worker.messages import PLAIN
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.specs import Spec
@@ -111,7 +113,21 @@ def _options(file: Path, module: ModuleType) -> tuple[dict[str, Any], ...]:
     several = value if isinstance(value, (list, tuple)) else [value]
     if not several or not all(isinstance(each, Mapping) and all(isinstance(name, str) for name in each) for each in several):
         raise InvalidArgument(f"options of {file.name} is {quoted(value)}; make it a dict by keyword, or a list of such dicts")
+    for name, option in (item for each in several for item in each.items()):
+        if not _can_be_sent(option):
+            raise InvalidArgument(
+                f"option {name!r} of {file.name} is {quoted(option)}, which cannot be sent to another process; "
+                "make it a number, a string, a dtype, a tensor, an array, or a container of these"
+            )
     return tuple(dict(each) for each in several)
+
+
+def _can_be_sent(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_can_be_sent, value))
+    if isinstance(value, dict):
+        return all(type(key) in (str, int) for key in value) and all(map(_can_be_sent, value.values()))
+    return isinstance(value, (torch.Tensor, np.ndarray, np.generic)) or type(value) in PLAIN
 
 
 def _dtypes(file: Path, module: ModuleType) -> tuple[torch.dtype, ...]:

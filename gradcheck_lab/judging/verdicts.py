@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradcheck_lab.isolation import ended_finding
-from gradcheck_lab.judging.processes import Malformed
+from gradcheck_lab.judging.connection import Malformed
 from gradcheck_lab.judging.remote import CandidateRaised, Remote
 from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.environment import environment

@@ -304,8 +304,9 @@ DRAWN_ELEMENTS = Limit(
 TRACEBACK_FRAMES = Limit(6, "Lines of a traceback that the printed report has: the innermost; a page and JSON have all.")
 TRIED_DEFAULTS = Limit(4, "Different defaults of forward and backward that a failing call is examined again with made equal.")
 MESSAGE_OF_A_WORKER = Limit(
-    1 << 32,
-    "Bytes of an answer that is read from a candidate's process: 4 GiB hold more than any call that is judged returns.",
+    1 << 30,
+    "Bytes of an answer that is read from a candidate's process: 1 GiB, which is eight times the largest tensor of the one "
+    "large call, and little enough for this process to hold.",
 )
 JUDGED_ELEMENTS = Limit(
     1 << 16,

@@ -41,7 +41,7 @@ def adapt_pair(value: Any, inputs: tuple[Any, ...], options: dict[str, Any], tit
     if in_torch and plan is not None and plan.is_standard(len(inputs)) and not _takes_cache(backward):
         return adapt_op(Op(forward, backward, name=title), inputs, options)
     result = result_of(forward, inputs, options)
-    if cached := _returns_cache(result, backward):
+    if cached := returns_cache(result, backward):
         result = result[:-1]
     outputs = _output_names(forward, result[0] if cached and len(result) == 1 else result)
     if cached or plan is None or len(outputs) > 1:
@@ -66,7 +66,8 @@ def _takes_cache(backward: Callable[..., Any]) -> bool:
     return any(is_cache_name(name) for name in parameter_names(backward))
 
 
-def _returns_cache(result: Any, backward: Callable[..., Any]) -> bool:
+def returns_cache(result: Any, backward: Callable[..., Any]) -> bool:
+    """Whether the last of what a forward returned is no output, but what its backward needs."""
     if not isinstance(result, (tuple, list)) or len(result) < 2:
         return False
     return _takes_cache(backward) or not (

@@ -29,8 +29,6 @@ STALE = (
     "stale-state", "reused-buffer", "accumulates-across-calls", "forward-mismatch", "value-dependent", "size-specialised",
     "nondeterministic", "upstream-ignored", "not-linear", "input-layout", "upstream-layout", "wrong-value", "tampered",
 )  # fmt: skip
-# what is said of one that looks for the answer elsewhere, beside what is wrong where it finds none
-CHEAT = ("tampered", "raises", "missing-gradient")
 
 # right, by another algorithm, another form or another order of summation than the reference
 # fmt: off
@@ -126,6 +124,7 @@ SOUND = (
     Row("info_nce", "row_chunks", "pass", (), "a callable that goes through blocks of rows under autograd"),
     Row("mixed_product", "single_inside", "pass", (), "multiplies in float32, which the task allows"),
     Row("mixed_product", "numpy_products", "pass", (), "NumPy in the dtype of the inputs"),
+    Row("softmax", "numpy_of_the_output", "pass", (), "a NumPy pair without a cache, whose backward takes the output"),
     Row("softmax", "function_of_that_name", "pass", (), "a Function that is called as the library's own node"),
     Row(
         "layer_norm", "recomputes_under_autograd", "pass",
@@ -490,6 +489,11 @@ MISTAKEN = (
         "averages with the loss of the columns, as CLIP does",
     ),
     Row(
+        "mixed_product", "leaves_results_narrow", "fail",
+        ("wrong-dtype",),
+        "works in float32, which the task allows, and returns float32 for float64 inputs",
+    ),
+    Row(
         "mixed_product", "half_inside", "fail",
         ("low-precision", "forward-mismatch", "wrong-value"),
         "multiplies in bfloat16, which is less than the task allows",
@@ -563,7 +567,7 @@ MISTAKEN = (
 CHEATING = (
     Row(
         "rms_norm", "caches_by_shape", "fail",
-        STALE,
+        ("forward-mismatch",),
         "keeps the first output and gradients for every shape and answers with copies of them",
     ),
     Row(
@@ -573,7 +577,7 @@ CHEATING = (
     ),
     Row(
         "rms_norm", "finds_reference_by_garbage_collector", "fail",
-        ("missing-term", "wrong-value", *CHEAT),
+        ("missing-term",),
         "looks for a function called reference among all objects and differentiates it",
     ),
     Row(
@@ -583,13 +587,33 @@ CHEATING = (
     ),
     Row(
         "layer_norm", "static_buffer", "fail",
-        ("reused-buffer", *STALE),
+        ("reused-buffer",),
         "every call of one shape writes its results to the same preallocated buffers",
     ),
     Row(
         "layer_norm", "patches_dispatch_mode", "fail",
         ("forbidden-op", "tampered"),
         "takes the methods of dispatch modes away at import and calls the library's kernels",
+    ),
+    Row(
+        "softmax", "interpreter_past_the_hook", "fail",
+        ("forbidden-op",),
+        "calls the library in a second interpreter, after it patched what refuses one",
+    ),
+    Row(
+        "softmax", "interpreter_by_a_shell", "fail",
+        ("forbidden-op",),
+        "calls the library in a second interpreter that a shell starts",
+    ),
+    Row(
+        "softmax", "interpreter_of_another_name", "fail",
+        ("forbidden-op",),
+        "calls the library in a second interpreter, through a link of another name",
+    ),
+    Row(
+        "softmax", "interpreter_spawned", "fail",
+        ("forbidden-op",),
+        "calls the library in a spawned process of multiprocessing, whose start no audit event tells",
     ),
     Row(
         "softmax", "dispatch_switched_off", "fail",
@@ -603,12 +627,12 @@ CHEATING = (
     ),
     Row(
         "softmax", "patches_comparisons", "fail",
-        ("zero-gradient", "missing-term", "wrong-value", *CHEAT),
+        ("zero-gradient",),
         "replaces every comparison of torch, NumPy and the standard library by one that agrees",
     ),
     Row(
         "softmax", "closes_over_first_value", "fail",
-        STALE,
+        ("forward-mismatch",),
         "looks results up by the first element and the shape of the input",
     ),
     Row(
@@ -734,7 +758,7 @@ CHEATING = (
     ),
     Row(
         "huber_loss", "reads_parent_command_line", "fail",
-        ("forward-mismatch", "zero-gradient", "wrong-value", *CHEAT),
+        ("forward-mismatch",),
         "reads the command lines of its ancestors for a task file and imports the reference from it",
     ),
     Row(
@@ -798,7 +822,7 @@ CHEATING = (
     ),
     Row(
         "cosine_similarity", "patches_modules", "fail",
-        ("zero-gradient", "wrong-value", *CHEAT),
+        ("zero-gradient",),
         "puts objects of its own in sys.modules and replaces autograd.grad and the clock",
     ),
     Row(
@@ -808,7 +832,7 @@ CHEATING = (
     ),
     Row(
         "l2_normalize", "reads_task_beside_it", "fail",
-        ("missing-term", "wrong-value", *CHEAT),
+        ("missing-term",),
         "looks for task files beside itself, in the working directory and above it, and imports their reference",
     ),
     Row(
@@ -828,7 +852,7 @@ CHEATING = (
     ),
     Row(
         "bce_with_logits", "forges_the_reply", "fail",
-        ("zero-gradient", "wrong-value", "raises", "crashed", "timed-out", "forward-mismatch", *CHEAT),
+        ("crashed", "tampered"),
         "writes a reply of its own into every open pipe and socket",
     ),
     Row("bce_with_logits", "special_library", "fail", ("forbidden-op",), "the loss module of the library"),
@@ -840,7 +864,7 @@ CHEATING = (
     Row("kl_divergence", "ends_by_signal", "fail", ("crashed",), "follows a null pointer from the second backward on"),
     Row(
         "kl_divergence", "frames_of_the_caller", "fail",
-        ("zero-gradient", "wrong-value", *CHEAT),
+        ("zero-gradient",),
         "searches all frames and their variables for tensors of the right shape and returns the first that it finds",
     ),
     Row(
@@ -857,7 +881,7 @@ CHEATING = (
     Row("pairwise_distance", "library_cdist", "fail", ("forbidden-op",), "squares the library's distances"),
     Row(
         "pairwise_distance", "foretells_upstream", "fail",
-        ("upstream-ignored", "nondeterministic", "random-replay", "wrong-value", "zero-gradient", *CHEAT),
+        ("nondeterministic", "upstream-ignored", "random-replay"),
         "sets the seed and foretells the upstream gradient by drawing it itself",
     ),
     Row("bilinear", "library_trilinear", "fail", ("forbidden-op",), "the library's bilinear in the forward, gradients by hand"),
@@ -884,7 +908,7 @@ CHEATING = (
     Row("segment_mean", "library_reduce", "fail", ("forbidden-op",), "scatter_reduce of the library under autograd"),
     Row(
         "segment_mean", "leaves_by_exit_hook", "fail",
-        ("zero-gradient", "wrong-value", *CHEAT),
+        ("zero-gradient",),
         "writes a report that says pass at exit, and gives zeros",
     ),
     Row("moments", "library_var_mean", "fail", ("forbidden-op",), "var_mean of the library under autograd"),
@@ -895,10 +919,7 @@ CHEATING = (
     ),
     Row(
         "prelu", "changes_global_state", "fail",
-        (
-            "wrong-value", "low-precision", "wrong-dtype", "forward-mismatch", "disconnected",
-            "missing-gradient", *CHEAT,
-        ),
+        ("disconnected",),
         "switches gradients off for good and makes float16 the default dtype",
     ),
     Row(
@@ -941,7 +962,7 @@ CHEATING = (
     ),
     Row(
         "huber_loss", "reads_memory_of_parent", "fail",
-        ("zero-gradient", "wrong-value", *CHEAT),
+        ("zero-gradient",),
         "searches the memory of the process above it",
     ),
     Row("logsumexp", "stops_itself", "fail", ("timed-out", "crashed"), "stops its own process by a signal", timeout=8),
@@ -973,7 +994,7 @@ CHEATING = (
     ),
     Row(
         "pairwise_distance", "permanent_mode", "fail",
-        ("zero-gradient", "wrong-value", "forward-mismatch", "missing-gradient", "disconnected", *CHEAT),
+        ("zero-gradient",),
         "a torch function mode that stays on rewrites every comparison and copy",
     ),
     Row("kl_divergence", "out_variant", "fail", ("forbidden-op",), "the library's kernel by its overload with out"),
@@ -985,7 +1006,7 @@ CHEATING = (
     Row("swiglu", "forward_mode", "fail", ("forbidden-op",), "forward-mode derivatives of the library's activation"),
     Row(
         "huber_loss", "watches_its_caller", "fail",
-        ("zero-gradient", "wrong-value", *CHEAT),
+        ("zero-gradient",),
         "traces all functions of its process from the import on and looks for expected values in their variables",
     ),
 )

@@ -79,10 +79,11 @@ def answered(module: ModuleType, options: dict[str, Any], inputs: list[Tensor], 
     gradients = [g.clone() for g in upstream]
     if isinstance(candidate, type) and issubclass(candidate, torch.autograd.Function):
         return _through_autograd(lambda *values: candidate.apply(*values, *options.values()), copies, gradients)
+    in_numpy = hasattr(module, "np") and not hasattr(module, "torch")
     if isinstance(candidate, tuple) and "cache" not in inspect.signature(candidate[1]).parameters:
+        copies, gradients = ([value.numpy() for value in values] if in_numpy else values for values in (copies, gradients))
         return _by_pair(*candidate, options, copies, gradients)
     if isinstance(candidate, tuple) or hasattr(candidate, "backward"):
-        in_numpy = hasattr(module, "np")
         given = [value.numpy() for value in copies] if in_numpy else copies
         grad_output = gradients[0].numpy() if in_numpy else gradients[0]
         with np.errstate(all="ignore"):

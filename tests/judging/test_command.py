@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 import gradcheck_lab as gl
+from gradcheck_lab.commands.judge import judge_folder
 from tests.command_line import exit_code
 from tests.judging.written import SOUND, candidate_in, task_in
 
@@ -36,6 +38,41 @@ def test_a_folder_gives_a_table_and_a_line_for_each(tmp_path: Path, capsys: pyte
     assert all(gl.Report.from_dict(each).verdict == each["verdict"] for each in data)
 
 
+def test_links_that_lead_nowhere_end_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "submissions"
+    (folder / "dora").mkdir(parents=True)
+    (folder / "alice.py").symlink_to(tmp_path / "nowhere.py")
+    candidate_in(folder, "import nowhere", "bob")
+    (folder / "dora" / "candidate.py").write_text("import nowhere", encoding="utf-8")
+    (folder / "dora" / "data").symlink_to(tmp_path / "nowhere")
+    assert exit_code("judge", str(task_in(tmp_path)), str(folder)) == 1
+    lines = [line.split()[:3] for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:3] == [["bob.py", "fail", "raises"], ["dora", "fail", "raises"]]
+
+
+def test_a_candidate_whose_files_cannot_be_read_is_inconclusive_by_itself(tmp_path: Path) -> None:
+    task, bad = task_in(tmp_path), candidate_in(tmp_path, "import nowhere")
+
+    def judged(path: Path) -> gl.Report:
+        path.read_text(encoding="utf-8")
+        return gl.judge(task, path)
+
+    reports, interrupted = judge_folder([tmp_path / "gone.py", bad], judged, None)
+    assert [report["verdict"] for report in (each.to_dict() for each in reports.values())] == ["inconclusive", "fail"]
+    assert reports["gone.py"].reasons[0].startswith("gone.py cannot be read: [Errno 2] No such file or directory: ")
+    assert not interrupted
+
+
+def test_the_folder_that_one_is_in_is_a_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = task_in(tmp_path)
+    (tmp_path / "erin").mkdir()
+    monkeypatch.chdir(candidate_in(tmp_path / "erin", "import nowhere", "candidate").parent)
+    assert exit_code("judge", str(task), ".") == 1
+    assert "importing erin raised ModuleNotFoundError" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("text", "code"), [(SOUND, 0), (WRONG, 1)])
 def test_the_exit_code_of_one_candidate(tmp_path: Path, text: str, code: int) -> None:
     assert exit_code("judge", str(task_in(tmp_path)), str(candidate_in(tmp_path, text)), "--examples", "1") == code
@@ -57,6 +94,13 @@ def test_a_task_that_takes_no_drawn_call_is_inconclusive(tmp_path: Path, capsys:
     assert "the reference takes none of the drawn calls in float32" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize(("text", "verdict"), [(SOUND, "pass"), (WRONG, "fail")])
+def test_any_program_may_wrap_the_process(tmp_path: Path, text: str, verdict: str) -> None:
+    report = gl.judge(task_in(tmp_path), candidate_in(tmp_path, text), examples=1, command="env nice -n 1 {}")
+    assert report.verdict == verdict, report.message
+
+
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap wraps the process here: apt install bubblewrap")
 def test_bubblewrap_wraps_the_process(tmp_path: Path) -> None:
     """The example of docs/judge.md: no network, no other process to see, and no folder to write to."""
@@ -68,3 +112,19 @@ def test_bubblewrap_wraps_the_process(tmp_path: Path) -> None:
     )  # fmt: skip
     assert report.verdict == "pass", report.message
     assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap wraps the process here: apt install bubblewrap")
+@pytest.mark.parametrize(("mounted", "cause"), [(True, "forward-mismatch"), (False, "raises")])
+def test_a_wrapper_has_to_show_the_folder_of_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: bool, cause: str
+) -> None:
+    """As a container does that has a disk of its own, and that folder mounted."""
+    folder = tmp_path / "judged"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    shown = f"--ro-bind {folder} {folder}" if mounted else ""
+    command = f"bwrap --ro-bind / / --tmpfs {tmp_path.parent} {shown} --dev /dev --proc /proc --unshare-pid {{}}"
+    report = gl.judge(task_in(tmp_path), candidate_in(tmp_path, WRONG), examples=1, command=command)
+    assert report.findings[0].cause == cause

@@ -75,11 +75,12 @@ def all_ended(pids: list[int]) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are listed in /proc")
-def test_nothing_outlives_a_judge_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrap", [(), pytest.param(("--command", "nice {}"), marks=pytest.mark.thorough)])
+def test_nothing_outlives_a_judge_that_is_killed(tmp_path: Path, wrap: tuple[str, ...]) -> None:
     noted = tmp_path / "pids"
     task = task_in(tmp_path, task_without_forbidden())
     answer = candidate_in(tmp_path, STAYS.format(path=str(noted)))
-    judge = subprocess.Popen([sys.executable, "-m", "gradcheck_lab", "judge", str(task), str(answer)])
+    judge = subprocess.Popen([sys.executable, "-m", "gradcheck_lab", "judge", str(task), str(answer), *wrap])
     while not noted.exists() or not noted.read_text().endswith("\n"):
         assert judge.poll() is None
         time.sleep(0.05)
@@ -90,12 +91,49 @@ def test_nothing_outlives_a_judge_that_is_killed(tmp_path: Path) -> None:
     assert all_ended(pids)
 
 
-def test_nothing_outlives_a_verdict(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [None, "nice {}"])
+def test_nothing_outlives_a_verdict(tmp_path: Path, command: str | None) -> None:
     noted = tmp_path / "pids"
     answer = candidate_in(tmp_path, STAYS.format(path=str(noted)))
-    report = gl.judge(task_in(tmp_path, task_without_forbidden()), answer, timeout=1)
+    report = gl.judge(task_in(tmp_path, task_without_forbidden()), answer, timeout=1, command=command)
     assert [finding.cause for finding in report.findings] == ["timed-out"]
+    assert report.findings[0].message.startswith("a call ")  # importing torch is no part of it
     assert all_ended([int(each) for each in noted.read_text().split()])
+
+
+LEAVES = """
+import os
+os.setpgid(0, os.getpgid(os.getppid()))
+with open({path!r}, "w") as file:
+    file.write(str(os.getpid()))
+
+def candidate(x, weight, eps):
+    while True:
+        pass
+"""
+
+
+def test_a_candidate_that_leaves_its_group_ends_with_the_verdict(tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+    answer = candidate_in(tmp_path, LEAVES.format(path=str(noted)))
+    assert gl.judge(task_in(tmp_path, task_without_forbidden()), answer, timeout=1).verdict == "fail"
+    assert all_ended([int(noted.read_text())])
+
+
+CLOSES = """
+import os
+def candidate(x, weight, eps):
+    os.closerange(3, 300)
+    while True:
+        pass
+"""
+
+
+@pytest.mark.parametrize("command", [None, pytest.param("nice {}", marks=pytest.mark.thorough)])
+def test_a_candidate_that_closes_its_files_and_goes_on_is_late(tmp_path: Path, command: str | None) -> None:
+    task = task_in(tmp_path, task_without_forbidden())
+    report = gl.judge(task, candidate_in(tmp_path, CLOSES), timeout=1, command=command)
+    assert [finding.cause for finding in report.findings] == ["timed-out"]
 
 
 def task_without_forbidden() -> str:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradcheck_lab.judging.processes import Malformed, owned
+from gradcheck_lab.judging.connection import Malformed, owned
 from gradcheck_lab.judging.worker.messages import pack, unpack
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=5)
@@ -24,7 +24,7 @@ DTYPES = (
 
 @given(VALUES)
 def test_plain_values_come_back(value: Any) -> None:
-    assert unpack(pack({"value": value})) == {"value": value}
+    assert unpack(bytearray(pack({"value": value}))) == {"value": value}
 
 
 @given(st.sampled_from(DTYPES), st.lists(st.integers(0, 4), max_size=3), st.booleans(), st.integers(0, 2))
@@ -32,7 +32,7 @@ def test_tensors_come_back_with_their_strides(dtype: torch.dtype, shape: list[in
     whole = torch.arange(math.prod(shape) + offset, dtype=torch.float64).to(dtype)
     value = whole[offset:].reshape(shape)
     value = value.transpose(0, -1) if turned and value.ndim else value
-    found = unpack(pack([value]))[0]
+    found = unpack(bytearray(pack([value])))[0]
     assert (found.dtype, found.shape, found.stride()) == (value.dtype, value.shape, value.stride())
     assert torch.equal(found, value)
     assert found.untyped_storage().data_ptr() != value.untyped_storage().data_ptr() or not value.numel()
@@ -55,7 +55,7 @@ def test_a_tensor_that_is_none_raises(value: Any) -> None:
 
     head = json.dumps(value).encode()
     with pytest.raises((ValueError, TypeError, RuntimeError, KeyError, AttributeError)):
-        unpack(len(head).to_bytes(8, "little") + head + bytes(8))
+        unpack(bytearray(len(head).to_bytes(8, "little") + head + bytes(8)))
 
 
 def test_a_tensor_larger_than_its_memory_is_malformed() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import gradcheck_lab as gl
+from gradcheck_lab.judging.connection import WorkerLimits
+from gradcheck_lab.judging.drawing import drawn_calls, lanes_of
+from gradcheck_lab.judging.run import Judgement
+from gradcheck_lab.judging.task import load_task
 from tests.judging.written import TASK, candidate_in, task_in
 
 HEAD = "from gradcheck_lab.specs import real\nspecs = (real('n'),)\ndef reference(x): return x.sin()\n"
@@ -19,6 +24,9 @@ TASKS = {
     "specs = (3,)\ndef reference(x): return x": 'specs of x.py is a list of 1; make it of specs such as real("n d")',
     "import nowhere": "x.py cannot be imported: ModuleNotFoundError: No module named 'nowhere'",
     HEAD + "options = 3": "options of x.py is 3; make it a dict by keyword, or a list of such dicts",
+    HEAD + "options = {'f': [1, abs]}": "option 'f' of x.py is a list of 2, which cannot be sent to another process; "
+    "make it a number, a string, a dtype, a tensor, an array, or a container of these",
+    HEAD + "import torch\noptions = {'d': torch.device('cpu')}": "option 'd' of x.py is a device, which cannot be sent",
     HEAD + "dtypes = 'float32'": "dtypes of x.py is 'float32'; make it floating dtypes, as (torch.float32,)",
     HEAD + "tolerance_dtype = 1": "tolerance_dtype of x.py is 1; make it a floating dtype, as torch.bfloat16",
     HEAD + "forbidden = ('aten.nothing',)": "forbidden of x.py names 'aten.nothing', which torch.ops has not; "
@@ -42,6 +50,10 @@ def test_a_task_that_cannot_be_used(tmp_path: Path, text: str) -> None:
         ({"memory": -1}, "memory is -1; pass a number of GiB above 0"),
         ({"command": "bwrap"}, "the command 'bwrap' has no {}, which stands for the interpreter and its arguments"),
         ({"command": "no-such-wrapper {}"}, "the command 'no-such-wrapper {}' cannot be started: "),
+        (
+            {"command": "false {}"},
+            "the command 'false {}' starts no interpreter with torch and numpy: it ended its process with exit code 1",
+        ),
         ({"tolerance": 1e-3}, "judge has no argument 'tolerance'; what the forward takes by keyword goes into options"),
     ],
 )
@@ -68,17 +80,38 @@ def test_a_candidate_that_is_none_fails(tmp_path: Path, text: str) -> None:
 
 
 def test_the_parent_does_not_import_a_candidate(tmp_path: Path) -> None:
-    import sys
+    (tmp_path / "submitted").mkdir()
+    (tmp_path / "submitted" / "of_this_candidate_alone.py").write_text("", encoding="utf-8")
+    text = "import of_this_candidate_alone\ndef candidate(x, weight, eps): return x"
+    path = candidate_in(tmp_path / "submitted", text, "candidate").parent
+    assert "of_this_candidate_alone" not in sys.modules
+    report = gl.judge(task_in(tmp_path), path, examples=1)
+    assert report.findings[0].cause != "raises"  # it was imported where it runs
+    assert "of_this_candidate_alone" not in sys.modules
 
-    before = set(sys.modules)
-    gl.judge(task_in(tmp_path), candidate_in(tmp_path, "import wave\ncandidate = 3\n"), examples=1)
-    assert "wave" not in set(sys.modules) - before
+
+NARROW = """
+def candidate(x, weight, eps):
+    wrong = 2 if x.element_size() == 4 else 1
+    return x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight * wrong
+"""
 
 
 def test_the_same_seed_draws_the_same_calls(tmp_path: Path) -> None:
-    wrong = candidate_in(tmp_path, "def candidate(x, weight, eps):\n    return x * weight\n")
-    first, second = (gl.judge(task_in(tmp_path), wrong, examples=1, seed=7) for _ in range(2))
+    task, path = load_task(task_in(tmp_path)), candidate_in(tmp_path)
+    judgements = [Judgement(task, path, 6, WorkerLimits(60.0, None), seed) for seed in (7, 7, 8)]
+    (first, second, other) = (drawn_calls(task, lanes_of(task)[0], 6, each.random) for each in judgements)
+    assert first == second
+    assert first != other
+
+
+@pytest.mark.thorough
+def test_the_same_seed_finds_the_same(tmp_path: Path) -> None:
+    """The full check is in float64 and finds nothing, so that it is a drawn call that is wrong."""
+    wrong, task = candidate_in(tmp_path, NARROW), task_in(tmp_path)
+    first, second = (gl.judge(task, wrong, examples=1, seed=7) for _ in range(2))
     assert first.findings == second.findings
+    assert first.findings[0].case.startswith("x: float32[")
     assert first.reproduce.endswith("--seed 7")
 
 

@@ -15,7 +15,7 @@ from tests.judging.running import TASKS
 QUICK = frozenset(
     "rms_norm-forgets_mean_term softmax-online linear-weight_transposed swiglu-slots_swapped embedding_bag-library_bag "
     "softmax-dispatch_switched_off layer_norm-static_buffer embedding_bag-caches_by_identity batch_norm-writes_to_upstream "
-    "linear_scan-loop cross_entropy-apply_is_the_library gelu-lazy_tensor "
+    "softmax-interpreter_by_a_shell linear_scan-loop cross_entropy-apply_is_the_library gelu-lazy_tensor "
     "l2_normalize-reads_task_beside_it kl_divergence-ends_by_signal".split()
 )
 

@@ -7,18 +7,27 @@ import ctypes
 import gc
 import os
 import select
-import signal
 import socket
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 
 from gradcheck_lab.judging.worker.calls import Calls
-from gradcheck_lab.judging.worker.messages import pack, read, unpack, write
+from gradcheck_lab.judging.worker.descendants import (
+    adopt_orphans,
+    children_of,
+    end_all,
+    end_with_parent,
+    ended,
+    interpreters_below,
+    kill,
+    loaded_at,
+    quiet,
+)
+from gradcheck_lab.judging.worker.messages import LENGTH, pack, read, unpack, write
 
 
 def answer(state: list[Calls], request: dict[str, Any]) -> dict[str, Any]:
@@ -75,103 +84,66 @@ def poison_memory() -> None:
 
 
 def alone() -> None:
-    """Serve on the standard streams, which the code that runs does not get."""
+    """Serve on the standard streams, which the code that runs does not get, and say when that begins."""
     source, to = os.dup(0), os.dup(1)
-    _quiet()
+    quiet()
     poison_memory()
+    write(to, b"ready")
     work(source, to)
 
 
 def host(channel: int) -> None:
     """Leave the process that started this one, and fork a process for each pair of descriptors that arrives.
 
-    When the other end of the channel is closed, every process that was started here is killed, and this one ends.
+    A process is killed on request, with its group, and so is what it leaves behind. One that is watched ends where it has
+    started another interpreter that loaded torch. When the other end of the channel is closed, every process that was started
+    here is killed, and this one ends.
     """
     if os.fork():
         os._exit(0)
     os.setsid()
-    _adopt_orphans()
-    _quiet()
+    adopt_orphans()
+    quiet()
     poison_memory()
     connection = socket.socket(fileno=channel)
     running: dict[int, bool] = {}
+    own = loaded_at("self")
     gc.collect()
     gc.freeze()
     write(channel, b"ready")
     while True:
         if select.select([connection], [], [], 0.02)[0]:
-            data, received, _, _ = connection.recvmsg(1, socket.CMSG_SPACE(2 * array.array("i").itemsize))
-            if not data:
-                _end_all()
-            descriptors = array.array("i")
-            descriptors.frombytes(received[0][2])
-            source, to = descriptors
-            pid = os.fork()
-            if not pid:
-                connection.close()
-                os.setpgid(0, 0)
-                ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it ends with this process
-                work(source, to)
-            os.close(source)
-            os.close(to)
-            running[pid] = True
-            write(channel, f"started {pid}".encode())
-        for pid, code in _ended():
-            if running.pop(pid, None):
-                _kill([-pid])
-                write(channel, f"ended {pid} {code}".encode())
-        _kill([pid for pid in _children() if pid not in running])
-
-
-def _end_all() -> None:
-    """Kill everything that was started here, orphans too, which become children of this process, and end."""
-    while True:
-        _kill(_children())
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
-            os._exit(0)
-
-
-def _ended() -> Iterator[tuple[int, int]]:
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if not pid:
-            return
-        yield pid, os.waitstatus_to_exitcode(status)
-
-
-def _children() -> list[int]:
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            return [int(each) for each in file.read().split()]
-    except OSError:
-        return []
-
-
-def _kill(pids: Iterable[int]) -> None:
-    for pid in pids:
-        try:
-            if pid > 0:
-                os.kill(pid, signal.SIGKILL)
+            kind, received, _, _ = connection.recvmsg(1, socket.CMSG_SPACE(2 * array.array("i").itemsize))
+            if not kind:
+                end_all(0)
+            if kind == b"k":
+                pid = LENGTH.unpack(connection.recv(LENGTH.size, socket.MSG_WAITALL))[0]
+                kill([-pid, pid] if pid in running else [])
             else:
-                os.killpg(-pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
+                pid = _forked(connection, received[0][2])
+                running[pid] = kind == b"w"
+                write(channel, f"started {pid}".encode())
+        for pid, code in ended():
+            if running.pop(pid, None) is not None:
+                kill([-pid])
+                write(channel, f"ended {pid} {code}".encode())
+        for pid in [pid for pid, watched in running.items() if watched and interpreters_below(pid, own)]:
+            write(channel, f"interpreter {pid} 0".encode())
+            kill([-pid, pid])
+        kill(pid for pid in children_of("self") if pid not in running)
 
 
-def _adopt_orphans() -> None:
-    """Become the parent of what the processes started here leave behind: prctl(2), PR_SET_CHILD_SUBREAPER."""
-    try:
-        ctypes.CDLL(None).prctl(36, 1)
-    except (OSError, AttributeError):
-        return
-
-
-def _quiet() -> None:
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nothing, descriptor)
+def _forked(connection: socket.socket, received: bytes) -> int:
+    """The number of a new process that works on a pair of descriptors."""
+    descriptors = array.array("i")
+    descriptors.frombytes(received)
+    source, to = descriptors
+    pid = os.fork()
+    if not pid:
+        connection.close()
+        os.setpgid(0, 0)
+        end_with_parent()
+        work(source, to)
+    os.close(source)
+    os.close(to)
+    return pid

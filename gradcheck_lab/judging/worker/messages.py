@@ -24,10 +24,10 @@ def pack(message: Any) -> bytes:
     return LENGTH.pack(len(head)) + head + b"".join(blobs)
 
 
-def unpack(data: bytes) -> Any:
+def unpack(data: bytearray) -> Any:
     """The message of some bytes, of which nothing is executed. Raises any exception for other bytes than `pack` makes."""
     start = LENGTH.size + LENGTH.unpack_from(data)[0]
-    return _decoded(json.loads(data[LENGTH.size : start]), memoryview(bytearray(data)), [start])
+    return _decoded(json.loads(data[LENGTH.size : start]), memoryview(data), [start])
 
 
 def _coded(value: Any, blobs: list[bytes]) -> Any:
@@ -83,21 +83,20 @@ def write(to: int, data: bytes) -> None:
         rest = rest[os.write(to, rest) :]
 
 
-def read(source: int) -> bytes | None:
+def read(source: int) -> bytearray | None:
     """Read what `write` wrote; None at the end."""
     head = _exactly(source, LENGTH.size)
     return None if head is None else _exactly(source, LENGTH.unpack(head)[0])
 
 
-def _exactly(source: int, size: int) -> bytes | None:
-    parts = []
-    while size:
-        part = os.read(source, min(size, 1 << 20))
+def _exactly(source: int, size: int) -> bytearray | None:
+    data = bytearray()
+    while len(data) < size:
+        part = os.read(source, min(size - len(data), 1 << 20))
         if not part:
             return None
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+        data += part
+    return data
 
 
 def described(value: Any, kept: list[Any]) -> list[Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ _KEYS = (
     "CompositeImplicitAutograd", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional", "CPU", "CUDA", "MPS",
     "Meta", "MkldnnCPU", "SparseCPU", "SparseCsrCPU", "QuantizedCPU", "NestedTensorCPU", "AutogradCPU", "AutogradCUDA",
 )  # fmt: skip
+_BETWEEN = re.compile(r"""[\s;&|()<>"'`$={}]+""")  # what stands between the words of a line for a shell
+_INTERPRETER = re.compile(r"python[\d.]*[a-z]?(\.exe)?")
 
 
 def forbid(names: Iterable[str]) -> list[str]:
@@ -51,21 +54,35 @@ def _refusing(name: str, called: list[str]) -> Callable[..., Any]:
 
 
 def watch_processes(started: list[str]) -> None:
-    """Refuse to start another interpreter, in which operators would be there again; a hook cannot be taken away."""
+    """Refuse to start another interpreter, in which operators would be there again; a hook cannot be taken away.
+
+    It looks at every word of a command, and at every word of a line for a shell. One that gets past it by another name is
+    found by the process above: see `interpreters_below`.
+    """
+    starting = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system")
+    words, is_interpreter = _words, _is_interpreter  # what a module is patched with has no part in it
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"):
-            words = [os.fsdecode(each) for each in _words(arguments[:2])]
-            if any("python" in os.path.basename(word.split(" ")[0]) for word in words if word):
+        if event in starting:
+            named = [word for word in words(arguments[:2]) if is_interpreter(word)]
+            if named:
                 started.append(event)
-                raise PermissionError(f"{words[0]} is not available")
+                raise PermissionError(f"{named[0]} is not available")
 
     sys.addaudithook(hook)
 
 
-def _words(values: Sequence[Any]) -> Iterator[str | bytes]:
+def _words(values: Sequence[Any]) -> list[str]:
+    """The words of a command: its own, and those of a line for a shell among them."""
+    found = []
     for value in values:
-        if isinstance(value, (str, bytes)):
-            yield value
-        elif isinstance(value, (list, tuple)):
-            yield from (each for each in value if isinstance(each, (str, bytes)))
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(each, (str, bytes, os.PathLike)):
+                found += [word for word in _BETWEEN.split(os.fsdecode(each)) if word]
+    return found
+
+
+def _is_interpreter(word: str) -> bool:
+    """Whether a word names a program called python, as python3.12 is; compilers are given folders of that name."""
+    named = _INTERPRETER.fullmatch(os.path.basename(word)) is not None
+    return named and not word.startswith("-") and not os.path.isdir(word)
