@@ -51,7 +51,7 @@ def place_of(written: Written, node: cst.CSTNode) -> Place:
         upstream = ()
     saved = positional[skipped + 1 :] if written.form == "op" else ()
     modules = {name: value for name, value in function.__globals__.items() if isinstance(value, ModuleType)}
-    arrays = _module_of_arrays(function, modules)
+    arrays = _module_of_arrays(written, modules)
     return Place(
         upstream,
         tuple(name for name in saved if name not in keyword),
@@ -80,11 +80,14 @@ def _is_plain(value: object) -> bool:
         return False
 
 
-def _module_of_arrays(function: FunctionType, modules: dict[str, ModuleType]) -> str | None:
-    """The name of torch or NumPy in the file: of the two, the one that the function itself names."""
-    named = words_of(function.__code__)
-    found = [name for name, value in modules.items() if value.__name__ in ("torch", "numpy")]
-    return next(iter(sorted(found, key=lambda name: (name not in named, modules[name].__name__ == "numpy"))), None)
+def _module_of_arrays(written: Written, modules: dict[str, ModuleType]) -> str | None:
+    """The name of torch or NumPy in the file: of the two, the one that the function itself, or the code around it, names."""
+    named = words_of(written.function.__code__)
+
+    def order(name: str) -> tuple[bool, bool, bool]:
+        return name not in named, name not in written.around, modules[name].__name__ == "numpy"
+
+    return min((name for name, value in modules.items() if value.__name__ in ("torch", "numpy")), key=order, default=None)
 
 
 def _loads(node: cst.CSTNode) -> Iterator[cst.CSTNode]:

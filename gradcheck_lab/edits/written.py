@@ -14,7 +14,7 @@ import torch
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.arguments import name_of
 from gradcheck_lab.rules.layer import Layer
-from gradcheck_lab.rules.methods import methods_of, words_of
+from gradcheck_lab.rules.methods import methods_of, own_functions, words_of
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects.code.scope import Scope
 from gradcheck_lab.torch_internals import (
@@ -35,11 +35,13 @@ class Written:
 
     `form` is that of the backward itself, None for a function that it calls: "op" takes the upstream gradient first, "function"
     after a context, "layer" after the object. `forward` is the function of the forward whose defaults are those of the options.
+    `around` are the names in the code of the forward and of the object's methods.
     """
 
     function: FunctionType
     form: Form | None
     forward: FunctionType | None
+    around: frozenset[str] = frozenset()
 
     @property
     def path(self) -> str:
@@ -83,7 +85,8 @@ def written_of(subject: Any) -> tuple[Written, ...]:
     shared = {id(each) for each in _reached(forwards, path, roots.owner)}
     reached = [each for each in _reached([backward], path, roots.owner) if id(each) not in shared or each is backward]
     forward = forwards[0] if forwards else None
-    return tuple(Written(each, roots.form if each is backward else None, forward) for each in reached)
+    around = frozenset[str]().union(*(words_of(each.__code__) for each in (*forwards, *own_functions(roots.owner).values())))
+    return tuple(Written(each, roots.form if each is backward else None, forward, around) for each in reached)
 
 
 def own_function(value: Any) -> FunctionType | None:

@@ -9,11 +9,11 @@ import libcst as cst
 
 from gradcheck_lab.edits.kinds.kind import called, inside, negated, product, returned, returning
 from gradcheck_lab.edits.place import Place
+from gradcheck_lab.model.amounts import LARGEST_EPSILON
 
 _PRODUCT_CALLS = frozenset("mul mul_ multiply div div_ divide true_divide".split())
 _POWERS = frozenset("square pow power".split())
 _BOUNDS = frozenset("clamp clamp_ clamp_min clamp_min_ clip maximum fmax".split())
-_SMALL = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class DropEpsilon:
 
 def _is_epsilon(node: cst.BaseExpression) -> bool:
     if isinstance(node, cst.Float):
-        return float(node.value) <= _SMALL
+        return float(node.value) <= LARGEST_EPSILON.value
     name = node.value if isinstance(node, cst.Name) else node.attr.value if isinstance(node, cst.Attribute) else ""
     return name.lower().strip("_").startswith("eps") or name.lower().endswith("_eps")
 
