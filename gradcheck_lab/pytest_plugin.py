@@ -58,6 +58,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
+    if not session.config.getoption("--gradcheck-mutate") or session.config.option.collectonly:
+        return (yield)
+    from gradcheck_lab.pytesting.mutating import mutate_tests, refuse_processes
+
+    refuse_processes(session.config)
+    result = yield
+    mutate_tests(session)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     lazy = item.config.stash[LAZY_SESSION]
     lazy.start_test(item)
@@ -120,6 +132,12 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.getoption("--gradcheck-mutate"):
+        from gradcheck_lab.pytesting.mutating import mutation_lines
+
+        terminalreporter.write_sep("=", "mutants")
+        for text, markup in mutation_lines(config):
+            terminalreporter.write_line(text, **markup)
     session = session_of(config)
     if session is None or not (session.used or session.settings.any_set):
         return

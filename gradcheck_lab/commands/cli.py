@@ -260,7 +260,7 @@ def mutate(
     tests: Annotated[
         str | None, typer.Option(metavar="COMMAND", help='Its tests, as "pytest -k linear tests/"; else only check is tried.')
     ] = None,
-    most: Annotated[int | None, typer.Option("--max", metavar="N", help="How many mutants, drawn by the seed; else all.")] = None,
+    most: Annotated[int | None, typer.Option("--max", metavar="N", help="How many mutants, drawn by seed; else all.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="A kind of edit, as drop-sum; repeat it for several.")] = None,
     spec: Annotated[
         list[str] | None,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from gradcheck_lab.errors import InvalidArgument
 
-Outcome = Literal["noticed", "missed", "equivalent", "invalid", "not run"]
+Outcome = Literal["noticed", "missed", "equivalent", "unreached", "invalid", "not run"]
 SCHEMA = 1
 
 
@@ -18,7 +18,7 @@ class Mutant:
 
     `kind` and `sentence` say what the edit does to `function` in `line` of `path`; `before` and `after` are the lines, `diff`
     the unified diff. `check` is what came of `gl.check`: "equivalent" where the gradients are the same on everything that was
-    tried, or are right as well, "invalid" where the edit cannot be run. `cause` and `what` say how check noticed it, or why it
+    tried, or are right as well, "unreached" where no call runs the line, "invalid" where the edit cannot be run. `cause` and `what` say how check noticed it, or why it
     did not. `tests` is what came of the author's tests, "not run" where there are none; `by` names the test that failed.
     """
 
@@ -38,7 +38,9 @@ class Mutant:
 
     @property
     def counts(self) -> bool:
-        """Whether it is wrong: neither equivalent nor invalid."""
+        """Whether it is wrong: neither equivalent nor invalid, as far as that was looked at."""
+        if self.check == "not run":
+            return self.tests in ("noticed", "missed")
         return self.tests == "noticed" or self.check in ("noticed", "missed")
 
 
@@ -73,7 +75,7 @@ class MutationData:
     @property
     def unnoticed_by_check(self) -> tuple[Mutant, ...]:
         """The wrong mutants that check passes."""
-        return tuple(mutant for mutant in self.counted if mutant.check != "noticed")
+        return tuple(mutant for mutant in self.counted if mutant.check not in ("noticed", "not run"))
 
     @property
     def survivors(self) -> tuple[Mutant, ...]:

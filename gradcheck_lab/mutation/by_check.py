@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -55,6 +56,11 @@ class Original:
     report: Report
     traces: tuple[tuple[int, Trace], ...]
 
+    def leaves_out(self, edit: Edit) -> bool:
+        """Whether no call of the check ran the line of an edit."""
+        file = os.path.basename(edit.path)
+        return any(each.file == file and each.first <= edit.line <= each.last for each in self.report.not_run.lines)
+
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
@@ -81,12 +87,12 @@ def noticed_by_check(original: Original, edit: Edit, among: Sequence[FunctionTyp
     """Run the check on the edited backward."""
     try:
         with applied(edit, among):
-            return _noticed(original)
+            return _noticed(original, edit)
     except InvalidArgument as error:
         return Noticed("invalid", what=str(error))
 
 
-def _noticed(original: Original) -> Noticed:
+def _noticed(original: Original, edit: Edit) -> Noticed:
     try:
         compared = original.call.report(original.call.seed, ())  # most mutants are noticed by this part of the check alone
     except InvalidArgument as error:  # what the backward returns cannot be compared at all
@@ -99,6 +105,8 @@ def _noticed(original: Original) -> Noticed:
         if seed == original.call.seed and (found := _found(report)) is not None:
             return found
         different += differences(trace, mutated)
+    if not different and original.leaves_out(edit):
+        return Noticed("unreached", what="no call of the check runs this line; pass inputs and options with which it runs")
     return _decided(original.call, different)
 
 

@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
-import time
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
-from types import FrameType, FunctionType
 from typing import Any
 
-from gradcheck_lab.edits.applied import applied, functions_alive
 from gradcheck_lab.edits.edit import Edit
 from gradcheck_lab.edits.written import Written
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.isolation import apart
-from gradcheck_lab.model.mutants import Outcome
 from gradcheck_lab.model.shown import quoted
-from gradcheck_lab.workers.apart import Limits
-from gradcheck_lab.workers.outcome import Returned
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """A run of the tests without an edit: those that run the backward, those that fail, how many there are, and their time."""
-
-    touching: tuple[str, ...]
-    failed: tuple[str, ...]
-    collected: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tested:
-    """The run without an edit, and for each edit what came of it, with the test that failed."""
-
-    baseline: Baseline
-    outcomes: tuple[tuple[Outcome, str], ...] = ()
+from gradcheck_lab.mutation.runs import Runs, Tested, silence
 
 
 def arguments_of(tests: Any) -> tuple[str, ...]:
@@ -77,17 +52,18 @@ def tested(arguments: Sequence[str], written: Sequence[Written], edits: Sequence
     if plugin.refused is not None:
         raise plugin.refused
     if plugin.found is None:
-        raise InvalidArgument(f"{_command(arguments)} ends with exit code {code} before any test; run it by itself first")
+        raise InvalidArgument(f"{command_of(arguments)} ends with exit code {code} before any test; run it by itself first")
     return plugin.found
 
 
-def _command(arguments: Sequence[str]) -> str:
+def command_of(arguments: Sequence[str]) -> str:
+    """The command of a person."""
     return f"pytest {shlex.join(arguments)}".strip()
 
 
 @dataclass(slots=True)
 class _Mutating:
-    """Runs the collected tests in forks of this process: as they are, and on each edit."""
+    """A plugin that runs the collected tests in forks of this process: as they are, and on each edit."""
 
     arguments: Sequence[str]
     written: Sequence[Written]
@@ -95,122 +71,35 @@ class _Mutating:
     seconds: float
     found: Tested | None = None
     refused: InvalidArgument | None = None
-    failed: list[str] = field(default_factory=list)
-
-    def pytest_collectreport(self, report: Any) -> None:
-        """Keep the files that cannot be imported."""
-        if report.failed:
-            self.failed.append(report.nodeid)
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        """Keep the tests that fail."""
-        if report.failed:
-            self.failed.append(report.nodeid)
 
     def pytest_runtestloop(self, session: Any) -> bool:
         """All that pytest runs in this session."""
         try:
-            self.found = self._run(session.items)
+            self.found = self._run(session.items, Runs(session.config))
         except InvalidArgument as error:
             self.refused = error
         return True
 
-    def _run(self, items: Sequence[Any]) -> Tested:
-        name = self.written[0].name
-        ended = apart(lambda line: self._baseline(items), name, Limits(None))
-        if not isinstance(ended.outcome, Returned):
-            raise InvalidArgument(f"{_command(self.arguments)} {ended.outcome} without any edit; run it by itself first")
-        found: Baseline = ended.outcome.value
-        self._refuse(found, name)
-        touching = [item for item in items if item.nodeid in found.touching]
-        limits = Limits(found.seconds + self.seconds)
-        among = functions_alive(self.written[0].path)  # test modules are imported: what they define is alive
-        outcomes = [
-            _outcome(apart(lambda line, edit=edit: self._edited(edit, among, touching), name, limits).outcome)  # type: ignore[misc]
-            for edit in self.edits
-        ]
-        return Tested(found, tuple(outcomes))
-
-    def _refuse(self, found: Baseline, name: str) -> None:
-        if not found.collected:
-            raise InvalidArgument(f"{_command(self.arguments)} collects no test; pass the arguments with which it runs yours")
-        failed = [each for each in found.failed if each in found.touching]
+    def _run(self, items: Sequence[Any], runs: Runs) -> Tested:
+        command, name = command_of(self.arguments), self.written[0].name
+        if not items:
+            raise InvalidArgument(f"{command} collects no test; pass the arguments with which it runs yours")
+        baseline = runs.baseline(items, [self.written])
+        touching = baseline.touching[0]
+        failed = [each for each in baseline.failed if each in touching]
         if failed:
             raise InvalidArgument(f"{failed[0]} fails without any edit of {name}; mend it, or leave it out with --deselect")
-        if not found.touching:
-            raise InvalidArgument(
-                f"none of the {found.collected} tests of {_command(self.arguments)} runs {name} in its own process; "
-                "pass those that do"
-            )
-
-    def _baseline(self, items: Sequence[Any]) -> Baseline:
-        watch = _Watch(self.written)
-        started = time.perf_counter()
-        for item in _run_each(items):
-            watch.begin(item.nodeid)
-        sys.setprofile(None)
-        return Baseline(tuple(watch.touching), tuple(self.failed), len(items), time.perf_counter() - started)
-
-    def _edited(self, edit: Edit, among: Sequence[FunctionType], items: Sequence[Any]) -> tuple[Outcome, str]:
-        known = len(self.failed)
-        try:
-            with applied(edit, among):
-                for _ in _run_each(items):
-                    if len(self.failed) > known:
-                        break
-        except InvalidArgument as error:
-            return "invalid", str(error)
-        return ("noticed", self.failed[known]) if len(self.failed) > known else ("missed", "")
-
-
-def _run_each(items: Sequence[Any]) -> Iterator[Any]:
-    """Run tests one by one: each is given before it is run, and the last is followed by the end."""
-    for index, item in enumerate(items):
-        yield item
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=items[index + 1] if index + 1 < len(items) else None)
-    if items:
-        yield items[-1]
-
-
-def _outcome(outcome: Any) -> tuple[Outcome, str]:
-    if not isinstance(outcome, Returned):
-        return "noticed", f"the tests {outcome}"
-    found: tuple[Outcome, str] = outcome.value
-    return found
-
-
-class _Watch:
-    """Keeps the tests that call one of the functions of a backward."""
-
-    def __init__(self, written: Sequence[Written]) -> None:
-        codes = [(each.path, each.function.__code__) for each in written]
-        self.functions = {(path, code.co_qualname, code.co_firstlineno) for path, code in codes}
-        self.paths = {path for path, _ in codes}
-        self.touching: list[str] = []
-
-    def begin(self, nodeid: str) -> None:
-        """From here on, fixtures included, look at what is called."""
-
-        def called(frame: FrameType, event: str, argument: object) -> None:
-            code = frame.f_code
-            if event != "call" or code.co_filename not in self.paths:
-                return
-            if (code.co_filename, code.co_qualname, code.co_firstlineno) in self.functions:
-                self.touching.append(nodeid)
-                sys.setprofile(None)
-
-        sys.setprofile(called)
+        if not touching:
+            none = f"none of the {len(items)} tests of {command} runs {name} in its own process"
+            raise InvalidArgument(f"{none}; pass those that do")
+        return runs.on_edits([item for item in items if item.nodeid in touching], self.edits, baseline.seconds + self.seconds)
 
 
 def _pytest(arguments: Sequence[str], plugin: object) -> int:
     """Run pytest in this process, which is one of its own, without its output and without processes of xdist."""
     import pytest
 
-    null = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os.dup2(null, 1)
-    os.dup2(null, 2)
+    silence()
     alone = ["-n", "0"] if find_spec("xdist") is not None else []
     quiet = ["-p", "no:cacheprovider", "-p", "no:faulthandler", "-q"]
     return int(pytest.main([*arguments, *alone, *quiet], plugins=[plugin]))

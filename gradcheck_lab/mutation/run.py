@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from gradcheck_lab.model.arguments import name_of
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.mutants import Mutant, Outcome
 from gradcheck_lab.mutation.by_check import CheckCall, Noticed, noticed_by_check, original_of
-from gradcheck_lab.mutation.by_tests import Tested, tested
+from gradcheck_lab.mutation.by_tests import command_of, tested
 from gradcheck_lab.mutation.report import MutationReport
+from gradcheck_lab.mutation.runs import Tested
 from gradcheck_lab.mutation.to_paste import test_to_paste
 from gradcheck_lab.workers.apart import Limits, Line
 from gradcheck_lab.workers.outcome import Returned
@@ -46,18 +46,18 @@ class Mutation:
         every = edits_of(subject, [kind for kind in MISTAKES if self.kinds is None or kind.name in self.kinds])
         edits = _some(every, self.most, self.call.seed)
         original = original_of(self.call)
-        tested = None if self.tests is None else self._tested(self.tests, edits, name)
+        found = None if self.tests is None else self._tested(self.tests, edits, name)
         among = functions_alive(edits[0].path) if edits else ()
         mutants = []
         for number, edit in enumerate(edits):
             shown(number, len(edits))
             by_check = self._apart(lambda edit=edit: noticed_by_check(original, edit, among), name)  # type: ignore[misc]
-            mutants.append(_mutant(edit, by_check, _UNTESTED if tested is None else tested.outcomes[number]))
+            mutants.append(_mutant(edit, by_check, _UNTESTED if found is None else found.outcomes[number]))
         return MutationReport(
             original.report.subject,
             tuple(mutants),
-            tests="" if self.tests is None else f"pytest {shlex.join(self.tests)}".strip(),
-            touching=0 if tested is None else len(tested.baseline.touching),
+            tests="" if self.tests is None else command_of(self.tests),
+            touching=0 if found is None else found.touching,
             test=test_to_paste(self.call),
             left_out=len(every) - len(edits),
             seed=self.call.seed,
@@ -76,9 +76,9 @@ class Mutation:
 
         ended = apart(call, name, Limits(None))
         if not isinstance(ended.outcome, Returned):
-            raise InvalidArgument(f"pytest {shlex.join(arguments)} {ended.outcome} while it collects; run it by itself first")
-        found: Tested = ended.outcome.value
-        return found
+            raise InvalidArgument(f"{command_of(arguments)} {ended.outcome} while it collects; run it by itself first")
+        outcome: Tested = ended.outcome.value
+        return outcome
 
     def _apart(self, call: Callable[[], Noticed], name: str) -> Noticed:
         """What came of a mutant in a process of its own; one that hangs, or ends its process, is noticed."""

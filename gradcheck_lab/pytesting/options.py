@@ -36,6 +36,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="Annotate backwards on GitHub and write the job's summary, as a workflow there does without being asked.",
     )
+    group.addoption(
+        "--gradcheck-mutate",
+        action="store_true",
+        help="Edit the backwards that the tests run, one edit at a time, and list the edits that they do not notice.",
+    )
     group.addoption("--gradcheck-save-failures", metavar="FOLDER", help="Write the report of each failing test there.")
     for name in _NAMES:
         help_text = f"as --gradcheck-{name.replace('_', '-')}"

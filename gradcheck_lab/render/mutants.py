@@ -34,6 +34,7 @@ def headlines(report: MutationData) -> list[str]:
     found.append(check if found else f"{report.subject}: {check}")
     others = Counter(mutant.check for mutant in report.mutants if not mutant.counts)
     beside = [f"{others[name]} {name}" for name in ("equivalent", "invalid") if others[name]]
+    beside += [f"{others['unreached']} in lines that no call of the check runs"] if others["unreached"] else []
     beside += [f"{report.left_out} left out"] if report.left_out else []
     return [*found, f"not counted: {', '.join(beside)}"] if beside else found
 
