@@ -71,8 +71,9 @@ def of_twins() -> Iterator[Row]:
 def mutants_of(row: Row, known: set[str], every: int) -> Iterator[dict[str, Any]]:
     """A line for each mutant that is not known yet, or for every so many of them."""
     try:
+        # the rule of an op is run without autograd, so that a detach in it changes nothing
         kinds = [kind for kind in MISTAKES if kind.name != "detach" or not isinstance(row.subject, Op)]
-        edits = edits_of(row.subject, kinds)[::every]  # a rule of an op is run without autograd, which a detach changes nothing of
+        edits = edits_of(row.subject, kinds)[::every]
     except InvalidArgument as error:
         yield {"subject": row.name, "left_out": str(error)}
         return

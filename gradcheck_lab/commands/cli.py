@@ -256,7 +256,9 @@ def judge(
 
 @app.command()
 def mutate(
-    target: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="What to mutate, as pkg.module:name or file.py:name.")],
+    target: Annotated[
+        list[str], typer.Argument(metavar="MODULE:NAME", help="What to mutate; with --inject, after --, a command of pytest.")
+    ],
     tests: Annotated[
         str | None, typer.Option(metavar="COMMAND", help='Its tests, as "pytest -k linear tests/"; else only check is tried.')
     ] = None,
@@ -272,16 +274,20 @@ def mutate(
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="What one mutant may take.")] = 120.0,
     json: Json = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the mutants as a page.")] = None,
+    inject: Annotated[
+        str | None,
+        typer.Option(metavar="torch", help="Perturb every gradient of every rule that a suite runs: --inject torch -- pytest."),
+    ] = None,
 ) -> None:
     """Edit a backward as people get it wrong, one edit at a time, and list what its tests, or check, do not notice."""
     with misuse_exits():
         refuse_unwritable_files(json, html)
-        from gradcheck_lab.commands.mutate import mutate_target
+        from gradcheck_lab.commands.mutate import inject_into, mutate_target, single_target
         from gradcheck_lab.render.mutants import mutants_lines
         from gradcheck_lab.render.terminal import print_lines
 
-        report = mutate_target(
-            target, spec or (), tests=tests, kinds=kind or (), max_mutants=most, seed=seed, dtype=dtype, options=option or (),
+        report = inject_into(inject, target, timeout) if inject is not None else mutate_target(
+            single_target(target), spec or (), tests=tests, kinds=kind or (), max_mutants=most, seed=seed, dtype=dtype, options=option or (),
             timeout=timeout,
         )  # fmt: skip
         print_lines(mutants_lines(report))

@@ -8,9 +8,30 @@ from gradcheck_lab import specs
 from gradcheck_lab.discovery.inputs import call_of
 from gradcheck_lab.discovery.targets import DTYPES, read_option
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.mutate import mutate
+from gradcheck_lab.mutation.by_tests import arguments_of
+from gradcheck_lab.mutation.injected import inject
 from gradcheck_lab.mutation.report import MutationReport
 from gradcheck_lab.mutation.run import Shown
+
+
+def single_target(words: Sequence[str]) -> str:
+    """The one object to mutate. Raises `InvalidArgument` for several words."""
+    if len(words) != 1:
+        raise InvalidArgument(
+            f"mutate takes one object, and {len(words)} were given; the tests go into --tests '{' '.join(words[1:])}'"
+        )
+    return words[0]
+
+
+def inject_into(what: str, words: Sequence[str], timeout: float) -> MutationReport:
+    """Run the suite of a command with every gradient of its rules perturbed. Raises `InvalidArgument` for another `what`."""
+    if what != "torch":
+        raise InvalidArgument(
+            f"--inject is {quoted(what)}; only the rules of torch are perturbed: --inject torch -- pytest tests/"
+        )
+    return inject(arguments_of(list(words)), timeout)
 
 
 def mutate_target(

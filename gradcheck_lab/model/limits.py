@@ -338,3 +338,7 @@ FURTHER_SEEDS = Limit(
     2,
     "Further seeds with which a mutant that no check noticed is compared with the original: each draws other derived calls.",
 )
+INJECTED_GRADIENTS = Limit(
+    16,
+    "Gradients of one rule that are perturbed, one at a time: rules have fewer inputs, and each is five runs of its tests.",
+)

@@ -18,8 +18,9 @@ class Mutant:
 
     `kind` and `sentence` say what the edit does to `function` in `line` of `path`; `before` and `after` are the lines, `diff`
     the unified diff. `check` is what came of `gl.check`: "equivalent" where the gradients are the same on everything that was
-    tried, or are right as well, "unreached" where no call runs the line, "invalid" where the edit cannot be run. `cause` and `what` say how check noticed it, or why it
-    did not. `tests` is what came of the author's tests, "not run" where there are none; `by` names the test that failed.
+    tried, or are right as well, "unreached" where no call runs the line, "invalid" where the edit cannot be run. `cause` and
+    `what` say how check noticed it, or why it did not. `tests` is what came of the author's tests, "not run" where there are
+    none; `by` names the test that failed.
     """
 
     kind: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -11,10 +10,12 @@ from typing import Any
 from gradcheck_lab.check import checked
 from gradcheck_lab.edits.applied import applied
 from gradcheck_lab.edits.edit import Edit
+from gradcheck_lab.edits.kinds import MISTAKES
+from gradcheck_lab.edits.raising import raising
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.arguments import Wrt
 from gradcheck_lab.model.limits import DIFFERING_CALLS, FURTHER_SEEDS
-from gradcheck_lab.model.mutants import Outcome
+from gradcheck_lab.model.mutants import Mutant, Outcome
 from gradcheck_lab.mutation.traces import Trace, Tried, differences, traced
 from gradcheck_lab.probes import ALL
 from gradcheck_lab.report import Report
@@ -56,11 +57,6 @@ class Original:
     report: Report
     traces: tuple[tuple[int, Trace], ...]
 
-    def leaves_out(self, edit: Edit) -> bool:
-        """Whether no call of the check ran the line of an edit."""
-        file = os.path.basename(edit.path)
-        return any(each.file == file and each.first <= edit.line <= each.last for each in self.report.not_run.lines)
-
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
@@ -69,6 +65,19 @@ class Noticed:
     outcome: Outcome
     cause: str = ""
     what: str = ""
+
+
+_SAME = Noticed("equivalent", what="the gradients are the same on every call that was tried")
+_UNREACHED = Noticed("unreached", what="no call of the check runs this line; pass inputs and options with which it runs")
+
+
+def mutant_of(edit: Edit, noticed: Noticed, tests: Outcome, by: str) -> Mutant:
+    """What came of an edit."""
+    sentence = next(kind.sentence for kind in MISTAKES if kind.name == edit.kind)
+    return Mutant(
+        edit.kind, sentence, edit.function, edit.path, edit.line, edit.before, edit.after, edit.diff, noticed.outcome,
+        noticed.cause, noticed.what, tests, by,
+    )  # fmt: skip
 
 
 def original_of(call: CheckCall) -> Original:
@@ -87,12 +96,13 @@ def noticed_by_check(original: Original, edit: Edit, among: Sequence[FunctionTyp
     """Run the check on the edited backward."""
     try:
         with applied(edit, among):
-            return _noticed(original, edit)
+            found = _noticed(original)
+        return found if found != _SAME or _is_run(original, edit, among) else _UNREACHED
     except InvalidArgument as error:
         return Noticed("invalid", what=str(error))
 
 
-def _noticed(original: Original, edit: Edit) -> Noticed:
+def _noticed(original: Original) -> Noticed:
     try:
         compared = original.call.report(original.call.seed, ())  # most mutants are noticed by this part of the check alone
     except InvalidArgument as error:  # what the backward returns cannot be compared at all
@@ -105,9 +115,21 @@ def _noticed(original: Original, edit: Edit) -> Noticed:
         if seed == original.call.seed and (found := _found(report)) is not None:
             return found
         different += differences(trace, mutated)
-    if not different and original.leaves_out(edit):
-        return Noticed("unreached", what="no call of the check runs this line; pass inputs and options with which it runs")
     return _decided(original.call, different)
+
+
+def _is_run(original: Original, edit: Edit, among: Sequence[FunctionType]) -> bool:
+    """Whether the check runs the statement that an edit changes."""
+    stop = raising(edit)
+    if stop is None:
+        return True
+    seed, trace = original.traces[0]
+    with applied(stop, among):
+        for probes in ((), ALL):
+            report, stopped = traced(lambda probes=probes: original.call.report(seed, probes))  # type: ignore[misc]
+            if report.verdict == "fail" or any(True for _ in differences(trace, stopped)):
+                return True
+    return False
 
 
 def _found(report: Report) -> Noticed | None:
@@ -123,7 +145,7 @@ def _found(report: Report) -> Noticed | None:
 def _decided(call: CheckCall, different: Sequence[tuple[Tried, Tried]]) -> Noticed:
     """Whether other gradients than the original's are wrong: at a kink, several are right."""
     if not different:
-        return Noticed("equivalent", what="the gradients are the same on every call that was tried")
+        return _SAME
     if any(mine.lacks_gradient_of(theirs) for mine, theirs in different):
         return Noticed("missed", what="it returns no gradient for an input of which the original has one")
     told = [tried for tried, _ in different if any(bool((grad != 0).any()) for grad in tried.upstream)]

@@ -48,7 +48,7 @@ def tested(arguments: Sequence[str], written: Sequence[Written], edits: Sequence
     without. Raises `InvalidArgument` where a test fails without an edit, or none runs the backward.
     """
     plugin = _Mutating(arguments, written, edits, seconds)
-    code = _pytest(arguments, plugin)
+    code = run_pytest(arguments, plugin)
     if plugin.refused is not None:
         raise plugin.refused
     if plugin.found is None:
@@ -95,7 +95,7 @@ class _Mutating:
         return runs.on_edits([item for item in items if item.nodeid in touching], self.edits, baseline.seconds + self.seconds)
 
 
-def _pytest(arguments: Sequence[str], plugin: object) -> int:
+def run_pytest(arguments: Sequence[str], plugin: object) -> int:
     """Run pytest in this process, which is one of its own, without its output and without processes of xdist."""
     import pytest
 

@@ -16,8 +16,8 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.isolation import Refused, apart
 from gradcheck_lab.model.arguments import name_of
 from gradcheck_lab.model.environment import environment
-from gradcheck_lab.model.mutants import Mutant, Outcome
-from gradcheck_lab.mutation.by_check import CheckCall, Noticed, noticed_by_check, original_of
+from gradcheck_lab.model.mutants import Outcome
+from gradcheck_lab.mutation.by_check import CheckCall, Noticed, mutant_of, noticed_by_check, original_of
 from gradcheck_lab.mutation.by_tests import command_of, tested
 from gradcheck_lab.mutation.report import MutationReport
 from gradcheck_lab.mutation.runs import Tested
@@ -52,7 +52,7 @@ class Mutation:
         for number, edit in enumerate(edits):
             shown(number, len(edits))
             by_check = self._apart(lambda edit=edit: noticed_by_check(original, edit, among), name)  # type: ignore[misc]
-            mutants.append(_mutant(edit, by_check, _UNTESTED if found is None else found.outcomes[number]))
+            mutants.append(mutant_of(edit, by_check, *(_UNTESTED if found is None else found.outcomes[number])))
         return MutationReport(
             original.report.subject,
             tuple(mutants),
@@ -95,12 +95,3 @@ def _some(edits: Sequence[Edit], most: int | None, seed: int) -> Sequence[Edit]:
         return edits
     chosen = random.Random(seed).sample(range(len(edits)), most)
     return [edits[index] for index in sorted(chosen)]
-
-
-def _mutant(edit: Edit, by_check: Noticed, by_tests: tuple[Outcome, str]) -> Mutant:
-    sentence = next(kind.sentence for kind in MISTAKES if kind.name == edit.kind)
-    tests, by = by_tests
-    return Mutant(
-        edit.kind, sentence, edit.function, edit.path, edit.line, edit.before, edit.after, edit.diff, by_check.outcome,
-        by_check.cause, by_check.what, tests, by,
-    )  # fmt: skip

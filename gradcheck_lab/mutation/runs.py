@@ -62,6 +62,10 @@ class Runs:
         found: Baseline = ended.outcome.value
         return found
 
+    def watched(self, items: Sequence[Any], backwards: Sequence[Sequence[Written]]) -> Baseline:
+        """Run all tests as they are, in this process."""
+        return self._baseline(items, backwards)
+
     def on_edits(self, items: Sequence[Any], edits: Sequence[Edit], seconds: float) -> Tested:
         """Run tests on each edit, until one fails; those that take longer than `seconds` are ended, and have noticed it."""
         among = functions_alive(edits[0].path) if edits else ()  # test modules are imported: what they define is alive
@@ -76,7 +80,7 @@ class Runs:
         self.failed.clear()
         watch = _Watch(backwards)
         started = time.perf_counter()
-        for item in _each(items):
+        for item in each_run(items):
             watch.begin(item.nodeid)
         sys.setprofile(None)
         touching = tuple(map(frozenset, watch.touching))
@@ -87,7 +91,7 @@ class Runs:
         self.failed.clear()
         try:
             with applied(edit, among):
-                for _ in _each(items):
+                for _ in each_run(items):
                     if self.failed:
                         return "noticed", self.failed[0]
         except InvalidArgument as error:
@@ -104,7 +108,7 @@ def silence() -> None:
     os.dup2(null, 2)
 
 
-def _each(items: Sequence[Any]) -> Iterator[Any]:
+def each_run(items: Sequence[Any]) -> Iterator[Any]:
     """Run tests one by one: each is given before it is run, and the last one once more afterwards."""
     for index, item in enumerate(items):
         yield item

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from gradcheck_lab.edits.written import Written, written_of
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.isolation import apart
 from gradcheck_lab.model.mutants import Mutant, Outcome
-from gradcheck_lab.mutation.by_check import CheckCall, Noticed, Original, noticed_by_check, original_of
+from gradcheck_lab.mutation.by_check import CheckCall, Noticed, Original, mutant_of, noticed_by_check, original_of
 from gradcheck_lab.mutation.report import MutationReport
 from gradcheck_lab.mutation.runs import Made, Runs
 from gradcheck_lab.rules.methods import methods_of
@@ -54,7 +55,7 @@ def mutate_session(items: Sequence[Any], root: Path, config: Any, seconds: float
 def backwards_under(root: Path) -> Iterator[tuple[Any, tuple[Written, ...]]]:
     """What has a hand-written backward in a file under a folder, each once, with the functions of the backward."""
     seen: set[Any] = set()
-    subjects: tuple[Any, ...] = (*_functions(torch.autograd.Function), *ops_alive(), *custom_ops().values(), *_layers(root))
+    subjects: tuple[Any, ...] = (*functions_of_torch(), *ops_alive(), *custom_ops().values(), *_layers(root))
     for subject in subjects:
         try:
             written = written_of(subject)
@@ -66,10 +67,11 @@ def backwards_under(root: Path) -> Iterator[tuple[Any, tuple[Written, ...]]]:
             yield subject, written
 
 
-def _functions(kind: type) -> Iterator[type]:
+def functions_of_torch(kind: Any = torch.autograd.Function) -> Iterator[Any]:
+    """Every `autograd.Function` that is alive."""
     for each in kind.__subclasses__():
         yield each
-        yield from _functions(each)
+        yield from functions_of_torch(each)
 
 
 def _layers(root: Path) -> Iterator[type]:
@@ -90,17 +92,17 @@ def _judged(
     among = functions_alive(edits[0].path) if edits else ()
     mutants = []
     for edit, (outcome, by) in zip(edits, outcomes, strict=True):
-        noticed = _UNKNOWN
-        if original is not None and outcome == "missed":
-            ended = apart(
-                lambda line, edit=edit, known=original: noticed_by_check(known, edit, among),
-                edit.function,
-                Limits(seconds),  # type: ignore[misc]
-            )
-            value = ended.outcome.value if isinstance(ended.outcome, Returned) else None
-            noticed = value if isinstance(value, Noticed) else Noticed("noticed", what=f"the check {ended.outcome}")
+        noticed = _UNKNOWN if original is None or outcome != "missed" else _checked(original, edit, among, seconds)
         mutants.append(mutant_of(edit, noticed, outcome, by))
     return tuple(mutants)
+
+
+def _checked(original: Original, edit: Edit, among: Sequence[FunctionType], seconds: float) -> Noticed:
+    ended = apart(lambda line: noticed_by_check(original, edit, among), edit.function, Limits(seconds))
+    if isinstance(ended.outcome, Returned):
+        found: Noticed = ended.outcome.value
+        return found
+    return Noticed("noticed", type(ended.outcome).__name__, f"the check {ended.outcome}")
 
 
 def _original(subject: Any, made: Made) -> Original | None:
@@ -110,15 +112,6 @@ def _original(subject: Any, made: Made) -> Original | None:
         return original_of(CheckCall(subject, inputs, options, None, 1, (), None, 0))
     except InvalidArgument:
         return None
-
-
-def mutant_of(edit: Edit, noticed: Noticed, tests: Outcome, by: str) -> Mutant:
-    """What came of an edit."""
-    sentence = next(kind.sentence for kind in MISTAKES if kind.name == edit.kind)
-    return Mutant(
-        edit.kind, sentence, edit.function, edit.path, edit.line, edit.before, edit.after, edit.diff, noticed.outcome,
-        noticed.cause, noticed.what, tests, by,
-    )  # fmt: skip
 
 
 def summary_of(reports: Sequence[MutationReport]) -> str:

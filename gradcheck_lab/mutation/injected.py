@@ -1,0 +1,185 @@
+"""Suites that do not use this package: the gradients of every hand-written rule that they run are perturbed, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from gradcheck_lab.calls.case import is_differentiable
+from gradcheck_lab.edits.written import Written, own_function
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.isolation import Refused, apart
+from gradcheck_lab.model.amounts import INJECTED_SCALE
+from gradcheck_lab.model.environment import environment
+from gradcheck_lab.model.limits import INJECTED_GRADIENTS
+from gradcheck_lab.model.mutants import Mutant
+from gradcheck_lab.mutation.by_tests import command_of, run_pytest
+from gradcheck_lab.mutation.report import MutationReport
+from gradcheck_lab.mutation.runs import Baseline, Runs, each_run
+from gradcheck_lab.mutation.session import functions_of_torch
+from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.torch_internals import custom_ops, registered_backward, set_registered_backward
+from gradcheck_lab.workers.apart import Limits, Line
+from gradcheck_lab.workers.outcome import Returned
+
+Perturb = Callable[[torch.Tensor], torch.Tensor | None]
+
+
+def _first_zero(grad: torch.Tensor) -> torch.Tensor:
+    """The gradient with its first element that is not zero made zero."""
+    changed = grad.clone()
+    place = tuple(changed.nonzero()[0])
+    changed[place] = 0
+    return changed
+
+
+def _first_nan(grad: torch.Tensor) -> torch.Tensor:
+    changed = grad.clone()
+    changed[tuple(changed.nonzero()[0])] = float("nan")
+    return changed
+
+
+PERTURBATIONS: dict[str, tuple[str, Perturb]] = {
+    "zeroed": ("one element of {} is zero", _first_zero),
+    "scaled": ("{} is a hundredth too large", lambda grad: grad * INJECTED_SCALE.value),
+    "sign": ("{} has the other sign", lambda grad: -grad),
+    "nan": ("one element of {} is NaN", _first_nan),
+    "none": ("{} is None", lambda grad: None),
+}
+
+
+@dataclass(slots=True)
+class _Rule:
+    """A hand-written rule: an `autograd.Function`, or a custom op with a registered backward."""
+
+    name: str
+    owner: Any
+    written: Written
+
+    @contextmanager
+    def perturbed(self, index: int, perturb: Perturb, applied: list[bool]) -> Iterator[None]:
+        """A block in which the rule returns a perturbed gradient of input `index`; `applied` gets an entry where it does."""
+        is_class = isinstance(self.owner, type)
+        original = self.owner.backward if is_class else registered_backward(self.owner)
+
+        def backward(ctx: Any, *upstream: Any) -> Any:
+            returned = original(ctx, *upstream)
+            grads = list(as_tuple(returned))
+            needed = getattr(ctx, "needs_input_grad", ())
+            if index < min(len(grads), len(needed)) and needed[index] and _is_told(grads[index]):
+                grads[index] = perturb(grads[index])
+                applied.append(True)
+            return tuple(grads) if isinstance(returned, (tuple, list)) else grads[0]
+
+        self._set(staticmethod(backward) if is_class else backward)
+        try:
+            yield
+        finally:
+            self._set(staticmethod(original) if is_class else original)
+
+    def _set(self, backward: Any) -> None:
+        if isinstance(self.owner, type):
+            self.owner.backward = backward
+        else:
+            set_registered_backward(self.owner, backward)
+
+
+def _is_told(grad: Any) -> bool:
+    return is_differentiable(grad) and grad.layout == torch.strided and bool((grad != 0).any())
+
+
+def inject(arguments: Sequence[str], seconds: float) -> MutationReport:
+    """Run the tests of a suite with every gradient of every hand-written rule perturbed, one at a time.
+
+    `arguments` are those of pytest. Raises `InvalidArgument` where no test runs such a rule.
+    """
+    command = command_of(arguments)
+
+    def call(line: Line) -> tuple[Mutant, ...] | Refused:
+        plugin = _Injecting(seconds)
+        code = run_pytest(arguments, plugin)
+        if plugin.found is None:
+            return Refused(plugin.refused or f"{command} ends with exit code {code} before any test; run it by itself first")
+        return plugin.found
+
+    ended = apart(call, command, Limits(None))
+    if not isinstance(ended.outcome, Returned):
+        raise InvalidArgument(f"{command} {ended.outcome}; run it by itself first")
+    return MutationReport(command, ended.outcome.value, tests=command, environment=environment())
+
+
+@dataclass(slots=True)
+class _Injecting:
+    """A plugin that runs the collected tests as they are, and then in forks with one perturbation each."""
+
+    seconds: float
+    found: tuple[Mutant, ...] | None = None
+    refused: str = ""
+    rules: list[_Rule] = field(default_factory=list)
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        """All that pytest runs in this session."""
+        runs = Runs(session.config)
+        self.rules = list(_rules())
+        baseline = runs.watched(session.items, [[rule.written] for rule in self.rules])
+        # what tests import in their bodies is known only now
+        late = [rule for rule in _rules() if all(rule.owner is not known.owner for known in self.rules)]
+        if late:
+            self.rules += late
+            baseline = runs.watched(session.items, [[rule.written] for rule in self.rules])
+        found = [mutant for index, rule in enumerate(self.rules) for mutant in self._of(rule, index, runs, session, baseline)]
+        if found:
+            self.found = tuple(found)
+        else:
+            self.refused = f"none of the {len(session.items)} tests that pytest collects runs a hand-written rule of torch"
+        return True
+
+    def _of(self, rule: _Rule, number: int, runs: Runs, session: Any, baseline: Baseline) -> Iterator[Mutant]:
+        items = [item for item in session.items if item.nodeid in baseline.touching[number] - set(baseline.failed)]
+        limits = Limits(baseline.seconds + self.seconds)
+        for index in range(INJECTED_GRADIENTS.value) if items else ():
+            reached = False
+            for kind, (sentence, perturb) in PERTURBATIONS.items():
+                ended = apart(lambda line, i=index, p=perturb: _run(rule, i, p, runs, items), rule.name, limits)  # type: ignore[misc]
+                applied, by = (
+                    ended.outcome.value if isinstance(ended.outcome, Returned) else (True, f"the tests {ended.outcome}")
+                )
+                if applied:
+                    reached = True
+                    yield _mutant(rule, kind, sentence.format(f"gradient {index}"), by)
+            if not reached and index:
+                return
+
+
+def _run(rule: _Rule, index: int, perturb: Perturb, runs: Runs, items: Sequence[Any]) -> tuple[bool, str]:
+    applied: list[bool] = []
+    runs.failed.clear()
+    with rule.perturbed(index, perturb, applied):
+        for _ in each_run(items):
+            if runs.failed:
+                break
+    return bool(applied), runs.failed[0] if runs.failed else ""
+
+
+def _mutant(rule: _Rule, kind: str, sentence: str, by: str) -> Mutant:
+    line = rule.written.function.__code__.co_firstlineno
+    tests: Any = "noticed" if by else "missed"
+    return Mutant(kind, sentence, rule.name, rule.written.path, line, "", "", "", "not run", tests=tests, by=by)
+
+
+def _rules() -> Iterator[_Rule]:
+    """The hand-written rules that are alive, but those of torch and of this package."""
+    for kind in functions_of_torch():
+        yield from _rule(kind.__qualname__, kind, kind.backward)
+    for name, definition in custom_ops().items():
+        yield from _rule(name, definition, registered_backward(definition))
+
+
+def _rule(name: str, owner: Any, backward: Any) -> Iterator[_Rule]:
+    function = own_function(backward) if backward is not None else None
+    if function is not None and function.__module__.partition(".")[0] not in ("torch", "gradcheck_lab"):
+        yield _Rule(name, owner, Written(function, "function", None))
