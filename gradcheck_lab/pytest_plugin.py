@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck_lab.pytesting.lazy import LAZY_SESSION, LazySession, session_of
-from gradcheck_lab.pytesting.options import MARKER, add_options, is_on_github
+from gradcheck_lab.pytesting.options import MARKER, add_options, is_on_github, refuse_processes
 
 if TYPE_CHECKING:
     from gradcheck_lab.pytesting.fixture import Gradcheck
@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
+    refuse_processes(config)
     config.stash[LAZY_SESSION] = LazySession(config)
 
 
@@ -61,9 +62,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
     if not session.config.getoption("--gradcheck-mutate") or session.config.option.collectonly:
         return (yield)
-    from gradcheck_lab.pytesting.mutating import mutate_tests, refuse_processes
+    from gradcheck_lab.pytesting.mutating import mutate_tests
 
-    refuse_processes(session.config)
     result = yield
     mutate_tests(session)
     return result

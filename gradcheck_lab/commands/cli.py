@@ -286,10 +286,13 @@ def mutate(
         from gradcheck_lab.render.mutants import mutants_lines
         from gradcheck_lab.render.terminal import print_lines
 
-        report = inject_into(inject, target, timeout) if inject is not None else mutate_target(
-            single_target(target), spec or (), tests=tests, kinds=kind or (), max_mutants=most, seed=seed, dtype=dtype, options=option or (),
-            timeout=timeout,
-        )  # fmt: skip
+        if inject is not None:
+            report = inject_into(inject, target, timeout)
+        else:
+            report = mutate_target(
+                single_target(target), spec or (), tests=tests, kinds=kind or (), max_mutants=most, seed=seed, dtype=dtype,
+                options=option or (), timeout=timeout,
+            )  # fmt: skip
         print_lines(mutants_lines(report))
         write_json(json, report.to_dict())
         if html is not None:

@@ -63,8 +63,9 @@ class _Rule:
     @contextmanager
     def perturbed(self, index: int, perturb: Perturb, applied: list[bool]) -> Iterator[None]:
         """A block in which the rule returns a perturbed gradient of input `index`; `applied` gets an entry where it does."""
-        is_class = isinstance(self.owner, type)
-        original = self.owner.backward if is_class else registered_backward(self.owner)
+        owner: Any = self.owner
+        is_class = isinstance(owner, type)
+        original = owner.backward if is_class else registered_backward(owner)
 
         def backward(ctx: Any, *upstream: Any) -> Any:
             returned = original(ctx, *upstream)

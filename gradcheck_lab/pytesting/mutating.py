@@ -17,12 +17,6 @@ REPORTS = pytest.StashKey[list[MutationReport] | str]()
 _MARKUPS = {"red": {"red": True}, "green": {"green": True}, "bold": {"bold": True}, "": {}}
 
 
-def refuse_processes(config: pytest.Config) -> None:
-    """Raise `pytest.UsageError` where xdist runs the tests in other processes."""
-    if getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
-        raise pytest.UsageError("--gradcheck-mutate runs the tests in forks of this process; add -n 0")
-
-
 def mutate_tests(session: pytest.Session) -> None:
     """Run the mutants of a session whose tests have run, and keep what came of them."""
     try:

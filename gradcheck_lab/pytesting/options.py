@@ -50,6 +50,13 @@ def add_options(parser: pytest.Parser) -> None:
             parser.addini(f"gradcheck_{name}", help_text)
 
 
+def refuse_processes(config: pytest.Config) -> None:
+    """Raise `pytest.UsageError` where xdist runs the tests in other processes and mutants are asked for."""
+    in_others = getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput")
+    if config.getoption("--gradcheck-mutate") and in_others:
+        raise pytest.UsageError("--gradcheck-mutate runs the tests in forks of this process; add -n 0")
+
+
 def is_on_github(config: pytest.Config) -> bool:
     """Whether a run is told to GitHub: in a workflow there, or where the option asks for it."""
     return bool(config.getoption("--gradcheck-github")) or os.environ.get("GITHUB_ACTIONS") == "true"

@@ -28,10 +28,11 @@ def mutants_lines(report: MutationData) -> list[Line]:
 
 def headlines(report: MutationData) -> list[str]:
     """How many mutants were noticed by the tests and by check, and how many do not count."""
-    counted = len(report.counted)
     found = [f"{report.subject}: {noticed_by_tests(report)}"] if report.tests else []
-    check = f"{counted - len(report.unnoticed_by_check)} of {counted} mutants noticed by check"
-    found.append(check if found else f"{report.subject}: {check}")
+    checked = [mutant for mutant in report.counted if mutant.check != "not run"]
+    check = f"{len(checked) - len(report.unnoticed_by_check)} of {len(checked)} mutants noticed by check"
+    if checked or not found:
+        found.append(check if found else f"{report.subject}: {check}")
     others = Counter(mutant.check for mutant in report.mutants if not mutant.counts)
     beside = [f"{others[name]} {name}" for name in ("equivalent", "invalid") if others[name]]
     beside += [f"{others['unreached']} in lines that no call of the check runs"] if others["unreached"] else []

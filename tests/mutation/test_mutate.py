@@ -31,6 +31,7 @@ def test_a_wrong_mutant_is_noticed_and_another_right_backward_is_not_counted() -
     assert str(report) == "relu: 1 of 1 mutants noticed by check\nnot counted: 1 equivalent"
 
 
+@pytest.mark.thorough
 def test_a_line_that_no_call_runs_is_said_to_be_unreached() -> None:
     report = gl.mutate(layers.scaled_tanh, X, kinds={"drop-factor"})
     unreached = [mutant.after for mutant in report.mutants if mutant.check == "unreached"]
@@ -57,6 +58,7 @@ def test_the_file_and_the_backward_are_as_before() -> None:
     assert layers.relu_backward.__code__ is code
 
 
+@pytest.mark.thorough
 def test_a_seed_draws_the_mutants_where_there_are_more_than_asked_for() -> None:
     kinds = {"double", "change-sign", "drop-factor", "return-none"}
     first, again = (gl.mutate(layers.relu, X, kinds=kinds, max_mutants=2, seed=3) for _ in range(2))
@@ -115,11 +117,12 @@ def test_an_argument_that_does_not_fit(arguments: dict[str, object], message: st
 
 
 def test_a_call_without_inputs_is_refused() -> None:
-    with pytest.raises(gl.InvalidArgument, match=r"^mutate was given no inputs; pass its tensors: gl\.mutate\(relu, x, \.\.\.\)$"):
+    message = "mutate was given no inputs; pass its tensors: gl.mutate(relu, x, ...)"
+    with pytest.raises(gl.InvalidArgument, match=f"^{re.escape(message)}$"):
         gl.mutate(layers.relu)
 
 
 def test_a_wrong_backward_is_to_be_mended_first() -> None:
-    message = "doubled does not pass the check as it stands (gradient of input 0 'x' is wrong in 2 of 4 elements); mend it before"
+    message = "doubled does not pass the check as it stands (gradient of input 0 'x' is wrong in 2 of 4 elements); mend it"
     with pytest.raises(gl.InvalidArgument, match=f"^{re.escape(message)}"):
         gl.mutate(layers.doubled, X)

@@ -138,3 +138,37 @@ def test_a_session_in_other_processes_is_refused(pytester: pytest.Pytester) -> N
     pytester.makepyfile("def test_one(): pass")
     result = pytester.runpytest_subprocess("--gradcheck-mutate", "-n", "1")
     result.stderr.fnmatch_lines(["*--gradcheck-mutate runs the tests in forks of this process; add -n 0*"])
+
+
+def test_a_suite_that_does_not_use_this_package_is_perturbed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = exit_code("mutate", "--inject", "torch", "--", "pytest", "-c", str(folder / "pytest.ini"), str(folder), "-k", "ones")
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert lines[0].endswith(": 10 of 10 mutants noticed by your tests")
+
+
+def test_a_suite_that_does_not_look_at_a_gradient_notices_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (folder / "test_layers.py").read_text().replace("    assert torch.allclose(w.grad, x.detach().sum(0))\n", "")
+    (folder / "test_layers.py").write_text(text)
+    code = exit_code("mutate", "--inject", "torch", "--", "pytest", "-c", str(folder / "pytest.ini"), str(folder), "-k", "ones")
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 1
+    assert lines[0].endswith(": 5 of 10 mutants noticed by your tests")
+    assert (
+        sum(line.startswith("your tests would not notice this: one element of gradient 1 is NaN (nan, ") for line in lines) == 1
+    )
+
+
+def test_a_suite_without_a_rule_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("-c", str(folder / "pytest.ini"), str(folder), "-k", "something")
+    assert exit_code("mutate", "--inject", "torch", "--", "pytest", *arguments) == 2
+    assert capsys.readouterr().err == "error: none of the 1 tests that pytest collects runs a hand-written rule of torch\n"
+    assert exit_code("mutate", "--inject", "numpy", "--", "pytest") == 2
+    assert capsys.readouterr().err == (
+        "error: --inject is 'numpy'; only the rules of torch are perturbed: --inject torch -- pytest tests/\n"
+    )
+    assert exit_code("mutate", "gradcheck_lab.ops:relu", "pytest", "tests") == 2
+    assert (
+        capsys.readouterr().err
+        == "error: mutate takes one object, and 3 were given; the tests go into --tests 'pytest tests'\n"
+    )
