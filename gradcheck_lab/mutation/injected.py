@@ -60,12 +60,16 @@ class _Rule:
     owner: Any
     written: Written
 
+    @property
+    def is_class(self) -> bool:
+        """Whether it is an `autograd.Function`."""
+        return isinstance(self.owner, type)
+
     @contextmanager
     def perturbed(self, index: int, perturb: Perturb, applied: list[bool]) -> Iterator[None]:
         """A block in which the rule returns a perturbed gradient of input `index`; `applied` gets an entry where it does."""
-        owner: Any = self.owner
-        is_class = isinstance(owner, type)
-        original = owner.backward if is_class else registered_backward(owner)
+        is_class = self.is_class
+        original = self.owner.backward if is_class else registered_backward(self.owner)
 
         def backward(ctx: Any, *upstream: Any) -> Any:
             returned = original(ctx, *upstream)
@@ -83,7 +87,7 @@ class _Rule:
             self._set(staticmethod(original) if is_class else original)
 
     def _set(self, backward: Any) -> None:
-        if isinstance(self.owner, type):
+        if self.is_class:
             self.owner.backward = backward
         else:
             set_registered_backward(self.owner, backward)
