@@ -51,11 +51,15 @@ class Row:
     further: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...] = ()
 
 
-def of_ops() -> Iterator[Row]:
-    """Every op, on a call that its specs draw for each of its signatures."""
+def of_ops(choices: bool) -> Iterator[Row]:
+    """Every op, on a call that its specs draw for each of its signatures, and with `choices` for each value of its options."""
     for family in ops.FAMILIES.values():
         for op in family:
-            cases = [ordinary_call(op, signature, 0, {}, torch.float64) for signature in op.signatures]
+            # a call for each signature, and for each value that the op declares of an option
+            options = [{}, *({name: value} for name, values in op.choices.items() for value in values)] if choices else [{}]
+            cases = [ordinary_call(op, op.specs, 0, given, torch.float64) for given in options]
+            cases += [ordinary_call(op, signature, 0, {}, torch.float64) for signature in op.signatures[1:]]
+            cases = [case for case in cases if op.takes(case.inputs, dict(case.options))]
             further = tuple((case.inputs, dict(case.options)) for case in cases[1:])
             yield Row(f"op {op.name}", op, cases[0].inputs, dict(cases[0].options), further=further)
 
@@ -100,7 +104,7 @@ def mutants_of(row: Row, known: set[str], every: int) -> Iterator[dict[str, Any]
             line |= {"check": "noticed", "cause": type(ended.outcome).__name__, "what": str(ended.outcome)}
         ended = apart(lambda _, edit=edit: others(row, edit, among), row.name, Limits(SECONDS))
         line |= ended.outcome.value if isinstance(ended.outcome, Returned) else {"allclose": True, "gradcheck": True}
-        if line["check"] in ("equivalent", "missed") and isinstance(row.subject, Op) and row.subject.specs:
+        if line["check"] in ("equivalent", "unreached", "missed") and isinstance(row.subject, Op) and row.subject.specs:
             ended = apart(lambda _, edit=edit: fuzzed(row, edit, among), row.name, Limits(SECONDS))
             line["fuzz"] = ended.outcome.value if isinstance(ended.outcome, Returned) else str(ended.outcome)
         yield line
@@ -209,6 +213,9 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("--shard", default="0/1")
     parser.add_argument("--every", type=int, default=1, help="take every so many edits of a subject")
+    parser.add_argument(
+        "--choices", action="store_true", help="check an op with each value of its options, not the defaults alone"
+    )
     parser.add_argument("--only", default="", help="subjects whose name starts so: op, twin")
     parser.add_argument("--summary", action="store_true")
     given = parser.parse_args()
@@ -216,7 +223,7 @@ def main() -> None:
     if not given.summary:
         number, of = map(int, given.shard.split("/"))
         known = {line.get("key", line["subject"]) for line in lines}
-        rows = [row for rows in (of_ops, of_twins) for row in rows() if row.name.startswith(given.only)]
+        rows = [row for rows in (of_ops(given.choices), of_twins()) for row in rows if row.name.startswith(given.only)]
         for row in rows[number::of]:
             if row.name in known:
                 continue

@@ -24,7 +24,7 @@ from gradcheck_lab.mutation.session import functions_of_torch
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.torch_internals import custom_ops, registered_backward, set_registered_backward
 from gradcheck_lab.workers.apart import Limits, Line
-from gradcheck_lab.workers.outcome import Returned
+from gradcheck_lab.workers.outcome import Outcome, Returned
 
 Perturb = Callable[[torch.Tensor], torch.Tensor | None]
 
@@ -66,8 +66,11 @@ class _Rule:
         return isinstance(self.owner, type)
 
     @contextmanager
-    def perturbed(self, index: int, perturb: Perturb, applied: list[bool]) -> Iterator[None]:
-        """A block in which the rule returns a perturbed gradient of input `index`; `applied` gets an entry where it does."""
+    def perturbed(self, index: int, perturb: Perturb, seen: list[tuple[int, bool]]) -> Iterator[None]:
+        """A block in which the rule returns a perturbed gradient of input `index`.
+
+        `seen` gets an entry for each run: how many gradients it returned, and whether there was one to perturb.
+        """
         is_class = self.is_class
         original = self.owner.backward if is_class else registered_backward(self.owner)
 
@@ -75,9 +78,10 @@ class _Rule:
             returned = original(ctx, *upstream)
             grads = list(as_tuple(returned))
             needed = getattr(ctx, "needs_input_grad", ())
-            if index < min(len(grads), len(needed)) and needed[index] and _is_told(grads[index]):
+            told = index < min(len(grads), len(needed)) and bool(needed[index]) and _is_told(grads[index])
+            seen.append((len(grads), told))
+            if told:
                 grads[index] = perturb(grads[index])
-                applied.append(True)
             return tuple(grads) if isinstance(returned, (tuple, list)) else grads[0]
 
         self._set(staticmethod(backward) if is_class else backward)
@@ -147,27 +151,34 @@ class _Injecting:
         items = [item for item in session.items if item.nodeid in baseline.touching[number] - set(baseline.failed)]
         limits = Limits(baseline.seconds + self.seconds)
         for index in range(INJECTED_GRADIENTS.value) if items else ():
-            reached = False
+            count = 0
             for kind, (sentence, perturb) in PERTURBATIONS.items():
                 ended = apart(lambda line, i=index, p=perturb: _run(rule, i, p, runs, items), rule.name, limits)  # type: ignore[misc]
-                applied, by = (
-                    ended.outcome.value if isinstance(ended.outcome, Returned) else (True, f"the tests {ended.outcome}")
-                )
-                if applied:
-                    reached = True
+                told, count, by = _result(ended.outcome, count)
+                if told:
                     yield _mutant(rule, kind, sentence.format(f"gradient {index}"), by)
-            if not reached and index:
+            if index + 1 >= count:
                 return
 
 
-def _run(rule: _Rule, index: int, perturb: Perturb, runs: Runs, items: Sequence[Any]) -> tuple[bool, str]:
-    applied: list[bool] = []
+def _run(rule: _Rule, index: int, perturb: Perturb, runs: Runs, items: Sequence[Any]) -> tuple[bool, int, str]:
+    """Whether there was a gradient to perturb, how many the rule returns, and the test that failed."""
+    seen: list[tuple[int, bool]] = []
     runs.failed.clear()
-    with rule.perturbed(index, perturb, applied):
+    with rule.perturbed(index, perturb, seen):
         for _ in each_run(items):
             if runs.failed:
                 break
-    return bool(applied), runs.failed[0] if runs.failed else ""
+    told, count = any(told for _, told in seen), max((count for count, _ in seen), default=0)
+    return told, count, runs.failed[0] if runs.failed else ""
+
+
+def _result(outcome: Outcome, count: int) -> tuple[bool, int, str]:
+    """What a run returned; one that was ended had a gradient to perturb."""
+    if not isinstance(outcome, Returned):
+        return True, count, f"the tests {outcome}"
+    found: tuple[bool, int, str] = outcome.value
+    return found
 
 
 def _mutant(rule: _Rule, kind: str, sentence: str, by: str) -> Mutant:
