@@ -43,9 +43,13 @@ def _first_nan(grad: torch.Tensor) -> torch.Tensor:
     return changed
 
 
+def _scaled(grad: torch.Tensor) -> torch.Tensor:
+    return grad * INJECTED_SCALE.value
+
+
 PERTURBATIONS: dict[str, tuple[str, Perturb]] = {
     "zeroed": ("one element of {} is zero", _first_zero),
-    "scaled": ("{} is a hundredth too large", lambda grad: grad * INJECTED_SCALE.value),
+    "scaled": ("{} is a hundredth too large", _scaled),
     "sign": ("{} has the other sign", lambda grad: -grad),
     "nan": ("one element of {} is NaN", _first_nan),
     "none": ("{} is None", lambda grad: None),
