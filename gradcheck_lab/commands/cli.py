@@ -1,4 +1,4 @@
-"""The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay`, `judge` and `list`.
+"""The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay`, `judge`, `mutate` and `list`.
 
 Each command is a file of its own beside this one; those of `campaign` share one.
 Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive, 130 interrupted.
@@ -252,6 +252,52 @@ def judge(
             raise typer.Exit(INTERRUPTED)
         worst = next(verdict for verdict in WORST_FIRST if verdict in [each.verdict for each in reports.values()])
     raise typer.Exit(EXIT_CODES[worst])
+
+
+@app.command()
+def mutate(
+    target: Annotated[
+        list[str], typer.Argument(metavar="MODULE:NAME", help="What to mutate; with --inject, after --, a command of pytest.")
+    ],
+    tests: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help='Its tests, as "pytest -k linear tests/"; else only check is tried.')
+    ] = None,
+    most: Annotated[int | None, typer.Option("--max", metavar="N", help="How many mutants, drawn by seed; else all.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="A kind of edit, as drop-sum; repeat it for several.")] = None,
+    spec: Annotated[
+        list[str] | None,
+        typer.Option(help="One per input, as \"real('n d')\"; needed where it has none."),
+    ] = None,
+    seed: Seed = 0,
+    dtype: Annotated[str | None, typer.Option(help="float64 where inputs are drawn, float32, bfloat16 or float16.")] = None,
+    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="What one mutant may take.")] = 120.0,
+    json: Json = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the mutants as a page.")] = None,
+    inject: Annotated[
+        str | None,
+        typer.Option(metavar="torch", help="Perturb every gradient of every rule that a suite runs: --inject torch -- pytest."),
+    ] = None,
+) -> None:
+    """Edit a backward as people get it wrong, one edit at a time, and list what its tests, or check, do not notice."""
+    with misuse_exits():
+        refuse_unwritable_files(json, html)
+        from gradcheck_lab.commands.mutate import inject_into, mutate_target, single_target
+        from gradcheck_lab.render.mutants import mutants_lines
+        from gradcheck_lab.render.terminal import print_lines
+
+        if inject is not None:
+            report = inject_into(inject, target, timeout)
+        else:
+            report = mutate_target(
+                single_target(target), spec or (), tests=tests, kinds=kind or (), max_mutants=most, seed=seed, dtype=dtype,
+                options=option or (), timeout=timeout,
+            )  # fmt: skip
+        print_lines(mutants_lines(report))
+        write_json(json, report.to_dict())
+        if html is not None:
+            report.to_html(html)
+    raise typer.Exit(EXIT_CODES[report.verdict])
 
 
 @app.command("list")

@@ -205,3 +205,8 @@ SECONDS_BEFORE_READING_AGAIN = Amount(
     0.1,
     "Seconds after which what a candidate returned is read once more: a thread that still writes has run by then.",
 )
+LARGEST_EPSILON = Amount(1e-3, "A number up to this that is added or bounds from below keeps a denominator away from zero.")
+INJECTED_SCALE = Amount(
+    1.01,
+    "A gradient that is a hundredth too large is wrong in every dtype, and tests with the tolerances of 16 bits pass it.",
+)
