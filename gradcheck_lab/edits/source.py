@@ -33,12 +33,17 @@ class Source:
         """The line of the file where a part of the statement begins."""
         return self.lines.get(node, 1) + self.first - 1
 
-    def replaced(self, node: cst.CSTNode, new: cst.CSTNode) -> str:
-        """The text of the file with `new` in the place of `node`."""
+    def replaced(self, node: cst.CSTNode, new: cst.CSTNode) -> str | None:
+        """The text of the file with `new` in the place of `node`; None where that is no longer Python."""
         changed = self.module.deep_replace(node, new)
         assert isinstance(changed, cst.Module)
+        code = changed.code
+        try:
+            ast.parse(code)
+        except SyntaxError:
+            return None
         lines = self.text.splitlines(keepends=True)
-        return "".join(lines[: self.first - 1]) + changed.code + "".join(lines[self.last :])
+        return "".join(lines[: self.first - 1]) + code + "".join(lines[self.last :])
 
 
 def source_of(function: FunctionType) -> Source | None:
