@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gradcheck_lab.rules.graph import Graph
     from gradcheck_lab.rules.layer import Layer
     from gradcheck_lab.rules.op import Op, op
+    from gradcheck_lab.suggest import suggest
 
 _HOMES = {
     "ALL": "probes",
@@ -31,6 +32,7 @@ _HOMES = {
     "check": "check",
     "fuzz": "fuzz",
     "judge": "judge",
+    "suggest": "suggest",
     "compare": "compare",
     "load_ipython_extension": "notebook_magic",
     "GradientMismatch": "errors",
@@ -64,6 +66,7 @@ __all__ = [
     "judge",
     "op",
     "parametrize_checks",
+    "suggest",
 ]
 
 

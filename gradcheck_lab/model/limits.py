@@ -326,3 +326,8 @@ LARGE_INTERMEDIATE = Limit(
     "Elements of a tensor within a call from which on no larger call is drawn for a candidate: with sizes that double in each "
     "of four dimensions the next has 16 times as many, which is 128 MiB.",
 )
+FIRST_EDITS_OF_PAIRS = Limit(
+    20,
+    "Single edits, those that mend most first, to which a second one is tried: some hundred runs of the call each.",
+)
+SUGGESTIONS = Limit(3, "Mends that a search ends with: each costs two full checks, and a reader takes the first or none.")

@@ -126,7 +126,21 @@ def entries(value: cst.BaseExpression) -> list[cst.BaseExpression]:
     return [value]
 
 
-def returning(node: cst.Return | cst.Lambda, value: cst.BaseExpression, new: cst.BaseExpression) -> cst.CSTNode:
+Valued = cst.Return | cst.Lambda | cst.Assign | cst.AugAssign
+
+
+def values(node: cst.CSTNode) -> Iterator[tuple[cst.BaseExpression, Valued]]:
+    """Each value that a statement returns or assigns to one name, attribute or entry, but None, and but what it unpacks."""
+    yield from returned(node)
+    if isinstance(node, cst.Assign):
+        target = node.targets[0].target
+        if len(node.targets) == 1 and not isinstance(target, (cst.Tuple, cst.List)):
+            yield node.value, node
+    elif isinstance(node, cst.AugAssign):
+        yield node.value, node
+
+
+def returning(node: Valued, value: cst.BaseExpression, new: cst.BaseExpression) -> cst.CSTNode:
     """The return statement, or lambda, with another value in the place of one of its values."""
     changed = node.deep_replace(value, new)
     assert isinstance(changed, cst.CSTNode)
