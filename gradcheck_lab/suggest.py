@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -11,12 +12,15 @@ import torch
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.isolation import refuse_timeout
 from gradcheck_lab.model.arguments import Wrt, name_of, refuse_unknown, seed_of
+from gradcheck_lab.model.amounts import SHARE_OF_EDITS
 from gradcheck_lab.model.limits import SUGGESTIONS
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.suggestions import Suggested, Suggestion
 from gradcheck_lab.repair.search import Search
+from gradcheck_lab.repair.time_limit import OutOfTime, limited
 from gradcheck_lab.repair.trial import Call, trial_of
 from gradcheck_lab.repair.verified import Verification
+from gradcheck_lab.repair.written import written_suggestion
 from gradcheck_lab.report import Report
 from gradcheck_lab.specs import Spec
 
@@ -83,11 +87,16 @@ def suggested(
     started = time.perf_counter()
     if report.verdict != "fail":
         return Suggested(why=f"its verdict is {report.verdict}: there is nothing to mend")
-    search = Search(trial_of(subject, call), Verification(call, report, specs), most, started + seconds)
+    verification = Verification(call, report, specs)
+    search = Search(trial_of(subject, call), verification, most, started + SHARE_OF_EDITS.value * seconds)
     why = ""
     try:
         search.run()
     except InvalidArgument as error:
         why = str(error)
     found = tuple(search.found)
+    if not found:
+        with suppress(OutOfTime), limited(started + seconds - time.perf_counter()):
+            written = written_suggestion(subject, verification)
+            found = () if written is None else (written,)
     return Suggested(found, search.tried, time.perf_counter() - started, search.finished, why)

@@ -217,3 +217,4 @@ SECONDS_OF_A_TRIAL = Amount(
     "longer is a loop that does not end.",
 )
 DRAWN_FOR_A_SUGGESTION = Amount(20, "Calls that are drawn from specs for a mend that passed two full checks: a second or two.")
+SHARE_OF_EDITS = Amount(0.8, "Of the seconds of a search what edits may take: in the others an expression is derived and checked.")

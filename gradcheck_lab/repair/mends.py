@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from gradcheck_lab.edits.edit import Edit
+from gradcheck_lab.edits.kinds import MENDS
+from gradcheck_lab.edits.kinds.kind import Kind
 from gradcheck_lab.model.findings import Finding
 
 
@@ -48,6 +50,13 @@ _MENDED: dict[str, frozenset[str]] = {
     **_row("number-of-forward read-option add-epsilon", "epsilon-mismatch default-mismatch option-specialised non-finite"),
     **_row("drop-offset", "unwritten-elements constant-factor size-specialised"),
 }
+
+
+def usual_and_others(errors: Sequence[Finding]) -> tuple[tuple[Kind, ...], tuple[Kind, ...]]:
+    """The kinds that mend a cause of the errors as a rule, and the other ones."""
+    causes = {finding.cause for finding in errors}
+    usual = tuple(kind for kind in MENDS if mends(kind.name, causes))
+    return usual, tuple(kind for kind in MENDS if kind not in usual)
 
 
 def ordered(edits: Sequence[Edit], errors: Sequence[Finding]) -> list[Edit]:

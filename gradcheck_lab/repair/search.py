@@ -16,7 +16,7 @@ from gradcheck_lab.edits.kinds import MENDS
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.limits import FIRST_EDITS_OF_PAIRS
 from gradcheck_lab.model.suggestions import Suggestion
-from gradcheck_lab.repair.mends import ordered, size_of
+from gradcheck_lab.repair.mends import ordered, size_of, usual_and_others
 from gradcheck_lab.repair.time_limit import OutOfTime, limited
 from gradcheck_lab.repair.trial import Distances, Trial
 from gradcheck_lab.repair.verified import Verification
@@ -65,12 +65,18 @@ class Search:
         return self.found
 
     def _run(self) -> None:
-        edits = ordered(edits_of(self.trial.op, MENDS), self.verification.errors)
-        self._alive = {path: functions_alive(path) for path in {edit.path for edit in edits}}
+        errors = self.verification.errors
         before = self.trial.distances() or {}
-        singles = self._singles(edits)
-        self._verify([each for each in singles if each.passes])
-        if not self.found and any(before.values() or [1.0]):
+        singles: list[Tried] = []
+        for kinds in usual_and_others(errors):
+            edits = ordered(edits_of(self.trial.op, kinds), errors)
+            self._alive |= {path: functions_alive(path) for path in {edit.path for edit in edits} - set(self._alive)}
+            found = self._singles(edits)
+            self._verify([each for each in found if each.passes])
+            if self.found or self._is_over():
+                return
+            singles += found
+        if any(before.values()) or not before:
             self._verify(self._pairs(_promising(singles, before)))
 
     def _is_over(self) -> bool:

@@ -41,7 +41,7 @@ class Verification:
         if not self._is_mended(self.call.check(op)):
             return ()
         seed = self.call.seed + SEED_OF_FURTHER_DRAWS.value
-        again = replace(self.call, inputs=_others(self.call.inputs, seed), grad_output=None, seed=seed)
+        again = replace(self.call, inputs=other_values(self.call.inputs, seed), grad_output=None, seed=seed)
         try:
             report = again.check(op)
         except InvalidArgument:  # the forward does not take other values
@@ -68,7 +68,7 @@ class Verification:
         return report.verdict == "pass" and not new and compared <= {each.name for each in report.gradients}
 
 
-def _others(inputs: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
+def other_values(inputs: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
     """Other values like these, in tensors and arrays."""
     floating = {i: torch.from_numpy(v.copy()) for i, v in enumerate(inputs) if isinstance(v, np.ndarray) and v.dtype.kind == "f"}
     drawn = similar_inputs(tuple(floating.get(i, value) for i, value in enumerate(inputs)))(seed)

@@ -121,6 +121,8 @@ class AddTerm:
         """The value with another term."""
         keep = "keepdims=True" if place.numpy else "keepdim=True"
         for value, statement in values(node):
+            if isinstance(value, cst.BaseNumber):
+                continue
             code = _code(enclosed(value))
             terms = [f"{code} + {name}" for name in place.variables]
             for axis in ("-1", "0"):
