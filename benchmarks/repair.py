@@ -26,7 +26,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import gradcheck_lab as gl
 from gradcheck_lab.edits.applied import applied
 from gradcheck_lab.edits.edit import Edit
 from gradcheck_lab.edits.source import source_of

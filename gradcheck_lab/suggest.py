@@ -11,8 +11,8 @@ import torch
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.isolation import refuse_timeout
-from gradcheck_lab.model.arguments import Wrt, name_of, refuse_unknown, seed_of
 from gradcheck_lab.model.amounts import SHARE_OF_EDITS
+from gradcheck_lab.model.arguments import Wrt, name_of, refuse_unknown, seed_of
 from gradcheck_lab.model.limits import SUGGESTIONS
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.suggestions import Suggested, Suggestion

@@ -5,8 +5,8 @@ is the same object as before with other code, so that nothing is imported, regis
 """
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import gc
 import linecache

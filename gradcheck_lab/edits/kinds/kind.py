@@ -130,14 +130,14 @@ Valued = cst.Return | cst.Lambda | cst.Assign | cst.AugAssign
 
 
 def values(node: cst.CSTNode) -> Iterator[tuple[cst.BaseExpression, Valued]]:
-    """Each value that a statement returns or assigns to one name, attribute or entry, but None, and but what it unpacks."""
-    yield from returned(node)
+    """Each value that a statement returns or assigns to one name, attribute or entry, but for None, numbers and texts."""
+    found: list[tuple[cst.BaseExpression, Valued]] = list(returned(node))
     if isinstance(node, cst.Assign):
-        target = node.targets[0].target
-        if len(node.targets) == 1 and not isinstance(target, (cst.Tuple, cst.List)):
-            yield node.value, node
+        if len(node.targets) == 1 and not isinstance(node.targets[0].target, (cst.Tuple, cst.List)):
+            found.append((node.value, node))
     elif isinstance(node, cst.AugAssign):
-        yield node.value, node
+        found.append((node.value, node))
+    yield from (each for each in found if not isinstance(each[0], (cst.BaseNumber, cst.BaseString)))
 
 
 def returning(node: Valued, value: cst.BaseExpression, new: cst.BaseExpression) -> cst.CSTNode:

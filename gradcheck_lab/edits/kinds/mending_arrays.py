@@ -24,7 +24,7 @@ class MatchShape:
     def replacements(self, node: cst.CSTNode, place: Place) -> Iterator[cst.CSTNode]:
         """The value in another shape."""
         for value, statement in values(node):
-            new = []
+            new: list[cst.BaseExpression] = []
             if isinstance(value, cst.Name):
                 new.append(method(value, "sum", f"tuple(range({value.value}.ndim - 1))"))
             for name in place.upstream[:1]:

@@ -121,8 +121,6 @@ class AddTerm:
         """The value with another term."""
         keep = "keepdims=True" if place.numpy else "keepdim=True"
         for value, statement in values(node):
-            if isinstance(value, cst.BaseNumber):
-                continue
             code = _code(enclosed(value))
             terms = [f"{code} + {name}" for name in place.variables]
             for axis in ("-1", "0"):
@@ -225,7 +223,7 @@ class AddEpsilon:
         small += [each for name in place.variables if is_epsilon(each := cst.parse_expression(name))]
         for each in small:
             if (call := called(node, _ROOTS, place)) is not None:
-                yield call.call.deep_replace(call.operand, _plus(call.operand, each))  # type: ignore[misc]
+                yield call.call.deep_replace(call.operand, _plus(call.operand, each))
             elif isinstance(node, cst.BinaryOperation) and isinstance(node.operator, cst.Divide):
                 yield node.with_changes(right=_plus(node.right, each))
 
