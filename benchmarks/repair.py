@@ -26,9 +26,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import libcst as cst
+
 from gradcheck_lab.edits.applied import applied
 from gradcheck_lab.edits.edit import Edit
-from gradcheck_lab.edits.source import source_of
+from gradcheck_lab.edits.source import Source, source_of
 from gradcheck_lab.edits.written import written_of
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.suggestions import Suggested, Suggestion
@@ -148,19 +150,20 @@ def is_single_edit(row: Row) -> bool:
         return False
     changes = []
     for one, other in zip(*sources, strict=True):
-        trees = [ast.parse(f"_ = {s.module.code_for_node(s.node)}" if _is_lambda(s) else _dedented(s)) for s in (one, other)]
-        bodies = [each.body[0].value.body if _is_lambda(s) else ast.Module(each.body[0].body) for each, s in zip(trees, (one, other))]
-        changes.append(difference(*bodies))
+        changes.append(difference(_body(one), _body(other)))
     differing = [each for each in changes if each]
     return len(differing) == 1 and differing[0] <= MOST_SYNTAX
 
 
-def _is_lambda(source: Any) -> bool:
-    return type(source.node).__name__ == "Lambda"
-
-
-def _dedented(source: Any) -> str:
-    return source.module.code_for_node(source.node.with_changes(leading_lines=(), decorators=()))
+def _body(source: Source) -> ast.AST:
+    """What a function does, without its name and its arguments."""
+    node = source.node
+    if isinstance(node, cst.Lambda):
+        return ast.parse(f"({source.module.code_for_node(node.body)})")
+    tree = ast.parse(source.module.code_for_node(node.with_changes(leading_lines=(), decorators=())))
+    function = tree.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    return ast.Module(function.body, [])
 
 
 def is_right(row: Row, subject: Any, suggestion: Suggestion) -> bool:

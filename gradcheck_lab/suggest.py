@@ -1,4 +1,4 @@
-"""The verb `suggest`: propose a change of a wrong backward after which the full check passes. `repair/search.py` has the steps."""
+"""The verb `suggest`: propose a change of a backward after which the full check passes. `repair/search.py` has the steps."""
 
 from __future__ import annotations
 

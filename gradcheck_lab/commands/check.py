@@ -98,9 +98,8 @@ def check_target(
 
     `options` are texts such as "reduction=sum", `wrt` names or positions of the inputs that need a gradient. Where the file
     itself calls `gl.check`, its `reference`, `allow`, `order` and `wrt` hold too, if nothing else is said. Inputs, and the
-    parameters of a module, are moved to the `device`; "compare" instead of "all" `probes` compares the one call alone. `search` looks for
-    a mend. Raises
-    `InvalidArgument` for what cannot be found or checked.
+    parameters of a module, are moved to the `device`; "compare" instead of "all" `probes` compares the one call alone. `search`
+    looks for a mend. Raises `InvalidArgument` for what cannot be found or checked.
 
     >>> check_target("gradcheck_lab.ops:mse_loss", options=["reduction=sum"]).verdict
     'pass'

@@ -113,7 +113,7 @@ def check(
         bool, typer.Option("--suggest", help="Search for an edit of a wrong backward after which the check passes.")
     ] = False,
     diff: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the first edit that is suggested as a patch; nothing else is written.")
+        Path | None, typer.Option(metavar="FILE", help="Write the first edit that is suggested as a patch.")
     ] = None,
 ) -> None:
     """Check every gradient of one object, or of all that a module or the files of a folder define, on one call each.
@@ -316,7 +316,8 @@ def _scan(
 
     if has_object_options:
         one = f"{Path(target) / 'file.py'}:name" if is_folder(target) else f"{target}:name"
-        raise InvalidArgument(f"--spec, --option, --allow, --order, --wrt, --suggest and --diff are for one object; write it as {one}")
+        options = "--spec, --option, --allow, --order, --wrt, --suggest and --diff"
+        raise InvalidArgument(f"{options} are for one object; write it as {one}")
     if is_folder(target):
         if limits is None:
             raise InvalidArgument("the files of a folder are checked in processes of their own; leave --no-isolate out")

@@ -24,8 +24,8 @@ class Place:
     `upstream` are the names of the upstream gradients, `saved` those of the other tensors that it is given, `loads` the nodes
     that read a variable. `defaults` has the default of each option that is a plain value, as Python; those of `held` are
     read as attributes, `ctx.eps`. `arrays` is what the file calls the module of its arrays, "torch" or "np", None where it has
-    none; `modules` are the names of all modules. `variables` are what of the function's own may be read where it ends, as Python:
-    `x`, `self.mask`; `numbers` the numbers that stand in the forward.
+    none; `modules` are the names of all modules. `variables` are what of the function's own may be read where it
+    ends, as Python: `x`, `self.mask`; `numbers` are those in the forward.
     """
 
     upstream: tuple[str, ...]

@@ -52,8 +52,8 @@ class FuzzRun:
     `dtypes` are those to draw; where none is named, all that the forward takes. `device` is where the tensors lie. `target`
     says where the op can be imported from, `folder` where a failing case is saved, and `constructor_seed` by which seed an
     object was constructed. `on_example(examples, found)` is told of each drawn call after it was made, `before_call` of every
-    call before. `interrupted` is set where the run ended before it was done. Where it `remembers`, failures of earlier runs in the
-    user's database come first, and its own go there.
+    call before. `interrupted` is set where the run ended before it was done. Where it `remembers`, failures of earlier runs
+    in the user's database come first, and its own go there.
     """
 
     op: Any

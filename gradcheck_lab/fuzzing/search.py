@@ -33,7 +33,8 @@ class Search:
     before each call, `on_example(examples, found)` after it; an exception that this raises ends the search. `examples` counts
     the calls up to and with the first wrong one, not those of shrinking. `first` is that call, which the full check confirmed,
     `diagnosed` its report, and `smallest` the smallest wrong call so far. `record`, where there is one, counts what the calls
-    had; unless it `remembers`, the user's database is left alone. `flaky` is set where the same call was wrong and sound in turn.
+    had; unless it `remembers`, the user's database is left alone. `flaky` is set where the same call was wrong and sound in
+    turn.
     """
 
     examiner: Examiner

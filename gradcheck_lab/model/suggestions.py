@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Suggestion:
     """One change after which the full check passes.
 
-    `diff` is the unified diff of the user's file, of one edit or two; `path` is that file, `line` where the first change begins,
+    `diff` is the unified diff of the user's file, of one edit or two; `path` is that file, `line` where it changes first,
     `before` and `after` its lines, `kinds` the kinds of the edits. Where no edit helps, `diff` is empty and `expressions` are
     the wrong gradients as lines of torch, `dx = grad_output * (1 - output**2)`. `size` counts the characters that are
     taken away and put in. `verified` says what it passed.

@@ -1,1 +1,1 @@
-"""Mends of a wrong backward: single edits and pairs of them, and what autograd's graph says instead; each passes the full check."""
+"""Mends of a wrong backward: single edits and pairs of them, or the gradients as torch derives them; all are verified."""

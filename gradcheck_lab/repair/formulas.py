@@ -11,7 +11,8 @@ from typing import Any
 class Formula:
     """An operator as Python: `value` of its arguments {0}, {1}, ..., and `sent`, what it sends to each of its tensors.
 
-    In `sent` stand {g}, the gradient of the result, {y}, the result, and {s}, a tensor of the shape of {0}. None is sent to arguments that have no gradient.
+    In `sent` stand {g}, the gradient of the result, {y}, the result, and {s}, a tensor of the shape of {0}. None is sent to
+    arguments that have no gradient.
     """
 
     value: str

@@ -1,4 +1,4 @@
-"""The search for a mend: single edits, then pairs of them, each tried on the call as given, and verified where it passes that."""
+"""The search for a mend: single edits, then pairs, each tried on the call as given, and verified where it passes that."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gradcheck_lab.edits.edit import Edit, diff_of
 from gradcheck_lab.edits.edits_of import edits_of
 from gradcheck_lab.edits.kinds import MENDS
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.model.limits import FIRST_EDITS_OF_PAIRS
+from gradcheck_lab.model.limits import FIRST_EDITS_OF_PAIRS, MORE_VERIFIED
 from gradcheck_lab.model.suggestions import Suggestion
 from gradcheck_lab.repair.mends import ordered, size_of, usual_and_others
 from gradcheck_lab.repair.time_limit import OutOfTime, limited
 from gradcheck_lab.repair.trial import Distances, Trial
-from gradcheck_lab.repair.verified import Verification
+from gradcheck_lab.repair.verified import Passed, Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,25 +122,32 @@ class Search:
             yield from sorted(passing, key=lambda each: each.size)
 
     def _verify(self, passing: Sequence[Tried] | Iterator[Tried]) -> None:
-        """Keep as suggestions what passes the full check, small changes first."""
+        """Keep as suggestions what passes the full check: what is for all sizes before what is for some, then small changes.
+
+        Where the first ones are for some sizes only, a few more are verified.
+        """
+        kept: list[tuple[int, Suggestion]] = []
         if isinstance(passing, Sequence):
             passing = iter(sorted(passing, key=lambda each: each.size))
         for tried in passing:
-            if len(self.found) >= self.most or self._is_over():
+            if sum(not limits for limits, _ in kept) >= self.most or len(kept) >= self.most + MORE_VERIFIED.value:
                 break
-            if verified := self._verified(tried.edits):
-                self.found.append(_suggestion(tried, verified))
+            if self._is_over():
+                break
+            if (passed := self._verified(tried.edits)) is not None:
+                kept.append((passed.limits, _suggestion(tried, passed.checks)))
+        self.found = [each for _, each in sorted(kept, key=lambda each: each[0])][: self.most]
 
-    def _verified(self, edits: tuple[Edit, ...]) -> tuple[str, ...]:
+    def _verified(self, edits: tuple[Edit, ...]) -> Passed | None:
         if not edits:
             try:
                 with limited(max(self.deadline - time.perf_counter(), 0)):
                     return self.verification.passed(self.trial.op)
             except OutOfTime:
                 self.finished = False
-                return ()
+                return None
             except InvalidArgument:
-                return ()
+                return None
         with applied(edits[0], self._alive[edits[0].path]):
             return self._verified(edits[1:])
 

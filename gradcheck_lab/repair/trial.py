@@ -16,9 +16,9 @@ from gradcheck_lab.check import checked
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, ManualRun, Policy
 from gradcheck_lab.examination.manual import run_manual
 from gradcheck_lab.examination.oracle_choice import autograd_truth
-from gradcheck_lab.model.amounts import CLOSE_TO_THE_TRUTH, CLOSE_TO_THE_TRUTH_16_BITS, SECONDS_OF_A_TRIAL
+from gradcheck_lab.model.amounts import CLOSE_TO_THE_TRUTH, SECONDS_OF_A_TRIAL
 from gradcheck_lab.model.arguments import Wrt, options_of
-from gradcheck_lab.model.precision import is_narrow
+from gradcheck_lab.model.precision import is_narrow, is_wide
 from gradcheck_lab.probes import ALL
 from gradcheck_lab.repair.time_limit import OutOfTime, limited
 from gradcheck_lab.report import Report
@@ -116,10 +116,9 @@ def _truth(ran: Examined) -> dict[int, torch.Tensor]:
     found = autograd_truth(ran)
     if not isinstance(found, AutogradTruth):
         return {}
-    gradients = {i: found.float64_pass.gradients.get(Key("input", i)) for i in range(len(ran.case.inputs)) if ran.is_compared(i)}
-    return {
-        i: (torch.zeros_like(ran.case.inputs[i]) if gradient is None else gradient).detach() for i, gradient in gradients.items()
-    }
+    inputs, gradients = ran.case.inputs, found.float64_pass.gradients
+    expected = {i: gradients.get(Key("input", i)) for i in range(len(inputs)) if ran.is_compared(i)}
+    return {i: torch.zeros_like(inputs[i]) if gradient is None else gradient.detach() for i, gradient in expected.items()}
 
 
 def _least(run: ManualRun, index: int, value: torch.Tensor, expected: torch.Tensor) -> float:
@@ -140,5 +139,6 @@ def _distance(actual: Any, value: torch.Tensor, expected: torch.Tensor) -> float
     sizes = wide.abs()
     scale = torch.maximum(sizes, sizes.square().mean().sqrt()).clamp_min(torch.finfo(torch.float64).tiny)
     worst = float(((actual.detach().to(wide) - wide).abs() / scale).max())
-    close = (CLOSE_TO_THE_TRUTH_16_BITS if is_narrow(value.dtype) else CLOSE_TO_THE_TRUTH).value
+    in_64_bits, in_32_bits, in_16_bits = CLOSE_TO_THE_TRUTH.value
+    close = in_64_bits if is_wide(value.dtype) else in_16_bits if is_narrow(value.dtype) else in_32_bits
     return float("inf") if worst != worst else 0.0 if worst <= close else worst

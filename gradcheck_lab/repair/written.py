@@ -34,15 +34,16 @@ def written_suggestion(op: Any, verification: Verification) -> Suggestion | None
         return None
     except Exception:  # the forward cannot be run under autograd
         return None
-    alone = replace(call, inputs=ran.subject.inputs, options=None, reference=None, grad_output=None, wrt=[names[i] for i in wanted])
+    wrt = [names[i] for i in wanted]
+    alone = replace(call, inputs=ran.subject.inputs, options=None, reference=None, grad_output=None, wrt=wrt)
     verified = replace(verification, call=alone).passed(_as_op(ran, expressions, forward))
-    if not verified:
+    if verified is None:
         return None
     wrong = {each.name for each in verification.wrong.gradients if each.verdict == "fail"}
     wrong |= {finding.gradient for finding in verification.errors if finding.gradient is not None}
     shown = [i for i in wanted if names[i] in wrong] or wanted
     lines = tuple(f"d{names[i]} = {expressions[i]}" for i in shown)
-    return Suggestion(expressions=lines, size=sum(map(len, lines)), verified=verified)
+    return Suggestion(expressions=lines, size=sum(map(len, lines)), verified=verified.checks)
 
 
 def _as_op(ran: Examined, expressions: Mapping[int, str], output: str) -> Op:

@@ -28,7 +28,8 @@ class MultiplyByName:
         for variable in place.variables:
             for operator in (cst.Multiply(), cst.Divide()):
                 for value, statement in values(node):
-                    yield returning(statement, value, _with_factor(value, operator, variable))
+                    if not _makes(statement, variable):
+                        yield returning(statement, value, _with_factor(value, operator, variable))
                 for side, term in _terms(node):
                     yield node.with_changes(**{side: _with_factor(term, operator, variable)})
 
@@ -47,6 +48,8 @@ class ScaleBySize:
             for factor in () if isinstance(statement, (cst.Return, cst.Lambda)) else ("2", "0.5", "-1"):
                 yield returning(statement, value, product(factor, value))
             for variable in place.variables:
+                if _makes(statement, variable):
+                    continue
                 for size in sizes:
                     for operator in (cst.Divide(), cst.Multiply()):
                         yield returning(statement, value, _with_factor(value, operator, f"{variable}.{size}"))
@@ -68,7 +71,8 @@ class ChangeInteger:
             if isinstance(number, cst.Integer):
                 value = int(number.value, 0)
                 for other in (value - 1, value + 1):
-                    yield node.with_changes(**{side: cst.Integer(str(other))} if other >= 0 else {side: number})
+                    if other > 1 or (other >= 0 and isinstance(node.operator, (cst.Add, cst.Subtract))):
+                        yield node.with_changes(**{side: cst.Integer(str(other))})
         other_operator = {cst.Multiply: cst.Divide, cst.Divide: cst.Multiply}.get(type(node.operator))
         if other_operator is not None:
             yield node.with_changes(operator=other_operator())
@@ -90,7 +94,7 @@ class Complement:
                     yield node.with_changes(**{side: cst.parse_expression(f"(1 - {_code(operand)})")})
         for value, statement in values(node):
             for variable in place.variables:
-                for factor in (f"(1 - {variable})", f"(1 - {variable}**2)"):
+                for factor in () if _makes(statement, variable) else (f"(1 - {variable})", f"(1 - {variable}**2)"):
                     yield returning(statement, value, _with_factor(value, cst.Multiply(), factor))
 
 
@@ -122,14 +126,15 @@ class AddTerm:
         keep = "keepdims=True" if place.numpy else "keepdim=True"
         for value, statement in values(node):
             code = _code(enclosed(value))
-            terms = [f"{code} + {name}" for name in place.variables]
+            variables = [name for name in place.variables if not _makes(statement, name)]
+            terms = [f"{code} + {name}" for name in variables]
             for axis in ("-1", "0"):
                 terms.append(f"{code} - {code}.mean({axis}, {keep})")
-                for name in place.variables:
+                for name in variables:
                     for reduction in ("sum", "mean"):
                         terms.append(f"{code} - {name} * ({code} * {name}).{reduction}({axis}, {keep})")
             for term in terms:
-                yield returning(statement, value, inside(value, cst.parse_expression(term)))
+                yield returning(statement, value, cst.parse_expression(term))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +270,12 @@ class AddConjugate:
 
 
 def _with_factor(value: cst.BaseExpression, operator: cst.BaseBinaryOp, factor: str) -> cst.BaseExpression:
-    return inside(value, cst.BinaryOperation(_as_factor(value), operator, cst.parse_expression(factor)))
+    return cst.BinaryOperation(_as_factor(value), operator, cst.parse_expression(factor))
+
+
+def _makes(statement: cst.CSTNode, variable: str) -> bool:
+    """Whether a statement assigns the variable, which cannot be read in it then."""
+    return isinstance(statement, cst.Assign) and _code(statement.targets[0].target) == variable
 
 
 def _as_factor(value: cst.BaseExpression) -> cst.BaseExpression:
