@@ -6,7 +6,7 @@ backward and of its sound twin differ in one place by a few pieces of syntax. A 
 subject fails a deeper check than the one that it passed: two more seeds with other values, and the gradients of the sound twin
 on them.
 
-    python -m benchmarks.repair [--seconds 10] [--only NAME] [--json FILE]
+    python -m benchmarks.repair [--seconds 10] [--only NAME] [--every N] [--first K] [--json FILE]
 """
 
 from __future__ import annotations
@@ -223,13 +223,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--only", default="")
     parser.add_argument("--every", type=int, default=1, help="take every n-th mistake")
+    parser.add_argument("--first", type=int, default=0, help="leave out those before this one")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         chosen = [row for row in rows(Path(folder)) if is_single_edit(row) and arguments.only in str(row.wrong)]
         print(f"{len(chosen)} single-edit mistakes")
         results = []
-        for row in chosen[:: arguments.every]:
+        for row in chosen[arguments.first :: arguments.every]:
             try:
                 result = measured(row, arguments.seconds)
             except InvalidArgument as error:
@@ -244,6 +245,7 @@ def main() -> None:
     print(f"first suggestion right: {len(passing)} of {len(results)}, {share:.0%}; wrong: {len(wrong)}")
     print(f"median seconds: {statistics.median(each['seconds'] for each in results):.1f}, of those mended: "
           f"{statistics.median([each['seconds'] for each in passing] or [0]):.1f}")  # fmt: skip
+    print(f"median seconds of the processor: {statistics.median(each['cpu'] for each in results):.1f}")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
 

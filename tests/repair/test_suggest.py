@@ -1,4 +1,4 @@
-"""What is suggested passes the full check, in every form; the file is only read, and nothing is suggested that is not verified."""
+"""What is suggested passes the full check, in every form; the file is only read, and nothing unverified is suggested."""
 
 from __future__ import annotations
 

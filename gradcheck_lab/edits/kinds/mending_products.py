@@ -194,7 +194,7 @@ class NumberOfForward:
         if isinstance(node, (cst.Float, cst.Integer)):
             for number in place.numbers:
                 if float(number) != float(node.evaluated_value):
-                    yield cst.parse_expression(repr(number)) if number >= 0 else cst.parse_expression(f"({number!r})")
+                    yield cst.parse_expression(repr(number))
 
 
 @dataclass(frozen=True, slots=True)
