@@ -19,8 +19,8 @@ from gradcheck_lab.torch_internals import DispatchMode, schema
 Place = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
-_SHAPED = ("expand", ".reshape", "@", ".mT")  # what has the shape of the operand already
-_OTHER_SHAPES = frozenset({"mm", "bmm", "addmm", "t", "sum", "mean"})  # equal sizes are chance there
+_SHAPED = ("expand", ".reshape", "@", ".mT", ".permute", ".transpose")  # what has the shape of the operand already
+_OTHER_SHAPES = frozenset({"mm", "bmm", "addmm", "t", "permute", "transpose", "sum", "mean"})  # equal sizes are chance there
 
 
 class Unreadable(Exception):
@@ -72,7 +72,10 @@ class Steps(DispatchMode):
             if isinstance(value, torch.Tensor) and value.ndim == 0 and not isinstance(place, (int, float)):
                 self.numbers.setdefault(place, float(value.detach().real))
         others = {key: value for key, value in given.items() if not isinstance(value, torch.Tensor)}
-        self.steps.append(Step(name, tuple(operands), others, self.place(result)))
+        known = set(self.shapes)
+        step = Step(name, tuple(operands), others, self.place(result))
+        if name.endswith("_") or step.result not in known:  # a view that is what it was made of is no step
+            self.steps.append(step)
         return result
 
 
@@ -118,7 +121,7 @@ def _sent_back(recorded: Steps, values: Mapping[Place, str], output: Place) -> d
     sent = {output: "grad_output"}
     for step in reversed(recorded.steps):
         gradient = sent.get(step.result)
-        if gradient is None or step.result in step.operands:
+        if gradient is None:
             continue
         formula = _formula(step)
         if formula is None:

@@ -76,6 +76,19 @@ def _pow(arguments: dict[str, Any]) -> Formula:
     return Formula(f"{{0}} ** {exponent}", (f"{{g}} * {exponent} * {slope}",))
 
 
+def _permute(arguments: dict[str, Any]) -> Formula:
+    dims = [each % len(arguments["dims"]) for each in arguments["dims"]]
+    back = sorted(range(len(dims)), key=lambda axis: dims[axis])
+    if dims == [1, 0]:
+        return Formula("{0}.mT", ("{g}.mT",))
+    return Formula(f"{{0}}.permute({dims})", (f"{{g}}.permute({back})",))
+
+
+def _transpose(arguments: dict[str, Any]) -> Formula:
+    one, other = arguments["dim0"], arguments["dim1"]
+    return Formula(f"{{0}}.transpose({one}, {other})", (f"{{g}}.transpose({one}, {other})",))
+
+
 def _shaped(name: str) -> Callable[[dict[str, Any]], Formula]:
     """An operator that changes the shape alone, whose sizes hold for one call only."""
 
@@ -124,6 +137,8 @@ FORMULAS: dict[str, Formula | Callable[[dict[str, Any]], Formula]] = {
     "bmm": Formula("{0} @ {1}", ("{g} @ {1}.mT", "{0}.mT @ {g}")),
     "addmm": Formula("{0} + {1} @ {2}", ("{g}", "{g} @ {2}.mT", "{1}.mT @ {g}")),
     "t": Formula("{0}.mT", ("{g}.mT",)),
+    "permute": _permute,
+    "transpose": _transpose,
     "clone": Formula("{0}", ("{g}",)),
     "unsqueeze": _shaped("unsqueeze"),
     "squeeze": _shaped("squeeze"),
