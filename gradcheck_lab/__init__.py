@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gradcheck_lab.rules.graph import Graph
     from gradcheck_lab.rules.layer import Layer
     from gradcheck_lab.rules.op import Op, op
+    from gradcheck_lab.suggest import suggest
 
 _HOMES = {
     "ALL": "probes",
@@ -35,6 +36,7 @@ _HOMES = {
     "judge": "judge",
     "mutate": "mutate",
     "MutationReport": "mutation.report",
+    "suggest": "suggest",
     "compare": "compare",
     "load_ipython_extension": "notebook_magic",
     "GradientMismatch": "errors",
@@ -70,6 +72,7 @@ __all__ = [
     "mutate",
     "op",
     "parametrize_checks",
+    "suggest",
 ]
 
 

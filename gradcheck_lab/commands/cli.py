@@ -24,6 +24,8 @@ from gradcheck_lab.model.several import WORST_FIRST
 from gradcheck_lab.version import __version__
 
 if TYPE_CHECKING:
+    from gradcheck_lab.commands.check import CheckJob
+    from gradcheck_lab.report import Report
     from gradcheck_lab.workers.apart import Limits
 
 app = typer.Typer(
@@ -107,6 +109,12 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 3 where something of a module or folder was not checked.")
     ] = False,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Search for an edit of a wrong backward after which the check passes.")
+    ] = False,
+    diff: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the first edit that is suggested as a patch.")
+    ] = None,
 ) -> None:
     """Check every gradient of one object, or of all that a module or the files of a folder define, on one call each.
 
@@ -114,9 +122,10 @@ def check(
     """
     with misuse_exits():
         results = Results(json, report or (), github)
+        refuse_unwritable_files(diff)
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
-            has_object_options = bool(spec or option or allow or wrt or order != 1)
+            has_object_options = bool(spec or option or allow or wrt or order != 1 or suggest or diff)
             raise typer.Exit(_scan(target, has_object_options, seed, dtype, results, limits, strict))
         from gradcheck_lab.commands.check import CheckJob, single_report
         from gradcheck_lab.commands.check_processes import check_in_workers
@@ -125,8 +134,15 @@ def check(
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
         wanted = tuple(name for text in wrt or () for name in text.split(",") if name)
         job = CheckJob(target, specs, seed, dtype, options, allowed, order, wanted)
-        found = single_report(job.run() if limits is None else next(check_in_workers([job], limits)))
+        if suggest or diff is not None:
+            found = _check_and_suggest(job, limits)
+        else:
+            found = single_report(job.run() if limits is None else next(check_in_workers([job], limits)))
         print_report(found)
+        if diff is not None:
+            from gradcheck_lab.commands.suggest import write_patch
+
+            typer.echo(write_patch(found, diff))
         results.write(target, [(found.subject, found)], found.to_dict())
     raise typer.Exit(EXIT_CODES[found.verdict])
 
@@ -326,6 +342,15 @@ def _run_demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int |
     return EXIT_CODES[done.verdict]
 
 
+def _check_and_suggest(job: CheckJob, limits: Limits | None) -> Report:
+    if limits is not None:
+        raise InvalidArgument("--suggest runs edited code in this process; leave --isolate, --timeout and --memory-limit out")
+    from gradcheck_lab.commands.check import single_report
+    from gradcheck_lab.commands.suggest import searched
+
+    return single_report(job.run(searched))
+
+
 def _scan(
     target: str, has_object_options: bool, seed: int, dtype: str | None, results: Results, limits: Limits | None, strict: bool
 ) -> int:
@@ -337,7 +362,8 @@ def _scan(
 
     if has_object_options:
         one = f"{Path(target) / 'file.py'}:name" if is_folder(target) else f"{target}:name"
-        raise InvalidArgument(f"--spec, --option, --allow, --order and --wrt are for one object; write it as {one}")
+        options = "--spec, --option, --allow, --order, --wrt, --suggest and --diff"
+        raise InvalidArgument(f"{options} are for one object; write it as {one}")
     if is_folder(target):
         if limits is None:
             raise InvalidArgument("the files of a folder are checked in processes of their own; leave --no-isolate out")

@@ -5,6 +5,7 @@ is the same object as before with other code, so that nothing is imported, regis
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import gc
@@ -12,6 +13,7 @@ import linecache
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -82,10 +84,12 @@ def edited(subject: Any, edit: Edit) -> Iterator[Any]:
 
 def _changed_codes(edit: Edit) -> dict[_Key, tuple[CodeType, CodeType]]:
     """The code objects that differ between the two texts, before and after, by key."""
-    before, after = _codes(edit.path, edit.original), _codes(edit.path, edit.text)
+    original, text = _changed_statements(edit)
+    flags = _future_features(edit.original)
+    before, after = _codes_before(edit.path, original, flags), _codes(edit.path, text, flags)
     keep = {key: code.co_freevars for key, code in before.items() if key in after and code.co_freevars}
     if any(after[key].co_freevars != names for key, names in keep.items()):
-        after = _codes(edit.path, edit.text, keep)
+        after = _codes(edit.path, text, flags, keep)
     return {key: (before[key], after[key]) for key in before if key in after and not _same(before[key], after[key])}
 
 
@@ -93,12 +97,55 @@ def _same(one: CodeType, other: CodeType) -> bool:
     return one == other and one.co_freevars == other.co_freevars
 
 
-def _codes(path: str, text: str, keep: dict[_Key, tuple[str, ...]] | None = None) -> dict[_Key, CodeType]:
+def _changed_statements(edit: Edit) -> tuple[str, str]:
+    """The statements at the top of the file that the edit changes, before and after, on their own lines: few are compiled."""
+    lines, others = edit.original.splitlines(keepends=True), edit.text.splitlines(keepends=True)
+    start = 0
+    while start < min(len(lines), len(others)) and lines[start] == others[start]:
+        start += 1
+    kept = 0
+    while kept < min(len(lines), len(others)) - start and lines[-1 - kept] == others[-1 - kept]:
+        kept += 1
+    end = len(lines) - kept
+    for first, last in _statements(edit.original):
+        if first <= start < last or start <= first < end:
+            start, end = min(start, first), max(end, last)
+    added = len(others) - len(lines)
+    return "\n" * start + "".join(lines[start:end]), "\n" * start + "".join(others[start : end + added])
+
+
+@lru_cache(maxsize=8)
+def _statements(text: str) -> tuple[tuple[int, int], ...]:
+    """Where the statements at the top of a file begin and end, as a slice of its lines."""
+    found = []
+    for node in ast.parse(text).body:
+        decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+        found.append((min([node.lineno, *(each.lineno for each in decorators)]) - 1, node.end_lineno or node.lineno))
+    return tuple(found)
+
+
+@lru_cache(maxsize=8)
+def _future_features(text: str) -> int:
+    """The flags of the compiler that the file asks for with `from __future__ import`."""
+    names = [
+        each.name
+        for node in ast.parse(text).body if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        for each in node.names
+    ]  # fmt: skip
+    return sum(getattr(__future__, name).compiler_flag for name in set(names))
+
+
+@lru_cache(maxsize=32)
+def _codes_before(path: str, text: str, flags: int) -> dict[_Key, CodeType]:
+    return _codes(path, text, flags)
+
+
+def _codes(path: str, text: str, flags: int, keep: dict[_Key, tuple[str, ...]] | None = None) -> dict[_Key, CodeType]:
     tree = ast.parse(text)
     if keep:
         tree = ast.fix_missing_locations(_KeepsVariables(keep).visit(tree))
     found: dict[_Key, CodeType] = {}
-    for code in _within(compile(tree, path, "exec", dont_inherit=True)):
+    for code in _within(compile(tree, path, "exec", flags, dont_inherit=True)):
         number = 0
         while (key := (code.co_qualname, code.co_firstlineno, number)) in found:
             number += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from gradcheck_lab.edits.edit import Edit
 from gradcheck_lab.edits.kinds import MISTAKES
 from gradcheck_lab.edits.kinds.kind import Kind
 from gradcheck_lab.edits.place import place_of
-from gradcheck_lab.edits.source import Source, source_of
+from gradcheck_lab.edits.source import source_of
 from gradcheck_lab.edits.written import Written, written_of
 
 
@@ -37,8 +36,8 @@ def _edits_of_function(written: Written, kinds: Sequence[Kind]) -> Iterator[Edit
     for node in parts_of(source.node):
         for kind in kinds:
             for new in kind.replacements(node, place):
-                text = _text(source, node, new)
-                if text is not None:
+                text = source.replaced(node, new)
+                if text is not None and text != source.text:
                     yield Edit(kind.name, written.name, written.path, source.line_of(node), source.text, text)
 
 
@@ -54,15 +53,3 @@ def _below(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
     for child in node.children:
         if not isinstance(child, (cst.Annotation, cst.Decorator)):
             yield from _below(child)
-
-
-def _text(source: Source, node: cst.CSTNode, new: cst.CSTNode) -> str | None:
-    """The text of the file after an edit; None where it is the same, or no longer Python."""
-    text = source.replaced(node, new)
-    if text == source.text:
-        return None
-    try:
-        ast.parse(text)
-    except SyntaxError:
-        return None
-    return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dis
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ class Place:
     `upstream` are the names of the upstream gradients, `saved` those of the other tensors that it is given, `loads` the nodes
     that read a variable. `defaults` has the default of each option that is a plain value, as Python; those of `held` are
     read as attributes, `ctx.eps`. `arrays` is what the file calls the module of its arrays, "torch" or "np", None where it has
-    none; `modules` are the names of all modules.
+    none; `modules` are the names of all modules. `variables` are what of the function's own may be read where it
+    ends, as Python: `x`, `self.mask`; `numbers` are those in the forward.
     """
 
     upstream: tuple[str, ...]
@@ -34,6 +36,8 @@ class Place:
     arrays: str | None
     numpy: bool
     modules: frozenset[str]
+    variables: tuple[str, ...] = ()
+    numbers: tuple[float, ...] = ()
 
     def is_load(self, node: cst.CSTNode) -> bool:
         """Whether a node reads a variable."""
@@ -61,7 +65,36 @@ def place_of(written: Written, node: cst.CSTNode) -> Place:
         arrays,
         arrays is not None and modules[arrays].__name__ == "numpy",
         frozenset(modules),
+        _variables(written, node, positional[skipped if written.form is not None else 0 :]),
+        _numbers(written.forward),
     )
+
+
+def _variables(written: Written, node: cst.CSTNode, parameters: tuple[str, ...]) -> tuple[str, ...]:
+    """What of the function's own may be read: its parameters, what it assigns, and attributes of its object or context."""
+    code, owner = written.function.__code__, written.function.__code__.co_varnames[:1]
+    assigned = code.co_varnames[code.co_argcount + code.co_kwonlyargcount :]
+    held: list[str] = []
+    if written.form in ("layer", "function") and owner:
+        functions = [each.__code__ for each in (written.forward, written.function) if each is not None]
+        stored = [i.argval for each in functions for i in dis.get_instructions(each) if i.opname == "STORE_ATTR"]
+        read = [i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_ATTR" and written.form == "layer"]
+        words = {each.attr.value for each in _attributes(node, owner[0])}
+        held = [f"{owner[0]}.{name}" for name in dict.fromkeys([*stored, *(each for each in read if each in words)])]
+    return tuple(dict.fromkeys([*parameters, *assigned, *held]))
+
+
+def _attributes(node: cst.CSTNode, owner: str) -> Iterator[cst.Attribute]:
+    if isinstance(node, cst.Attribute) and isinstance(node.value, cst.Name) and node.value.value == owner:
+        yield node
+    for child in node.children:
+        yield from _attributes(child, owner)
+
+
+def _numbers(forward: FunctionType | None) -> tuple[float, ...]:
+    """The numbers of a function that are neither 0 nor 1."""
+    values = () if forward is None else (*forward.__code__.co_consts, *(forward.__defaults__ or ()))
+    return tuple(dict.fromkeys(v for v in values if type(v) in (int, float) and v not in (0, 1)))
 
 
 def _parameters(function: FunctionType) -> tuple[tuple[str, ...], dict[str, str]]:

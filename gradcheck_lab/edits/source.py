@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper, PositionProvider
+from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider, WhitespaceInclusivePositionProvider
 
 from gradcheck_lab.edits.written import source_lines
 
 Node = cst.FunctionDef | cst.Lambda
+_SPLICED = (cst.BaseExpression, cst.BaseSmallStatement)
 _Node = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -19,6 +21,7 @@ _Node = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 class Source:
     """A function in the statement at the top of a file that it stands in.
 
+    `spans` are where the parts of the statement stand in its text, with the white space and parentheses that belong to them.
     `first` and `last` are the lines of that statement, counted from 1; `module` is its syntax, `node` the function in it.
     """
 
@@ -28,17 +31,39 @@ class Source:
     module: cst.Module
     node: Node
     lines: dict[cst.CSTNode, int]
+    spans: dict[cst.CSTNode, tuple[int, int]]
 
     def line_of(self, node: cst.CSTNode) -> int:
         """The line of the file where a part of the statement begins."""
         return self.lines.get(node, 1) + self.first - 1
 
-    def replaced(self, node: cst.CSTNode, new: cst.CSTNode) -> str:
-        """The text of the file with `new` in the place of `node`."""
-        changed = self.module.deep_replace(node, new)
-        assert isinstance(changed, cst.Module)
+    def replaced(self, node: cst.CSTNode, new: cst.CSTNode) -> str | None:
+        """The text of the file with `new` in the place of `node`; None where that is no longer Python."""
+        code = self._spliced(node, new)
+        if code is None:
+            changed = self.module.deep_replace(node, new)
+            assert isinstance(changed, cst.Module)
+            code = changed.code
+        try:
+            ast.parse(code)
+        except SyntaxError:
+            return None
         lines = self.text.splitlines(keepends=True)
-        return "".join(lines[: self.first - 1]) + changed.code + "".join(lines[self.last :])
+        return "".join(lines[: self.first - 1]) + code + "".join(lines[self.last :])
+
+    def _spliced(self, node: cst.CSTNode, new: cst.CSTNode) -> str | None:
+        """The statement with the text of `new` where that of `node` stands; None where its text alone does not say it.
+
+        To replace a node in the syntax copies the whole statement, which takes ten times as long.
+        """
+        where = self.spans.get(node)
+        if where is None or not isinstance(node, _SPLICED) or not isinstance(new, _SPLICED):
+            return None
+        start, end = where
+        whole = self.module.code
+        if whole[start:end] != self.module.code_for_node(node):
+            return None
+        return whole[:start] + self.module.code_for_node(new) + whole[end:]
 
 
 def source_of(function: FunctionType) -> Source | None:
@@ -58,13 +83,27 @@ def source_of(function: FunctionType) -> Source | None:
         module = cst.parse_module("".join(lines[first - 1 : last]))
     except cst.ParserSyntaxError:
         return None
-    positions = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
+    wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
+    positions = wrapper.resolve(PositionProvider)
     column = len(lines[found.lineno - 1].encode()[: found.col_offset].decode())
     for node, place in positions.items():
         at = (place.start.line + first - 1, place.start.column)
         if isinstance(node, (cst.FunctionDef, cst.Lambda)) and at == (found.lineno, column):
-            return Source(text, first, last, module, node, {each: where.start.line for each, where in positions.items()})
+            spans = _spans(module.code, wrapper.resolve(WhitespaceInclusivePositionProvider))
+            return Source(text, first, last, module, node, {e: where.start.line for e, where in positions.items()}, spans)
     return None
+
+
+def _spans(code: str, ranges: Mapping[cst.CSTNode, CodeRange]) -> dict[cst.CSTNode, tuple[int, int]]:
+    """Ranges of lines and columns as places in a text."""
+    starts = [0, 0]
+    for line in code.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    starts.append(starts[-1])  # the end of a text that ends with a line's end
+    return {
+        node: (starts[where.start.line] + where.start.column, starts[where.end.line] + where.end.column)
+        for node, where in ranges.items()
+    }
 
 
 def _first_line(node: ast.stmt | ast.expr) -> int:

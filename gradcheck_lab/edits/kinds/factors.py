@@ -140,16 +140,17 @@ class DropEpsilon:
     def replacements(self, node: cst.CSTNode, place: Place) -> Iterator[cst.CSTNode]:
         """What the small number is added to, or bounds."""
         if isinstance(node, cst.BinaryOperation) and isinstance(node.operator, (cst.Add, cst.Subtract)):
-            if _is_epsilon(node.right):
+            if is_epsilon(node.right):
                 yield inside(node, node.left)
-            elif _is_epsilon(node.left) and isinstance(node.operator, cst.Add):
+            elif is_epsilon(node.left) and isinstance(node.operator, cst.Add):
                 yield inside(node, node.right)
         call = called(node, _BOUNDS, place)
-        if call is not None and any(_is_epsilon(each.value) for each in call.rest):
+        if call is not None and any(is_epsilon(each.value) for each in call.rest):
             yield inside(call.call, call.operand)
 
 
-def _is_epsilon(node: cst.BaseExpression) -> bool:
+def is_epsilon(node: cst.BaseExpression) -> bool:
+    """Whether a piece of syntax is a small number, or called one."""
     if isinstance(node, cst.Float):
         return float(node.value) <= LARGEST_EPSILON.value
     name = node.value if isinstance(node, cst.Name) else node.attr.value if isinstance(node, cst.Attribute) else ""

@@ -126,7 +126,21 @@ def entries(value: cst.BaseExpression) -> list[cst.BaseExpression]:
     return [value]
 
 
-def returning(node: cst.Return | cst.Lambda, value: cst.BaseExpression, new: cst.BaseExpression) -> cst.CSTNode:
+Valued = cst.Return | cst.Lambda | cst.Assign | cst.AugAssign
+
+
+def values(node: cst.CSTNode) -> Iterator[tuple[cst.BaseExpression, Valued]]:
+    """Each value that a statement returns or assigns to one name, attribute or entry, but for None, numbers and texts."""
+    found: list[tuple[cst.BaseExpression, Valued]] = list(returned(node))
+    if isinstance(node, cst.Assign):
+        if len(node.targets) == 1 and not isinstance(node.targets[0].target, (cst.Tuple, cst.List)):
+            found.append((node.value, node))
+    elif isinstance(node, cst.AugAssign):
+        found.append((node.value, node))
+    yield from (each for each in found if not isinstance(each[0], (cst.BaseNumber, cst.BaseString)))
+
+
+def returning(node: Valued, value: cst.BaseExpression, new: cst.BaseExpression) -> cst.CSTNode:
     """The return statement, or lambda, with another value in the place of one of its values."""
     changed = node.deep_replace(value, new)
     assert isinstance(changed, cst.CSTNode)
