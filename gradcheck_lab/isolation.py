@@ -97,6 +97,21 @@ def isolated(call: Callable[[], Report], subject: Subjected, limits: Limits) -> 
 def apart(function: Callable[[Line], Answer], name: str, limits: Limits, looked: Looked = lambda text, counts: None) -> Ended:
     """Call a function in a process of its own, and return its report; raise here what it refuses and the user's interrupt."""
     as_data(_NOTHING)
+    ended = apart_as(Answer, function, name, limits, looked)
+    if not isinstance(ended.outcome, Returned):
+        return ended
+    answer: Answer = ended.outcome.value
+    if answer.refused is not None:
+        raise InvalidArgument(answer.refused)
+    if answer.report is None:
+        raise KeyboardInterrupt
+    return replace(ended, outcome=Returned(answer.report))
+
+
+def apart_as(
+    kind: type[Any], function: Callable[[Line], Any], name: str, limits: Limits, looked: Looked = lambda text, counts: None
+) -> Ended:
+    """Call a function in a process of its own, which returns a dataclass of this kind. Raises `InvalidArgument`."""
     try:
         ended = run_apart(function, limits, looked)
     except CannotStart as error:
@@ -104,17 +119,10 @@ def apart(function: Callable[[Line], Answer], name: str, limits: Limits, looked:
             f"{name} cannot be checked in a process of its own ({one_line(str(error))}); define it at the top of a module, "
             'keep calls of a script under if __name__ == "__main__":, or leave isolate, timeout and memory_limit out'
         ) from error
-    outcome = read_as(ended.outcome, Answer)
+    outcome = read_as(ended.outcome, kind)
     if isinstance(outcome, Raised):
         raise RuntimeError(f"gradcheck_lab itself {outcome}; please report it\n{outcome.traceback}")
-    if not isinstance(outcome, Returned):
-        return replace(ended, outcome=outcome)
-    answer: Answer = outcome.value
-    if answer.refused is not None:
-        raise InvalidArgument(answer.refused)
-    if answer.report is None:
-        raise KeyboardInterrupt
-    return replace(ended, outcome=Returned(answer.report))
+    return replace(ended, outcome=outcome)
 
 
 def write_known(path: Path, report: Report) -> None:

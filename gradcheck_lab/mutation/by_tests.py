@@ -84,7 +84,7 @@ class _Mutating:
         command, name = command_of(self.arguments), self.written[0].name
         if not items:
             raise InvalidArgument(f"{command} collects no test; pass the arguments with which it runs yours")
-        baseline = runs.baseline(items, [self.written])
+        baseline, _ = runs.baseline(items, [self.written])
         touching = baseline.touching[0]
         failed = [each for each in baseline.failed if each in touching]
         if failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.edits.written import Written, own_function
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.isolation import Refused, apart
+from gradcheck_lab.isolation import apart_as
 from gradcheck_lab.model.amounts import INJECTED_SCALE
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.limits import INJECTED_GRADIENTS
@@ -112,17 +113,36 @@ def inject(arguments: Sequence[str], seconds: float) -> MutationReport:
     """
     command = command_of(arguments)
 
-    def call(line: Line) -> tuple[Mutant, ...] | Refused:
+    def call(line: Line) -> _Injected:
         plugin = _Injecting(seconds)
         code = run_pytest(arguments, plugin)
-        if plugin.found is None:
-            return Refused(plugin.refused or f"{command} ends with exit code {code} before any test; run it by itself first")
-        return plugin.found
+        ends = f"{command} ends with exit code {code} before any test; run it by itself first"
+        return _Injected(plugin.found, refused="") if plugin.found else _Injected(refused=plugin.refused or ends)
 
-    ended = apart(call, command, Limits(None))
+    ended = apart_as(_Injected, call, command, Limits(None))
     if not isinstance(ended.outcome, Returned):
         raise InvalidArgument(f"{command} {ended.outcome}; run it by itself first")
-    return MutationReport(command, ended.outcome.value, tests=command, environment=environment())
+    found: _Injected = ended.outcome.value
+    if found.refused:
+        raise InvalidArgument(found.refused)
+    return MutationReport(command, found.mutants, tests=command, environment=environment())
+
+
+@dataclass(frozen=True, slots=True)
+class _Injected:
+    """What came of every perturbation, or why none could be made."""
+
+    mutants: tuple[Mutant, ...] = ()
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Perturbed:
+    """Whether there was a gradient to perturb, how many the rule returns, and the test that failed."""
+
+    told: bool
+    count: int
+    by: str
 
 
 @dataclass(slots=True)
@@ -130,7 +150,7 @@ class _Injecting:
     """A plugin that runs the collected tests as they are, and then in forks with one perturbation each."""
 
     seconds: float
-    found: tuple[Mutant, ...] | None = None
+    found: tuple[Mutant, ...] = ()
     refused: str = ""
     rules: list[_Rule] = field(default_factory=list)
 
@@ -138,12 +158,12 @@ class _Injecting:
         """All that pytest runs in this session."""
         runs = Runs(session.config)
         self.rules = list(_rules())
-        baseline = runs.watched(session.items, [[rule.written] for rule in self.rules])
+        baseline, _ = runs.watched(session.items, [[rule.written] for rule in self.rules])
         # what tests import in their bodies is known only now
         late = [rule for rule in _rules() if all(rule.owner is not known.owner for known in self.rules)]
         if late:
             self.rules += late
-            baseline = runs.watched(session.items, [[rule.written] for rule in self.rules])
+            baseline, _ = runs.watched(session.items, [[rule.written] for rule in self.rules])
         found = [mutant for index, rule in enumerate(self.rules) for mutant in self._of(rule, index, runs, session, baseline)]
         if found:
             self.found = tuple(found)
@@ -152,21 +172,21 @@ class _Injecting:
         return True
 
     def _of(self, rule: _Rule, number: int, runs: Runs, session: Any, baseline: Baseline) -> Iterator[Mutant]:
-        items = [item for item in session.items if item.nodeid in baseline.touching[number] - set(baseline.failed)]
+        items = [item for item in session.items if item.nodeid in set(baseline.touching[number]) - set(baseline.failed)]
         limits = Limits(baseline.seconds + self.seconds)
         for index in range(INJECTED_GRADIENTS.value) if items else ():
             count = 0
             for kind, (sentence, perturb) in PERTURBATIONS.items():
-                ended = apart(lambda line, i=index, p=perturb: _run(rule, i, p, runs, items), rule.name, limits)  # type: ignore[misc]
-                told, count, by = _result(ended.outcome, count)
-                if told:
-                    yield _mutant(rule, kind, sentence.format(f"gradient {index}"), by)
+                run = partial(_run, rule, index, perturb, runs, items)
+                found = _result(apart_as(_Perturbed, run, rule.name, limits).outcome, count)
+                count = found.count
+                if found.told:
+                    yield _mutant(rule, kind, sentence.format(f"gradient {index}"), found.by)
             if index + 1 >= count:
                 return
 
 
-def _run(rule: _Rule, index: int, perturb: Perturb, runs: Runs, items: Sequence[Any]) -> tuple[bool, int, str]:
-    """Whether there was a gradient to perturb, how many the rule returns, and the test that failed."""
+def _run(rule: _Rule, index: int, perturb: Perturb, runs: Runs, items: Sequence[Any], line: Line) -> _Perturbed:
     seen: list[tuple[int, bool]] = []
     runs.failed.clear()
     with rule.perturbed(index, perturb, seen):
@@ -174,14 +194,14 @@ def _run(rule: _Rule, index: int, perturb: Perturb, runs: Runs, items: Sequence[
             if runs.failed:
                 break
     told, count = any(told for _, told in seen), max((count for count, _ in seen), default=0)
-    return told, count, runs.failed[0] if runs.failed else ""
+    return _Perturbed(told, count, runs.failed[0] if runs.failed else "")
 
 
-def _result(outcome: Outcome, count: int) -> tuple[bool, int, str]:
+def _result(outcome: Outcome, count: int) -> _Perturbed:
     """What a run returned; one that was ended had a gradient to perturb."""
     if not isinstance(outcome, Returned):
-        return True, count, f"the tests {outcome}"
-    found: tuple[bool, int, str] = outcome.value
+        return _Perturbed(True, count, f"the tests {outcome}")
+    found: _Perturbed = outcome.value
     return found
 
 

@@ -13,19 +13,18 @@ from gradcheck_lab.edits.edits_of import edits_of
 from gradcheck_lab.edits.kinds import MISTAKES
 from gradcheck_lab.edits.written import written_of
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.isolation import Refused, apart
+from gradcheck_lab.isolation import apart_as
 from gradcheck_lab.model.arguments import name_of
 from gradcheck_lab.model.environment import environment
-from gradcheck_lab.model.mutants import Outcome
 from gradcheck_lab.mutation.by_check import CheckCall, Noticed, mutant_of, noticed_by_check, original_of
 from gradcheck_lab.mutation.by_tests import command_of, tested
 from gradcheck_lab.mutation.report import MutationReport
-from gradcheck_lab.mutation.runs import Tested
+from gradcheck_lab.mutation.runs import ByTests, Tested
 from gradcheck_lab.mutation.to_paste import test_to_paste
 from gradcheck_lab.workers.apart import Limits, Line
 from gradcheck_lab.workers.outcome import Returned
 
-_UNTESTED: tuple[Outcome, str] = ("not run", "")
+_UNTESTED = ByTests("not run")
 Shown = Callable[[int, int], None]  # takes the mutants that are done, and all
 
 
@@ -52,7 +51,8 @@ class Mutation:
         for number, edit in enumerate(edits):
             shown(number, len(edits))
             by_check = self._apart(lambda edit=edit: noticed_by_check(original, edit, among), name)  # type: ignore[misc]
-            mutants.append(mutant_of(edit, by_check, *(_UNTESTED if found is None else found.outcomes[number])))
+            by_tests = _UNTESTED if found is None else found.outcomes[number]
+            mutants.append(mutant_of(edit, by_check, by_tests.outcome, by_tests.by))
         return MutationReport(
             original.report.subject,
             tuple(mutants),
@@ -68,21 +68,23 @@ class Mutation:
     def _tested(self, arguments: tuple[str, ...], edits: Sequence[Edit], name: str) -> Tested:
         written = written_of(self.call.subject)
 
-        def call(line: Line) -> Tested | Refused:
+        def call(line: Line) -> Tested:
             try:
                 return tested(arguments, written, edits, self.timeout)
             except InvalidArgument as error:
-                return Refused(str(error))
+                return Tested(0, refused=str(error))
 
-        ended = apart(call, name, Limits(None))
+        ended = apart_as(Tested, call, name, Limits(None))
         if not isinstance(ended.outcome, Returned):
             raise InvalidArgument(f"{command_of(arguments)} {ended.outcome} while it collects; run it by itself first")
-        outcome: Tested = ended.outcome.value
-        return outcome
+        found: Tested = ended.outcome.value
+        if found.refused is not None:
+            raise InvalidArgument(found.refused)
+        return found
 
     def _apart(self, call: Callable[[], Noticed], name: str) -> Noticed:
         """What came of a mutant in a process of its own; one that hangs, or ends its process, is noticed."""
-        ended = apart(lambda line: call(), name, Limits(self.timeout))
+        ended = apart_as(Noticed, lambda line: call(), name, Limits(self.timeout))
         if isinstance(ended.outcome, Returned):
             noticed: Noticed = ended.outcome.value
             return noticed

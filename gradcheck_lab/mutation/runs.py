@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -15,29 +17,37 @@ from gradcheck_lab.edits.applied import applied, functions_alive
 from gradcheck_lab.edits.edit import Edit
 from gradcheck_lab.edits.written import Written
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.isolation import apart
+from gradcheck_lab.isolation import apart_as
 from gradcheck_lab.model.mutants import Outcome
-from gradcheck_lab.workers.apart import Limits
+from gradcheck_lab.mutation.calls_made import Made, read_calls, write_calls
+from gradcheck_lab.workers.apart import Limits, Line
 from gradcheck_lab.workers.outcome import Returned
 
 _Key = tuple[str, str, int]  # file, qualified name and first line of a function
-Made = tuple[tuple[Any, ...], dict[str, Any]]  # the positional and the keyword arguments of a call
+
+
+@dataclass(frozen=True, slots=True)
+class ByTests:
+    """What came of an edit with the author's tests, and the test that failed."""
+
+    outcome: Outcome
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """How many tests run a backward, and what came of each edit of it, with the test that failed."""
+    """How many tests run a backward, and what came of each edit of it; `refused` says why they could not be run."""
 
     touching: int
-    outcomes: tuple[tuple[Outcome, str], ...] = ()
+    outcomes: tuple[ByTests, ...] = ()
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A run without an edit: for each backward the tests that run it and a call of its forward, the failures, the time."""
+    """A run without an edit: for each backward the tests that run it, the failures, the time."""
 
-    touching: tuple[frozenset[str], ...]
-    calls: tuple[Made | None, ...]
+    touching: tuple[tuple[str, ...], ...]
     failed: tuple[str, ...]
     seconds: float
 
@@ -54,28 +64,38 @@ class Runs:
         if report.failed:
             self.failed.append(report.nodeid)
 
-    def baseline(self, items: Sequence[Any], backwards: Sequence[Sequence[Written]]) -> Baseline:
-        """Run all tests as they are. Raises `InvalidArgument` where they end their process."""
-        ended = apart(lambda line: self._baseline(items, backwards), "the run of the tests", Limits(None))
-        if not isinstance(ended.outcome, Returned):
-            raise InvalidArgument(f"the tests {ended.outcome} without any edit; run them by themselves first")
-        found: Baseline = ended.outcome.value
-        return found
+    def baseline(self, items: Sequence[Any], backwards: Sequence[Sequence[Written]]) -> tuple[Baseline, list[Made | None]]:
+        """Run all tests as they are; returns a call of the forward of each backward too, None where there is none.
 
-    def watched(self, items: Sequence[Any], backwards: Sequence[Sequence[Written]]) -> Baseline:
-        """Run all tests as they are, in this process."""
-        return self._baseline(items, backwards)
+        Raises `InvalidArgument` where the tests end their process.
+        """
+        with TemporaryDirectory(prefix="gradcheck-lab-") as folder:
+            calls = Path(folder, "calls")
+
+            def run(line: Line) -> Baseline:
+                found, made = self.watched(items, backwards)
+                write_calls(calls, made)
+                return found
+
+            ended = apart_as(Baseline, run, "the run of the tests", Limits(None))
+            if not isinstance(ended.outcome, Returned):
+                raise InvalidArgument(f"the tests {ended.outcome} without any edit; run them by themselves first")
+            return ended.outcome.value, read_calls(calls)
 
     def on_edits(self, items: Sequence[Any], edits: Sequence[Edit], seconds: float) -> Tested:
         """Run tests on each edit, until one fails; those that take longer than `seconds` are ended, and have noticed it."""
         among = functions_alive(edits[0].path) if edits else ()  # test modules are imported: what they define is alive
-        outcomes = [
-            _outcome(apart(lambda line, edit=edit: self._edited(edit, among, items), edit.function, Limits(seconds)).outcome)  # type: ignore[misc]
-            for edit in edits
-        ]
-        return Tested(len(items), tuple(outcomes))
+        return Tested(len(items), tuple(self._on_edit(edit, among, items, seconds) for edit in edits))
 
-    def _baseline(self, items: Sequence[Any], backwards: Sequence[Sequence[Written]]) -> Baseline:
+    def _on_edit(self, edit: Edit, among: Sequence[FunctionType], items: Sequence[Any], seconds: float) -> ByTests:
+        outcome = apart_as(ByTests, lambda line: self._edited(edit, among, items), edit.function, Limits(seconds)).outcome
+        if not isinstance(outcome, Returned):
+            return ByTests("noticed", f"the tests {outcome}")
+        found: ByTests = outcome.value
+        return found
+
+    def watched(self, items: Sequence[Any], backwards: Sequence[Sequence[Written]]) -> tuple[Baseline, list[Made | None]]:
+        """Run all tests as they are, in this process."""
         silence()
         self.failed.clear()
         watch = _Watch(backwards)
@@ -83,20 +103,20 @@ class Runs:
         for item in each_run(items):
             watch.begin(item.nodeid)
         sys.setprofile(None)
-        touching = tuple(map(frozenset, watch.touching))
-        return Baseline(touching, tuple(watch.calls), tuple(self.failed), time.perf_counter() - started)
+        touching = tuple(tuple(dict.fromkeys(tests)) for tests in watch.touching)
+        return Baseline(touching, tuple(self.failed), time.perf_counter() - started), watch.calls
 
-    def _edited(self, edit: Edit, among: Sequence[FunctionType], items: Sequence[Any]) -> tuple[Outcome, str]:
+    def _edited(self, edit: Edit, among: Sequence[FunctionType], items: Sequence[Any]) -> ByTests:
         silence()
         self.failed.clear()
         try:
             with applied(edit, among):
                 for _ in each_run(items):
                     if self.failed:
-                        return "noticed", self.failed[0]
+                        return ByTests("noticed", self.failed[0])
         except InvalidArgument as error:
-            return "invalid", str(error)
-        return "missed", ""
+            return ByTests("invalid", str(error))
+        return ByTests("missed")
 
 
 def silence() -> None:
@@ -115,13 +135,6 @@ def each_run(items: Sequence[Any]) -> Iterator[Any]:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=items[index + 1] if index + 1 < len(items) else None)
     if items:
         yield items[-1]
-
-
-def _outcome(outcome: Any) -> tuple[Outcome, str]:
-    if not isinstance(outcome, Returned):
-        return "noticed", f"the tests {outcome}"
-    found: tuple[Outcome, str] = outcome.value
-    return found
 
 
 class _Watch:

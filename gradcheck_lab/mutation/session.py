@@ -17,11 +17,12 @@ from gradcheck_lab.edits.kinds import MISTAKES
 from gradcheck_lab.edits.kinds.memory import Detach
 from gradcheck_lab.edits.written import Written, written_of
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.isolation import apart
-from gradcheck_lab.model.mutants import Mutant, Outcome
+from gradcheck_lab.isolation import apart_as
+from gradcheck_lab.model.mutants import Mutant
 from gradcheck_lab.mutation.by_check import CheckCall, Noticed, Original, mutant_of, noticed_by_check, original_of
+from gradcheck_lab.mutation.calls_made import Made
 from gradcheck_lab.mutation.report import MutationReport
-from gradcheck_lab.mutation.runs import Made, Runs
+from gradcheck_lab.mutation.runs import ByTests, Runs
 from gradcheck_lab.rules.methods import methods_of
 from gradcheck_lab.rules.op import ops_alive
 from gradcheck_lab.torch_internals import custom_ops
@@ -40,9 +41,9 @@ def mutate_session(items: Sequence[Any], root: Path, config: Any, seconds: float
     """
     found = list(backwards_under(root))
     runs = Runs(config)
-    baseline = runs.baseline(items, [written for _, written in found])
+    baseline, calls = runs.baseline(items, [written for _, written in found])
     reports = []
-    for (subject, written), touching, made in zip(found, baseline.touching, baseline.calls, strict=True):
+    for (subject, written), touching, made in zip(found, baseline.touching, calls, strict=True):
         touched = [item for item in items if item.nodeid in touching and item.nodeid not in baseline.failed]
         if touched:
             edits = edits_of(subject, _FIRST_ORDER)
@@ -85,20 +86,20 @@ def _layers(root: Path) -> Iterator[type]:
 
 
 def _judged(
-    subject: Any, edits: Sequence[Edit], outcomes: Sequence[tuple[Outcome, str]], made: Made | None, seconds: float
+    subject: Any, edits: Sequence[Edit], outcomes: Sequence[ByTests], made: Made | None, seconds: float
 ) -> tuple[Mutant, ...]:
     """The mutants, those that the tests missed after a check."""
-    original = None if made is None or all(outcome != "missed" for outcome, _ in outcomes) else _original(subject, made)
+    original = None if made is None or all(each.outcome != "missed" for each in outcomes) else _original(subject, made)
     among = functions_alive(edits[0].path) if edits else ()
     mutants = []
-    for edit, (outcome, by) in zip(edits, outcomes, strict=True):
-        noticed = _UNKNOWN if original is None or outcome != "missed" else _checked(original, edit, among, seconds)
-        mutants.append(mutant_of(edit, noticed, outcome, by))
+    for edit, each in zip(edits, outcomes, strict=True):
+        noticed = _UNKNOWN if original is None or each.outcome != "missed" else _checked(original, edit, among, seconds)
+        mutants.append(mutant_of(edit, noticed, each.outcome, each.by))
     return tuple(mutants)
 
 
 def _checked(original: Original, edit: Edit, among: Sequence[FunctionType], seconds: float) -> Noticed:
-    ended = apart(lambda line: noticed_by_check(original, edit, among), edit.function, Limits(seconds))
+    ended = apart_as(Noticed, lambda line: noticed_by_check(original, edit, among), edit.function, Limits(seconds))
     if isinstance(ended.outcome, Returned):
         found: Noticed = ended.outcome.value
         return found
