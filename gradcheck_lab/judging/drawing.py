@@ -34,14 +34,17 @@ def lanes_of(task: Task) -> list[Lane]:
 
 
 def drawn_calls(task: Task, lane: Lane, count: int, random: Random) -> list[CallRecipe]:
-    """At least `count` calls that the reference takes, three of the same shapes after one another; none where it takes few."""
+    """At least `count` calls that the reference takes, three of the same shapes after one another; none where it takes few.
+
+    The third is of ordinary values: what is wrong there lies where other values were, and needs no second look elsewhere.
+    """
     found: list[CallRecipe] = []
     coding = _coding(task, lane, _SIZES)
     for _ in range(TRIES_OF_A_DRAW.value * count):
         if len(found) >= count:
             break
         first = _ordinary_where_narrow(coding.decode(random.randbytes(coding.width)), task, lane)
-        calls = [first, *(_with_other_values(first, random) for _ in range(2))]
+        calls = [first, _with_other_values(first, random), _ordinary(_with_other_values(first, random))]
         if 0 < first.elements <= JUDGED_ELEMENTS.value and all(takes(task, lane, call.build().inputs) for call in calls):
             found += calls
     return found
@@ -50,6 +53,10 @@ def drawn_calls(task: Task, lane: Lane, count: int, random: Random) -> list[Call
 def _with_other_values(call: CallRecipe, random: Random) -> CallRecipe:
     tensors = tuple(replace(tensor, seed=random.getrandbits(32)) for tensor in call.tensors)
     return replace(call, tensors=tensors, seed=random.getrandbits(32))
+
+
+def _ordinary(call: CallRecipe) -> CallRecipe:
+    return replace(call, tensors=tuple(replace(tensor, profile="ordinary") for tensor in call.tensors))
 
 
 def large_call(task: Task, lane: Lane, random: Random) -> CallRecipe | None:
@@ -108,7 +115,7 @@ def _ordinary_where_narrow(call: CallRecipe, task: Task, lane: Lane) -> CallReci
     """Values at which every digit cancels say little in a narrow dtype: they are drawn in float64, where that is judged too."""
     if lane.dtype == torch.float64 or torch.float64 not in task.dtypes:
         return call
-    return replace(call, tensors=tuple(replace(tensor, profile="ordinary") for tensor in call.tensors))
+    return _ordinary(call)
 
 
 def _without_layouts(coding: Coding, random: Random) -> Iterator[CallRecipe]:
