@@ -64,21 +64,22 @@ def timed(cases: list[Case], engine: str, workers: int) -> float:
     """The seconds from the first results on, when all workers run, to the last; prints the overhead of a case as well."""
     moments: list[float] = []
     processor: list[float] = []
+    own: list[float] = []
 
     def look(now: Progress) -> None:
         if now.done in (WARM_UP, len(cases)):
+            own.append(time.process_time())
             processor.append(time.process_time() + sum(map(processor_seconds, descendants(os.getpid()))))
         moments.append(time.perf_counter())
 
     with planned(cases) as manifest, cluster(engine, workers) as address:
-        began = time.process_time()
         run(manifest, check_case, workers, look, address)
-        own = (time.process_time() - began) / len(cases)
         spent = [result.seconds for result, _ in results_in([manifest.results])][WARM_UP:]
     wall = moments[-1] - moments[WARM_UP]
+    mine = (own[1] - own[0]) / len(spent)
     beside = (wall * workers - sum(spent)) / len(spent)
     print(f"  {workers} worker{'s' * (workers > 1)}: {wall:.1f} s of {sum(spent):.1f} s of checks; beside the check a case "
-          f"takes {beside * 1e3:.1f} ms of a worker, and {own * 1e3:.1f} ms of this process", flush=True)  # fmt: skip
+          f"takes {beside * 1e3:.1f} ms of a worker, and {mine * 1e3:.1f} ms of this process", flush=True)  # fmt: skip
     if engine == "local":
         print(f"  {processor[-1] - processor[0]:.1f} s of processors, of this process and its workers", flush=True)
     return wall

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gradcheck_lab.fuzz import fuzz
     from gradcheck_lab.judge import judge
     from gradcheck_lab.model.findings import Finding, GradientResult
+    from gradcheck_lab.mutate import mutate
+    from gradcheck_lab.mutation.report import MutationReport
     from gradcheck_lab.notebook_magic import load_ipython_extension as load_ipython_extension
     from gradcheck_lab.probes import ALL
     from gradcheck_lab.pytesting.parametrize import parametrize_checks
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from gradcheck_lab.rules.graph import Graph
     from gradcheck_lab.rules.layer import Layer
     from gradcheck_lab.rules.op import Op, op
+    from gradcheck_lab.suggest import suggest
 
 _HOMES = {
     "ALL": "probes",
@@ -31,6 +34,9 @@ _HOMES = {
     "check": "check",
     "fuzz": "fuzz",
     "judge": "judge",
+    "mutate": "mutate",
+    "MutationReport": "mutation.report",
+    "suggest": "suggest",
     "compare": "compare",
     "load_ipython_extension": "notebook_magic",
     "GradientMismatch": "errors",
@@ -54,6 +60,7 @@ __all__ = [
     "Graph",
     "InvalidArgument",
     "Layer",
+    "MutationReport",
     "Op",
     "Report",
     "Variable",
@@ -62,8 +69,10 @@ __all__ = [
     "compare",
     "fuzz",
     "judge",
+    "mutate",
     "op",
     "parametrize_checks",
+    "suggest",
 ]
 
 

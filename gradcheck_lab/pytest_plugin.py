@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck_lab.pytesting.lazy import LAZY_SESSION, LazySession, session_of
-from gradcheck_lab.pytesting.options import MARKER, add_options, is_on_github
+from gradcheck_lab.pytesting.options import MARKER, add_options, is_on_github, refuse_processes
 
 if TYPE_CHECKING:
     from gradcheck_lab.pytesting.fixture import Gradcheck
@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
+    refuse_processes(config)
     config.stash[LAZY_SESSION] = LazySession(config)
 
 
@@ -55,6 +56,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from gradcheck_lab.pytesting.collection import configure_items
 
         configure_items(ours, config.stash[LAZY_SESSION].session)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
+    if not session.config.getoption("--gradcheck-mutate") or session.config.option.collectonly:
+        return (yield)
+    from gradcheck_lab.pytesting.mutating import mutate_tests
+
+    result = yield
+    mutate_tests(session)
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
@@ -120,6 +132,12 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.getoption("--gradcheck-mutate"):
+        from gradcheck_lab.pytesting.mutating import mutation_lines
+
+        terminalreporter.write_sep("=", "mutants")
+        for text, markup in mutation_lines(config):
+            terminalreporter.write_line(text, **markup)
     session = session_of(config)
     if session is None or not (session.used or session.settings.any_set):
         return

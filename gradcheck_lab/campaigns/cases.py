@@ -51,6 +51,11 @@ class Case:
         return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
 
     @property
+    def module(self) -> str:
+        """The module of the object, by its name or the path of its file."""
+        return self.target.partition(":")[0]
+
+    @property
     def name(self) -> str:
         """What the case is called: the same in every campaign, whatever its code is.
 

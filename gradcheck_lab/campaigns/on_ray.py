@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from gradcheck_lab.campaigns.by_module import by_module
 from gradcheck_lab.campaigns.cases import Case, CheckCase, Finished
-from gradcheck_lab.campaigns.in_worker import Lanes, prepare_worker
+from gradcheck_lab.campaigns.in_worker import call_of, finished_of
+from gradcheck_lab.campaigns.lanes import lanes_of, prepare_worker
 from gradcheck_lab.campaigns.manifest import Plan
 from gradcheck_lab.campaigns.sources import refuse_changed
 from gradcheck_lab.errors import InvalidArgument
@@ -32,7 +37,9 @@ from gradcheck_lab.workers.progress import SharedProgress
 EXISTING = "auto"
 _EVERY = 0.1  # seconds between two looks at the worker of a node
 _AHEAD = 2  # tasks that are handed out for each core, so that no core waits for the driver
+_LOOK = 10.0  # seconds between two looks at how many cores the cluster has
 _GPUS = "CUDA_VISIBLE_DEVICES"
+_SPECIAL, _ESCAPED = r"([\\*?[\] ])", r"\\\1"  # in a pattern of .gitignore
 _RESERVED = 1.0  # of a core, and of a GPU for a case on one
 
 
@@ -40,37 +47,41 @@ class _Node:
     """What a process of Ray keeps from one task to the next: a worker process, for the GPUs that Ray gave to the task."""
 
     def __init__(self, gpus: str | None) -> None:
-        progress = SharedProgress(1, numbers=1)
-        self.folder = TemporaryDirectory(prefix="gradcheck-lab-")
-        self.lanes = Lanes(progress, Path(self.folder.name))
-        self.workers = Workers(1, _prepare, (progress, gpus), CASES_OF_A_PROCESS.value)
+        self.kept = ExitStack()  # as long as the process of Ray
+        self.lanes = self.kept.enter_context(lanes_of(1))
+        self.workers = Workers(1, _prepare, (self.lanes.progress, gpus), CASES_OF_A_PROCESS.value)
 
     def run(self, case: Case, check: CheckCase) -> Finished:
         """Run one case in the worker process."""
-        self.workers.submit(self.lanes.call(0, case, check))
+        self.workers.submit(call_of(case, check, self.lanes, 0))
         while True:
             for lane, outcome in self.workers.finished(within=_EVERY):
-                return self.lanes.finished(lane, case, outcome)
+                return finished_of(case, outcome, self.lanes, lane)
 
 
 _nodes: dict[str | None, _Node] = {}  # of a process of Ray, by the GPUs that a task may use
 _sound: set[str] = set()  # the plans whose files and versions were found here
 
 
-def run_on_ray(cases: Iterable[Case], check: CheckCase, plan: Plan, address: str | None) -> Iterator[Finished]:
+def run_on_ray(
+    cases: Iterable[Case], check: CheckCase, plan: Plan, address: str | None, left_here: Sequence[Path] = ()
+) -> Iterator[Finished]:
     """Run the cases as tasks of the cluster at an address, and yield each as it ends.
 
-    Each takes one core, and one GPU where its device is cuda. The current directory is sent to the nodes. Raises
-    `InvalidArgument` where Ray is not installed, no cluster is found, it has no GPU for a case on one, or a node has other
-    versions than the plan.
+    Each takes one core, and one GPU where its device is cuda. The current directory is sent to the nodes, but for the files
+    that are `left_here`. Raises `InvalidArgument` where Ray is not installed, no cluster is found, it does not take the
+    directory, it has no GPU for a case on one, or a node has other versions than the plan.
     """
     ray = _ray()
-    with _connected(address):
+    with _connected(address, _excluded(left_here)):
         remote = ray.remote(max_retries=RUNS_OF_A_LOST_CASE.value - 1, retry_exceptions=False)(_task)
         shared = ray.put((check, json.dumps(as_dict(plan))))
-        waiting, running = iter(cases), dict[Any, Case]()
-        most = _AHEAD * max(1, int(_resources().get("CPU", 1)))
+        # module by module, since a worker process of a node checks what one module defines
+        waiting, running = chain.from_iterable(by_module(cases).values()), dict[Any, Case]()
+        most, looked = 0, 0.0
         while True:
+            if not most or time.monotonic() - looked > _LOOK:  # nodes come and go
+                most, looked = _AHEAD * max(1, int(_resources().get("CPU", 1))), time.monotonic()
             while len(running) < most and (case := next(waiting, None)) is not None:
                 gpus = _gpus_of(case)
                 task = remote.options(num_cpus=_RESERVED, num_gpus=gpus).remote(as_dict(case), shared)
@@ -93,18 +104,25 @@ def _ray() -> Any:
 class _connected:
     """The connection to a cluster, which ends with the block; one that stood before stays."""
 
-    def __init__(self, address: str | None) -> None:
+    def __init__(self, address: str | None, excluded: Sequence[str]) -> None:
+        self._excluded = list(excluded)
         self._address = address or os.environ.get("RAY_ADDRESS") or EXISTING
         self._own = not _ray().is_initialized()
 
     def __enter__(self) -> None:
         if not self._own:
             return
+        sent = {"working_dir": os.getcwd(), "excludes": self._excluded}
         try:
             _ray().init(
-                address=self._address, runtime_env={"working_dir": os.getcwd()}, log_to_driver=False, logging_level="error",
-                configure_logging=False,
-            )  # fmt: skip
+                address=self._address, runtime_env=sent, log_to_driver=False, logging_level="error", configure_logging=False
+            )
+        except _ray().exceptions.RuntimeEnvSetupError as error:
+            _ray().shutdown()
+            raise InvalidArgument(
+                f"the Ray cluster does not take the current directory ({one_line(str(error))}); "
+                "name in a file .rayignore what the nodes do not need"
+            ) from error
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InvalidArgument(
                 f"there is no Ray cluster at {quoted(self._address)} ({one_line(str(error))}); "
@@ -114,6 +132,13 @@ class _connected:
     def __exit__(self, *ignored: object) -> None:
         if self._own:
             _ray().shutdown()
+
+
+def _excluded(files: Sequence[Path]) -> list[str]:
+    """Patterns, as those of .gitignore, of the files that lie in the current directory."""
+    here = Path.cwd().resolve()
+    inside = [path.resolve().relative_to(here) for path in files if here in path.resolve().parents]
+    return [f"/{re.sub(_SPECIAL, _ESCAPED, path.as_posix())}" for path in inside]
 
 
 def _resources() -> Mapping[str, float]:

@@ -20,11 +20,15 @@ class Progress:
 
     planned: int
     before: int
-    weights: dict[str, float]
+    weights: dict[Case, float]
     clock: Callable[[], float] = time.monotonic
     verdicts: Counter[str] = field(default_factory=Counter)
     _began: float | None = None
     _done: float = 0.0
+    _waiting: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._waiting = sum(self.weights.values())
 
     @property
     def done(self) -> int:
@@ -36,12 +40,13 @@ class Progress:
         """The seconds that are left, as estimated; None before two cases are done."""
         if self._began is None or not self._done:
             return None
-        return (self.clock() - self._began) * sum(self.weights.values()) / self._done
+        return (self.clock() - self._began) * self._waiting / self._done
 
     def count(self, finished: Finished) -> None:
         """Count a case that is done."""
         self.verdicts[finished.verdict] += 1
-        weight = self.weights.pop(finished.case.key, 0.0)
+        weight = self.weights.pop(finished.case, 0.0)
+        self._waiting = self._waiting - weight if self.weights else 0.0
         if self._began is None:
             self._began = self.clock()
         else:
@@ -50,5 +55,5 @@ class Progress:
 
 def progress_of(planned: int, waiting: Sequence[Case]) -> Progress:
     """The progress of a run that has these cases before it, of all that are planned."""
-    weights = {case.key: seconds for case, seconds in zip(waiting, expected_seconds(waiting), strict=True)}
+    weights = dict(zip(waiting, expected_seconds(waiting), strict=True))
     return Progress(planned, planned - len(waiting), weights)

@@ -15,9 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from gradcheck_lab.campaigns.cases import NOT_CHECKED, Finished
+from gradcheck_lab.campaigns.cases import NOT_CHECKED, Case, Finished
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.shown import quoted
+from gradcheck_lab.model.tally import reason_of
 
 try:
     import fcntl
@@ -37,6 +38,11 @@ class Result:
     seconds: float
     why: str
     report: dict[str, Any] | None
+
+    @property
+    def reason(self) -> str:
+        """In words, why the case did not pass; empty where it did."""
+        return "" if self.verdict == "pass" else reason_of(self.report, self.why)
 
 
 def line_of(finished: Finished) -> bytes:
@@ -122,6 +128,12 @@ def results_in(paths: Iterable[Path]) -> Iterator[tuple[Result, bytes]]:
                         yield result, line.rstrip(b"\n") + b"\n"
         except OSError as error:
             raise InvalidArgument(f"cannot read {quoted(str(path))}: {error.strerror}; name files of results") from error
+
+
+def results_of(cases: Iterable[Case], paths: Iterable[Path]) -> Iterator[tuple[Result, bytes]]:
+    """The results of these cases that the files have, as `results_in`."""
+    wanted = {case.key for case in cases}
+    return ((result, line) for result, line in results_in(paths) if result.key in wanted)
 
 
 def _read(line: bytes) -> Result | None:

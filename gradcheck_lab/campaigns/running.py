@@ -13,7 +13,7 @@ from gradcheck_lab.campaigns.local import run_locally
 from gradcheck_lab.campaigns.manifest import Manifest
 from gradcheck_lab.campaigns.on_ray import run_on_ray
 from gradcheck_lab.campaigns.progress import Progress, progress_of
-from gradcheck_lab.campaigns.results import ResultsFile, line_of, results_in
+from gradcheck_lab.campaigns.results import ResultsFile, line_of, results_in, results_of
 from gradcheck_lab.campaigns.shards import expected_seconds, shard
 from gradcheck_lab.campaigns.sources import refuse_changed
 from gradcheck_lab.errors import InvalidArgument
@@ -88,13 +88,10 @@ class Counted:
 
 def tally_of(cases: Sequence[Case], paths: Iterable[Path]) -> Counted:
     """What the files have of these cases."""
-    wanted = {case.key for case in cases}
     counted = Counted(Tally(len(cases)), set())
-    for result, _ in results_in(paths):
-        if result.key in wanted:
-            counted.keys.add(result.key)
-            why = "" if result.verdict == "pass" else reason_of(result.report, result.why)
-            counted.tally.add(result.name, result.verdict, result.seconds, why)
+    for result, _ in results_of(cases, paths):
+        counted.keys.add(result.key)
+        counted.tally.add(result.name, result.verdict, result.seconds, result.reason)
     return counted
 
 
@@ -111,19 +108,18 @@ def local_engine(asked: Asked, check: CheckCase, jobs: int) -> Engine:
 
 def ray_engine(asked: Asked, check: CheckCase, address: str | None) -> Engine:
     """The engine of a Ray cluster, whose nodes look at the plan themselves."""
-    return lambda cases: run_on_ray(cases, check, asked.manifest.plan, address)
+    return lambda cases: run_on_ray(cases, check, asked.manifest.plan, address, [asked.path, *asked.known])
 
 
 def merge(manifest: Manifest, paths: Sequence[Path], into: Path) -> int:
     """Add to a file the results of this manifest that other files have and it has not; return how many there were."""
-    wanted = {case.key for case in manifest.cases}
     with ResultsFile(into) as file:
         have = {result.key for result, _ in results_in([into])}
-        lines = (line for result, line in results_in(paths) if result.key in wanted - have)
         added = 0
-        for line in lines:
-            file.add(line)
-            added += 1
+        for result, line in results_of(manifest.cases, paths):
+            if result.key not in have:
+                file.add(line)
+                added += 1
     return added
 
 

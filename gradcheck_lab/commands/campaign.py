@@ -151,20 +151,18 @@ def report(manifest: Manifest, results: ResultFiles = None, report: Reports = No
     with misuse_exits():
         written = Results(None, report or (manifest.with_suffix(".html"),), github)
         from gradcheck_lab.campaigns.manifest import read_manifest
-        from gradcheck_lab.campaigns.running import tally_of
-        from gradcheck_lab.commands.campaign_page import data_of, reports_of
+        from gradcheck_lab.commands.campaign_page import page_of
         from gradcheck_lab.render.campaign import tally_lines
 
         planned = read_manifest(manifest)
-        paths = results or planned.every_results
-        tally = tally_of(planned.cases, paths).tally
-        reports, left_out = reports_of(planned, paths)
-        summary = [text for text, _ in tally_lines(tally)]
-        summary += [f"{left_out} reports of what passed are not on this page; the files of results have them"] * (left_out > 0)
-        written.write(manifest.name, reports, data_of(tally, planned, paths), "\n".join(summary))
+        page = page_of(planned, results or planned.every_results)
+        summary = [text for text, _ in tally_lines(page.tally)]
+        if page.left_out:
+            summary.append(f"{page.left_out} reports are not on this page; the files of results have them")
+        written.write(manifest.name, page.reports, page.data, "\n".join(summary))
         for path in written.reports:
             typer.echo(str(path))
-    raise typer.Exit(EXIT_CODES[tally.verdict])
+    raise typer.Exit(EXIT_CODES[page.tally.verdict])
 
 
 def _print(tally: Tally) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gradcheck_lab.campaigns.manifest import Manifest
-from gradcheck_lab.campaigns.results import Result, results_in
+from gradcheck_lab.campaigns.results import Result, results_of
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.findings import ReportData
 from gradcheck_lab.model.limits import CASES_OF_A_PAGE
@@ -15,35 +16,49 @@ from gradcheck_lab.model.tally import Tally
 from gradcheck_lab.report import Report
 
 
-def reports_of(manifest: Manifest, paths: Sequence[Path]) -> tuple[list[tuple[str, ReportData]], int]:
-    """The reports of the cases, each with its name, those that did not pass first, and how many are left out."""
-    wrong: list[tuple[str, ReportData]] = []
-    passed: list[tuple[str, ReportData]] = []
-    left_out = 0
-    for result in _wanted(manifest, paths):
-        kept = passed if result.verdict == "pass" else wrong
-        if len(wrong) + len(passed) >= CASES_OF_A_PAGE.value and (kept is passed or not passed):
-            left_out += 1
-            continue
-        if len(wrong) + len(passed) >= CASES_OF_A_PAGE.value:
-            passed.pop()
-            left_out += 1
+@dataclass(slots=True)
+class Page:
+    """The counts of a campaign, its reports with their names, those that did not pass first, and how many have no room.
+
+    `cases` has the name, verdict, seconds and reason of each case, as JSON-safe data.
+    """
+
+    tally: Tally
+    wrong: list[tuple[str, ReportData]] = field(default_factory=list)
+    passed: list[tuple[str, ReportData]] = field(default_factory=list)
+    left_out: int = 0
+    cases: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def reports(self) -> list[tuple[str, ReportData]]:
+        """The reports that the page has room for."""
+        return [*self.wrong, *self.passed]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The counts, and all cases, as JSON-safe data."""
+        return {**self.tally.to_dict(), "cases": self.cases}
+
+    def add(self, result: Result) -> None:
+        """Add a result; where there is no room, a report of what passed makes way."""
+        self.tally.add(result.name, result.verdict, result.seconds, result.reason)
+        of_case = {"case": result.key, "name": result.name, "verdict": result.verdict}
+        self.cases.append({**of_case, "seconds": result.seconds, "why": result.reason})
+        kept = self.passed if result.verdict == "pass" else self.wrong
+        if len(self.wrong) + len(self.passed) >= CASES_OF_A_PAGE.value:
+            self.left_out += 1
+            if kept is self.passed or not self.passed:
+                return
+            self.passed.pop()
         kept.append((result.name, _report(result)))
-    return [*wrong, *passed], left_out
 
 
-def data_of(tally: Tally, manifest: Manifest, paths: Sequence[Path]) -> dict[str, Any]:
-    """The counts, and of each case its name, verdict, seconds and reason, as JSON-safe data."""
-    cases = [
-        {"case": result.key, "name": result.name, "verdict": result.verdict, "seconds": result.seconds, "why": result.why}
-        for result in _wanted(manifest, paths)
-    ]
-    return {**tally.to_dict(), "cases": cases}
-
-
-def _wanted(manifest: Manifest, paths: Sequence[Path]) -> Iterator[Result]:
-    keys = {case.key for case in manifest.cases}
-    return (result for result, _ in results_in(paths) if result.key in keys)
+def page_of(manifest: Manifest, paths: Sequence[Path]) -> Page:
+    """The page of what the files have of the cases of a manifest; they are read once."""
+    page = Page(Tally(len(manifest.cases)))
+    for result, _ in results_of(manifest.cases, paths):
+        page.add(result)
+    return page
 
 
 def _report(result: Result) -> Report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,10 +13,13 @@ from gradcheck_lab.discovery.description import DESCRIPTION
 from gradcheck_lab.discovery.inputs import Call, as_guessed, call_of
 from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, check_command, read_option
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.model.suggestions import Suggested
 from gradcheck_lab.probes import ALL
 from gradcheck_lab.report import Report
 
 Probing = Literal["all", "compare"]
+# looks for a mend of a subject with its inputs, the arguments of its check, the specs that were given, and its report
+Search = Callable[[Any, tuple[Any, ...], dict[str, Any], Sequence[str], Report], Suggested | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,12 @@ class CheckJob:
         """The command that runs it again."""
         return check_command(self.target, self.specs, self.seed, self.dtype, self.options, self.allow, self.order, self.wrt)
 
-    def run(self) -> Checked:
-        """Run it in this process."""
+    def run(self, search: Search | None = None) -> Checked:
+        """Run it in this process; what fails is given to `search`."""
         try:
             report = check_target(
                 self.target, self.specs, seed=self.seed, dtype=self.dtype, options=self.options, allow=self.allow,
-                order=self.order, wrt=self.wrt, device=self.device, probes=self.probes,
+                order=self.order, wrt=self.wrt, device=self.device, probes=self.probes, search=search,
             )  # fmt: skip
         except NoSpecs as error:
             hint = f"add {DESCRIPTION} = {{{self.name!r}: \"real('n d')\"}} to the module"
@@ -89,13 +92,14 @@ def check_target(
     wrt: Sequence[str] = (),
     device: str = "cpu",
     probes: Probing = "all",
+    search: Search | None = None,
 ) -> Report:
     """Import `target`, find its inputs by `gradcheck_lab.discovery.inputs.call_of`, and check it.
 
     `options` are texts such as "reduction=sum", `wrt` names or positions of the inputs that need a gradient. Where the file
     itself calls `gl.check`, its `reference`, `allow`, `order` and `wrt` hold too, if nothing else is said. Inputs, and the
-    parameters of a module, are moved to the `device`; "compare" instead of "all" `probes` compares the one call alone. Raises
-    `InvalidArgument` for what cannot be found or checked.
+    parameters of a module, are moved to the `device`; "compare" instead of "all" `probes` compares the one call alone. `search`
+    looks for a mend. Raises `InvalidArgument` for what cannot be found or checked.
 
     >>> check_target("gradcheck_lab.ops:mse_loss", options=["reduction=sum"]).verdict
     'pass'
@@ -107,19 +111,19 @@ def check_target(
     wanted = [int(each) if each.isdigit() else each for each in wrt] or call.settings.get("wrt")
     if device != "cpu":
         call = replace(call, subject=_moved(call.subject, device), inputs=placed(call.inputs, device, None))
-    report = checked(
-        call.subject,
-        *call.inputs,
-        options=call.options,
-        reference=call.settings.get("reference"),
-        allow={*allow, *call.settings.get("allow", ())},
-        seed=seed,
-        order=order if order != 1 else call.settings.get("order", 1),
-        wrt=wanted,
-        probes=ALL if probes == "all" else (),
-    )
+    asked: dict[str, Any] = {
+        "options": call.options,
+        "reference": call.settings.get("reference"),
+        "allow": {*allow, *call.settings.get("allow", ())},
+        "seed": seed,
+        "order": order if order != 1 else call.settings.get("order", 1),
+        "wrt": wanted,
+    }
+    report = checked(call.subject, *call.inputs, probes=ALL if probes == "all" else (), **asked)
     if call.guess:
         _refuse_guess(target, call, report)
+    if search is not None:
+        report = replace(report, suggested=search(call.subject, call.inputs, asked, written, report))
     command = check_command(target, written, seed, dtype, options, allow, order, wrt)
     command += f"  # it ran on {device}" if device != "cpu" else ""
     return replace(report, reproduce=command, inputs="" if call.source == "specs" else call.source)

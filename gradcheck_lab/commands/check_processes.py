@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-import torch
-
+from gradcheck_lab.campaigns.lanes import lanes_of, limited, prepare_worker
 from gradcheck_lab.commands.check import Checked, CheckJob
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.isolation import Subjected, ended_report, read_known, write_known
+from gradcheck_lab.isolation import Subjected
 from gradcheck_lab.model.conversion import from_dict
 from gradcheck_lab.model.shown import one_line
-from gradcheck_lab.model.watching import Watch, watches
+from gradcheck_lab.report import Report
 from gradcheck_lab.workers.apart import Limits
 from gradcheck_lab.workers.memory import memory_limited
 from gradcheck_lab.workers.messages import read_as
-from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome, Returned
+from gradcheck_lab.workers.outcome import Outcome, Returned
 from gradcheck_lab.workers.pool import Call, Workers
 from gradcheck_lab.workers.progress import SharedProgress
 
 _EVERY = 0.1  # seconds between two looks at the worker
-_progress: SharedProgress | None = None  # set in a worker process
 Found = TypeVar("Found")
 
 
@@ -38,20 +34,11 @@ class _Found:
 
 def check_in_workers(jobs: Sequence[CheckJob], limits: Limits) -> Iterator[Checked]:
     """Run each check in a worker process under these limits, one after the other."""
-    progress = SharedProgress(len(jobs), numbers=1)
-    with TemporaryDirectory(prefix="gradcheck-lab-") as folder, Workers(1, _prepare_worker, (progress,)) as workers:
-        for index, job in enumerate(jobs):
-            known = Path(folder) / str(index)
-            call = Call(index, _check_in_worker, (index, job, known, limits.memory), limits.seconds)
-            outcome = read_as(_awaited(workers, call), Checked)
-            if isinstance(outcome, Returned):
-                yield outcome.value
-            else:
-                if isinstance(outcome, MemoryExceeded):
-                    outcome = replace(outcome, limit=limits.memory)
-                subject = Subjected(job.name, job.seed, job.command)
-                report = ended_report(read_known(known), subject, outcome, progress.text(index))
-                yield Checked(replace(report, reproduce=job.command))
+    with lanes_of(1) as lanes, Workers(1, prepare_worker, (lanes.progress,)) as workers:
+        for job in jobs:
+            outcome = _awaited(workers, lanes.call(0, CheckJob.run, (job,), limits))
+            found = lanes.result(0, outcome, Checked, Subjected(job.name, job.seed, job.command), limits)
+            yield Checked(replace(found, reproduce=job.command)) if isinstance(found, Report) else found
 
 
 def in_worker(
@@ -61,11 +48,9 @@ def in_worker(
 
     Raises `InvalidArgument` as the function does, and where importing the module ends the process.
     """
-    with Workers(1, _prepare_worker, (SharedProgress(1, numbers=1),)) as workers:
+    with Workers(1, prepare_worker, (SharedProgress(1, numbers=1),)) as workers:
         outcome = _awaited(workers, Call(0, _call_in_worker, (function, arguments, limits.memory), limits.seconds))
-    outcome = read_as(outcome, _Found)
-    if isinstance(outcome, MemoryExceeded):
-        outcome = replace(outcome, limit=limits.memory)
+    outcome = limited(read_as(outcome, _Found), limits)
     module = target.partition(":")[0]
     if not isinstance(outcome, Returned):
         raise InvalidArgument(f"importing {module!r} {one_line(str(outcome))}; a module has to be importable to be checked")
@@ -80,21 +65,6 @@ def _awaited(workers: Workers, call: Call) -> Outcome:
     while True:
         for _, outcome in workers.finished(within=_EVERY):
             return outcome
-
-
-def _prepare_worker(progress: SharedProgress) -> None:
-    """Let torch use one thread, and keep where the worker writes what it is doing."""
-    global _progress
-    torch.set_num_threads(1)
-    _progress = progress
-
-
-def _check_in_worker(index: int, job: CheckJob, known: Path, memory: int | None) -> Checked:
-    assert _progress is not None
-    progress = _progress
-    watches[:] = [Watch(lambda text: progress.write(index, text), lambda report: write_known(known, report))]
-    with memory_limited(memory):
-        return job.run()
 
 
 def _call_in_worker(function: Callable[..., Any], arguments: tuple[Any, ...], memory: int | None) -> _Found:

@@ -1,4 +1,4 @@
-"""The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay`, `judge` and `list`.
+"""The command line: `gradcheck-lab demo`, `check`, `fuzz`, `replay`, `judge`, `mutate` and `list`.
 
 Each command is a file of its own beside this one; those of `campaign` share one.
 Exit codes: 0 pass, 1 fail, 2 misuse, 3 inconclusive, 130 interrupted.
@@ -24,6 +24,8 @@ from gradcheck_lab.model.several import WORST_FIRST
 from gradcheck_lab.version import __version__
 
 if TYPE_CHECKING:
+    from gradcheck_lab.commands.check import CheckJob
+    from gradcheck_lab.report import Report
     from gradcheck_lab.workers.apart import Limits
 
 app = typer.Typer(
@@ -107,6 +109,12 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 3 where something of a module or folder was not checked.")
     ] = False,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Search for an edit of a wrong backward after which the check passes.")
+    ] = False,
+    diff: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the first edit that is suggested as a patch.")
+    ] = None,
 ) -> None:
     """Check every gradient of one object, or of all that a module or the files of a folder define, on one call each.
 
@@ -114,9 +122,10 @@ def check(
     """
     with misuse_exits():
         results = Results(json, report or (), github)
+        refuse_unwritable_files(diff)
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
-            has_object_options = bool(spec or option or allow or wrt or order != 1)
+            has_object_options = bool(spec or option or allow or wrt or order != 1 or suggest or diff)
             raise typer.Exit(_scan(target, has_object_options, seed, dtype, results, limits, strict))
         from gradcheck_lab.commands.check import CheckJob, single_report
         from gradcheck_lab.commands.check_processes import check_in_workers
@@ -125,8 +134,15 @@ def check(
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
         wanted = tuple(name for text in wrt or () for name in text.split(",") if name)
         job = CheckJob(target, specs, seed, dtype, options, allowed, order, wanted)
-        found = single_report(job.run() if limits is None else next(check_in_workers([job], limits)))
+        if suggest or diff is not None:
+            found = _check_and_suggest(job, limits)
+        else:
+            found = single_report(job.run() if limits is None else next(check_in_workers([job], limits)))
         print_report(found)
+        if diff is not None:
+            from gradcheck_lab.commands.suggest import write_patch
+
+            typer.echo(write_patch(found, diff))
         results.write(target, [(found.subject, found)], found.to_dict())
     raise typer.Exit(EXIT_CODES[found.verdict])
 
@@ -254,6 +270,52 @@ def judge(
     raise typer.Exit(EXIT_CODES[worst])
 
 
+@app.command()
+def mutate(
+    target: Annotated[
+        list[str], typer.Argument(metavar="MODULE:NAME", help="What to mutate; with --inject, after --, a command of pytest.")
+    ],
+    tests: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help='Its tests, as "pytest -k linear tests/"; else only check is tried.')
+    ] = None,
+    most: Annotated[int | None, typer.Option("--max", metavar="N", help="How many mutants, drawn by seed; else all.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="A kind of edit, as drop-sum; repeat it for several.")] = None,
+    spec: Annotated[
+        list[str] | None,
+        typer.Option(help="One per input, as \"real('n d')\"; needed where it has none."),
+    ] = None,
+    seed: Seed = 0,
+    dtype: Annotated[str | None, typer.Option(help="float64 where inputs are drawn, float32, bfloat16 or float16.")] = None,
+    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="What one mutant may take.")] = 120.0,
+    json: Json = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the mutants as a page.")] = None,
+    inject: Annotated[
+        str | None,
+        typer.Option(metavar="torch", help="Perturb every gradient of every rule that a suite runs: --inject torch -- pytest."),
+    ] = None,
+) -> None:
+    """Edit a backward as people get it wrong, one edit at a time, and list what its tests, or check, do not notice."""
+    with misuse_exits():
+        refuse_unwritable_files(json, html)
+        from gradcheck_lab.commands.mutate import inject_into, mutate_target, single_target
+        from gradcheck_lab.render.mutants import mutants_lines
+        from gradcheck_lab.render.terminal import print_lines
+
+        if inject is not None:
+            report = inject_into(inject, target, timeout)
+        else:
+            report = mutate_target(
+                single_target(target), spec or (), tests=tests, kinds=kind or (), max_mutants=most, seed=seed, dtype=dtype,
+                options=option or (), timeout=timeout,
+            )  # fmt: skip
+        print_lines(mutants_lines(report))
+        write_json(json, report.to_dict())
+        if html is not None:
+            report.to_html(html)
+    raise typer.Exit(EXIT_CODES[report.verdict])
+
+
 @app.command("list")
 def list_ops(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Families or ops; all if none.")] = None,
@@ -280,6 +342,15 @@ def _run_demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int |
     return EXIT_CODES[done.verdict]
 
 
+def _check_and_suggest(job: CheckJob, limits: Limits | None) -> Report:
+    if limits is not None:
+        raise InvalidArgument("--suggest runs edited code in this process; leave --isolate, --timeout and --memory-limit out")
+    from gradcheck_lab.commands.check import single_report
+    from gradcheck_lab.commands.suggest import searched
+
+    return single_report(job.run(searched))
+
+
 def _scan(
     target: str, has_object_options: bool, seed: int, dtype: str | None, results: Results, limits: Limits | None, strict: bool
 ) -> int:
@@ -291,7 +362,8 @@ def _scan(
 
     if has_object_options:
         one = f"{Path(target) / 'file.py'}:name" if is_folder(target) else f"{target}:name"
-        raise InvalidArgument(f"--spec, --option, --allow, --order and --wrt are for one object; write it as {one}")
+        options = "--spec, --option, --allow, --order, --wrt, --suggest and --diff"
+        raise InvalidArgument(f"{options} are for one object; write it as {one}")
     if is_folder(target):
         if limits is None:
             raise InvalidArgument("the files of a folder are checked in processes of their own; leave --no-isolate out")

@@ -52,7 +52,8 @@ class FuzzRun:
     `dtypes` are those to draw; where none is named, all that the forward takes. `device` is where the tensors lie. `target`
     says where the op can be imported from, `folder` where a failing case is saved, and `constructor_seed` by which seed an
     object was constructed. `on_example(examples, found)` is told of each drawn call after it was made, `before_call` of every
-    call before. `interrupted` is set where the run ended before it was done.
+    call before. `interrupted` is set where the run ended before it was done. Where it `remembers`, failures of earlier runs
+    in the user's database come first, and its own go there.
     """
 
     op: Any
@@ -72,6 +73,7 @@ class FuzzRun:
     device: str = "cpu"
     before_call: BeforeCall = lambda call, probed: None
     wrt: Wrt | None = None
+    remembers: bool = True
 
     def __post_init__(self) -> None:
         refuse_names("allow", self.allow, CAUSES)
@@ -106,6 +108,7 @@ class FuzzRun:
             search = Search(
                 self.examiner, drawn, self.max_examples, self.seed, self._key(), coding.read, self.on_example,
                 lambda call: self.before_call(call, False), Record(coding, self.input_names),
+                remembers=self.remembers,
             )  # fmt: skip
             try:
                 found = search.run()

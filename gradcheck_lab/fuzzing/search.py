@@ -33,7 +33,8 @@ class Search:
     before each call, `on_example(examples, found)` after it; an exception that this raises ends the search. `examples` counts
     the calls up to and with the first wrong one, not those of shrinking. `first` is that call, which the full check confirmed,
     `diagnosed` its report, and `smallest` the smallest wrong call so far. `record`, where there is one, counts what the calls
-    had. `flaky` is set where the same call was wrong and sound in turn.
+    had; unless it `remembers`, the user's database is left alone. `flaky` is set where the same call was wrong and sound in
+    turn.
     """
 
     examiner: Examiner
@@ -45,6 +46,7 @@ class Search:
     on_example: OnExample = lambda examples, found: None
     before_call: Callable[[CallRecipe], None] = lambda call: None
     record: Record | None = None
+    remembers: bool = True
     diagnosed: Report | None = None
     examples: int = 0
     smallest: CallRecipe | None = None
@@ -58,7 +60,7 @@ class Search:
 
         The user's Hypothesis profile decides on the database, the phases and the verbosity.
         """
-        base = settings()
+        base = settings() if self.remembers else settings(database=None)
         phases = [phase for phase in base.phases if phase not in (Phase.explain, Phase.explicit)]
         mine = settings(base, max_examples=self.max_examples, deadline=None, phases=phases, database=None)
         found = self._from_database(base) if Phase.reuse in phases else None

@@ -205,3 +205,20 @@ SECONDS_BEFORE_READING_AGAIN = Amount(
     0.1,
     "Seconds after which what a candidate returned is read once more: a thread that still writes has run by then.",
 )
+LARGEST_EPSILON = Amount(1e-3, "A number up to this that is added or bounds from below keeps a denominator away from zero.")
+INJECTED_SCALE = Amount(
+    1.01,
+    "A gradient that is a hundredth too large is wrong in every dtype, and tests with the tolerances of 16 bits pass it.",
+)
+CLOSE_TO_THE_TRUTH = Amount(
+    (1e-8, 1e-3, 0.1),
+    "Relative error up to which a gradient passes for right while edits are tried, in float64, float32 and 16 bits: some "
+    "thousand roundings, and what is wrong by less is found by the full check, which every suggestion has to pass.",
+)
+SECONDS_OF_A_TRIAL = Amount(
+    (2.0, 50.0),
+    "Seconds that one run of an edited backward may take, at least, and how many times those of the first run: what takes "
+    "longer is a loop that does not end.",
+)
+DRAWN_FOR_A_SUGGESTION = Amount(20, "Calls that are drawn from specs for a mend that passed two full checks: a second or two.")
+SHARE_OF_EDITS = Amount(0.8, "Of the seconds of a search what edits may take: in the rest an expression is derived and tried.")

@@ -102,17 +102,32 @@ def _number(data: Any) -> float | complex | None:
 
 def _refuse_other_containers(data: Any, kind: Any, place: str) -> None:
     """Raise `ValueError` where a list or table stands for the other, or a text for a list of its letters."""
-    if isinstance(kind, UnionType):
-        kind = next((each for each in get_args(kind) if each is not NoneType and data is not None), None)
-    origin = get_origin(kind)
-    if is_dataclass(kind) or origin is dict:
+    container = _container(kind)
+    if container is None or (data is None and isinstance(kind, UnionType)):
+        return
+    if get_origin(container) is not tuple:
         if not isinstance(data, dict):
             raise ValueError(f"{place} is {quoted(data)} and has to be a table")
-        for field, each in (get_type_hints(kind) if is_dataclass(kind) else {}).items():
+        for field, each in _containers_in(container).items():
             if field in data:
                 _refuse_other_containers(data[field], each, f"{place}.{field}")
-    elif origin is tuple:
-        if not isinstance(data, (list, tuple)):
-            raise ValueError(f"{place} is {quoted(data)} and has to be a list")
+    elif not isinstance(data, (list, tuple)):
+        raise ValueError(f"{place} is {quoted(data)} and has to be a list")
+    elif _container(get_args(container)[0]) is not None:
         for index, value in enumerate(data):
-            _refuse_other_containers(value, get_args(kind)[0], f"{place}[{index}]")
+            _refuse_other_containers(value, get_args(container)[0], f"{place}[{index}]")
+
+
+@cache
+def _container(kind: Any) -> Any:
+    """The dataclass, table or list that a type stands for, also where it may be None; None for any other type."""
+    if isinstance(kind, UnionType):
+        kind = next((each for each in get_args(kind) if each is not NoneType), None)
+    return kind if is_dataclass(kind) or get_origin(kind) in (dict, tuple) else None
+
+
+@cache
+def _containers_in(kind: Any) -> dict[str, Any]:
+    """The fields of a dataclass that hold containers, with their types; Python makes these of text each time it is asked."""
+    hints = get_type_hints(kind) if is_dataclass(kind) else {}
+    return {field: each for field, each in hints.items() if _container(each) is not None}

@@ -15,10 +15,12 @@ from gradcheck_lab.model.pictures import Picture
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.source_lines import SourceLines
 from gradcheck_lab.model.steps import Step
+from gradcheck_lab.model.suggestions import Suggested
 
-SCHEMA = 6
-# schema 3 says nothing of what did not run, 4 of what the backward was given, its lines, pictures, steps, 5 of drawn calls
-READ = (3, 4, 5, SCHEMA)
+SCHEMA = 7
+# schema 3 says nothing of what did not run, 4 of what the backward was given, its lines, pictures, steps, 5 of drawn calls,
+# 6 of suggestions
+READ = (3, 4, 5, 6, SCHEMA)
 
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -113,7 +115,8 @@ class ReportData:
     drawn calls that were examined, and `failing_case` the smallest of them that fails, as JSON-safe data, both of `gl.fuzz`.
     `location` is the file and line of the hand-written backward, of several where there are more; `inputs` says where the
     inputs are from, where it was neither the caller nor specs. `not_run` is what of the user's code no call ran,
-    `steps` the graph of a program, `drawn` what the calls of `gl.fuzz` had. `Report` adds the views.
+    `steps` the graph of a program, `drawn` what the calls of `gl.fuzz` had, `suggested` what was found to mend it, where
+    that was asked for. `Report` adds the views.
     """
 
     verdict: Verdict
@@ -138,6 +141,7 @@ class ReportData:
     not_run: NotRun = field(default_factory=NotRun)
     steps: tuple[Step, ...] = ()
     drawn: DrawnCalls | None = None
+    suggested: Suggested | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-safe data; non-finite and complex numbers are tagged, so it round-trips."""

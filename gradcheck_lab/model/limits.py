@@ -327,3 +327,27 @@ LARGE_INTERMEDIATE = Limit(
     "Elements of a tensor within a call from which on no larger call is drawn for a candidate: with sizes that double in each "
     "of four dimensions the next has 16 times as many, which is 128 MiB.",
 )
+TRACED_ELEMENTS = Limit(
+    1 << 24,
+    "Elements of gradients that are kept of one check to be compared with those of a mutant: 128 MiB of float64.",
+)
+DIFFERING_CALLS = Limit(
+    6,
+    "Calls with other gradients than the original's that an oracle decides about: they differ in kind, and each is a check.",
+)
+FURTHER_SEEDS = Limit(
+    2,
+    "Further seeds with which a mutant that no check noticed is compared with the original: each draws other derived calls.",
+)
+INJECTED_GRADIENTS = Limit(
+    16,
+    "Gradients of one rule that are perturbed, one at a time: rules have fewer inputs, and each is five runs of its tests.",
+)
+FIRST_EDITS_OF_PAIRS = Limit(
+    20,
+    "Single edits, those that mend most first, to which a second one is tried: some hundred runs of the call each.",
+)
+SUGGESTIONS = Limit(3, "Mends that a search ends with: each costs two full checks, and a reader takes the first or none.")
+STEPS_OF_AN_EXPRESSION = Limit(24, "Steps of a forward whose gradient is written as one line: a longer line no reader follows.")
+CHARACTERS_OF_AN_EXPRESSION = Limit(240, "Characters of such a line: two lines of a wide terminal.")
+MORE_VERIFIED = Limit(2, "Mends beyond those asked for that are verified where the first are for some sizes only.")

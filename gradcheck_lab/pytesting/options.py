@@ -36,6 +36,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="Annotate backwards on GitHub and write the job's summary, as a workflow there does without being asked.",
     )
+    group.addoption(
+        "--gradcheck-mutate",
+        action="store_true",
+        help="Edit the backwards that the tests run, one edit at a time, and list the edits that they do not notice.",
+    )
     group.addoption("--gradcheck-save-failures", metavar="FOLDER", help="Write the report of each failing test there.")
     for name in _NAMES:
         help_text = f"as --gradcheck-{name.replace('_', '-')}"
@@ -43,6 +48,13 @@ def add_options(parser: pytest.Parser) -> None:
             parser.addini(f"gradcheck_{name}", help_text, type="args")
         else:
             parser.addini(f"gradcheck_{name}", help_text)
+
+
+def refuse_processes(config: pytest.Config) -> None:
+    """Raise `pytest.UsageError` where xdist runs the tests in other processes and mutants are asked for."""
+    in_others = getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput")
+    if config.getoption("--gradcheck-mutate") and in_others:
+        raise pytest.UsageError("--gradcheck-mutate runs the tests in forks of this process; add -n 0")
 
 
 def is_on_github(config: pytest.Config) -> bool:

@@ -16,6 +16,7 @@ from gradcheck_lab.model.pictures import DECADES
 from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.render import wording
 from gradcheck_lab.render.lines import COPIED, STYLES, Line, error_lines
+from gradcheck_lab.render.suggested import suggested_lines
 from gradcheck_lab.render.tables import fitted_lines
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def laid_out(report: ReportData, look: Look) -> list[Line]:
     parts = [fitted(_message(report), look), _bars(report, look), fitted(_details(report), look)]
     call, *python = wording.smallest_call(report) or [""]
     parts.append([*fitted([(f"  {call}", "")] if call else [], look), *((f"  {text}", COPIED) for text in python)])
+    parts.append([(text, COPIED if text.startswith("    ") else style) for text, style in suggested_lines(report)])
     if report.reproduce and report.verdict != "pass":
         parts.append([(f"  reproduce: {report.reproduce}", COPIED)])
     first, *rest = [part for part in parts if part]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gradcheck_lab.model.shown import shown
-from gradcheck_lab.render import wording
+from gradcheck_lab.render import suggested, wording
 
 _WORDS = (
+    suggested.no_suggestion,
+    suggested.suggestion_heading,
+    suggested.suggestion_lines,
     wording.all_causes,
     wording.assurance,
     wording.compared,

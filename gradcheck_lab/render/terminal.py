@@ -9,6 +9,7 @@ from gradcheck_lab.model.findings import GradientResult, ReportData
 from gradcheck_lab.model.shown import one_line
 from gradcheck_lab.render.laid_out import Look, fitted, laid_out, look_of
 from gradcheck_lab.render.lines import COPIED, STYLES, Line, error_lines
+from gradcheck_lab.render.suggested import suggested_lines
 from gradcheck_lab.render.tables import table_lines
 from gradcheck_lab.render.wording import (
     HEADINGS,
@@ -85,6 +86,7 @@ def finding_lines(report: ReportData) -> list[Line]:
     lines += error_lines(report, errors)
     if report.reproduce and report.verdict != "pass":
         lines.append((f"  reproduce: {report.reproduce}", COPIED))
+    lines += suggested_lines(report)
     lines += [(f"  {text}", "") for finding in report.findings for text in traceback(finding)]
     lines += [(f"  {text}", "") for text in contaminated(report.gradients)]
     for severity in ("warning", "note"):

@@ -14,6 +14,7 @@ from gradcheck_lab.subjects.custom_op import adapt_custom_op
 from gradcheck_lab.subjects.forms.adapters import adapt_context_class, adapt_loss_with_gradient, adapt_static_class
 from gradcheck_lab.subjects.forms.graph import adapt_graph
 from gradcheck_lab.subjects.forms.loss_objects import adapt_loss_object
+from gradcheck_lab.subjects.heard import heard
 from gradcheck_lab.subjects.layers.adapter import adapt_layer
 from gradcheck_lab.subjects.layers.paths import is_user_class
 from gradcheck_lab.subjects.marked_inputs import with_marks
@@ -54,7 +55,7 @@ def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any], wrt: Wrt
         with reading(f"the {type(value).__name__} and its inputs"):
             subject = adapter(value, inputs, options)
             if subject is not None:
-                return contained(with_marks(with_array_options(subject, options), wrt))
+                return heard(contained(with_marks(with_array_options(subject, options), wrt)))
     raise _unread(value, inputs, options) or InvalidArgument(
         f"cannot check an object of type {type(value).__name__}; pass gl.Op(forward, backward) or a function that calls ops"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -39,25 +40,28 @@ _running_pid: Any = None  # set in a worker: the shared memory where it writes i
 class Call:
     """A function of a module with arguments that can be pickled, and the seconds that it may take; None for no limit.
 
-    What it returns is made of dataclasses, containers and plain values. It arrives as data: see `messages.read_as`.
+    What it returns is made of dataclasses, containers and plain values. It arrives as data: see `messages.read_as`. No process
+    makes calls of two groups: what those of one have imported is not there for the other.
     """
 
     key: Key
     function: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
     timeout: float | None = None
+    group: str = ""
 
 
 @dataclass(slots=True)
 class _Slot:
     """One worker and the call that it runs.
 
-    `pid` is shared memory with the pid of its process while a call runs. `ended_at` is when that process was first seen to have
-    ended without a report from Pebble.
+    `pid` is shared memory with the pid of its process while a call runs. `group` is that of the calls that the process of the
+    `pool` makes. `ended_at` is when that process was first seen to have ended without a report from Pebble.
     """
 
     pid: Any = field(default_factory=lambda: RawArray("q", 1))
     pool: ProcessPool | None = None
+    group: str = ""
     context: UninterruptedContext = field(default_factory=UninterruptedContext)
     call: Call | None = None
     future: Future[bytes] | None = None
@@ -80,7 +84,7 @@ class Workers:
         self._calls_per_process = calls_per_process
         self._slots = [_Slot() for _ in range(count)]
         self._waiting: deque[Call] = deque()
-        self._ended: list[ProcessPool] = []
+        self._ending: list[threading.Thread] = []  # each waits for the end of a pool
 
     def __enter__(self) -> Self:
         return self
@@ -88,8 +92,8 @@ class Workers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for slot in self._slots:
             self._end(slot)
-        for pool in self._ended:
-            pool.join()
+        for thread in self._ending:
+            thread.join()
 
     @property
     def pending(self) -> bool:
@@ -97,7 +101,7 @@ class Workers:
         return bool(self._waiting) or any(slot.call for slot in self._slots)
 
     def submit(self, call: Call) -> None:
-        """Run a call as soon as a worker is free."""
+        """Run a call as soon as a worker is free; of several the one whose process has made calls of its group."""
         self._waiting.append(call)
         self._fill()
 
@@ -132,15 +136,19 @@ class Workers:
         return found
 
     def _fill(self) -> None:
-        for slot in self._slots:
-            if slot.call is None and self._waiting:
-                self._start(slot, self._waiting.popleft())
+        while self._waiting and (free := [slot for slot in self._slots if slot.call is None]):
+            call = self._waiting.popleft()
+            fitting = [slot for slot in free if slot.pool is not None and slot.group == call.group]
+            unused = [slot for slot in free if slot.pool is None]
+            self._start((fitting or unused or free)[0], call)
 
     def _start(self, slot: _Slot, call: Call) -> None:
         slot.call, slot.ended_at = call, None
         slot.pid[0] = _NOT_STARTED
-        if slot.pool is not None and not slot.pool.active:  # what its worker sent between two calls broke it
+        broken = slot.pool is not None and not slot.pool.active  # by what its worker sent between two calls
+        if broken or slot.group != call.group:
             self._end(slot)
+        slot.group = call.group
         if slot.pool is None:
             slot.pool = ProcessPool(
                 1, self._calls_per_process, _start_worker, (slot.pid, self._prepare, self._arguments), context=slot.context
@@ -183,7 +191,9 @@ class Workers:
     def _end(self, slot: _Slot) -> None:
         if slot.pool is not None:
             slot.pool.stop()  # type: ignore[no-untyped-call]
-            self._ended.append(slot.pool)
+            thread = threading.Thread(target=slot.pool.join, name="end of a worker", daemon=True)
+            thread.start()
+            self._ending = [each for each in self._ending if each.is_alive()] + [thread]
             slot.pool = None
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from gradcheck_lab import ops
+from gradcheck_lab import Report
 from gradcheck_lab.campaigns.results import Result, results_in
 from gradcheck_lab.commands import check
 from gradcheck_lab.workers.memory import CAN_LIMIT
@@ -32,6 +31,14 @@ CAUSES = {
     "sound": "", "wrong": "constant-factor", "aborts": "crashed", "leaves": "crashed", "reads_null": "crashed",
     "hangs": "timed-out", "fills": "memory-exceeded",
 }  # fmt: skip
+
+LAYER = """
+import torch
+from gradcheck_lab.specs import real
+
+layer = torch.nn.Linear(3, 2)
+__gradcheck_specs__ = {"layer": real("n 3")}
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +107,23 @@ def test_second_run_does_nothing_and_a_changed_file_is_planned_anew(capsys: pyte
     assert [json.loads(line)["name"].partition(" ")[0] for line in after[len(before) :].splitlines()] == ["two.py:f"] * 2
 
 
+def test_modules_of_one_campaign_see_nothing_of_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    # both folders have a util.py and a same.py: what a process has imported of one of them is not what the other means
+    for folder, name, factor in (("a", "first", 2), ("b", "second", 3)):
+        Path(folder).mkdir()
+        Path(folder, "util.py").write_text(f"factor = {factor}\n", encoding="utf-8")
+        write_module(f"{folder}/same", f="2, NAME")
+        write_module(f"{folder}/{name}", f="2, NAME, factor=__import__('util').factor / 2", g="2, NAME")
+    plan(capsys, "a/", "b/", "--probes", "compare")
+    for jobs in ("1", "2"):
+        assert exit_code("campaign", "run", "m.jsonl", "--jobs", jobs, "--results", f"{jobs}.jsonl") == 1
+        found = results(f"{jobs}.jsonl")
+        assert {name.removesuffix(" compare"): result.verdict for name, result in found.items()} == {
+            "a/first.py:f": "pass", "a/first.py:g": "pass", "a/same.py:f": "pass",
+            "b/second.py:f": "fail", "b/second.py:g": "pass", "b/same.py:f": "pass",
+        }  # fmt: skip
+
+
 def test_shards_are_merged_and_reported_on_one_page(capsys: pytest.CaptureFixture[str]) -> None:
     write_module("ops", a="2, NAME", b="2, NAME, factor=2", c="2, NAME")
     plan(capsys, "ops.py", "--probes", "compare")
@@ -118,7 +142,12 @@ def test_shards_are_merged_and_reported_on_one_page(capsys: pytest.CaptureFixtur
     assert "2 pass, 1 fail" in page
     assert exit_code("campaign", "report", "m.jsonl", "--report", "m.json", "--report", "m.sarif") == 1
     data = json.loads(Path("m.json").read_text(encoding="utf-8"))
-    assert (data["verdicts"], len(data["cases"])) == ({"pass": 2, "fail": 1}, 3)
+    assert data["verdicts"] == {"pass": 2, "fail": 1}
+    assert {case["name"]: case["why"] for case in data["cases"]} == {
+        "ops.py:a compare": "",
+        "ops.py:b compare": "constant-factor - gradient of input 0 'x' is wrong in 15 of 15 elements",
+        "ops.py:c compare": "",
+    }
 
 
 def test_options_go_to_the_forwards_that_take_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,18 +224,21 @@ def test_misuse_says_what_to_do(arguments: tuple[str, ...], capsys: pytest.Captu
 
 
 def test_case_on_a_device_has_its_module_and_inputs_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    moved: list[tuple[Any, str]] = []
+    # meta is the one device beside the processor's that is everywhere; it has no values that could be compared
+    given: list[tuple[Any, Any]] = []
 
-    def placed(value: Any, device: str, dtype: None) -> Any:
-        moved.append((value, device))
-        return value
+    def looked(subject: Any, *inputs: Any, **settings: Any) -> Report:
+        given.append((subject, inputs))
+        return Report("pass", "linear", "module", (), (), "none")
 
-    monkeypatch.setattr(check, "placed", placed)
-    report = check.check_target("gradcheck_lab.ops:tanh", device="cuda", probes="compare")
-    assert report.reproduce == "gradcheck-lab check gradcheck_lab.ops:tanh --seed 0  # it ran on cuda"
-    (subject, first), (inputs, second) = moved
-    assert (subject, first, second) == (ops.tanh, "cuda", "cuda")
-    assert [type(value) for value in inputs] == [torch.Tensor]
+    monkeypatch.setattr(check, "checked", looked)
+    Path("layer.py").write_text(LAYER, encoding="utf-8")
+    report = check.check_target("layer.py:layer", device="meta", probes="compare")
+    assert report.reproduce == "gradcheck-lab check layer.py:layer --seed 0  # it ran on meta"
+    ((subject, inputs),) = given
+    tensors = [*subject.parameters(), *inputs]
+    assert [tuple(tensor.shape)[1:] for tensor in tensors] == [(3,), (), (3,)]
+    assert {str(tensor.device) for tensor in tensors} == {"meta"}
 
 
 def test_device_that_is_not_here_is_refused_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:

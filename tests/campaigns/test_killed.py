@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -18,24 +21,104 @@ from gradcheck_lab.campaigns.cases import Case
 from gradcheck_lab.campaigns.manifest import read_manifest
 from gradcheck_lab.campaigns.results import results_in
 from gradcheck_lab.campaigns.running import Asked, local_engine, run_campaign
+from gradcheck_lab.workers import starting
 from tests.campaigns.checks import brief, planned
 from tests.lanes import seed_of
 from tests.workers.test_pool import gone
 
 ROOT = Path(__file__).parents[2]
 JOBS = 2
+WAIT = 2  # campaigns that are ready to begin while one runs
+END = "ended"
 
 
-def campaign() -> None:
-    """Run the campaign in m.jsonl; a line on standard output says that it begins."""
+def campaign(name: str, launcher: int) -> None:
+    """Run the campaign in m.jsonl once there is a file `name.go`; until then the server of its workers imports what they need.
+
+    The first line of `name.out` says which process it is, each other how many cases are done.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for descriptor, end in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{name}.{end}", os.O_WRONLY), descriptor)
+    starting._PRELOADED = ("gradcheck_lab.campaigns.lanes",)  # the checks of this campaign need no more
+    starting.start_server()
+    print(os.getpid(), flush=True)
+    while not Path(f"{name}.go").exists():
+        if os.getppid() != launcher:
+            os._exit(1)
+        time.sleep(0.002)
     asked = Asked(read_manifest(Path("m.jsonl")))
     run_campaign(asked, local_engine(asked, brief, JOBS), lambda now: print(now.done, flush=True))
+    print(END)
 
 
-def started() -> subprocess.Popen[str]:
+def launch() -> None:
+    """Fork a process that runs the campaign for each name on standard input, so that none has to import this package first."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    launcher = os.getpid()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        if not os.fork():
+            campaign(line.strip(), launcher)
+            return
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A process that runs the campaign, once it is told to."""
+
+    name: str
+    pid: int
+    output: TextIO
+
+    def begin(self) -> None:
+        Path(f"{self.name}.go").touch()
+        assert self.output.readline(), self.errors
+
+    def kill(self) -> None:
+        """Kill it with -9, and wait until no process that it started holds its output open."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.rest()
+        assert gone(self.pid)
+
+    def rest(self) -> str:
+        """What else it says until it and all that it started have ended."""
+        with self.output:
+            return self.output.read()
+
+    @property
+    def errors(self) -> str:
+        return Path(f"{self.name}.err").read_text(encoding="utf-8")
+
+
+@contextmanager
+def launched(count: int) -> Iterator[Iterator[Campaign]]:
+    """So many processes for the campaign, of which a few wait while one runs."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.campaigns.test_killed"]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as launcher:
+        assert launcher.stdin is not None
+        assert launcher.stdout is not None
+        assert launcher.stdout.readline() == "ready\n"
+
+        def started(name: str) -> Campaign:
+            os.mkfifo(f"{name}.out")
+            Path(f"{name}.err").touch()
+            print(name, file=launcher.stdin, flush=True)
+            output = Path(f"{name}.out").open(encoding="utf-8")  # noqa: SIM115 - it stays open until the process has ended
+            return Campaign(name, int(output.readline()), output)
+
+        def each() -> Iterator[Campaign]:
+            standing = deque[Campaign]()
+            for k in range(count):
+                standing.append(started(str(k)))
+                if len(standing) > WAIT:
+                    yield standing.popleft()
+            yield from standing
+
+        yield each()
+        launcher.stdin.close()
 
 
 def finished() -> list[str]:
@@ -46,25 +129,22 @@ def kill_and_continue(cases: int, moments: Sequence[tuple[bool, float]]) -> None
     """Kill a campaign each time so many seconds after it began, or after its first result; let it end, and look at all."""
     planned(Path("m.jsonl"), [Case(f"m:{k}") for k in range(cases)])
     kept: bytes = b""
-    for begun, moment in moments:
-        process = started()
-        assert process.stdout is not None
-        process.stdout.readline()
-        if not begun:
-            process.stdout.readline()
-        time.sleep(moment)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        children_end(process)
-        now = Path("m.results.jsonl").read_bytes()
-        assert now.startswith(kept), "a result that was there is gone"
-        kept = now
-        torn = ", the last line torn" if now and not now.endswith(b"\n") else ""
-        since = "beginning" if begun else "first result"
-        print(f"killed {moment:.3f} s after its {since}: {len(finished())}/{cases} done{torn}")
-    process = started()
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
+    with launched(len(moments) + 1) as campaigns:
+        for (begun, moment), running in zip(moments, campaigns):  # noqa: B905 - one more campaign is let to its end
+            running.begin()
+            if not begun:
+                running.output.readline()
+            time.sleep(moment)
+            running.kill()
+            now = Path("m.results.jsonl").read_bytes()
+            assert now.startswith(kept), "a result that was there is gone"
+            kept = now
+            torn = ", the last line torn" if now and not now.endswith(b"\n") else ""
+            since = "beginning" if begun else "first result"
+            print(f"killed {moment:.3f} s after its {since}: {len(finished())}/{cases} done{torn}", flush=True)
+        last = next(campaigns)
+        last.begin()
+        assert last.rest().endswith(f"{END}\n"), last.errors
     assert Path("m.results.jsonl").read_bytes().startswith(kept)
     lines = Path("m.results.jsonl").read_bytes().count(b'{"case"')
     assert sorted(finished()) == sorted(f"m:{k}" for k in range(cases))
@@ -73,13 +153,6 @@ def kill_and_continue(cases: int, moments: Sequence[tuple[bool, float]]) -> None
     again = sum(begins.values()) - cases
     print(f"{cases}/{cases} done after {len(moments)} kills; {again} cases that a kill interrupted ran again")
     assert again <= 2 * JOBS * len(moments), "a case that was finished runs no second time"
-
-
-def children_end(process: subprocess.Popen[str]) -> None:
-    """Wait until no process that the killed one started holds its output open."""
-    assert process.stdout is not None
-    process.communicate()
-    assert gone(process.pid)
 
 
 @pytest.fixture(autouse=True)
@@ -127,4 +200,4 @@ def test_campaign_that_is_killed_at_twenty_random_moments_loses_nothing() -> Non
 
 
 if __name__ == "__main__":
-    campaign()
+    launch()

@@ -18,7 +18,7 @@ from gradcheck_lab.campaigns.progress import Progress
 from gradcheck_lab.campaigns.results import results_in
 from gradcheck_lab.campaigns.running import Asked, ray_engine, run_campaign
 from gradcheck_lab.errors import InvalidArgument
-from tests.campaigns.checks import brief, planned, write_module
+from tests.campaigns.checks import brief, files_here, planned, write_module
 from tests.command_line import exit_code
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +77,28 @@ def test_commands_run_the_manifest_on_a_cluster(cluster: Any, capsys: pytest.Cap
     assert lines[-2].startswith("1 pass, 2 fail; ")
     assert lines[-1] == "3/3"
     assert Path("tried.txt").read_text(encoding="utf-8") == "x", "a case that ends its process is not tried again"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_results_stay_here_and_a_folder_that_is_too_large_is_told_as_that(cluster: Any) -> None:
+    cluster.add_node(num_cpus=1)
+    asked = Asked(planned(Path("m.jsonl"), [Case("m:f")]))
+    for name in ("data [1].txt", "m.results.jsonl", "m.results.1-of-2.jsonl"):
+        Path(name).write_text("\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ray._private.runtime_env.packaging.GCS_STORAGE_MAX_SIZE", 10)
+        with pytest.raises(InvalidArgument) as refused:
+            run_campaign(asked, ray_engine(asked, files_here, cluster.address))
+    assert str(refused.value).startswith("the Ray cluster does not take the current directory (")
+    assert str(refused.value).endswith("); name in a file .rayignore what the nodes do not need")
+    run_campaign(asked, ray_engine(asked, files_here, cluster.address))
+    ((result, _),) = results_in([asked.path])
+    assert result.why == "data [1].txt m.jsonl"
+
+
+@pytest.mark.parametrize(("name", "pattern"), [("r.jsonl", "/r.jsonl"), ("a/r [1]*.jsonl", r"/a/r\ \[1\]\*.jsonl")])
+def test_names_of_results_are_patterns_that_match_them_alone(name: str, pattern: str, folder: Path) -> None:
+    assert on_ray._excluded([Path(name), folder.parent / "elsewhere.jsonl"]) == [pattern]
 
 
 @pytest.mark.filterwarnings("ignore")

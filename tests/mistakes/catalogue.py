@@ -36,7 +36,7 @@ from tests.mistakes import (
 )
 from tests.mistakes.registry import Mistake
 
-_FAMILIES = (
+FAMILIES = (
     catalogue_structure,
     catalogue_shapes,
     catalogue_finite,
@@ -75,6 +75,6 @@ def _shared(row: Any) -> Mistake:
 
 
 ROWS: tuple[Mistake, ...] = (
-    *(row for family in _FAMILIES for row in family.ROWS),
+    *(row for family in FAMILIES for row in family.ROWS),
     *(_shared(row) for row in (*values.ROWS, *calls.MISTAKES)),
 )

@@ -35,6 +35,7 @@ UNPAIRED = {
     "ON_A_LINE_AT_MOST": "the epsilons of RMS and layer norm keep their name: their noise is far below it",
     "LIMIT_ERROR": "a value off by 3e-3 where two kinks cancel is admitted all the same, by intermediates that are moved",
     "INSIDE_ROUNDING": "the once flagged call of two kinks passes whatever it is",
+    "SAME_GRADIENTS": "it decides which mutants count, and no verdict of a check",
     "SOLVED": "Newton's method leaves a rounding or does not converge: a looser or tighter bound names the same sigmoids",
     "NEARLY_ZERO": "ties, a cube near zero and squares that cancel keep their outcome",
     "SHRINKING_CHANGES": "forwards computed number by number, smooth and stepped, keep their outcome",

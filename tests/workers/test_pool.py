@@ -117,6 +117,22 @@ def test_recycled_workers_are_new_processes() -> None:
     assert len({first.value, second.value, os.getpid()}) == 3
 
 
+def test_calls_of_two_groups_are_never_made_by_one_process() -> None:
+    groups = ["a", "a", "b", "b", "a", "b"]
+    with Workers(2, calls.nothing) as workers:
+        for key, group in enumerate(groups):
+            workers.submit(Call(key, os.getpid, group=group))
+        found = outcomes(workers)
+    made: dict[int, set[str]] = {}
+    for key, group in enumerate(groups):
+        outcome = found[key]
+        assert isinstance(outcome, Returned)
+        made.setdefault(outcome.value, set()).add(group)
+    assert all(len(groups) == 1 for groups in made.values())
+    assert len(made) < len(groups), "a process makes several calls of its group"
+    assert all(map(gone, made))
+
+
 def test_withdrawn_calls_are_not_made() -> None:
     with Workers(1, calls.nothing) as workers:
         for key in range(3):

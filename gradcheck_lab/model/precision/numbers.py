@@ -39,6 +39,11 @@ SOLVED = Threshold(
     1e-12,
     "An equation is solved when the output is off by a few roundings; Newton's method leaves that or does not converge.",
 )
+SAME_GRADIENTS = Threshold(
+    64,
+    "An edited backward computes the same gradients when they are apart by a few dozen roundings of the largest element: other "
+    "orders of summation leave less, and mistakes more.",
+)
 LOOK_TOLERANCE = Threshold(
     1e-6,
     "The guard's one central difference has six digits, and gradients that agree with it to them agree.",
