@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.layouts import EXPANDED
 from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.fuzzing.coding import Coding
 from gradcheck_lab.judging.task import Task
@@ -34,14 +35,19 @@ def lanes_of(task: Task) -> list[Lane]:
 
 
 def drawn_calls(task: Task, lane: Lane, count: int, random: Random) -> list[CallRecipe]:
-    """At least `count` calls that the reference takes, three of the same shapes after one another; none where it takes few."""
+    """At least `count` calls that the reference takes, three of the same shapes after one another; none where it takes few.
+
+    The third is of ordinary values, and none of the first three is expanded: what is wrong in such a call, which lies where
+    others were, needs no second look elsewhere, where it would be right.
+    """
     found: list[CallRecipe] = []
     coding = _coding(task, lane, _SIZES)
     for _ in range(TRIES_OF_A_DRAW.value * count):
         if len(found) >= count:
             break
         first = _ordinary_where_narrow(coding.decode(random.randbytes(coding.width)), task, lane)
-        calls = [first, *(_with_other_values(first, random) for _ in range(2))]
+        first = first if found else _not_expanded(first)
+        calls = [first, _with_other_values(first, random), _ordinary(_with_other_values(first, random))]
         if 0 < first.elements <= JUDGED_ELEMENTS.value and all(takes(task, lane, call.build().inputs) for call in calls):
             found += calls
     return found
@@ -50,6 +56,15 @@ def drawn_calls(task: Task, lane: Lane, count: int, random: Random) -> list[Call
 def _with_other_values(call: CallRecipe, random: Random) -> CallRecipe:
     tensors = tuple(replace(tensor, seed=random.getrandbits(32)) for tensor in call.tensors)
     return replace(call, tensors=tensors, seed=random.getrandbits(32))
+
+
+def _ordinary(call: CallRecipe) -> CallRecipe:
+    return replace(call, tensors=tuple(replace(tensor, profile="ordinary") for tensor in call.tensors))
+
+
+def _not_expanded(call: CallRecipe) -> CallRecipe:
+    tensors = (replace(t, layout="contiguous") if t.layout == EXPANDED else t for t in call.tensors)
+    return replace(call, tensors=tuple(tensors))
 
 
 def large_call(task: Task, lane: Lane, random: Random) -> CallRecipe | None:
@@ -108,7 +123,7 @@ def _ordinary_where_narrow(call: CallRecipe, task: Task, lane: Lane) -> CallReci
     """Values at which every digit cancels say little in a narrow dtype: they are drawn in float64, where that is judged too."""
     if lane.dtype == torch.float64 or torch.float64 not in task.dtypes:
         return call
-    return replace(call, tensors=tuple(replace(tensor, profile="ordinary") for tensor in call.tensors))
+    return _ordinary(call)
 
 
 def _without_layouts(coding: Coding, random: Random) -> Iterator[CallRecipe]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab.judging.connection import WorkerLimits
 from gradcheck_lab.judging.drawing import drawn_calls, lanes_of
 from gradcheck_lab.judging.run import Judgement
 from gradcheck_lab.judging.task import load_task
+from gradcheck_lab.judging.worker.calls import Calls
 from tests.judging.written import TASK, candidate_in, task_in
 
 HEAD = "from gradcheck_lab.specs import real\nspecs = (real('n'),)\ndef reference(x): return x.sin()\n"
@@ -103,6 +106,23 @@ def test_the_same_seed_draws_the_same_calls(tmp_path: Path) -> None:
     (first, second, other) = (drawn_calls(task, lanes_of(task)[0], 6, each.random) for each in judgements)
     assert first == second
     assert first != other
+
+
+def test_a_call_that_lies_where_others_were_says_something_by_itself(tmp_path: Path) -> None:
+    task = load_task(task_in(tmp_path))
+    for seed in range(20):
+        calls = drawn_calls(task, lanes_of(task)[1], 3, Random(seed))
+        assert calls[2].plain
+        assert [tensor.layout for tensor in calls[2].tensors] == [tensor.layout for tensor in calls[1].tensors]
+
+
+def test_inputs_of_equal_size_lie_in_the_order_of_those_before_them() -> None:
+    known = Calls([])
+    former = [torch.ones(2), torch.zeros(2)]
+    known.live[1] = [former, [], None, None]
+    known.forget([1])
+    placed = [known._placed(torch.full((2,), 2.0)) for _ in former]
+    assert [value.data_ptr() for value in placed] == [value.data_ptr() for value in former]
 
 
 @pytest.mark.thorough

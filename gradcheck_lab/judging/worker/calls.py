@@ -120,9 +120,9 @@ class Calls:
         return [[each, *(described(value, []) for value in self.live[each][2:])] for each in numbers if each in self.live]
 
     def forget(self, numbers: list[int]) -> None:
-        """Forget calls; the memory of their inputs is used for others."""
+        """Forget calls; the memory of their inputs is used for others, that of the last call first and in its order."""
         for number in numbers:
-            for leaf in self.live.pop(number, [[]])[0]:
+            for leaf in reversed(self.live.pop(number, [[]])[0]):
                 self.free.setdefault(_size(leaf), []).append(leaf.untyped_storage())
 
     def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
