@@ -183,3 +183,45 @@ def having(trait: Trait) -> frozenset[str]:
     ['missing-broadcast-sum', 'wrong-shape']
     """
     return frozenset(name for name, row in CAUSES.items() if trait in row.traits)
+
+
+def _mended(kinds: str, causes: str) -> dict[str, frozenset[str]]:
+    return dict.fromkeys(kinds.split(), frozenset(causes.split()))
+
+
+# by kind of edit, the causes that it mends as a rule; every kind is tried for every cause, these first
+MENDED_BY: dict[str, frozenset[str]] = {
+    **_mended("change-sign", "sign missing-conjugate missing-term"),
+    **_mended("double halve scale-by-size change-integer", "constant-factor size-specialised overflow"),
+    **_mended("sum-for-mean", "constant-factor size-specialised"),
+    **_mended("drop-factor drop-power", "missing-factor wrong-value value-dependent wrong-operand constant-factor not-linear"),
+    **_mended("multiply-by-upstream", "upstream-ignored upstream-scalarized output-gradient-dropped"),
+    **_mended("use-upstream", "upstream-ignored"),
+    **_mended("whole-array", "upstream-scalarized unwritten-elements"),
+    **_mended("drop-sum", "upstream-scalarized wrong-shape wrong-axis"),
+    **_mended("multiply-by-name", "missing-factor wrong-value value-dependent wrong-operand option-specialised"),
+    **_mended("complement square-name", "missing-factor wrong-value value-dependent wrong-operand"),
+    **_mended("replace-name swap-saved", "wrong-operand slots-swapped missing-factor wrong-value"),
+    **_mended("swap-returned", "slots-swapped wrong-shape wrong-operand"),
+    **_mended("swap-operands", "wrong-operand transposed permuted raises sign"),
+    **_mended("add-sum", "missing-broadcast-sum wrong-shape fan-out-overwritten size-specialised"),
+    **_mended("match-shape", "missing-broadcast-sum wrong-shape engine-reduced size-specialised"),
+    **_mended("change-axis drop-axis", "wrong-axis wrong-shape"),
+    **_mended("flip-keepdim", "wrong-shape wrong-axis raises"),
+    **_mended("add-transpose drop-transpose transpose-value", "transposed permuted wrong-shape wrong-operand raises"),
+    **_mended("add-term", "missing-term fan-out-overwritten aliased-inputs"),
+    **_mended("other-comparison", "outside-subdifferential tie-mass convention value-dependent"),
+    **_mended("accumulate", "accumulates-across-calls fan-out-overwritten duplicate-index aliased-inputs"),
+    **_mended("accumulate-indexed", "duplicate-index"),
+    **_mended("overwrite", "accumulates-across-calls"),
+    **_mended("add-clone clone-value", "mutates-grad-output mutates-input mutates-saved reused-buffer"),
+    **_mended("out-of-place", "mutates-grad-output mutates-input mutates-saved not-linear"),
+    **_mended("add-contiguous", "upstream-layout input-layout"),
+    **_mended("return-name", "missing-gradient zero-gradient gradient-count slots-swapped"),
+    **_mended("cast", "wrong-dtype"),
+    **_mended("drop-cast", "low-precision wrong-dtype"),
+    **_mended("drop-detach", "double-backward"),
+    **_mended("add-conjugate", "missing-conjugate"),
+    **_mended("number-of-forward read-option add-epsilon", "epsilon-mismatch default-mismatch option-specialised non-finite"),
+    **_mended("drop-offset", "unwritten-elements constant-factor size-specialised"),
+}

@@ -14,11 +14,12 @@ import torch
 Made = tuple[tuple[Any, ...], dict[str, Any]]  # the positional and the keyword arguments of a call
 
 _ARRAY = "gradcheck_lab: an array"
+_NOTHING = b"no call"
 
 
 def write_calls(path: Path, calls: Sequence[Made | None]) -> None:
     """Write calls to a file; one with something else than tensors, arrays and plain values is left out."""
-    torch.save([_bytes_of(made) for made in calls], path)
+    torch.save([torch.frombuffer(bytearray(_bytes_of(made)), dtype=torch.uint8) for made in calls], path)
 
 
 def read_calls(path: Path) -> list[Made | None]:
@@ -27,7 +28,7 @@ def read_calls(path: Path) -> list[Made | None]:
     for data in torch.load(path, weights_only=True):
         made: Made | None = None
         with suppress(Exception):  # the user's code ran where it was written
-            arguments, options = torch.load(io.BytesIO(data), weights_only=True)
+            arguments, options = torch.load(io.BytesIO(data.numpy().tobytes()), weights_only=True)
             made = tuple(map(_read, arguments)), {name: _read(value) for name, value in options.items()}
         found.append(made)
     return found
@@ -35,13 +36,13 @@ def read_calls(path: Path) -> list[Made | None]:
 
 def _bytes_of(made: Made | None) -> bytes:
     if made is None:
-        return b""
+        return _NOTHING
     arguments, options = made
     written = io.BytesIO()
     try:
         torch.save((tuple(map(_written, arguments)), {name: _written(value) for name, value in options.items()}), written)
     except Exception:  # an object that cannot be pickled
-        return b""
+        return _NOTHING
     return written.getvalue()
 
 

@@ -18,7 +18,7 @@ from gradcheck_lab.examination.manual import run_manual
 from gradcheck_lab.examination.oracle_choice import autograd_truth
 from gradcheck_lab.model.amounts import CLOSE_TO_THE_TRUTH, SECONDS_OF_A_TRIAL
 from gradcheck_lab.model.arguments import Wrt, options_of
-from gradcheck_lab.model.precision import is_narrow, is_wide
+from gradcheck_lab.model.precision import is_narrow, is_wide, wide_dtype
 from gradcheck_lab.probes import ALL
 from gradcheck_lab.repair.time_limit import OutOfTime, limited
 from gradcheck_lab.report import Report
@@ -135,7 +135,7 @@ def _distance(actual: Any, value: torch.Tensor, expected: torch.Tensor) -> float
         return float("inf")
     if not expected.numel():
         return 0.0
-    wide = expected.to(torch.complex128 if expected.is_complex() else torch.float64)
+    wide = expected.to(wide_dtype(expected.dtype))
     sizes = wide.abs()
     scale = torch.maximum(sizes, sizes.square().mean().sqrt()).clamp_min(torch.finfo(torch.float64).tiny)
     worst = float(((actual.detach().to(wide) - wide).abs() / scale).max())
