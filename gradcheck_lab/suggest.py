@@ -13,7 +13,6 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.isolation import refuse_timeout
 from gradcheck_lab.model.amounts import SHARE_OF_EDITS
 from gradcheck_lab.model.arguments import Wrt, name_of, refuse_unknown, seed_of
-from gradcheck_lab.model.limits import SUGGESTIONS
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.suggestions import Suggested, Suggestion
 from gradcheck_lab.repair.search import Search
@@ -37,7 +36,7 @@ def suggest(
     seed: int = 0,
     specs: Sequence[Spec | str] = (),
     seconds: float = 10.0,
-    most: int = SUGGESTIONS.value,
+    most: int = 3,
     **unknown: Any,
 ) -> list[Suggestion]:
     """Search for changes of a hand-written backward after which `gl.check` of the same call passes.
@@ -81,7 +80,7 @@ def refuse_search(seconds: Any, most: Any) -> None:
 
 
 def suggested(
-    subject: Any, call: Call, report: Report, specs: Sequence[Any] = (), seconds: float = 10.0, most: int = SUGGESTIONS.value
+    subject: Any, call: Call, report: Report, specs: Sequence[Any] = (), seconds: float = 10.0, most: int = 3
 ) -> Suggested:
     """What is found for a subject whose check gave `report`, and what was tried for it."""
     started = time.perf_counter()

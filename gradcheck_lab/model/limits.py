@@ -330,7 +330,6 @@ FIRST_EDITS_OF_PAIRS = Limit(
     20,
     "Single edits, those that mend most first, to which a second one is tried: some hundred runs of the call each.",
 )
-SUGGESTIONS = Limit(3, "Mends that a search ends with: each costs two full checks, and a reader takes the first or none.")
 STEPS_OF_AN_EXPRESSION = Limit(24, "Steps of a forward whose gradient is written as one line: a longer line no reader follows.")
 CHARACTERS_OF_AN_EXPRESSION = Limit(240, "Characters of such a line: two lines of a wide terminal.")
 MORE_VERIFIED = Limit(2, "Mends beyond those asked for that are verified where the first are for some sizes only.")
