@@ -87,8 +87,12 @@ def suggested(
     if report.verdict != "fail":
         return Suggested(why=f"its verdict is {report.verdict}: there is nothing to mend")
     verification = Verification(call, report, specs)
-    search = Search(trial_of(subject, call), verification, most, started + SHARE_OF_EDITS.value * seconds)
     why = ""
+    try:
+        trial = trial_of(subject, call)
+    except InvalidArgument as error:
+        return Suggested(seconds=time.perf_counter() - started, why=str(error))
+    search = Search(trial, verification, most, started + SHARE_OF_EDITS.value * seconds)
     try:
         search.run()
     except InvalidArgument as error:
