@@ -109,7 +109,8 @@ class Row:
     def call(self, inputs: Any = None, seed: int = 0) -> Call:
         """The call that a user would check."""
         given = deepcopy(self.wrong.inputs) if inputs is None else inputs
-        return Call(given, dict(self.wrong.options), seed=seed, **self.wrong.check_options)
+        asked = {name: value for name, value in self.wrong.check_options.items() if name != "probes"}
+        return Call(given, dict(self.wrong.options), seed=seed, **asked)
 
 
 def rows(folder: Path) -> Iterator[Row]:
