@@ -107,7 +107,7 @@ def _bytes(value: Any) -> bytes:
     head = f"{value.dtype}{tuple(value.shape)}".encode()
     if value.layout != torch.strided:
         return head + _bytes(value.to_dense())
-    plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous().view(-1)
+    plain = value.detach().cpu().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format).view(-1)
     values: bytes = plain.view(torch.uint8).numpy().tobytes()
     return head + str(value.stride()).encode() + values
 
