@@ -418,7 +418,7 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "report-of-another-schema": (
         lambda: gl.Report.from_dict({"schema": 99}),
-        "the report has schema 99 and this version reads schemas 3, 4, 5 and 6; make it again with this version",
+        "the report has schema 99 and this version reads schemas 3, 4, 5, 6 and 7; make it again with this version",
     ),
     "calls-of-a-function": (
         lambda: calls(torch.relu),  # type: ignore[arg-type]
