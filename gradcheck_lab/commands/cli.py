@@ -17,7 +17,19 @@ import typer
 # Everything that needs torch is imported inside the commands, so that --help is quick.
 from gradcheck_lab.commands.campaign import app as campaign
 from gradcheck_lab.commands.exits import EXIT_CODES, INTERRUPTED, MISUSE, misuse_exits, refuse_unwritable_files, write_json
-from gradcheck_lab.commands.options import Github, Isolate, Json, MemoryLimit, Reports, Seed, Timeout, limits_from
+from gradcheck_lab.commands.options import (
+    Dtype,
+    Github,
+    Isolate,
+    Json,
+    MemoryLimit,
+    Options,
+    Reports,
+    Seed,
+    Specs,
+    Timeout,
+    limits_from,
+)
 from gradcheck_lab.commands.results import Results
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.several import WORST_FIRST
@@ -88,13 +100,10 @@ def check(
             help="What to check, as pkg.module:name or file.py:name; without a name all in it; or a folder, as layers/.",
         ),
     ],
-    spec: Annotated[
-        list[str] | None,
-        typer.Option(help="One per input, as \"real('n d')\"; needed where it has none."),
-    ] = None,
+    spec: Specs = None,
     seed: Seed = 0,
-    dtype: Annotated[str | None, typer.Option(help="float64 where inputs are drawn, float32, bfloat16 or float16.")] = None,
-    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
+    dtype: Dtype = None,
+    option: Options = None,
     order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
     json: Json = None,
     report: Reports = None,
@@ -155,11 +164,8 @@ def fuzz(
     examples: Annotated[int, typer.Option(help="Calls to draw for each object.")] = 100,
     jobs: Annotated[int, typer.Option(help="Processes to run.")] = 1,
     seed: Seed = 0,
-    spec: Annotated[
-        list[str] | None,
-        typer.Option(help="One per input, as \"real('n d')\"; needed where it has none."),
-    ] = None,
-    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
+    spec: Specs = None,
+    option: Options = None,
     order: Annotated[int, typer.Option(help="2 for second derivatives too.")] = 1,
     json: Json = None,
     report: Reports = None,
@@ -280,13 +286,10 @@ def mutate(
     ] = None,
     most: Annotated[int | None, typer.Option("--max", metavar="N", help="How many mutants, drawn by seed; else all.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="A kind of edit, as drop-sum; repeat it for several.")] = None,
-    spec: Annotated[
-        list[str] | None,
-        typer.Option(help="One per input, as \"real('n d')\"; needed where it has none."),
-    ] = None,
+    spec: Specs = None,
     seed: Seed = 0,
-    dtype: Annotated[str | None, typer.Option(help="float64 where inputs are drawn, float32, bfloat16 or float16.")] = None,
-    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")] = None,
+    dtype: Dtype = None,
+    option: Options = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="What one mutant may take.")] = 120.0,
     json: Json = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the mutants as a page.")] = None,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from gradcheck_lab.workers.apart import Limits
 
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Specs = Annotated[list[str] | None, typer.Option(help="One per input, as \"real('n d')\"; needed where it has none.")]
+Dtype = Annotated[str | None, typer.Option(help="float64 where inputs are drawn, float32, bfloat16 or float16.")]
+Options = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the forward.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")]
 Reports = Annotated[
     list[Path] | None,
