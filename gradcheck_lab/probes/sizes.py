@@ -71,7 +71,8 @@ def sizes(context: Context) -> Iterator[Finding]:
             if derived is None or new_error.cause in having("ties") or (new_error.op, new_error.gradient) in known_well:
                 continue
             is_refused = variant.same_outputs or _is_visible(context, new_error)
-            if variant.only_numbers and derived.returned_and_true(new_error) is None and is_refused:
+            is_number = derived.returned_and_true(new_error) is not None or derived.is_missing(new_error)
+            if variant.only_numbers and not is_number and is_refused:
                 continue
             if repeated_index_text(derived, new_error) or _is_from_ties(context, derived, new_error):
                 continue

@@ -58,6 +58,11 @@ class DerivedCall:
         unknown = torch.isnan(truth) & torch.isfinite(actual)  # no derivative there, as at a kink
         return actual.detach(), torch.where(unknown, actual.detach().to(truth), truth)
 
+    def is_missing(self, finding: Finding) -> bool:
+        """Whether the backward returned None for the gradient, with which code goes on as with zeros."""
+        index = self.input_index(finding)
+        return index is not None and index < len(self.examined.returned) and self.examined.returned[index] is None
+
     def is_known(self, finding: Finding) -> bool:
         """Whether the true gradient of every element is known, or whether there is none to know."""
         return finding.measured is None or self.returned_and_true(finding) is not None

@@ -81,7 +81,10 @@ def parameters(function: Any) -> list[inspect.Parameter]:
 
 
 def values_in_code(context: Context, name: str, value: Any, facts: Facts) -> list[Any]:
-    """Other values that code tells from this one: compared constants, a default, the words of an annotation, None."""
+    """Other values that code tells from this one: compared constants, a default, the words of an annotation, None.
+
+    An op declares such values as its choices.
+    """
     plain = plain_name(name)
     names = facts.copies_of(plain)
     found = [constant for each in sorted(names) for constant in facts.compared.get(each, ())]
@@ -100,6 +103,7 @@ def values_in_code(context: Context, name: str, value: Any, facts: Facts) -> lis
         found = []
     default = defaults(context).get(name, value)
     found += [default] if isinstance(default, (*_SCALAR, type(None))) else []
+    found += context.subject.op.choices.get(name, ()) if context.subject.op is not None else ()
     return [v for k, v in enumerate(found) if not _same(v, value) and not any(_same(v, other) for other in found[:k])]
 
 

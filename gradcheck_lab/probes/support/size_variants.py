@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import cycle
@@ -79,6 +79,7 @@ def variants(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) ->
         yield variant("batch 0", {**small, batch: 0}, empty=True)
     if context.uses_autograd:
         yield from _broadcasts(context, dims, given)
+        yield from _declared_broadcasts(context, dims, given)
     yield from _long_axes(context, dims, given)
 
 
@@ -162,3 +163,25 @@ def _broadcasts(context: Context, dims: NamedDimensions, given: tuple[Any, ...])
         return tuple(similar_values(v, shape, generator) for v, shape in zip(given, ((3, 1), (5,)), strict=True))
 
     yield Variant("a column against a row", draw(context.case.seed), draw, not declared, broadcast=True)
+
+
+def _declared_broadcasts(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:
+    """Each input in turn with size 1 wherever the specs let it broadcast, beside others that have all their rows."""
+    if not dims.declared:
+        return
+    small = {name: min(size, ROW_ELEMENTS.value) for name, size in dims.sizes.items()}
+    for index, (letters, spec) in enumerate(zip(dims.axes, context.subject.specs, strict=True)):
+        broadcast = {dim.name for dim in spec.dims if dim.broadcast}
+        ones = [k for k, letter in enumerate(letters) if letter is not None and letter.partition(".")[0] in broadcast]
+        if ones:
+            draw = partial(_with_ones, dims, given, small, index, ones)
+            yield Variant(f"{context.name(index)} broadcast", draw(context.case.seed), draw, broadcast=True)
+
+
+def _with_ones(
+    dims: NamedDimensions, given: tuple[Any, ...], sizes: Sizes, index: int, axes: Sequence[int], seed: int
+) -> tuple[Any, ...]:
+    drawn = list(dims.inputs(given, sizes, seed))
+    for axis in axes:
+        drawn[index] = drawn[index].narrow(axis, 0, min(1, drawn[index].shape[axis])).contiguous()
+    return tuple(drawn)
