@@ -192,7 +192,8 @@ def _mended(kinds: str, causes: str) -> dict[str, frozenset[str]]:
 # by kind of edit, the causes that it mends as a rule; every kind is tried for every cause, these first
 MENDED_BY: dict[str, frozenset[str]] = {
     **_mended("change-sign", "sign missing-conjugate missing-term"),
-    **_mended("double halve scale-by-size change-integer", "constant-factor size-specialised overflow"),
+    **_mended("double halve scale-by-size", "constant-factor size-specialised overflow"),
+    **_mended("change-integer", "constant-factor size-specialised overflow missing-term missing-factor wrong-value not-linear"),
     **_mended("sum-for-mean", "constant-factor size-specialised"),
     **_mended("drop-factor drop-power", "missing-factor wrong-value value-dependent wrong-operand constant-factor not-linear"),
     **_mended("multiply-by-upstream", "upstream-ignored upstream-scalarized output-gradient-dropped"),
