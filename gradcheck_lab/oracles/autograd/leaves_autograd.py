@@ -40,7 +40,7 @@ def leaves_autograd(runner: Runner, case: Case) -> Departure:
 
 
 def conventions_met(runner: Runner, case: Case) -> tuple[str, ...]:
-    """What functions of torch do with gradients that is not their derivative, in code that torch differentiates as it stands."""
+    """What functions of torch do with gradients that is not their derivative, where torch differentiates code as it stands."""
     watch = LeavingAutograd()
     with watch:
         runner.record(copy_inputs(case.inputs), case)
