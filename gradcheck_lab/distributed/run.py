@@ -103,8 +103,9 @@ def _only(plan: Plan, asked: Asked, findings: Sequence[Finding], counts: Evaluat
 
 def _examined(plan: Plan, asked: Asked, ranks: Ranks, known: list[Report]) -> Report:
     complex_inputs = frozenset(i for i, v in enumerate(plan.inputs) if isinstance(v, torch.Tensor) and v.is_complex())
+    shapes = tuple(tuple(v.shape) if isinstance(v, torch.Tensor) else () for v in plan.inputs)
     together = Together(
-        ranks, plan.layout, plan.reference, plan.options, plan.constants, complex_inputs=complex_inputs
+        ranks, plan.layout, plan.reference, plan.options, plan.constants, shapes, complex_inputs=complex_inputs
     )
     counts = Evaluations()
     found = _first_look(plan, together, counts)
@@ -301,14 +302,15 @@ def _merged(whole: Sequence[Examined]) -> Examined:
 def _beside_right_ranks(finding: Finding, right: Collection[str]) -> Finding:
     """A wrong value of one rank, where that of another is right: the ranks disagree."""
     name, on, _ = (finding.gradient or "").partition(" on rank ")
-    others = sorted(label for label in right if f"'{name}' on rank " in label) if on else []
-    if finding.severity != "error" or not others or finding.cause not in having("unexplained"):
+    others = sorted(int(label.rpartition(" ")[2]) for label in right if f"'{name}' on rank " in label) if on else []
+    if finding.severity != "error" or not others or finding.measured is None:
         return finding
-    ranks = on_ranks(sorted(int(label.rpartition(" ")[2]) for label in others))
     return replace(
-        finding, cause="ranks-disagree", explanation=f"its gradient {ranks} is right: every rank holds the input, and its gradient",
-        suggestion="let every rank compute it of the same numbers, as after an all-reduce",
-    )  # fmt: skip
+        finding,
+        cause="ranks-disagree",
+        explanation=f"it is right {on_ranks(others)}, and every rank that holds the input has to have the same gradient",
+        suggestion="let every rank take the same steps, and enter every collective",
+    )
 
 
 def _once(findings: Sequence[Finding]) -> list[Finding]:

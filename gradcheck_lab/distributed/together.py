@@ -61,13 +61,17 @@ class Seen:
 
 @dataclass(slots=True)
 class Together:
-    """Calls of the ranks on whole tensors. `reference` is the same function of whole tensors, None for none."""
+    """Calls of the ranks on whole tensors. `reference` is the same function of whole tensors, None for none.
+
+    `shapes` are those of the whole inputs of the call as given; `seen` is what the ranks last did.
+    """
 
     ranks: Ranks
     layout: Layout
     reference: Callable[..., Any] | None
     options: Mapping[str, Any]
     constants: frozenset[int]
+    shapes: tuple[tuple[int, ...], ...]
     seen: Seen | None = None
     complex_inputs: frozenset[int] = frozenset()
     known: OrderedDict[Any, tuple[torch.Tensor, ...]] = field(default_factory=OrderedDict)
@@ -79,14 +83,26 @@ class Together:
             if not isinstance(value, torch.Tensor):
                 columns.append([value] * self.layout.ranks)
                 continue
-            try:
-                refuse_uneven(value, placement, self.layout.labels[index], self.layout.ranks)
-            except InvalidArgument as error:  # of a derived call, whose sizes nobody chose
-                raise ValueError(str(error)) from error
+            self._refuse_sizes(index, value, placement)
             if value.is_complex() and index not in self.complex_inputs:
                 raise TypeError("the ranks are given real numbers")
             columns.append(placed_on(value.detach(), placement, self.layout.ranks, self.layout.seed + index))
         return [list(row) for row in zip(*columns, strict=True)]
+
+    def _refuse_sizes(self, index: int, value: torch.Tensor, placement: Placement) -> None:
+        """Raise `ValueError` for an input of a derived call that the ranks could not share as they share that of the call as given.
+
+        Where one of another size is cut unevenly, as along an axis that only an output is cut along, ranks wait for one another.
+        """
+        label, ranks, given = self.layout.labels[index], self.layout.ranks, self.shapes[index]
+        try:
+            refuse_uneven(value, placement, label, ranks)
+        except InvalidArgument as error:
+            raise ValueError(str(error)) from error
+        before = given if len(given) == value.ndim else (ranks,) * value.ndim
+        for size, known in zip(value.shape, before, strict=True):
+            if known and known % ranks == 0 and (size % ranks or not size):
+                raise ValueError(f"{label} has the sizes {tuple(value.shape)}, which {ranks} ranks cannot share evenly")
 
     def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
         """The whole outputs, without a backward; those at the last few thousand points are kept, since numbers come back there."""
