@@ -57,7 +57,7 @@ def ended_finding(error: RanksEnded, doing: str) -> Finding:
     """The finding that a call did not come back: a rank ended its process, or all time was used up."""
     ended = [each for each in error.problems if each.how == "ended"]
     others = [each for each in error.problems if each.how != "ended"]
-    told = "; ".join(f"rank {each.rank} {'raised ' + each.kind if each.how == 'raised' else 'is ' + _at(each)}" for each in others)
+    told = "; ".join(f"rank {each.rank} {_did(each)}" for each in others)
     if ended:
         cause, first = "crashed", ended[0]
         what = f"{doing} {first.message} {on_ranks([each.rank for each in ended])}"
@@ -82,6 +82,12 @@ def on_ranks(ranks: Sequence[int]) -> str:
     """
     names = [str(rank) for rank in ranks]
     return f"on rank {names[0]}" if len(names) == 1 else f"on ranks {', '.join(names[:-1])} and {names[-1]}"
+
+
+def _did(problem: Problem) -> str:
+    if problem.how == "raised":
+        return f"raised {problem.kind}"
+    return "returned" if problem.how == "returned" else f"is {_at(problem)}"
 
 
 def _at(problem: Problem) -> str:

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
-from gradcheck_lab.calls.process_state import set_filters
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.distributed.messages import PLAIN, Message, packed, receive, send
 from gradcheck_lab.model.limits import CALLS_KEPT_BY_A_RANK
@@ -29,6 +28,10 @@ from gradcheck_lab.workers.lifetime import end_group_with, end_with_parent
 
 _LOOPBACK = "127.0.0.1"
 _NO_LIMIT = timedelta(days=1)  # the process that waits for the ranks has the limit
+
+
+class NoTensor(TypeError):
+    """The user's forward returned something else than tensors; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,6 @@ class Member:
     meeting: str
     function: Callable[..., Any] | Op
     seed: int
-    filters: list[Any]
 
 
 @dataclass(slots=True)
@@ -121,9 +123,7 @@ def serve(member: Member, wires: Wires) -> None:
     wires.lifeline[1].close()
     end_group_with(wires.lifeline[0], wires.calls, wires.questions)
     end_with_parent()
-    set_filters(member.filters)
-    for category in (FutureWarning, DeprecationWarning):  # a name of torch.distributed that is to be renamed is no mistake
-        warnings.filterwarnings("ignore", category=category)
+    warnings.simplefilter("ignore")  # each rank would show them; a name that is to be renamed is no mistake
     torch.set_num_threads(1)
     threading.Thread(target=_tell_where, args=(wires.questions, threading.main_thread().ident), daemon=True).start()
     try:
@@ -172,7 +172,7 @@ def _by_engine(call: _Kept, upstream: Sequence[torch.Tensor]) -> list[torch.Tens
 def _refuse_outputs(outputs: Sequence[Any]) -> None:
     for index, output in enumerate(outputs):
         if not isinstance(output, torch.Tensor):
-            raise TypeError(f"output {index} is a {type(output).__name__}; return a tensor or a tuple of tensors")
+            raise NoTensor(f"a {type(output).__name__} as output {index}")
 
 
 def _written(values: Sequence[Any], before: Sequence[Any]) -> list[int]:
@@ -189,7 +189,7 @@ def _same(mine: Any, given: Any) -> bool:
 def _raised(error: BaseException) -> Message:
     refused = refused_shape(error)
     about = {
-        "raised": type(error).__name__, "message": text_of(error), "traceback": user_traceback(error),
+        "raised": type(error).__name__, "no tensor": isinstance(error, NoTensor), "message": text_of(error), "traceback": user_traceback(error),
         "returned": refused and list(refused[0]), "expected": refused and list(refused[1]),
     }  # fmt: skip
     return Message(about)

@@ -8,7 +8,6 @@ import pickle
 import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from collections import deque
 from contextlib import contextmanager, suppress
@@ -39,7 +38,10 @@ _TELLING = 1.0  # seconds that a rank has to say in which line it is
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What went wrong on one rank: `how` is "raised", "ended" or "waits"; `shapes` are those of a gradient that was refused."""
+    """What a rank did in a call that went wrong on some: `how` is "raised", "ended", "waits" or "returned".
+
+    `shapes` are those of a gradient that torch's engine refused, `no_tensor` says that the forward returned something else.
+    """
 
     rank: int
     how: str
@@ -47,6 +49,7 @@ class Problem:
     message: str = ""
     traceback: str = ""
     shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    no_tensor: bool = False
 
 
 class RankRaised(RaisedElsewhere):
@@ -169,19 +172,18 @@ class Ranks:
         answered = [found[rank] for rank in range(self.count) if isinstance(found.get(rank), Message)]
         if len(answered) == self.count:
             return [each for each in answered if isinstance(each, Message)]
-        problems = [self._problem(rank, found.get(rank)) for rank in range(self.count)]
+        known = [self._problem(rank, found.get(rank)) for rank in range(self.count)]
         self.end()
-        raised = [each for each in problems if each is not None and each.how == "raised"]
-        known = [each for each in problems if each is not None]
+        raised = [each for each in known if each.how == "raised"]
         if raised and not any(each.how == "ended" for each in known):
             raise rank_raised(stage, [*raised, *(each for each in known if each.how == "waits")])
         raise RanksEnded(stage, known, seconds if not any(each.how == "ended" for each in known) else None)
 
-    def _problem(self, rank: int, found: Message | Problem | None) -> Problem | None:
+    def _problem(self, rank: int, found: Message | Problem | None) -> Problem:
         if isinstance(found, Problem):
             return found
         if found is not None:
-            return _raised(rank, found) if "raised" in found.about else None
+            return _raised(rank, found) if "raised" in found.about else Problem(rank, "returned")
         return Problem(rank, "waits", traceback=self._ranks[rank].where())
 
     def _start(self) -> None:
@@ -194,7 +196,7 @@ class Ranks:
         meeting = str(self._folder / f"meeting{next(self._meetings)}")
         for number in range(self.count):
             calls, questions, lifeline = context.Pipe(), context.Pipe(), context.Pipe(duplex=False)
-            member = Member(number, self.count, meeting, self.function, self.seed, list(warnings.filters))
+            member = Member(number, self.count, meeting, self.function, self.seed)
             theirs = Wires(calls[1], questions[1], (lifeline[0], lifeline[1]))
             unused = [calls[0], questions[0], *self._mine()] if method == "fork" else []
             process = context.Process(target=_run, args=(member, theirs, unused), daemon=False)
@@ -259,7 +261,7 @@ def _raised(rank: int, answer: Message) -> Problem:
     if isinstance(about.get("returned"), list) and isinstance(about.get("expected"), list):
         shapes = tuple(about["returned"]), tuple(about["expected"])
     texts = [about.get(name) if isinstance(about.get(name), str) else "" for name in ("raised", "message", "traceback")]
-    return Problem(rank, "raised", str(texts[0]), str(texts[1]), str(texts[2]), shapes)
+    return Problem(rank, "raised", str(texts[0]), str(texts[1]), str(texts[2]), shapes, about.get("no tensor") is True)
 
 
 @contextmanager

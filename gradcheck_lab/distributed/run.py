@@ -42,6 +42,7 @@ from gradcheck_lab.subjects.runner import Evaluations, Runner
 from gradcheck_lab.subjects.subject import Key
 
 KIND = "distributed"
+ADJOINT = "the adjoint of the ranks' own forward, by central differences in float64"
 # those whose calls mean the same to a function of whole tensors; the others look at the user's own objects
 DERIVED = ("state", "second_backward", "upstream", "upstream_layout", "input_layout", "sizes", "values", "indices")
 
@@ -72,6 +73,8 @@ def run(plan: Plan, asked: Asked) -> Report:
                 report = _examined(plan, asked, ranks, known)
             except RanksEnded as error:
                 report = _with(known, plan, asked, ended_finding(error, doing[0]))
+    if plan.reference is None and report.gradients:
+        report = replace(report, oracle=ADJOINT)
     return replace(report, kind=KIND)
 
 
@@ -168,6 +171,11 @@ def _first_look(plan: Plan, together: Together, counts: Evaluations) -> list[Fin
         counts.backward += 1
         back = together.run_backward(call, upstream)
     except RankRaised as error:
+        if error.problems[0].no_tensor:
+            what = error.problems[0].message
+            raise InvalidArgument(
+                f"the forward of {plan.name} returned {what}; return a tensor or a tuple of tensors"
+            ) from None
         return [raised_finding(error)]
     gradients = [tuple(each.values) for each in back]
     problems = [_other_count(plan, gradients), *_other_shapes(plan, gradients, given)]

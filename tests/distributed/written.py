@@ -411,6 +411,82 @@ class Row:
     mistakes: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
 
 
+class BatchNorm(Function):
+    """Normalised by the statistics of the rows of all ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        rows = x.shape[0] * ranks()
+        mean = all_reduced(x.sum(0)) / rows
+        variance = all_reduced((x - mean).square().sum(0)) / rows
+        normal = (x - mean) * (variance + 1e-5).rsqrt()
+        ctx.save_for_backward(normal, variance)
+        return normal
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        normal, variance = ctx.saved_tensors
+        rows = normal.shape[0] * ranks()
+        mean, along = all_reduced(grad_output.sum(0)) / rows, all_reduced((grad_output * normal).sum(0)) / rows
+        return (grad_output - mean - normal * along) * (variance + 1e-5).rsqrt()
+
+
+class BatchNormOfOwnRows(BatchNorm):
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        normal, variance = ctx.saved_tensors
+        mean, along = grad_output.mean(0), (grad_output * normal).mean(0)
+        return (grad_output - mean - normal * along) * (variance + 1e-5).rsqrt()
+
+
+def batch_norm(x: Tensor) -> Tensor:
+    return (x - x.mean(0)) * (x.var(0, correction=0) + 1e-5).rsqrt()
+
+
+def embedding(reduce: type[Function]) -> Callable[..., Tensor]:
+    def rows_of(indices: Tensor, w: Tensor) -> Tensor:
+        local = indices - here() * w.shape[0]
+        mine = (local >= 0) & (local < w.shape[0])
+        return reduce.apply(w[local.clamp(0, w.shape[0] - 1)] * mine.unsqueeze(-1))
+
+    return rows_of
+
+
+class LinearOfOneInput(Function):
+    """The gradient of x is reduced only where w requires one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return x @ w.T
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
+        x, w = ctx.saved_tensors
+        own = grad_output @ w
+        return all_reduced(own) if ctx.needs_input_grad[1] else own, grad_output.T @ x
+
+
+class LinearOfLastCall(LinearOfOneInput):
+    """Keeps the tensors of the last call on the class."""
+
+    last: tuple[Tensor, Tensor]
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        LinearOfLastCall.last = x, w
+        return x @ w.T
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
+        x, w = LinearOfLastCall.last
+        return all_reduced(grad_output @ w), grad_output.T @ x
+
+
+def linear(x: Tensor, w: Tensor) -> Tensor:
+    return Copy.apply(x) @ w.T
+
+
 ROWS = (
     Row(
         "copy to region", ("real('n d')",), {"output": "shard:0"}, lambda count: lambda x: torch.cat([x] * count), Copy,
@@ -502,4 +578,23 @@ ROWS = (
             "not passed back": (ring_attention(PassOnDropped), ""),
         },
     ),
+    Row(
+        "embedding over the vocabulary", ("labels('n', classes='v')", "real('v d')"), {"w": "shard:0"},
+        lambda _: lambda indices, w: w[indices], embedding(Reduce),
+        {"reduced twice": (embedding(ReduceAgain), "reduced-twice")},
+    ),
+    Row(
+        "synchronised batch norm", ("real('n d')",), {"x": "shard:0", "output": "shard:0"}, lambda _: batch_norm, BatchNorm,
+        {"statistics of own rows": (BatchNormOfOwnRows, "")},
+    ),
+    Row(
+        "linear with a rule", ("real('n d')", "real('m d')"), {"w": "shard:0", "output": "shard:1"},
+        lambda _: lambda x, w: x @ w.T, linear,
+        {
+            "reduced where w requires grad": (LinearOfOneInput, "needs-input-grad"),
+            "tensors of the last call": (LinearOfLastCall, "stale-state"),
+        },
+    ),
 )  # fmt: skip
+# wrong for three ranks and more: with two, the next rank is the one before as well
+OF_FOUR_RANKS = {("ring attention", "the same way round")}
