@@ -13,8 +13,9 @@ from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.calls.drawing import draw_inputs
 from gradcheck_lab.calls.tensor_kinds import what_else
 from gradcheck_lab.distributed.placements import Placement, Replicate, Shard, placement_of, refuse_uneven
+from gradcheck_lab.distributed.plan import Plan
 from gradcheck_lab.distributed.rank import is_plain
-from gradcheck_lab.distributed.run import Plan, run
+from gradcheck_lab.distributed.run import run
 from gradcheck_lab.distributed.together import Layout
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.reporting import Asked
@@ -68,19 +69,20 @@ def check_distributed(
     | `Partial()` | a term of a sum | the whole gradient of the sum | summed over the ranks | the whole one, the same on each |
     | `Replicate("partial")` | whole on each | a term of it | whole on each | a term: they add up to it |
 
-    This is the convention of Megatron-LM: what is replicated has a replicated gradient, and the loss of all ranks is one number.
-    `torch.distributed.nn.functional` has another, in which each rank's copy of an output is used for something of its own: its
-    placement is `Replicate("partial")`.
+    This is the convention of Megatron-LM: what is replicated has a replicated gradient, and the loss of all ranks is one
+    number. `torch.distributed.nn.functional` has another, in which each rank's copy of an output is used for something of its
+    own: the placement of such an output is `Replicate("partial")`.
 
-    `reference(*inputs, **options)` is the same function of whole tensors in torch: outputs and gradients are compared with it in
-    float64, under autograd in one process. Without one, central differences of the ranks' own forward in float64 decide, which is
-    the identity ⟨J u, v⟩ = ⟨u, J* v⟩ summed over the ranks, for unit vectors u or random ones: whether the backward is the adjoint of the
-    forward, whatever that computes. Then derived calls follow, with other layouts, values, upstream gradients and frozen inputs, unless
-    `probes` is False. `allow`, `wrt` and `seed` are those of `gl.check`; a call of the ranks may take `timeout` seconds.
+    `reference(*inputs, **options)` is the same function of whole tensors in torch: outputs and gradients are compared with it
+    in float64, under autograd in one process. Without one, central differences of the ranks' own forward in float64 decide:
+    the identity ⟨J u, v⟩ = ⟨u, J* v⟩ summed over the ranks, for unit vectors u or random ones. It says whether the backward is
+    the adjoint of the forward, whatever that computes. Then derived calls follow, with other layouts, values, upstreams and
+    frozen inputs, unless `probes` is False. `allow`, `wrt` and `seed` are those of `gl.check`; a call of the ranks may take
+    `timeout` seconds.
 
-    Returns a `Report`. A rank that raises, ends, does not come back or disagrees with the others is a finding that names it; all
-    ranks have ended when this returns. Raises `InvalidArgument` for a wrong argument. Source of the convention: Shoeybi et al.,
-    "Megatron-LM: Training multi-billion parameter language models using model parallelism", 2019, section 3.
+    Returns a `Report`. A rank that raises, ends, does not come back or disagrees with the others is a finding that names it;
+    all ranks have ended when this returns. Raises `InvalidArgument` for a wrong argument. Source of the convention: Shoeybi et
+    al., "Megatron-LM: Training multi-billion parameter language models using model parallelism", 2019, section 3.
 
     >>> import torch
     >>> from torch import distributed
@@ -117,7 +119,8 @@ def check_distributed(
     wanted = floating if wrt is None else wanted_of(wrt, name, names, floating)
     layout = Layout(names, labels, lying, outputs, world_size, seed)
     ranks_run = _Bound(own, keywords) if keywords and not isinstance(own, Op) else own
-    plan = Plan(name, ranks_run, given, layout, reference, keywords, floating - wanted, frozenset(allow), float(timeout), probes)
+    constants = floating - wanted
+    plan = Plan(name, ranks_run, given, layout, reference, keywords, constants, frozenset(allow), float(timeout), probes)
     report = run(plan, Asked(1, allow, seed, started))
     if report.verdict == "pass":
         return report
@@ -152,8 +155,8 @@ def _callable(function: Any) -> Callable[..., Any] | Op:
         return applied
     if isinstance(function, torch.nn.Module) and any(each.requires_grad for each in function.parameters()):
         raise InvalidArgument(
-            f"{name_of(function)} is a module with parameters, whose placement nobody can say; pass a function of its inputs and "
-            "parameters, such as one that calls torch.func.functional_call"
+            f"{name_of(function)} is a module with parameters, whose placement nobody can say; pass a function of its inputs "
+            "and parameters, such as one that calls torch.func.functional_call"
         )
     if not callable(function) or isinstance(function, type):
         raise InvalidArgument(
@@ -166,8 +169,9 @@ def _callable(function: Any) -> Callable[..., Any] | Op:
 def _names(function: Any, own: Callable[..., Any] | Op, count: int) -> tuple[str, ...]:
     if isinstance(own, Op):
         return own.names(count)
-    if isinstance(function, type):
-        return input_names(function.forward, count + 1)[1:] if _takes_context(function) else input_names(function.forward, count)
+    if isinstance(function, type) and issubclass(function, torch.autograd.Function):
+        context = int(_takes_context(function))
+        return input_names(function.forward, count + context)[context:]
     return input_names(own, count)
 
 
@@ -176,9 +180,7 @@ def _takes_context(function: type) -> bool:
     return getattr(function, "setup_context", None) is torch.autograd.Function.setup_context
 
 
-def _placements(
-    placement: Any, names: tuple[str, ...], name: str
-) -> tuple[tuple[Placement, ...], tuple[Placement, ...]]:
+def _placements(placement: Any, names: tuple[str, ...], name: str) -> tuple[tuple[Placement, ...], tuple[Placement, ...]]:
     """The placements of the inputs and of the outputs."""
     if placement is None:
         return tuple(Replicate() for _ in names), (Replicate(),)
@@ -187,7 +189,8 @@ def _placements(
     if isinstance(placement, Sequence) and not isinstance(placement, str):
         if not len(names) <= len(placement):
             raise InvalidArgument(
-                f"placement has {len(placement)} entries and {name} has {len(names)} inputs; give one for each, then one for each output"
+                f"placement has {len(placement)} entries and {name} has {len(names)} inputs; give one for each, "
+                "then one for each output"
             )
         found = [placement_of(each, f"entry {k} of placement") for k, each in enumerate(placement)]
         return tuple(found[: len(names)]), tuple(found[len(names) :]) or (Replicate(),)
@@ -202,7 +205,8 @@ def _by_name(
     for key, value in placement.items():
         if key in (OUTPUT, "outputs") and key not in names:
             several = value if isinstance(value, list | tuple) else [value]
-            outputs = tuple(placement_of(each, OUTPUT if len(several) == 1 else f"output {k}") for k, each in enumerate(several))
+            titles = [OUTPUT] if len(several) == 1 else [f"output {k}" for k in range(len(several))]
+            outputs = tuple(placement_of(each, title) for each, title in zip(several, titles, strict=True))
             if not outputs:
                 raise InvalidArgument("the placement of the output is an empty list; give one for each output")
             continue
@@ -240,7 +244,8 @@ def _refuse_input(value: Any, label: str) -> None:
         if (other := what_else(value)) is not None:
             raise InvalidArgument(f"{label} is {other[0]}; pass {other[1]}")
         if value.device.type != "cpu" or value.layout != torch.strided:
-            raise InvalidArgument(f"{label} is on {value.device} in the layout {str(value.layout)[6:]}; pass it dense on the CPU")
+            layout = str(value.layout).removeprefix("torch.")
+            raise InvalidArgument(f"{label} is on {value.device} in the layout {layout}; pass it dense on the CPU")
         if is_differentiable(value) and not bool(torch.isfinite(value).all()):
             raise InvalidArgument(f"{label} holds NaN or inf, where no gradient is defined; pass finite numbers")
     elif not is_plain(value):
@@ -265,11 +270,13 @@ def _refuse_arguments(
         raise InvalidArgument("this build of torch has no gloo; install one with torch.distributed")
     if torch.distributed.is_initialized():
         raise InvalidArgument(
-            "this process is in a process group, and the ranks make their own; call torch.distributed.destroy_process_group() first"
+            "this process is in a process group, and the ranks make their own; "
+            "call torch.distributed.destroy_process_group() first"
         )
     if reference is not None and not callable(reference):
         raise InvalidArgument(
-            f"reference is a {type(reference).__name__}; pass the same function of whole tensors, written with torch's own functions"
+            f"reference is a {type(reference).__name__}; pass the same function of whole tensors, "
+            "written with torch's own functions"
         )
     if type(probes) is not bool:
         raise InvalidArgument(f"probes is {quoted(probes)}; pass False to compare the one call alone")
@@ -281,11 +288,14 @@ def _written(placement: Placements | None) -> Any:
     if placement is None:
         return None
     if isinstance(placement, Mapping):
-        return {
-            key: [placement_of(each, "").text for each in value] if isinstance(value, list | tuple) else placement_of(value, "").text
-            for key, value in placement.items()
-        }
-    return [placement_of(each, "").text for each in placement]
+        return {key: _text(value) for key, value in placement.items()}
+    return _text(placement)
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [placement_of(each, OUTPUT).text for each in value]
+    return placement_of(value, OUTPUT).text
 
 
 def _spec_text(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -70,7 +70,7 @@ def _reduced_again(held: Held) -> Explanation | None:
         return None
     return Explanation(
         "reduced-twice",
-        f"it is {held.ranks} times the true one, and {held.ranks} is the number of ranks: equal values were summed over the ranks",
+        f"it is {held.ranks} times the true one, and {held.ranks} is the number of ranks: equal values were summed over them",
         "reduce it once; where each rank uses the output for something else, its placement is Replicate('partial')",
     )
 
@@ -148,4 +148,5 @@ def _permutations(ranks: int) -> Iterator[tuple[int, ...]]:
 def _is_everywhere(held: Held, wanted: torch.Tensor) -> bool:
     if held.is_whole:
         return all(held.fits(part, wanted) for part in held.parts)
-    return held.fits(whole_of(held.parts, held.placement, 0) if isinstance(held.placement, Shard) else sum_of(held.parts), wanted)
+    whole = whole_of(held.parts, held.placement, 0) if isinstance(held.placement, Shard) else sum_of(held.parts)
+    return held.fits(whole, wanted)

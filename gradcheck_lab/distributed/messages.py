@@ -99,4 +99,4 @@ def _reach(entry: Mapping[str, Any]) -> int:
     """The elements of memory from the first to the last of a tensor."""
     if not prod(entry["shape"]):
         return 0
-    return 1 + sum((size - 1) * step for size, step in zip(entry["shape"], entry["stride"], strict=True))
+    return 1 + sum(int((size - 1) * step) for size, step in zip(entry["shape"], entry["stride"], strict=True))

@@ -24,9 +24,9 @@ _TORCH = "torch.distributed.tensor"
 class Replicate:
     """Every rank holds the whole tensor.
 
-    Its `gradient` is whole on every rank as well ("replicate"), as Megatron-LM has it: of an input, each rank returns all of it,
-    and of an output each rank is given all of it. Where it is "partial", the ranks hold terms of it, whose sum is the gradient:
-    of an input, nobody has reduced it yet; of an output, each rank uses it for something else, as after a gather whose backward
+    Its `gradient` is whole on every rank as well ("replicate"), as Megatron-LM has it: of an input, each rank returns all of
+    it, and of an output each rank is given all of it. Where it is "partial", the ranks hold terms whose sum is the gradient: of
+    an input, nobody has reduced it yet; of an output, each rank uses it for something else, as after a gather whose backward
     reduces and scatters.
 
     >>> Replicate().text, Replicate("partial").text

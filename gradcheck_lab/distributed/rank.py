@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
+from torch import distributed
 
 from gradcheck_lab.calls.case import copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import seed_all
@@ -108,10 +109,11 @@ class _Calls:
         upstream = tuple(asked.values)
         given = copy_inputs(upstream)
         seed_all(self.member.seed)
+        gradients: list[Any]
         if isinstance(function, Op):
             with torch.no_grad():
                 pair = (upstream, call.outputs) if call.several else (upstream[0], call.outputs[0])
-                gradients = as_tuple(function.backward(*pair, *call.inputs))
+                gradients = list(as_tuple(function.backward(*pair, *call.inputs)))
         else:
             gradients = _by_engine(call, upstream)
         about = {"written": _written(call.inputs, call.before), "upstream written": _written(upstream, given)}
@@ -146,14 +148,12 @@ def serve(member: Member, wires: Wires) -> None:
 
 
 def _join(member: Member) -> None:
-    from torch import distributed
-
     given = {"RANK": member.rank, "LOCAL_RANK": member.rank, "WORLD_SIZE": member.ranks, "LOCAL_WORLD_SIZE": member.ranks}
     os.environ.update({name: str(value) for name, value in given.items()})
     os.environ["MASTER_ADDR"] = _LOOPBACK
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
-    store = distributed.FileStore(member.meeting, member.ranks)
-    distributed.init_process_group("gloo", store=store, rank=member.rank, world_size=member.ranks, timeout=_NO_LIMIT)
+    meeting = f"file://{member.meeting}"  # a file, so that no port is taken for it
+    distributed.init_process_group("gloo", init_method=meeting, rank=member.rank, world_size=member.ranks, timeout=_NO_LIMIT)
 
 
 def _by_engine(call: _Kept, upstream: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
@@ -189,7 +189,8 @@ def _same(mine: Any, given: Any) -> bool:
 def _raised(error: BaseException) -> Message:
     refused = refused_shape(error)
     about = {
-        "raised": type(error).__name__, "no tensor": isinstance(error, NoTensor), "message": text_of(error), "traceback": user_traceback(error),
+        "raised": type(error).__name__, "message": text_of(error), "traceback": user_traceback(error),
+        "no tensor": isinstance(error, NoTensor),
         "returned": refused and list(refused[0]), "expected": refused and list(refused[1]),
     }  # fmt: skip
     return Message(about)

@@ -8,9 +8,9 @@ import pickle
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
 from collections import deque
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -64,7 +64,9 @@ class RankRaised(RaisedElsewhere):
 def rank_raised(stage: str, problems: Sequence[Problem]) -> RankRaised:
     """The exception for what ranks raised, of a class with the name of theirs."""
     kind = problems[0].kind
-    named = type(kind, (RankRaised,), {"__module__": __name__}) if kind.isidentifier() else RankRaised
+    named: type[RankRaised] = RankRaised
+    if kind.isidentifier():
+        named = type(kind, (RankRaised,), {"__module__": __name__})
     return named(stage, problems)
 
 
@@ -199,15 +201,17 @@ class Ranks:
             member = Member(number, self.count, meeting, self.function, self.seed)
             theirs = Wires(calls[1], questions[1], (lifeline[0], lifeline[1]))
             unused = [calls[0], questions[0], *self._mine()] if method == "fork" else []
-            process = context.Process(target=_run, args=(member, theirs, unused), daemon=False)
+            process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+                target=_run, args=(member, theirs, unused), daemon=False
+            )
             try:
                 with quiet_fork():
                     process.start()
             except Exception as error:
                 self.end()
                 raise InvalidArgument(
-                    f"the function cannot be sent to the ranks ({one_line(f'{type(error).__name__}: {error}')}); define it at the "
-                    'top of a module, and keep calls of a script under if __name__ == "__main__":'
+                    f"the function cannot be sent to the ranks ({one_line(f'{type(error).__name__}: {error}')}); define it at "
+                    'the top of a module, and keep calls of a script under if __name__ == "__main__":'
                 ) from error
             finally:
                 for each in (calls[1], questions[1], lifeline[0]):
@@ -216,7 +220,11 @@ class Ranks:
         for answer in self._answers("start", max(_STARTING, self.seconds)):
             if "joined" not in answer.about:
                 self.end()
-                raise rank_raised("start", [_raised(0, answer)])
+                problem = _raised(0, answer)
+                raise InvalidArgument(
+                    f"the ranks cannot meet here ({one_line(f'{problem.kind}: {problem.message}')}); gloo needs the loopback "
+                    "interface: name it in GLOO_SOCKET_IFNAME"
+                )
 
     def _mine(self) -> list[Connection]:
         """The ends that a forked rank has to close, so that another one ends when this process closes them."""
@@ -262,10 +270,3 @@ def _raised(rank: int, answer: Message) -> Problem:
         shapes = tuple(about["returned"]), tuple(about["expected"])
     texts = [about.get(name) if isinstance(about.get(name), str) else "" for name in ("raised", "message", "traceback")]
     return Problem(rank, "raised", str(texts[0]), str(texts[1]), str(texts[2]), shapes, about.get("no tensor") is True)
-
-
-@contextmanager
-def ranks_of(function: Callable[..., Any] | Op, count: int, seconds: float, seed: int) -> Iterator[Ranks]:
-    """A block with the ranks of a function, which start at the first call."""
-    with Ranks(function, count, seconds, seed) as ranks:
-        yield ranks

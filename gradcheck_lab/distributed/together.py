@@ -1,4 +1,4 @@
-"""What the ranks compute together, as a subject of whole tensors: the examination, oracles and probes take it like any other."""
+"""What the ranks compute together, as a subject of whole tensors, which is examined like any other."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ class Together:
         return [list(row) for row in zip(*columns, strict=True)]
 
     def _refuse_sizes(self, index: int, value: torch.Tensor, placement: Placement) -> None:
-        """Raise `ValueError` for an input of a derived call that the ranks could not share as they share that of the call as given.
+        """Raise `ValueError` for an input that the ranks cannot share as they share that of the call as given.
 
-        Where one of another size is cut unevenly, as along an axis that only an output is cut along, ranks wait for one another.
+        Of a derived call they might cut another size unevenly, along an axis of an output too, and wait for one another.
         """
         label, ranks, given = self.layout.labels[index], self.layout.ranks, self.shapes[index]
         try:
@@ -105,7 +105,7 @@ class Together:
                 raise ValueError(f"{label} has the sizes {tuple(value.shape)}, which {ranks} ranks cannot share evenly")
 
     def forward(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The whole outputs, without a backward; those at the last few thousand points are kept, since numbers come back there."""
+        """The whole outputs, without a backward; the last few thousand are kept, since central differences come back there."""
         key = tuple(_content(value) for value in inputs)
         if key not in self.known:
             _, answers = self.run_forward(self.placed(inputs), None)

@@ -24,7 +24,7 @@ _CANNOT_BE_DIFFERENTIATED = (
     "not support",
 )
 _NO_MEMORY = ("can't allocate memory", "std::bad_alloc")
-_REFUSED_SHAPE = re.compile(r"returned an invalid gradient at index \d+ - got \[(.*?)\] but expected shape compatible with \[(.*?)\]")
+_REFUSED_SHAPE = re.compile(r"an invalid gradient at index \d+ - got \[(.*?)\] but expected shape compatible with \[(.*?)\]")
 _CANNOT_BE_MAPPED = ("vmap: ", "Batching rule not implemented", "setup_context", "doesn't have storage")
 
 

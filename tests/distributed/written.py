@@ -300,7 +300,7 @@ class VocabularyWithOwnSum(VocabularyParallel):
 
 
 class Exchange(Function):
-    """Sequence to heads: each rank had part of the sequence and all heads, and has all of the sequence and part of the heads."""
+    """Each rank had part of the sequence and all heads, and has all of the sequence and part of the heads."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -401,7 +401,7 @@ def attention_of_all(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Row:
-    """One function: `specs` of its whole inputs, and `mistakes` with the cause that a check names, None for one that is sound."""
+    """One function: `specs` of its whole inputs, and `mistakes` with the cause that a check names, empty for any."""
 
     name: str
     specs: tuple[str, ...]
@@ -517,8 +517,8 @@ ROWS = (
         },
     ),
     Row(
-        "gather and reduce-scatter", ("real('n d')",), {"x": "shard:0", "output": "replicate:partial"}, lambda _: lambda x: x.clone(),
-        GatherSummed,
+        "gather and reduce-scatter", ("real('n d')",), {"x": "shard:0", "output": "replicate:partial"},
+        lambda _: lambda x: x.clone(), GatherSummed,
         {
             "cut for reduce-scatter": (GatherSummedCut, "missing-reduction"),
             "mean for sum": (GatherSummedAveraged, "constant-factor"),
@@ -572,7 +572,8 @@ ROWS = (
     ),
     Row(
         "ring attention", ("real('n d')", "real('m d')", "real('m e')"),
-        {"q": "shard:0", "k": "shard:0", "v": "shard:0", "output": "shard:0"}, lambda _: attention_of_all, ring_attention(PassOn),
+        {"q": "shard:0", "k": "shard:0", "v": "shard:0", "output": "shard:0"},
+        lambda _: attention_of_all, ring_attention(PassOn),
         {
             "the same way round": (ring_attention(PassOnForwards), ""),
             "not passed back": (ring_attention(PassOnDropped), ""),
