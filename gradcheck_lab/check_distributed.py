@@ -104,9 +104,10 @@ def check_distributed(
     refuse_timeout(timeout)
     if timeout is None:
         raise InvalidArgument(f"timeout is None; pass a number of seconds, such as {_SECONDS:g}")
-    seed, name, keywords = seed_of(seed), name_of(function), options_of(options)
-    own = _callable(function)
-    names = _names(function, own, len(specs))
+    rule = _rule_of(function)
+    seed, name, keywords = seed_of(seed), name_of(rule), options_of(options)
+    own = _callable(rule)
+    names = _names(rule, own, len(specs))
     labels = input_labels(names)
     lying, outputs = _placements(placement, names, name)
     given = _inputs(specs, lying, world_size, seed)
@@ -150,7 +151,7 @@ def _callable(function: Any) -> Callable[..., Any] | Op:
         return function
     if isinstance(function, tuple) and len(function) == 2 and all(callable(each) for each in function):
         return Op(*function)
-    if isinstance(function, type) and issubclass(function, torch.autograd.Function):
+    if _is_rule(function):
         applied: Callable[..., Any] = function.apply
         return applied
     if isinstance(function, torch.nn.Module) and any(each.requires_grad for each in function.parameters()):
@@ -169,10 +170,20 @@ def _callable(function: Any) -> Callable[..., Any] | Op:
 def _names(function: Any, own: Callable[..., Any] | Op, count: int) -> tuple[str, ...]:
     if isinstance(own, Op):
         return own.names(count)
-    if isinstance(function, type) and issubclass(function, torch.autograd.Function):
+    if _is_rule(function):
         context = int(_takes_context(function))
         return input_names(function.forward, count + context)[context:]
     return input_names(own, count)
+
+
+def _is_rule(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, torch.autograd.Function)
+
+
+def _rule_of(function: Any) -> Any:
+    """The autograd Function whose `apply` this is; anything else as it is."""
+    owner = getattr(function, "__self__", None)
+    return owner if _is_rule(owner) and getattr(function, "__name__", "") == "apply" else function
 
 
 def _takes_context(function: type) -> bool:
