@@ -31,6 +31,12 @@ def all_reduced(x: Tensor) -> Tensor:
     return total
 
 
+def reduced_on_rank_0(x: Tensor) -> Tensor:
+    total = x.clone(memory_format=torch.contiguous_format)
+    distributed.reduce(total, 0)
+    return total
+
+
 def all_gathered(x: Tensor, dim: int) -> Tensor:
     parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(ranks())]
     distributed.all_gather(parts, x.contiguous())
@@ -99,6 +105,14 @@ class CopyOnOneRank(Copy):
         return total if here() != 1 else grad_output
 
 
+class CopyReducedOnRank0(Copy):
+    """The sum arrives on one rank alone."""
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        return reduced_on_rank_0(grad_output)
+
+
 class CopyLosesTheSum(Copy):
     """`contiguous()` of what is contiguous is that itself, and a copy of anything else."""
 
@@ -131,6 +145,12 @@ class ReduceWithMean(Reduce):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Tensor:
         return grad_output / ranks()
+
+
+class ReduceOnRank0(Reduce):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return reduced_on_rank_0(x)
 
 
 class MeanForward(Reduce):
@@ -496,6 +516,7 @@ ROWS = (
             "mean for sum": (CopyWithMean, "constant-factor"),
             "reduced in place": (CopyInPlace, "mutates-grad-output"),
             "another path on rank 1": (CopyOnOneRank, "ranks-disagree"),
+            "reduced on one rank": (CopyReducedOnRank0, "ranks-disagree"),
             "not contiguous": (CopyLosesTheSum, "upstream-layout"),
         },
     ),
@@ -505,6 +526,7 @@ ROWS = (
             "reduced twice": (ReduceAgain, "reduced-twice"),
             "mean for sum": (ReduceWithMean, "constant-factor"),
             "mean in the forward": (MeanForward, "constant-factor"),
+            "reduced on one rank": (ReduceOnRank0, "ranks-disagree"),
         },
     ),
     Row(
