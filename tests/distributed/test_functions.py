@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
+import torch.distributed.nn.functional
 
 import gradcheck_lab as gl
 from gradcheck_lab.report import Report
-from tests.distributed.written import OF_FOUR_RANKS, ROWS, Row
+from tests.distributed.written import OF_FOUR_RANKS, ROWS, Copy, CopyReducedTwice, CopyWithoutReduction, Row
 
 
 def of_two_ranks() -> Iterator[Any]:
@@ -51,7 +53,7 @@ def test_sound_function_passes(row: Row) -> None:
     assert not [finding for finding in report.findings if finding.severity != "note"]
 
 
-@pytest.mark.parametrize(("row", "function", "cause"), of_two_ranks())
+@pytest.mark.parametrize(("row", "function", "cause"), [*of_two_ranks()])
 def test_mistake_is_found_and_named(row: Row, function: Any, cause: str) -> None:
     report = checked(row, function, probes=cause in AT_RANKS)
     assert report.verdict == "fail"
@@ -85,3 +87,23 @@ def test_mistake_is_found_on_four_ranks(row: Row, function: Any, cause: str) -> 
 @pytest.mark.parametrize(("row", "function", "cause"), OF_MANY)
 def test_mistake_is_found_without_a_reference(row: Row, function: Any, cause: str) -> None:
     assert checked(row, function, 4, reference=None).verdict == "fail"
+
+
+COPIES = {"": Copy, "missing-reduction": CopyWithoutReduction, "reduced-twice": CopyReducedTwice}
+
+
+@pytest.mark.parametrize(("cause", "function"), COPIES.items())
+def test_copy_whose_output_each_rank_uses_for_something_else(cause: str, function: Any) -> None:
+    report = gl.check_distributed(
+        function, "real('n d')", placement={"output": gl.Replicate("partial")}, reference=torch.clone, probes=False
+    )
+    assert causes(report) == ({cause} if cause else set()), report
+
+
+def test_collective_of_torch_whose_loss_is_the_sum_of_all_ranks_is_sound_by_its_own_convention() -> None:
+    collective, x = torch.distributed.nn.functional.all_reduce, {"x": "partial"}
+    for output, cause in (("replicate:partial", set()), ("replicate", {"reduced-twice"})):
+        report = gl.check_distributed(
+            lambda x: collective(x), "real('n d')", placement={**x, "output": output}, reference=torch.clone, probes=False
+        )
+        assert causes(report) == cause, report
