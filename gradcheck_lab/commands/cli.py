@@ -29,6 +29,8 @@ from gradcheck_lab.commands.options import (
     Specs,
     Timeout,
     limits_from,
+    refuse_beside_ranks,
+    refuse_of_ranks,
 )
 from gradcheck_lab.commands.results import Results
 from gradcheck_lab.errors import InvalidArgument
@@ -37,6 +39,7 @@ from gradcheck_lab.version import __version__
 
 if TYPE_CHECKING:
     from gradcheck_lab.commands.check import CheckJob
+    from gradcheck_lab.commands.check_ranks import RanksJob
     from gradcheck_lab.report import Report
     from gradcheck_lab.workers.apart import Limits
 
@@ -124,6 +127,16 @@ def check(
     diff: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the first edit that is suggested as a patch.")
     ] = None,
+    world: Annotated[
+        int | None, typer.Option(metavar="N", help="Check a function that N ranks compute together over torch.distributed.")
+    ] = None,
+    placement: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=HOW", help="With --world: x=shard:0, x=partial or output=replicate; else replicated."),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="With --world: the same function of whole tensors.")
+    ] = None,
 ) -> None:
     """Check every gradient of one object, or of all that a module or the files of a folder define, on one call each.
 
@@ -132,6 +145,19 @@ def check(
     with misuse_exits():
         results = Results(json, report or (), github)
         refuse_unwritable_files(diff)
+        refuse_of_ranks(world, placement=placement, reference=reference)
+        if world is not None:
+            refuse_beside_ranks(
+                target, dtype=dtype, order=order != 1, memory_limit=memory_limit, isolate=isolate, strict=strict,
+                suggest=suggest, diff=diff,
+            )  # fmt: skip
+            from gradcheck_lab.commands.check_ranks import RanksJob
+
+            written, lying, keywords, excused = (tuple(each or ()) for each in (spec, placement, option, allow))
+            on_ranks = RanksJob(
+                target, world, written, lying, keywords, excused, _names(wrt), reference, seed, timeout
+            )  # fmt: skip
+            raise typer.Exit(_check_ranks(on_ranks, results))
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
             has_object_options = bool(spec or option or allow or wrt or order != 1 or suggest or diff)
@@ -141,8 +167,7 @@ def check(
         from gradcheck_lab.render.terminal import print_report
 
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
-        wanted = tuple(name for text in wrt or () for name in text.split(",") if name)
-        job = CheckJob(target, specs, seed, dtype, options, allowed, order, wanted)
+        job = CheckJob(target, specs, seed, dtype, options, allowed, order, _names(wrt))
         if suggest or diff is not None:
             found = _check_and_suggest(job, limits)
         else:
@@ -343,6 +368,20 @@ def _run_demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int |
     done = run_all(seed=seed)
     write_json(json, done.data)
     return EXIT_CODES[done.verdict]
+
+
+def _names(texts: Sequence[str] | None) -> tuple[str, ...]:
+    """The names in texts such as "x,w"."""
+    return tuple(name for text in texts or () for name in text.split(",") if name)
+
+
+def _check_ranks(job: RanksJob, results: Results) -> int:
+    from gradcheck_lab.render.terminal import print_report
+
+    found = job.run()
+    print_report(found)
+    results.write(job.target, [(found.subject, found)], found.to_dict())
+    return EXIT_CODES[found.verdict]
 
 
 def _check_and_suggest(job: CheckJob, limits: Limits | None) -> Report:
