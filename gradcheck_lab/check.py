@@ -63,7 +63,8 @@ def check(
     forward takes; `options` go to the forward by keyword. `reference` is the same function in torch, used as the oracle
     instead of the forward itself. `grad_output` has the output's shape (one per output, as a tuple, for several); it is drawn
     at random when left out. `probes=()` compares only; besides names it takes functions of a
-    `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are notes: such a mistake
+    `gradcheck_lab.probes.Context` that yield findings. "compiled" is run where it is named alone, as in
+    `probes=gl.ALL | {"compiled"}`: it takes seconds to minutes. `allow` names causes that are notes: such a mistake
     is taken away from the gradient that has it, and the rest is compared as ever.
     `wrt` names the inputs, or gives their positions, that need a gradient: the others are data, targets or masks. Left out,
     `requires_grad` says so, where some tensors have it; else every floating input needs one. Parameters do in any case.
@@ -177,7 +178,7 @@ def _refuse_arguments(
         raise InvalidArgument(f"{name} was given no inputs; pass its tensors: gl.check({name}, x, ...)")
     refuse_order(order)
     named = [p for p in probes if not callable(p)] if isinstance(probes, Collection) and not isinstance(probes, str) else probes
-    refuse_names("probes", named, ALL)
+    refuse_names("probes", named, PROBES)
     refuse_names("allow", allow, CAUSES)
 
 

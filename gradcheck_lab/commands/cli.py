@@ -118,6 +118,9 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 3 where something of a module or folder was not checked.")
     ] = False,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Run it under torch.compile as well, which takes seconds to minutes.")
+    ] = False,
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Search for an edit of a wrong backward after which the check passes.")
     ] = False,
@@ -134,7 +137,7 @@ def check(
         refuse_unwritable_files(diff)
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
-            has_object_options = bool(spec or option or allow or wrt or order != 1 or suggest or diff)
+            has_object_options = bool(spec or option or allow or wrt or order != 1 or compile or suggest or diff)
             raise typer.Exit(_scan(target, has_object_options, seed, dtype, results, limits, strict))
         from gradcheck_lab.commands.check import CheckJob, single_report
         from gradcheck_lab.commands.check_processes import check_in_workers
@@ -142,7 +145,7 @@ def check(
 
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
         wanted = tuple(name for text in wrt or () for name in text.split(",") if name)
-        job = CheckJob(target, specs, seed, dtype, options, allowed, order, wanted)
+        job = CheckJob(target, specs, seed, dtype, options, allowed, order, wanted, compiled=compile)
         if suggest or diff is not None:
             found = _check_and_suggest(job, limits)
         else:
@@ -365,7 +368,7 @@ def _scan(
 
     if has_object_options:
         one = f"{Path(target) / 'file.py'}:name" if is_folder(target) else f"{target}:name"
-        options = "--spec, --option, --allow, --order, --wrt, --suggest and --diff"
+        options = "--spec, --option, --allow, --order, --wrt, --compile, --suggest and --diff"
         raise InvalidArgument(f"{options} are for one object; write it as {one}")
     if is_folder(target):
         if limits is None:

@@ -350,3 +350,11 @@ FIRST_EDITS_OF_PAIRS = Limit(
 STEPS_OF_AN_EXPRESSION = Limit(24, "Steps of a forward whose gradient is written as one line: a longer line no reader follows.")
 CHARACTERS_OF_AN_EXPRESSION = Limit(240, "Characters of such a line: two lines of a wide terminal.")
 MORE_VERIFIED = Limit(2, "Mends beyond those asked for that are verified where the first are for some sizes only.")
+COMPILED_SIZES = Limit(
+    2,
+    "Other sizes that a compiled call is run at: the first makes sizes dynamic, the second shows what stayed as it was.",
+)
+COMPILER_REASONS = Limit(
+    3,
+    "Reasons for graph breaks, and guards that failed, that are told of one call: further ones mostly follow from the first.",
+)
