@@ -37,7 +37,7 @@ from gradcheck_lab.probes.support.repeats import (
     snapshot,
 )
 from gradcheck_lab.probes.support.size_variants import variants
-from gradcheck_lab.subjects.compiled import as_users_run
+from gradcheck_lab.subjects.compiled import UsersRun
 from gradcheck_lab.subjects.custom_op import operator_name
 from gradcheck_lab.subjects.subject import Subject
 
@@ -80,7 +80,8 @@ def compiled_with(*names: str) -> Probe:
 
 def _compiled(context: Context, names: Sequence[str]) -> Iterator[Finding]:
     started = time.perf_counter()
-    plain = as_users_run(context.subject)
+    users = UsersRun(context.subject)
+    plain = users.under()
     if plain is None:
         kind = _KINDS.get(context.subject.kind, f"a {context.subject.kind}")
         yield _note(context, f"{context.subject.name} was not compiled", f"{kind} has no function to compile")
@@ -91,14 +92,14 @@ def _compiled(context: Context, names: Sequence[str]) -> Iterator[Finding]:
     known = {finding.severity for finding in (*of_operator, *of_fakes)}
     if "error" in known:
         return  # what the compiler makes of a kernel that is not what it promises says no more
-    yield from _compared(context, plain, names, started, known)
+    yield from _compared(context, users, plain, names, started, known)
 
 
 _KINDS = {"program": "a program of ops", "layer": "a layer with a backward of its own"}
 
 
 def _compared(
-    context: Context, plain: Subject, names: Sequence[str], started: float, known: Collection[Severity]
+    context: Context, users: UsersRun, plain: Subject, names: Sequence[str], started: float, known: Collection[Severity]
 ) -> Iterator[Finding]:
     """What each backend makes of the call, and what it cost. A refusal is not told where it was, by a warning."""
     calls = list(_calls(context, plain))
@@ -110,7 +111,9 @@ def _compared(
     for backend in chosen:
         tried.append(backend.name)
         with fresh_compiler() as said:
-            found, further = _under(context, backend, plain, calls, said)
+            subject = users.under(backend.compile)
+            assert subject is not None
+            found, further = _under(context, backend, plain, subject, calls, said)
             yield from (finding for finding in found if (finding.cause, finding.severity) not in told)
             told |= {(finding.cause, finding.severity) for finding in found}
             if backend is chosen[0]:
@@ -199,14 +202,17 @@ def _is_finite(run: Run) -> bool:
 
 
 def _under(
-    context: Context, backend: Backend, plain: Subject, calls: Sequence[_Call], said: Callable[[], Compiler]
+    context: Context,
+    backend: Backend,
+    plain: Subject,
+    subject: Subject,
+    calls: Sequence[_Call],
+    said: Callable[[], Compiler],
 ) -> tuple[list[Finding], list[str]]:
     """The findings of the calls under one backend, and the guards that failed on calls for which nothing need be compiled.
 
     The first call is compiled, and once more the first of other sizes, which makes sizes dynamic.
     """
-    subject = as_users_run(context.subject, backend.compile)
-    assert subject is not None
     found: list[Finding] = []
     failed: list[str] = []
     known: set[str] = set()
@@ -219,7 +225,10 @@ def _under(
         known |= set(said().again)
         if draws_random(call.case.seed) and backend.name == "inductor":
             break  # it draws other numbers, or the same ones in another order
-        found += _differences(context, plain, runs, backend, call, Run(run.outputs, snapshot(run.gradients)))
+        compared = _differences(context, plain, runs, backend, call, Run(run.outputs, snapshot(run.gradients)))
+        found += (each for each in compared if each.gradient not in {known.gradient for known in found})
+        if any(finding.gradient is None for finding in found):
+            break  # where the outputs differ, gradients say no more
     return found, failed
 
 

@@ -25,16 +25,24 @@ def as_is(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def as_users_run(subject: Subject, compile: Compile = as_is) -> Subject | None:
-    """The subject with a forward and backward that run what `compile` makes of the user's code.
+@dataclass(slots=True)
+class UsersRun:
+    """A subject as its users run it. `in_place` once a run has shown that it writes to its inputs, which are leaves then."""
 
-    Of an op its forward and its rule are compiled, each as a function; of what torch's engine runs the call, whose
-    graph has the backward. None for programs of ops and layers, which have no function that a user would compile.
-    """
-    if subject.kind == "op" and subject.op is not None:
-        return replace(subject, record=_OpCall(compile(subject.op.forward), compile(_rule(subject))).record)
-    call = _call_of(subject, compile)
-    return None if call is None else replace(subject, record=_EngineCall(call).record)
+    subject: Subject
+    in_place: bool = False
+
+    def under(self, compile: Compile = as_is) -> Subject | None:
+        """The subject with a forward and backward that run what `compile` makes of the user's code.
+
+        Of an op its forward and its rule are compiled, each as a function; of what torch's engine runs the call, whose
+        graph has the backward. None for programs of ops and layers, which have no function that a user would compile.
+        """
+        subject = self.subject
+        if subject.kind == "op" and subject.op is not None:
+            return replace(subject, record=_OpCall(compile(subject.op.forward), compile(_rule(subject))).record)
+        call = _call_of(subject, compile)
+        return None if call is None else replace(subject, record=_EngineCall(call, self).record)
 
 
 def _rule(subject: Subject) -> Callable[..., Any]:
@@ -79,7 +87,7 @@ class _EngineCall:
     """A call that torch's engine runs the backward of; `call(inputs, options)` returns its tensors."""
 
     call: Call
-    in_place: bool = False  # torch allows in-place work on anything but a leaf
+    users: UsersRun
 
     def record(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
         kept = copy_inputs(inputs)
@@ -96,13 +104,13 @@ class _EngineCall:
     def _run(self, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
         leaves = as_leaves(inputs)
         with torch.enable_grad():
-            if not self.in_place:
+            if not self.users.in_place:
                 try:
                     return self.call(leaves, options), leaves
                 except RuntimeError as error:
                     if not writes_to_leaf(error):
                         raise
-                self.in_place = True
+                self.users.in_place = True  # torch allows in-place work on anything but a leaf
             return self.call(tuple(v.clone() if is_differentiable(v) else v for v in leaves), options), leaves
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,7 +60,9 @@ def fresh_compiler() -> Iterator[Callable[[], Compiler]]:
     forget_compiled()
     logging.disable(logging.CRITICAL)
     try:
-        yield _said
+        with warnings.catch_warnings():  # of torch's own code, and of the user's, which were shown when the call itself ran
+            warnings.simplefilter("ignore")
+            yield _said
     finally:
         logging.disable(disabled)
         forget_compiled()
