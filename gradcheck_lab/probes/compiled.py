@@ -62,8 +62,13 @@ def compiled(context: Context) -> Iterator[Finding]:
     return _compiled(context, compiling.NAMES)
 
 
+def compiled_quickly(context: Context) -> Iterator[Finding]:
+    """Do so without inductor, which compiles C++ code: a check takes seconds."""
+    return _compiled(context, [name for name in compiling.NAMES if name != "inductor"])
+
+
 def compiled_with(*names: str) -> Probe:
-    """The probe with some backends alone: "eager" and "aot_eager" take seconds, "inductor" compiles C++ code.
+    """The probe with some backends alone, of "eager", "aot_eager" and "inductor".
 
     Raises `InvalidArgument` for another name.
 

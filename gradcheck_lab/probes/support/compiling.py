@@ -90,4 +90,4 @@ def _reason(text: str) -> str:
 
 def _guard(text: str) -> str:
     """A guard that failed, without its number and the comment that says where it was made."""
-    return one_line(text.partition(": ")[2].partition("  #")[0] if text[:1].isdigit() else text.partition("  #")[0])
+    return one_line((text.partition(": ")[2] if text[:1].isdigit() else text).partition("  #")[0].strip())
