@@ -23,6 +23,7 @@ from gradcheck_lab.examination.reporting import Asked, begun_report, report_of
 from gradcheck_lab.isolation import Subjected, isolated, limits_of
 from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, refuse_unknown, seed_of
 from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.torch_messages import out_of_memory
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.model.watching import refuse_without_memory, watches
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
@@ -165,6 +166,9 @@ def _examined(runner: Runner, case: Case, policy: Policy, probes: Collection[str
         raise
     except Exception as error:
         refuse_without_memory(error)
+        if out_of_memory(error):
+            why = f"memory ran out while the gradients were compared, {class_and_line(error)}; check a smaller call"
+            return examined.inconclusive_because(why)
         if running.STRICT:
             raise
         return examined.inconclusive_because(f"gradcheck_lab itself raised {class_and_line(error)}; please report it")
