@@ -134,10 +134,15 @@ class Slices:
 
 
 def numbers(*values: torch.Tensor) -> list[float]:
-    """Tensors of one element as numbers, read from their device at once.
+    """Tensors of one element as numbers; from a device they are read at once, since each read waits for all its work.
 
     >>> numbers(torch.tensor(2), torch.tensor(0.5))
     [2.0, 0.5]
     """
+    return [float(value) for value in values] if values[0].is_cpu else at_once(*values)
+
+
+def at_once(*values: torch.Tensor) -> list[float]:
+    """Tensors of one element as numbers, by one copy from their device."""
     found: list[float] = torch.stack([value.double().reshape(()) for value in values]).tolist()
     return found

@@ -28,11 +28,11 @@ class Reads(DispatchMode):
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
-    counted, numbers = Reads(), slices.numbers
+    counted = Reads()
 
     def counting(*values: torch.Tensor) -> list[float]:
         counted.count += 1
-        return numbers(*values)
+        return slices.at_once(*values)
 
     monkeypatch.setattr(slices, "numbers", counting)
     monkeypatch.setattr(budget, "numbers", counting)
@@ -73,4 +73,4 @@ def test_further_references_and_axes_cost_no_further_read(reads: Reads) -> None:
 
 def test_what_is_read_at_once_is_the_same() -> None:
     values = [torch.tensor(3), torch.tensor(math.inf), torch.tensor(0.1, dtype=torch.float64), torch.tensor(True)]
-    assert slices.numbers(*values) == [3.0, math.inf, 0.1, 1.0]
+    assert slices.numbers(*values) == slices.at_once(*values) == [3.0, math.inf, 0.1, 1.0]
