@@ -26,7 +26,7 @@ IMPORT_LATE = {
     "commands/results.py": "`--help` answers without torch",
     "engine/operators.py": "a program without operators does not load all 84 ops",
     "fuzzing/run.py": "naming gl.fuzz does not load Hypothesis",
-    "probes/registration.py": "torch.library.opcheck loads torch's compiler",
+    "probes/support/opchecked.py": "torch.library.opcheck loads torch's compiler",
     "pytest_plugin.py": "a test run that checks no gradient stays as quick as it was",
     "pytesting/": "a test run that checks no gradient stays as quick as it was",
     "report.py": "a check that nobody prints loads no renderer",

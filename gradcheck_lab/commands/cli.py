@@ -121,6 +121,9 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 3 where something of a module or folder was not checked.")
     ] = False,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Run it under torch.compile as well, which takes seconds to minutes.")
+    ] = False,
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Search for an edit of a wrong backward after which the check passes.")
     ] = False,
@@ -149,7 +152,7 @@ def check(
         if world is not None:
             refuse_beside_ranks(
                 target, dtype=dtype, order=order != 1, memory_limit=memory_limit, isolate=isolate, strict=strict,
-                suggest=suggest, diff=diff,
+                compile=compile, suggest=suggest, diff=diff,
             )  # fmt: skip
             from gradcheck_lab.commands.check_ranks import RanksJob
 
@@ -160,14 +163,14 @@ def check(
             raise typer.Exit(_check_ranks(on_ranks, results))
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
-            has_object_options = bool(spec or option or allow or wrt or order != 1 or suggest or diff)
+            has_object_options = bool(spec or option or allow or wrt or order != 1 or compile or suggest or diff)
             raise typer.Exit(_scan(target, has_object_options, seed, dtype, results, limits, strict))
         from gradcheck_lab.commands.check import CheckJob, single_report
         from gradcheck_lab.commands.check_processes import check_in_workers
         from gradcheck_lab.render.terminal import print_report
 
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
-        job = CheckJob(target, specs, seed, dtype, options, allowed, order, _names(wrt))
+        job = CheckJob(target, specs, seed, dtype, options, allowed, order, _names(wrt), compiled=compile)
         if suggest or diff is not None:
             found = _check_and_suggest(job, limits)
         else:
@@ -404,7 +407,7 @@ def _scan(
 
     if has_object_options:
         one = f"{Path(target) / 'file.py'}:name" if is_folder(target) else f"{target}:name"
-        options = "--spec, --option, --allow, --order, --wrt, --suggest and --diff"
+        options = "--spec, --option, --allow, --order, --wrt, --compile, --suggest and --diff"
         raise InvalidArgument(f"{options} are for one object; write it as {one}")
     if is_folder(target):
         if limits is None:

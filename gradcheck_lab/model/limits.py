@@ -360,3 +360,11 @@ FORWARDS_KEPT = Limit(
     2048,
     "Forwards of ranks that are kept by their inputs: some ms each to run again, and small where many are asked for.",
 )
+COMPILED_SIZES = Limit(
+    2,
+    "Other sizes that a compiled call is run at: the first makes sizes dynamic, the second shows what stayed as it was.",
+)
+COMPILER_REASONS = Limit(
+    3,
+    "Reasons for graph breaks, and guards that failed, that are told of one call: further ones mostly follow from the first.",
+)
