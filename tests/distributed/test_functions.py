@@ -107,3 +107,14 @@ def test_collective_of_torch_whose_loss_is_the_sum_of_all_ranks_is_sound_by_its_
             lambda x: collective(x), "real('n d')", placement={**x, "output": output}, reference=torch.clone, probes=False
         )
         assert causes(report) == cause, report
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("cause", "copy"), [("missing-reduction", CopyWithoutReduction), ("reduced-twice", CopyReducedTwice)])
+def test_mistake_in_a_large_gradient_is_named_without_a_reference(cause: str, copy: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, w = (torch.randn(n, 24, dtype=torch.float64, generator=generator) for n in (12, 8))
+    report = gl.check_distributed(
+        lambda x, w: copy.apply(x) @ w.T, x, w, placement={"w": "shard:0", "output": "shard:1"}, probes=False
+    )
+    assert causes(report) == {cause}, report
