@@ -83,9 +83,9 @@ def _examined(plan: Plan, asked: Asked, ranks: Ranks, known: list[Report]) -> Re
     shapes = tuple(tuple(v.shape) if isinstance(v, torch.Tensor) else () for v in plan.inputs)
     together = Together(ranks, plan.layout, plan.reference, plan.options, plan.constants, shapes, complex_inputs=complex_inputs)
     counts = Evaluations()
-    found = first_look(plan, together, counts)
-    if found:
-        return _only(plan, asked, found, counts)
+    look = first_look(plan, together, counts)
+    if look.errors:
+        return _only(plan, asked, look.errors, counts)
     first = together.seen
     assert first is not None
     differing = differing_inputs(first, plan.layout)
@@ -102,7 +102,7 @@ def _examined(plan: Plan, asked: Asked, ranks: Ranks, known: list[Report]) -> Re
         seers = [seen_by(rank) for rank in (range(plan.layout.ranks) if differing else (EVERY_RANK,))]
     except RankRaised as error:
         return _only(plan, asked, [replace(raised_finding(error), case="the same call again")], counts)
-    whole = merged(seers)
+    whole = merged(seers).with_findings(*look.warnings)
     report = replace(report_of(whole, asked), coverage=coverage_of(seers[0].examined))
     known.append(replace(report, kind=KIND))
     if report.verdict != "pass" or not plan.derived:

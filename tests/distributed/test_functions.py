@@ -11,7 +11,16 @@ import torch.distributed.nn.functional
 
 import gradcheck_lab as gl
 from gradcheck_lab.report import Report
-from tests.distributed.written import OF_FOUR_RANKS, ROWS, Copy, CopyReducedTwice, CopyWithoutReduction, Row
+from tests.distributed.written import (
+    OF_FOUR_RANKS,
+    ROWS,
+    Copy,
+    CopyInPlace,
+    CopyReducedTwice,
+    CopyWithoutReduction,
+    ReduceInPlace,
+    Row,
+)
 
 
 def of_two_ranks() -> Iterator[Any]:
@@ -33,7 +42,7 @@ OF_MANY = [
 ]
 # their derived calls are made in the ordinary lane too: one for each way in which a gradient goes from rank to rank
 PROBED = ("copy to region", "gather and reduce-scatter", "sequence all-to-all")
-AT_RANKS = {"mutates-grad-output", "needs-input-grad", "stale-state", "upstream-layout"}  # not seen on the one call alone
+AT_RANKS = {"needs-input-grad", "stale-state", "upstream-layout"}  # not seen on the one call alone
 
 
 def checked(row: Row, function: Any, ranks: int = 2, **arguments: Any) -> Report:
@@ -87,6 +96,38 @@ def test_mistake_is_found_on_four_ranks(row: Row, function: Any, cause: str) -> 
 @pytest.mark.parametrize(("row", "function", "cause"), OF_MANY)
 def test_mistake_is_found_without_a_reference(row: Row, function: Any, cause: str) -> None:
     assert checked(row, function, 4, reference=None).verdict == "fail"
+
+
+IN_PLACE = {
+    "mutates-grad-output": (CopyInPlace, {"output": "replicate:partial"}, "grad_output was written to on ranks 0 and 1"),
+    "mutates-input": (ReduceInPlace, {"x": "partial"}, "input 0 'x' was written to on ranks 0 and 1"),
+}
+
+
+@pytest.mark.parametrize(("cause", "row"), IN_PLACE.items())
+def test_collective_in_place_is_a_warning(cause: str, row: tuple[Any, Any, str]) -> None:
+    function, placement, message = row
+    report = gl.check_distributed(function, "real('n d')", placement=placement, reference=torch.clone, probes=False)
+    assert report.verdict == "pass", report
+    assert [(each.cause, each.severity, each.message) for each in report.findings] == [(cause, "warning", message)]
+
+
+def test_layer_of_collectives_in_place_passes_where_each_has_its_tensors_for_itself() -> None:
+    def mlp(x: torch.Tensor, w: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return ReduceInPlace.apply(torch.tanh(CopyInPlace.apply(x) @ w.T) @ v.T)
+
+    report = gl.check_distributed(
+        mlp, "real('n d')", "real('h d')", "real('k h')", placement={"w": "shard:0", "v": "shard:1"},
+        reference=lambda x, w, v: torch.tanh(x @ w.T) @ v.T,
+    )  # fmt: skip
+    assert report.verdict == "pass", report
+
+
+def test_collective_in_place_is_wrong_where_grad_output_is_not_contiguous() -> None:
+    report = gl.check_distributed(
+        CopyInPlace, "real('n d')", placement={"output": "shard:0"}, reference=lambda x: torch.cat([x, x])
+    )
+    assert causes(report) == {"upstream-layout"}
 
 
 COPIES = {"": Copy, "missing-reduction": CopyWithoutReduction, "reduced-twice": CopyReducedTwice}
