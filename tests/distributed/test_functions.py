@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.nn.functional
+from torch import distributed
 
 import gradcheck_lab as gl
 from gradcheck_lab.report import Report
@@ -18,6 +19,7 @@ from tests.distributed.written import (
     CopyInPlace,
     CopyReducedTwice,
     CopyWithoutReduction,
+    Gather,
     ReduceInPlace,
     Row,
 )
@@ -159,3 +161,20 @@ def test_mistake_in_a_large_gradient_is_named_without_a_reference(cause: str, co
         lambda x, w: copy.apply(x) @ w.T, x, w, placement={"w": "shard:0", "output": "shard:1"}, probes=False
     )
     assert causes(report) == {cause}, report
+
+
+class GatherOfSixColumns(Gather):
+    """Cuts what each rank has of six columns."""
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: torch.Tensor) -> torch.Tensor:
+        columns = 6 // distributed.get_world_size()
+        found = grad_output.new_zeros(grad_output.shape[0], grad_output.shape[1] // distributed.get_world_size())
+        mine = grad_output[:, distributed.get_rank() * columns :][:, : found.shape[1]]
+        found[:, : mine.shape[1]] = mine
+        return found
+
+
+def test_gradient_that_is_right_at_one_size_is_seen_at_another() -> None:
+    report = gl.check_distributed(GatherOfSixColumns, "real('n d')", placement={"x": "shard:1"}, reference=torch.clone)
+    assert causes(report) == {"size-specialised"}, report
