@@ -34,6 +34,7 @@ from gradcheck_lab.subjects.subject import input_labels
 
 OUTPUT = "output"
 _SIZES = (2, 3, 1, 4, 5)  # of the letters of specs, times the number of ranks
+_OTHER_SIZES = (3, 1, 2, 5, 4)
 _SECONDS = 30.0
 _EXAMPLE = "placement={'x': gl.Replicate(), 'w': gl.Shard(0), 'output': gl.Shard(1)}"
 Placements = Mapping[str | int, Any] | Sequence[Any]
@@ -121,7 +122,10 @@ def check_distributed(
     layout = Layout(names, labels, lying, outputs, world_size, seed)
     ranks_run = _Bound(own, keywords) if keywords and not isinstance(own, Op) else own
     constants = floating - wanted
-    plan = Plan(name, ranks_run, given, layout, reference, keywords, constants, frozenset(allow), float(timeout), probes)
+    plan = Plan(
+        name, ranks_run, given, layout, reference, keywords, constants, frozenset(allow), float(timeout), probes,
+        _inputs(specs, lying, world_size, seed + 1, _OTHER_SIZES) if _has_sizes(specs) else None,
+    )  # fmt: skip
     report = run(plan, Asked(1, allow, seed, started))
     if report.verdict == "pass":
         return report
@@ -230,7 +234,15 @@ def _by_name(
     return tuple(lying), outputs
 
 
-def _inputs(specs: Sequence[Any], lying: Sequence[Placement], ranks: int, seed: int) -> tuple[Any, ...]:
+def _has_sizes(specs: Sequence[Any]) -> bool:
+    """Whether specs alone say what the inputs are, with a size that is free."""
+    read = [parse(each) if isinstance(each, str) else each for each in specs]
+    return all(isinstance(each, Spec) for each in read) and any(dim.size is None for each in read for dim in each.dims)
+
+
+def _inputs(
+    specs: Sequence[Any], lying: Sequence[Placement], ranks: int, seed: int, multiples: Sequence[int] = _SIZES
+) -> tuple[Any, ...]:
     """The whole inputs: those of specs are drawn, with sizes that the ranks can share."""
     read = [parse(each) if isinstance(each, str) else each for each in specs]
     described = [each for each in read if isinstance(each, Spec)]
@@ -238,7 +250,7 @@ def _inputs(specs: Sequence[Any], lying: Sequence[Placement], ranks: int, seed: 
     for spec in described:
         for dim in spec.dims:
             if dim.name not in sizes and dim.size is None:
-                sizes[dim.name] = (ranks * _SIZES[len(sizes) % len(_SIZES)],)
+                sizes[dim.name] = (ranks * multiples[len(sizes) % len(multiples)],)
     for spec, each in zip(read, lying, strict=True):
         if isinstance(spec, Spec) and isinstance(each, Shard) and not -len(spec.dims) <= each.dim < len(spec.dims):
             raise InvalidArgument(f"{spec} is sharded along dimension {each.dim}, which it does not have")

@@ -11,7 +11,7 @@ from gradcheck_lab.comparison.budget import judge, used_of_each
 from gradcheck_lab.diagnosis import Explanation
 from gradcheck_lab.distributed.explain import Held, explained
 from gradcheck_lab.distributed.failures import on_ranks
-from gradcheck_lab.distributed.placements import Replicate, Shard, sum_of, upstream_on, whole_of
+from gradcheck_lab.distributed.placements import Placement, Replicate, Shard, sum_of, upstream_on, whole_of
 from gradcheck_lab.distributed.together import Seen, Together
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NumericTruth
 from gradcheck_lab.model.causes import having
@@ -41,16 +41,20 @@ def told_between(examined: Examined, together: Together, seen: Seen) -> Examined
 
 def _explained_gradient(examined: Examined, together: Together, seen: Seen, name: str) -> Explanation | None:
     index = examined.subject.names.index(name) if name in examined.subject.names else -1
-    truth, precision = _truth_of(examined, index) if index >= 0 else (None, 0.0)
-    if truth is None or any(len(each) <= index or each[index] is None for each in seen.gradients):
+    if index < 0 or any(each[index] is None for each in seen.gradients):
         return None
     parts = tuple(part for each in seen.gradients if (part := each[index]) is not None)
-    dtype = examined.case.inputs[index].dtype
+    placement, dtype = together.layout.inputs[index], examined.case.inputs[index].dtype
+    truth, precision = _truth_of(examined, index)
+    if truth is None:
+        truth = _accepted(examined, index, parts, placement)
+    if truth is None:
+        return None
 
     def own(rank: int) -> torch.Tensor | None:
         return _of_one_upstream(examined, together, index, rank)
 
-    return explained(Held(parts, together.layout.inputs[index], truth, dtype, precision, own))
+    return explained(Held(parts, placement, truth, dtype, precision, own))
 
 
 def _truth_of(examined: Examined, index: int) -> tuple[torch.Tensor | None, float]:
@@ -64,6 +68,21 @@ def _truth_of(examined: Examined, index: int) -> tuple[torch.Tensor | None, floa
         if estimate.value is not None and not bool(estimate.value.isnan().any()):
             return estimate.value, estimate.error
     return None, 0.0
+
+
+def _accepted(examined: Examined, index: int, parts: tuple[torch.Tensor, ...], placement: Placement) -> torch.Tensor | None:
+    """What the ranks should hold together, of a gradient too large for numbers by element: what agrees along directions.
+
+    It is looked for among the sum of what they hold, and a part and a multiple of it by their number; None where none agrees.
+    """
+    truth, ranks = examined.truth, len(parts)
+    if not isinstance(truth, NumericTruth):
+        return None
+    whole = widened(whole_of(parts, placement, 0) if isinstance(placement, Shard) else sum_of(parts))
+    candidates = [whole / ranks, whole * ranks]
+    if not isinstance(placement, Shard):
+        candidates = [whole, whole / ranks / ranks, *candidates]
+    return next((each for each in candidates if not truth.oracle.check_directions({index: each})), None)
 
 
 def _of_one_upstream(examined: Examined, together: Together, index: int, rank: int) -> torch.Tensor | None:

@@ -61,17 +61,20 @@ def _not_reduced(held: Held) -> Explanation | None:
     return Explanation(
         "missing-reduction",
         f"what the {held.ranks} ranks hold adds up to the true one: each has its own term, and no rank the sum",
-        "all-reduce it, in the backward as the last step for what every rank holds",
+        "all-reduce it, or place it as Replicate('partial') where something else reduces it later",
     )
 
 
 def _reduced_again(held: Held) -> Explanation | None:
     if not _is_everywhere(held, held.ranks * held.truth):
         return None
+    fix = "reduce it once; where each rank uses the output for something else, its placement is Replicate('partial')"
+    if held.placement == Replicate("partial"):
+        fix = "reduce it in one place: here, where its placement is Replicate(), or elsewhere"
     return Explanation(
         "reduced-twice",
         f"it is {held.ranks} times the true one, and {held.ranks} is the number of ranks: equal values were summed over them",
-        "reduce it once; where each rank uses the output for something else, its placement is Replicate('partial')",
+        fix,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.budget import judge
 from gradcheck_lab.distributed.explain import Held, explained
 from gradcheck_lab.distributed.failures import on_ranks, raised_finding
+from gradcheck_lab.distributed.messages import Message
 from gradcheck_lab.distributed.placements import Replicate
 from gradcheck_lab.distributed.plan import Plan
 from gradcheck_lab.distributed.ranks import RankRaised
@@ -23,7 +25,15 @@ from gradcheck_lab.model.precision import widened
 from gradcheck_lab.subjects.runner import Evaluations
 
 
-def first_look(plan: Plan, together: Together, counts: Evaluations) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is wrong with what the ranks return, after which nothing else is compared, and what is to be said of it besides."""
+
+    errors: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+
+
+def first_look(plan: Plan, together: Together, counts: Evaluations) -> Look:
     """What is wrong with what each rank returns by itself; else `together.seen` has it."""
     layout = plan.layout
     wanted = [i for i, v in enumerate(plan.inputs) if is_differentiable(v) and i not in plan.constants]
@@ -34,12 +44,11 @@ def first_look(plan: Plan, together: Together, counts: Evaluations) -> list[Find
         call, answers = together.run_forward(given, wanted)
         outputs = [tuple(each.values) for each in answers]
         if problem := unlike(outputs, layout):
-            return [_misplaced(problem)]
+            return Look((_misplaced(problem),))
         if not any(is_differentiable(output) for output in outputs[0]):
             raise InvalidArgument(f"no output of {plan.name} is a floating tensor; return one that a gradient is wanted of")
-        found = _disagreeing(plan, outputs)
-        if found:
-            return found
+        if found := _disagreeing(plan, outputs):
+            return Look(tuple(found))
         whole = together.whole(outputs, 0)
         generator = torch.Generator().manual_seed(layout.seed)
         upstream = [random_like(v, generator) if is_differentiable(v) else torch.zeros_like(v) for v in whole]
@@ -51,11 +60,30 @@ def first_look(plan: Plan, together: Together, counts: Evaluations) -> list[Find
             raise InvalidArgument(
                 f"the forward of {plan.name} returned {what}; return a tensor or a tuple of tensors"
             ) from None
-        return [raised_finding(error)]
+        return Look((raised_finding(error),))
     gradients = [tuple(each.values) for each in back]
     problems = [_other_count(plan, gradients), *_other_shapes(plan, gradients, given)]
     together.seen = Seen(tuple(outputs), tuple(gradients))
-    return [each for each in problems if each is not None]
+    return Look(tuple(each for each in problems if each is not None), tuple(_written(plan, back)))
+
+
+def _written(plan: Plan, back: Sequence[Message]) -> Iterator[Finding]:
+    """The warnings that ranks wrote to their inputs or upstream gradients, as the in-place collectives of torch do.
+
+    The gradients may be right all the same, where nobody else holds these tensors, as within Megatron-LM.
+    """
+    for cause, key in (("mutates-input", "written"), ("mutates-grad-output", "upstream written")):
+        places = [list(each.about.get(key, ())) for each in back]
+        for index in sorted({index for each in places for index in each}):
+            ranks = [rank for rank, each in enumerate(places) if index in each]
+            name = plan.layout.labels[index] if cause == "mutates-input" else "grad_output"
+            yield Finding(
+                cause,
+                "warning",
+                f"{name} was written to {on_ranks(ranks)}",
+                explanation="whoever else holds it, as the other branch of a residual connection does, reads what was reduced",
+                suggestion="reduce a clone",
+            )
 
 
 def _misplaced(problem: str) -> Finding:

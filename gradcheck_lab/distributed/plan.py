@@ -12,7 +12,10 @@ from gradcheck_lab.rules.op import Op
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is checked: the function of the ranks, whole inputs, how they lie, and the same function of whole tensors."""
+    """What is checked: the function of the ranks, whole inputs, how they lie, and the same function of whole tensors.
+
+    `other_inputs` are of other sizes that the ranks can share; None where specs do not say what may be.
+    """
 
     name: str
     function: Callable[..., Any] | Op
@@ -24,3 +27,4 @@ class Plan:
     allow: frozenset[str]
     seconds: float
     derived: bool
+    other_inputs: tuple[Any, ...] | None = None

@@ -32,7 +32,7 @@ from gradcheck_lab.workers.starting import import_slow
 
 _EVERY = 0.05  # seconds between two looks at the ranks
 _OTHERS = 2.0  # seconds that the others have to answer, once one rank has raised or ended; they may wait for it in vain
-_STARTING = 60.0  # seconds in which all ranks have to have met
+_STARTING = 300.0  # seconds in which all ranks have to have met; those that are not forked import torch first
 _TELLING = 1.0  # seconds that a rank has to say in which line it is
 
 

@@ -19,10 +19,12 @@ from gradcheck_lab.distributed.merged import Seer, differing_inputs, merged, see
 from gradcheck_lab.distributed.plan import Plan
 from gradcheck_lab.distributed.ranks import RankRaised, Ranks, RanksEnded
 from gradcheck_lab.distributed.together import EVERY_RANK, Together, subject_of
+from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.coverage import coverage_of
 from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.examination.reporting import Asked, report_of
+from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.watching import AS_GIVEN, Watch, watches
@@ -34,7 +36,7 @@ from gradcheck_lab.subjects.runner import Evaluations, Runner
 KIND = "distributed"
 ADJOINT = "the adjoint of the ranks' own forward, by central differences in float64"
 # those whose calls mean the same to a function of whole tensors; the others look at the user's own objects
-DERIVED = ("state", "second_backward", "upstream", "upstream_layout", "input_layout", "sizes", "values", "indices")
+DERIVED = ("state", "second_backward", "upstream", "upstream_layout", "input_layout", "sizes", "values")
 
 
 def run(plan: Plan, asked: Asked) -> Report:
@@ -83,9 +85,9 @@ def _examined(plan: Plan, asked: Asked, ranks: Ranks, known: list[Report]) -> Re
     shapes = tuple(tuple(v.shape) if isinstance(v, torch.Tensor) else () for v in plan.inputs)
     together = Together(ranks, plan.layout, plan.reference, plan.options, plan.constants, shapes, complex_inputs=complex_inputs)
     counts = Evaluations()
-    found = first_look(plan, together, counts)
-    if found:
-        return _only(plan, asked, found, counts)
+    look = first_look(plan, together, counts)
+    if look.errors:
+        return _only(plan, asked, look.errors, counts)
     first = together.seen
     assert first is not None
     differing = differing_inputs(first, plan.layout)
@@ -102,7 +104,7 @@ def _examined(plan: Plan, asked: Asked, ranks: Ranks, known: list[Report]) -> Re
         seers = [seen_by(rank) for rank in (range(plan.layout.ranks) if differing else (EVERY_RANK,))]
     except RankRaised as error:
         return _only(plan, asked, [replace(raised_finding(error), case="the same call again")], counts)
-    whole = merged(seers)
+    whole = merged(seers).with_findings(*look.warnings)
     report = replace(report_of(whole, asked), coverage=coverage_of(seers[0].examined))
     known.append(replace(report, kind=KIND))
     if report.verdict != "pass" or not plan.derived:
@@ -114,4 +116,28 @@ def _examined(plan: Plan, asked: Asked, ranks: Ranks, known: list[Report]) -> Re
         known.append(replace(report_of(examined, asked), kind=KIND))
 
     probes: list[str | Probe] = [*DERIVED, partial(frozen_inputs, together)]
-    return report_of(run_probes(PROBES, whole, probes, tell=tell), asked)
+    probed = run_probes(PROBES, whole, probes, tell=tell)
+    if plan.other_inputs is not None and not any(finding.severity == "error" for finding in probed.findings):
+        probed = probed.with_findings(*_at_other_sizes(plan, together, counts, policy, asked.seed + 1))
+    return report_of(probed, asked)
+
+
+def _at_other_sizes(plan: Plan, together: Together, counts: Evaluations, policy: Policy, seed: int) -> Iterator[Finding]:
+    """What is wrong where the inputs have other sizes, all of them at once; nothing where the forward does not take these."""
+    inputs = plan.other_inputs or ()
+    shapes = tuple(tuple(v.shape) if isinstance(v, torch.Tensor) else () for v in inputs)
+    subject = subject_of(replace(together, shapes=shapes), plan.name, inputs, EVERY_RANK, plan.allow)
+    try:
+        examined = examine(Runner(subject, counts), Case(inputs, {}, None, seed), policy)
+    except InvalidArgument:  # nothing can be compared there
+        return
+    for finding in examined.findings:
+        if finding.severity == "error" and finding.stage != "forward":
+            yield replace(
+                finding,
+                cause="size-specialised",
+                explanation=f"it is right at the sizes of the call as given; here {finding.explanation}",
+                suggestion=CAUSES["size-specialised"].fix,
+                probe="sizes",
+                case=f"inputs of shapes {', '.join(map(str, shapes))}",
+            )

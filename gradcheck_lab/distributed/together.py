@@ -119,7 +119,6 @@ class Together:
         wanted = [i for i, value in enumerate(inputs) if is_differentiable(value) and i not in self.constants]
         given = self.placed(inputs)
         call, answers = self.run_forward(given, wanted)
-        _leave_written(inputs, answers, "written")
         outputs = [tuple(each.values) for each in answers]
         self.seen = Seen(tuple(outputs))
         whole = self.whole(outputs, rank)
@@ -129,8 +128,6 @@ class Together:
             if call not in self.ranks.kept:  # the ranks have started anew since, or have made many calls
                 call, _ = self.run_forward(given, wanted)
             back = self.run_backward(call, grad_outputs)
-            _leave_written(inputs, back, "written")
-            _leave_written(grad_outputs, back, "upstream written")
             gradients = [tuple(each.values) for each in back]
             self.seen = Seen(tuple(outputs), tuple(gradients))
             return Manual(tuple(self.gradient(i, [each[i] for each in gradients], given, rank) for i in range(len(inputs))))
@@ -260,13 +257,3 @@ def _disconnected() -> Finding:
         explanation="a collective of torch.distributed has no derivative of its own: it cuts the graph",
         suggestion="put it into a torch.autograd.Function whose backward sends the gradient back",
     )
-
-
-def _leave_written(values: Sequence[Any], answers: Sequence[Message], name: str) -> None:
-    """Write to the values, by index, that a rank has written to: who compares them sees it then."""
-    written = {index for each in answers for index in each.about.get(name, ())}
-    for index in written:
-        value = values[index]
-        with torch.no_grad():
-            changed = ~value if value.dtype == torch.bool else value + 1
-            value.copy_(changed)

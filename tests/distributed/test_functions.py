@@ -8,10 +8,21 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.nn.functional
+from torch import distributed
 
 import gradcheck_lab as gl
 from gradcheck_lab.report import Report
-from tests.distributed.written import OF_FOUR_RANKS, ROWS, Copy, CopyReducedTwice, CopyWithoutReduction, Row
+from tests.distributed.written import (
+    OF_FOUR_RANKS,
+    ROWS,
+    Copy,
+    CopyInPlace,
+    CopyReducedTwice,
+    CopyWithoutReduction,
+    Gather,
+    ReduceInPlace,
+    Row,
+)
 
 
 def of_two_ranks() -> Iterator[Any]:
@@ -33,7 +44,7 @@ OF_MANY = [
 ]
 # their derived calls are made in the ordinary lane too: one for each way in which a gradient goes from rank to rank
 PROBED = ("copy to region", "gather and reduce-scatter", "sequence all-to-all")
-AT_RANKS = {"mutates-grad-output", "needs-input-grad", "stale-state", "upstream-layout"}  # not seen on the one call alone
+AT_RANKS = {"needs-input-grad", "stale-state", "upstream-layout"}  # not seen on the one call alone
 
 
 def checked(row: Row, function: Any, ranks: int = 2, **arguments: Any) -> Report:
@@ -89,6 +100,38 @@ def test_mistake_is_found_without_a_reference(row: Row, function: Any, cause: st
     assert checked(row, function, 4, reference=None).verdict == "fail"
 
 
+IN_PLACE = {
+    "mutates-grad-output": (CopyInPlace, {"output": "replicate:partial"}, "grad_output was written to on ranks 0 and 1"),
+    "mutates-input": (ReduceInPlace, {"x": "partial"}, "input 0 'x' was written to on ranks 0 and 1"),
+}
+
+
+@pytest.mark.parametrize(("cause", "row"), IN_PLACE.items())
+def test_collective_in_place_is_a_warning(cause: str, row: tuple[Any, Any, str]) -> None:
+    function, placement, message = row
+    report = gl.check_distributed(function, "real('n d')", placement=placement, reference=torch.clone, probes=False)
+    assert report.verdict == "pass", report
+    assert [(each.cause, each.severity, each.message) for each in report.findings] == [(cause, "warning", message)]
+
+
+def test_layer_of_collectives_in_place_passes_where_each_has_its_tensors_for_itself() -> None:
+    def mlp(x: torch.Tensor, w: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return ReduceInPlace.apply(torch.tanh(CopyInPlace.apply(x) @ w.T) @ v.T)
+
+    report = gl.check_distributed(
+        mlp, "real('n d')", "real('h d')", "real('k h')", placement={"w": "shard:0", "v": "shard:1"},
+        reference=lambda x, w, v: torch.tanh(x @ w.T) @ v.T,
+    )  # fmt: skip
+    assert report.verdict == "pass", report
+
+
+def test_collective_in_place_is_wrong_where_grad_output_is_not_contiguous() -> None:
+    report = gl.check_distributed(
+        CopyInPlace, "real('n d')", placement={"output": "shard:0"}, reference=lambda x: torch.cat([x, x])
+    )
+    assert causes(report) == {"upstream-layout"}
+
+
 COPIES = {"": Copy, "missing-reduction": CopyWithoutReduction, "reduced-twice": CopyReducedTwice}
 
 
@@ -107,3 +150,31 @@ def test_collective_of_torch_whose_loss_is_the_sum_of_all_ranks_is_sound_by_its_
             lambda x: collective(x), "real('n d')", placement={**x, "output": output}, reference=torch.clone, probes=False
         )
         assert causes(report) == cause, report
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("cause", "copy"), [("missing-reduction", CopyWithoutReduction), ("reduced-twice", CopyReducedTwice)])
+def test_mistake_in_a_large_gradient_is_named_without_a_reference(cause: str, copy: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, w = (torch.randn(n, 24, dtype=torch.float64, generator=generator) for n in (12, 8))
+    report = gl.check_distributed(
+        lambda x, w: copy.apply(x) @ w.T, x, w, placement={"w": "shard:0", "output": "shard:1"}, probes=False
+    )
+    assert causes(report) == {cause}, report
+
+
+class GatherOfSixColumns(Gather):
+    """Cuts what each rank has of six columns."""
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: torch.Tensor) -> torch.Tensor:
+        columns = 6 // distributed.get_world_size()
+        found = grad_output.new_zeros(grad_output.shape[0], grad_output.shape[1] // distributed.get_world_size())
+        mine = grad_output[:, distributed.get_rank() * columns :][:, : found.shape[1]]
+        found[:, : mine.shape[1]] = mine
+        return found
+
+
+def test_gradient_that_is_right_at_one_size_is_seen_at_another() -> None:
+    report = gl.check_distributed(GatherOfSixColumns, "real('n d')", placement={"x": "shard:1"}, reference=torch.clone)
+    assert causes(report) == {"size-specialised"}, report

@@ -89,10 +89,29 @@ class CopyWithMean(Copy):
         return all_reduced(grad_output) / ranks()
 
 
-class CopyInPlace(Copy):
+class CopyInPlace(Function):
+    """As the paper of Megatron-LM has it (Code 1): right, where nobody else holds grad_output."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x
+
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Tensor:
         distributed.all_reduce(grad_output)
+        return grad_output
+
+
+class ReduceInPlace(Function):
+    """The other of the two."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        distributed.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
         return grad_output
 
 
@@ -514,7 +533,6 @@ ROWS = (
             "identity for a reduction": (CopyWithoutReduction, "missing-reduction"),
             "reduced twice": (CopyReducedTwice, "reduced-twice"),
             "mean for sum": (CopyWithMean, "constant-factor"),
-            "reduced in place": (CopyInPlace, "mutates-grad-output"),
             "another path on rank 1": (CopyOnOneRank, "ranks-disagree"),
             "reduced on one rank": (CopyReducedOnRank0, "ranks-disagree"),
             "not contiguous": (CopyLosesTheSum, "upstream-layout"),
