@@ -28,6 +28,8 @@ from gradcheck_lab.commands.options import (
     Seed,
     Specs,
     Timeout,
+    TritonInterpret,
+    interpret_if,
     limits_from,
 )
 from gradcheck_lab.commands.results import Results
@@ -124,6 +126,7 @@ def check(
     diff: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the first edit that is suggested as a patch.")
     ] = None,
+    triton_interpret: TritonInterpret = False,
 ) -> None:
     """Check every gradient of one object, or of all that a module or the files of a folder define, on one call each.
 
@@ -132,6 +135,7 @@ def check(
     with misuse_exits():
         results = Results(json, report or (), github)
         refuse_unwritable_files(diff)
+        interpret_if(triton_interpret)
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
             has_object_options = bool(spec or option or allow or wrt or order != 1 or suggest or diff)
@@ -177,10 +181,12 @@ def fuzz(
     timeout: Timeout = None,
     memory_limit: MemoryLimit = None,
     isolate: Isolate = None,
+    triton_interpret: TritonInterpret = False,
 ) -> None:
     """Draw calls of one object, or of all that a module defines, until one is wrong, and shrink it."""
     with misuse_exits():
         results = Results(json, report or (), github)
+        interpret_if(triton_interpret)
         limits = limits_from(target, timeout, memory_limit, isolate)
         from gradcheck_lab.commands.fuzz import fuzz_targets
         from gradcheck_lab.commands.fuzz_jobs import Job

@@ -350,3 +350,14 @@ FIRST_EDITS_OF_PAIRS = Limit(
 STEPS_OF_AN_EXPRESSION = Limit(24, "Steps of a forward whose gradient is written as one line: a longer line no reader follows.")
 CHARACTERS_OF_AN_EXPRESSION = Limit(240, "Characters of such a line: two lines of a wide terminal.")
 MORE_VERIFIED = Limit(2, "Mends beyond those asked for that are verified where the first are for some sizes only.")
+GUARD_BYTES = Limit(
+    1 << 20,
+    "Bytes of address space before and behind each tensor that an interpreted kernel is handed: an address that is further off "
+    "belongs to no tensor. They are never written to, and take no memory.",
+)
+ACCESSES_IN_ANOTHER_ORDER = Limit(
+    20,
+    "How many times as many accesses as in the usual order a program of a kernel may make in another: one that waits for a "
+    "program that has not run yet would wait for ever.",
+)
+FEW_ACCESSES = Limit(1000, "Accesses that any program of a kernel may make in any order: a second of an interpreted one.")

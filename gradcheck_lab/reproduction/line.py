@@ -21,6 +21,7 @@ from gradcheck_lab.reproduction.drawn import drawn_text
 from gradcheck_lab.reproduction.imports import defined_at
 from gradcheck_lab.reproduction.kept import loading
 from gradcheck_lab.reproduction.writer import Writer
+from gradcheck_lab.triton_internals import is_interpreting
 
 _writing: ContextVar[bool] = ContextVar("_writing", default=False)  # a call that is made to write the line of another has none
 
@@ -60,6 +61,8 @@ def line_of(call: Call, caller: Caller, alike: Alike | None = None) -> str:
 
 def _line(call: Call, caller: Caller, alike: Alike | None) -> str:
     writer = Writer(caller.scopes)
+    if is_interpreting():
+        writer.need("import os", "os.environ['TRITON_INTERPRET'] = '1'")
     default = torch.get_default_dtype()
     if default != torch.float32:
         writer.need("import torch", f"torch.set_default_dtype({default})")
