@@ -148,7 +148,7 @@ def install(hooks: Hooks, driver: Any, functions: dict[str, Callable[..., Array]
 
 
 def _patch_quickly(interpreter: Any) -> None:
-    """The interpreter replaces Triton's own functions for each launch; the names of those that it may replace are found once."""
+    """The interpreter replaces Triton's own functions for each launch; what it may replace is found once."""
     core, names = interpreter.tl.core, dict[int, list[str]]()
 
     def patch(package: Any, builder: Any, scope: Any) -> None:

@@ -72,13 +72,14 @@ class Seen:
 class Watching:
     """How kernels are run: in which order, what memory outside of their tensors holds, and which storages have closed gaps.
 
-    `most` accesses end a program: 0 for no such limit.
+    `most` accesses end a program: 0 for no such limit. `only` names the kernel whose programs run in that order: empty for all.
     """
 
     order: Order = "first to last"
     canary: float = 0.0
     closed: frozenset[int] = frozenset()
     most: int = 0
+    only: str = ""
     seed: int = 0
 
 
@@ -107,6 +108,7 @@ class Monitor:
         self.watching = Watching()
         self.seen = Seen()
         self.running: Running | None = None
+        self.count = 0
 
     @contextmanager
     def watch(self, watching: Watching) -> Iterator[Seen]:
@@ -125,6 +127,7 @@ class Monitor:
         name = getattr(kernel, "__name__", "kernel")
         numbers = {key: values[key] for key in constants if type(values.get(key)) is int}
         outer, self.running = self.running, Running(name, numbers)
+        self.count += 1
         try:
             with quiet():
                 return run()
@@ -146,7 +149,7 @@ class Monitor:
         zone = running.zones.get(key)
         if zone is None:
             zone = running.zones[key] = zone_of(tensor, key in self.watching.closed)
-            if self.watching.order == "at once":
+            if self._order == "at once":
                 zone.run_at_once()
             running.sorted_zones = sorted(running.zones.values(), key=lambda each: each.start)
         zone.names.append(name)
@@ -165,9 +168,9 @@ class Monitor:
         """Choose the order of the programs."""
         running, count = self._now, math.prod(sizes)
         running.sizes = sizes
-        if self.watching.order == "last to first":
+        if self._order == "last to first":
             running.order = np.arange(count)[::-1]
-        elif self.watching.order == "shuffled":
+        elif self._order == "shuffled":
             running.order = np.random.default_rng(self.watching.seed).permutation(count)
 
     def program(self, index: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -187,7 +190,7 @@ class Monitor:
         if inside is not None:
             outside = np.nonzero(np.broadcast_to(mask, pointers.shape) & ~inside)
             found = Access(found.mask, outside, np.full(len(outside[0]), self._canary(dtype), dtype=dtype))
-        if self.watching.order == "at once":
+        if self._order == "at once":
             found = self._before(pointers, found, dtype)
         return found
 
@@ -195,7 +198,7 @@ class Monitor:
         """Which elements a store writes."""
         inside = self._inside(pointers, mask, size, "writes")
         made = mask if inside is None else np.broadcast_to(mask, pointers.shape) & inside
-        if self.watching.order == "at once":
+        if self._order == "at once":
             for zone, places, _ in self._by_zone(pointers, made):
                 assert zone.writers is not None
                 zone.writers[places] = self._now.program
@@ -205,7 +208,7 @@ class Monitor:
         """Which elements an atomic operation updates: it also sees what those wrote that have updated one of them before."""
         inside = self._inside(pointers, mask, size, "writes")
         made = mask if inside is None else np.broadcast_to(mask, pointers.shape) & inside
-        if self.watching.order == "at once":
+        if self._order == "at once":
             running = self._now
             for zone, places, _ in self._by_zone(pointers, made):
                 for place in set(places.tolist()):
@@ -218,6 +221,12 @@ class Monitor:
     def makes_pointers(self) -> None:
         """The kernel makes pointers of integers: what they point to is not known."""
         self._now.makes_pointers = True
+
+    @property
+    def _order(self) -> Order:
+        """The order of the programs of the kernel that runs."""
+        only = self.watching.only
+        return self.watching.order if not only or self._now.kernel == only else "first to last"
 
     @property
     def _now(self) -> Running:

@@ -361,3 +361,13 @@ ACCESSES_IN_ANOTHER_ORDER = Limit(
     "program that has not run yet would wait for ever.",
 )
 FEW_ACCESSES = Limit(1000, "Accesses that any program of a kernel may make in any order: a second of an interpreted one.")
+KERNEL_BLOCK = Limit(
+    64,
+    "Largest constant of a kernel around which sizes are chosen: a program over a longer block takes no longer, but "
+    "its tensors do where a number is derived for each element.",
+)
+KERNEL_CALLS = Limit(
+    6,
+    "Calls of other sizes on which an interpreted kernel's memory and order are watched: each is five runs of some 0.1 s.",
+)
+KERNEL_CALL_ELEMENTS = Limit(1 << 13, "Elements of the inputs of such a call: a program for each row of them takes a minute.")
