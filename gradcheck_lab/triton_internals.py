@@ -7,6 +7,7 @@ imported it: `missing_names` says which of these names another version of triton
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -299,14 +300,27 @@ def _give_library(interpreter: Any, functions: dict[str, Callable[..., Array]]) 
 
         return call
 
+    replaced: dict[Any, Any] = {}
     for path in ("triton.language.extra.libdevice", "triton.language.extra.cuda.libdevice"):
         try:
             module = importlib.import_module(path)
         except ImportError:
             continue
         for name, value in list(vars(module).items()):
-            if callable(value) and not name.startswith("_") and getattr(value, "__module__", "") == module.__name__:
-                setattr(module, name, computed(name))
+            if callable(value) and not name.startswith("_") and getattr(value, "__module__", "").startswith("triton.language"):
+                replaced[value] = computed(name)
+                setattr(module, name, replaced[value])
+    before, known = interpreter._patch_lang, set[int]()
+
+    def patch(function: Any) -> Any:
+        scope = function.__globals__
+        if id(scope) not in known:  # a module may have imported the functions by name before they were replaced
+            known.add(id(scope))
+            ours = {name: replaced[v] for name, v in scope.items() if inspect.isfunction(v) and v in replaced}
+            scope.update(ours)
+        return before(function)
+
+    interpreter._patch_lang = patch
 
 
 def _watch_memory(interpreter: Any, hooks: Hooks) -> None:

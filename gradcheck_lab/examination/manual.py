@@ -17,6 +17,7 @@ from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
 from gradcheck_lab.examination.in_pieces import is_large
+from gradcheck_lab.kernels.refusals import needs_device, refused_device
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.limits import COMPARED_FOR_WRITES
@@ -111,6 +112,8 @@ def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str)
     except InvalidArgument:
         raise
     except Exception as error:
+        if needs_device(error):
+            raise refused_device(error) from error
         return Finding(
             raised_cause(error),
             "error",

@@ -98,6 +98,8 @@ _NAMES = {
     "vmap": "wrong-value-vmap-of-a-double",
     "registration": "wrong-value-fake-of-a-double",
     "double_backward": str(_second_order()),
+    "kernel_memory": "out-of-bounds-kernel-tail-written",
+    "program_order": "nondeterministic-kernel-without-atomics",
     "missing_branches": "value-dependent-clamp-at-five",
 }
 PLANTED: dict[str, Mistake] = {probe: _ROWS[name] for probe, name in _NAMES.items()}

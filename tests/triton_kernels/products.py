@@ -180,7 +180,8 @@ def gather(table_ptr, index_ptr, y_ptr, width, BLOCK: tl.constexpr):
     row = tl.program_id(0)
     offsets = tl.arange(0, BLOCK)
     mask = offsets < width
-    tl.store(y_ptr + row * width + offsets, tl.load(table_ptr + tl.load(index_ptr + row) * width + offsets, mask=mask), mask=mask)
+    found = tl.load(table_ptr + tl.load(index_ptr + row) * width + offsets, mask=mask)
+    tl.store(y_ptr + row * width + offsets, found, mask=mask)
 
 
 @triton.jit

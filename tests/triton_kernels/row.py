@@ -1,4 +1,4 @@
-"""One kernel of the table: how its Function is built with a mistake or without, its call, and what each mistake may be called."""
+"""One kernel of the table: how its Function is built, with a mistake or without, and what each mistake may be called."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
