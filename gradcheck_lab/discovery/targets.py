@@ -20,7 +20,6 @@ import torch
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.user_errors import text_of
-from gradcheck_lab.triton_internals import is_interpreting
 
 DTYPES = {
     "float64": torch.float64,
@@ -108,7 +107,6 @@ def check_command(
     words += ["--order", str(order)] if order != 1 else []
     for flag, values in (("--spec", written), ("--option", options), ("--allow", allow), ("--wrt", wrt)):
         words += [word for value in values for word in (flag, value)]
-    words += ["--triton-interpret"] if is_interpreting() else []
     return shlex.join(words)
 
 

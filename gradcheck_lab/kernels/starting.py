@@ -11,6 +11,8 @@ from gradcheck_lab.kernels.launches import MONITOR
 from gradcheck_lab.kernels.library import FUNCTIONS
 from gradcheck_lab.triton_internals import install, is_imported, is_interpreting, missing_names, version
 
+INTERPRETED = "triton interpreter"  # the entry of a report's environment
+
 
 def interpret_triton(asked_by: str) -> None:
     """Have Triton run kernels in its interpreter from now on; `asked_by` is the option that asks for it.
@@ -35,6 +37,16 @@ def install_where_interpreting() -> None:
     if is_imported() and is_interpreting():
         _refuse_version()
         install(MONITOR, InterpreterDriver(), FUNCTIONS)
+
+
+def launches() -> int:
+    """How many launches were interpreted in this process."""
+    return MONITOR.count
+
+
+def interpreted_since(before: int) -> dict[str, str]:
+    """What a report's environment says of Triton: its version where there were more than `before` launches, else nothing."""
+    return {INTERPRETED: version()} if MONITOR.count > before else {}
 
 
 def _refuse_version() -> None:
