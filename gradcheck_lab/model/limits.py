@@ -371,3 +371,8 @@ KERNEL_CALLS = Limit(
     "Calls of other sizes on which an interpreted kernel's memory and order are watched: each is five runs of some 0.1 s.",
 )
 KERNEL_CALL_ELEMENTS = Limit(1 << 13, "Elements of the inputs of such a call: a program for each row of them takes a minute.")
+SIZES_BESIDE_BLOCKS = Limit(
+    3,
+    "Calls with a dimension beside a kernel's block whose gradients are compared, those that are one longer first: each is run "
+    "some ten times to derive it by numbers.",
+)

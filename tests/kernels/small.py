@@ -1,6 +1,10 @@
 """Small kernels and Functions around them, each for one thing that the interpreter or its hooks do."""
 
+import pytest
 import torch
+
+pytest.importorskip("triton", reason="needs triton: pip install 'gradcheck_lab[triton]'")
+
 import triton
 import triton.language as tl
 from torch.autograd import Function

@@ -1,6 +1,10 @@
 """Kernels over products and tables: rotary embedding, swiglu, attention and an embedding."""
 
+import pytest
 import torch
+
+pytest.importorskip("triton", reason="needs triton: pip install 'gradcheck_lab[triton]'")
+
 import triton
 import triton.language as tl
 from torch import Tensor

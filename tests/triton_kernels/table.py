@@ -1,5 +1,9 @@
 """The table of kernels."""
 
+import pytest
+
+pytest.importorskip("triton", reason="needs triton: pip install 'gradcheck_lab[triton]'")
+
 from tests.triton_kernels.products import PRODUCTS
 from tests.triton_kernels.rows import ROWS
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 import torch
 
@@ -81,28 +80,32 @@ def _kernel_calls(context: Context) -> Iterator[KernelCall]:
     if not context.derives:
         return
     dims = dimensions_of(context.case.inputs, context.subject.specs)
-    made: set[tuple[tuple[int, ...], ...]] = {_shapes(context.case.inputs)}
-    yield from islice(_of_other_sizes(context, dims, seen.launches, made), KERNEL_CALLS.value)
+    yield from islice(_of_other_sizes(context, dims, seen.launches), KERNEL_CALLS.value)
 
 
-def _of_other_sizes(
-    context: Context, dims: NamedDimensions, launches: Sequence[Launch], made: set[tuple[tuple[int, ...], ...]]
-) -> Iterator[KernelCall]:
-    for letter, size in differing_sizes(launches, dims.sizes):
-        sizes = _together(context, dims, letter, size)
-        if sizes is None:
-            continue
+def _of_other_sizes(context: Context, dims: NamedDimensions, launches: Sequence[Launch]) -> Iterator[KernelCall]:
+    for sizes in beside_blocks(context, dims, launches):
         inputs = dims.inputs(context.case.inputs, sizes, context.case.seed)
-        shapes = _shapes(inputs)
-        if shapes in made or sum(map(math.prod, shapes)) > KERNEL_CALL_ELEMENTS.value:
-            continue
-        made.add(shapes)
         case = derived_case(context, inputs=inputs)
         if not is_valid(context.subject, case):
             continue
         run, seen, case = run_watched(context, case, Watching())
         if run.error is None:
             yield KernelCall(shapes_text(context, inputs), case, run, seen)
+
+
+def beside_blocks(context: Context, dims: NamedDimensions, launches: Sequence[Launch]) -> Iterator[dict[str, int]]:
+    """The sizes of calls with a dimension as long as a block of a kernel, one longer and one shorter; large calls left out."""
+    made = [dict(dims.sizes)]
+    for letter, size in differing_sizes(launches, dims.sizes):
+        sizes = _together(context, dims, letter, size)
+        if sizes is None or sizes in made:
+            continue
+        made.append(sizes)
+        shapes = [[n if name is None else sizes[name] for name, n in zip(axes, v.shape, strict=True)]
+                  for axes, v in zip(dims.axes, context.case.inputs, strict=True) if isinstance(v, torch.Tensor)]  # fmt: skip
+        if sum(map(math.prod, shapes)) <= KERNEL_CALL_ELEMENTS.value:
+            yield sizes
 
 
 def _together(context: Context, dims: NamedDimensions, letter: str, size: int) -> dict[str, int] | None:
@@ -126,6 +129,3 @@ def _together(context: Context, dims: NamedDimensions, letter: str, size: int) -
     fits = all(dims.sizes[name] % n or not length % n for name, length in sizes.items() if name in dims.sizes for n in numbers)
     return dims.with_multiples(sizes) if fits else None
 
-
-def _shapes(inputs: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(v.shape) for v in inputs if isinstance(v, torch.Tensor))
