@@ -16,7 +16,7 @@ _IN_WORDS: dict[Order, str] = {
     "first to last": "from the first to the last",
     "last to first": "from the last to the first",
     "shuffled": "in a shuffled order",
-    "at once": "at once, each on what was there before the launch",
+    "at once": "at once (each on what was there before the launch)",
 }
 
 
