@@ -6,6 +6,7 @@ imported it: `missing_names` says which of these names another version of triton
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import sys
@@ -25,12 +26,13 @@ _NAMES = {
     "triton.runtime.errors": ("InterpreterError",),
     "triton.runtime.driver": ("driver", "driver.set_active"),
     "triton.runtime.interpreter": (
-        "_implicit_cvt", "TensorHandle", "InterpretedFunction", "interpreter_builder", "interpreter_builder.create_masked_load",
-        "interpreter_builder.create_masked_store", "interpreter_builder.create_atomic_rmw",
-        "interpreter_builder.create_atomic_cas", "interpreter_builder.create_int_to_ptr", "interpreter_builder.set_grid_dim",
-        "interpreter_builder.set_grid_idx", "ReduceScanOpInterface.apply", "TensorDescriptor", "_tuple_create",
-        "_unwrap_tensor", "_rewrap_tensor", "_get_np_dtype",
-        "_patch_builtin", "_patch_attr", "_patch_lang", "_LangPatchScope", "tl.core.is_builtin", "GridExecutor.__call__",
+        "_implicit_cvt", "TensorHandle", "InterpretedFunction", "interpreter_builder",
+        "interpreter_builder.create_masked_load", "interpreter_builder.create_masked_store",
+        "interpreter_builder.create_atomic_rmw", "interpreter_builder.create_atomic_cas",
+        "interpreter_builder.create_int_to_ptr", "interpreter_builder.set_grid_dim", "interpreter_builder.set_grid_idx",
+        "ReduceScanOpInterface.apply", "TensorDescriptor", "_tuple_create", "_unwrap_tensor", "_rewrap_tensor",
+        "_get_np_dtype", "_patch_builtin", "_patch_attr", "_patch_lang", "_LangPatchScope", "tl.core.is_builtin",
+        "GridExecutor.__call__", "FunctionRewriter.ast_transformer", "interpreter_semantic.to_tensor",
         "GridExecutor._init_args_hst", "GridExecutor._restore_args_dev",
     ),
 }  # fmt: skip
@@ -189,6 +191,22 @@ def _pass_scalars(interpreter: Any) -> None:
         return language.tensor(handle, language.float32)
 
     interpreter._implicit_cvt = convert
+    _pass_loop_variables(interpreter.FunctionRewriter.ast_transformer)
+
+
+def _pass_loop_variables(transformer: Any) -> None:
+    """What a loop over a range counts is a scalar as well, in functions that the interpreter rewrites from now on."""
+
+    def visit_loop(node: ast.For) -> ast.For:
+        transformer.generic_visit(node)
+        called = node.iter.func if isinstance(node.iter, ast.Call) else None
+        name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
+        if name == "range" and isinstance(node.target, ast.Name):
+            counter = node.target.id
+            node.body.insert(0, *ast.parse(f"{counter} = interpreter_semantic.to_tensor({counter}, False)").body)
+        return node
+
+    transformer.visit_For = visit_loop
 
 
 def rounded_to_bfloat16(values: Array) -> Array:

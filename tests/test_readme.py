@@ -76,7 +76,8 @@ def test_document_examples_run_and_print_what_is_shown(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if path.name in NEEDS:
-        pytest.importorskip(NEEDS[path.name], reason=f"needs {NEEDS[path.name]}: pip install 'gradcheck_lab[{NEEDS[path.name]}]'")
+        extra = NEEDS[path.name]
+        pytest.importorskip(extra, reason=f"needs {extra}: pip install 'gradcheck_lab[{extra}]'")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")

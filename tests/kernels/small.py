@@ -35,6 +35,13 @@ def by_library(x_ptr, y_ptr, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def in_a_loop(x_ptr, y_ptr, count, BLOCK: tl.constexpr):
+    for tile in range(tl.program_id(0), tl.cdiv(count, BLOCK), tl.num_programs(0)):
+        offsets = tile.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(y_ptr + offsets, 2 * tl.load(x_ptr + offsets, mask=offsets < count), mask=offsets < count)
+
+
+@triton.jit
 def in_assembly(x_ptr, y_ptr, BLOCK: tl.constexpr):
     offsets = tl.arange(0, BLOCK)
     x = tl.load(x_ptr + offsets)

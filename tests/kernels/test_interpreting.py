@@ -135,6 +135,12 @@ def test_a_float_is_a_scalar_of_float32() -> None:
     assert torch.equal(y, x * torch.tensor(0.1))
 
 
+def test_what_a_loop_counts_is_a_scalar() -> None:
+    x, y = torch.arange(7.0), torch.empty(7)
+    small.in_a_loop[(2,)](x, y, 7, BLOCK=2)
+    assert torch.equal(y, 2 * x)
+
+
 def test_bfloat16_is_computed_in_float32_and_rounded_to_even() -> None:
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(64, generator=generator).bfloat16() for _ in range(2))
