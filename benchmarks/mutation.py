@@ -14,7 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,12 @@ from gradcheck_lab.edits.edit import Edit
 from gradcheck_lab.edits.edits_of import edits_of
 from gradcheck_lab.edits.kinds import MISTAKES
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.isolation import apart
+from gradcheck_lab.isolation import apart_as
 from gradcheck_lab.mutation.by_check import CheckCall, Noticed, Original, noticed_by_check, noticed_by_comparison, original_of
 from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.subjects import adapt
 from gradcheck_lab.workers.apart import Limits
-from gradcheck_lab.workers.outcome import Returned
+from gradcheck_lab.workers.outcome import Died, Exited, Returned, TimedOut
 
 SECONDS = 300.0
 
@@ -96,18 +96,27 @@ def mutants_of(row: Row, known: set[str], every: int) -> Iterator[dict[str, Any]
     among = functions_alive(edits[0].path)
     for edit in todo:
         line = {"subject": row.name, "key": key_of(row, edit), "kind": edit.kind, "edit": str(edit), "function": edit.function}
-        ended = apart(lambda _, edit=edit: by_any(originals, edit, among), row.name, Limits(SECONDS))
-        if isinstance(ended.outcome, Returned):
-            found = ended.outcome.value
+        found = in_a_process(Noticed, row, lambda edit=edit: by_any(originals, edit, among))
+        if isinstance(found, Noticed):
             line |= {"check": found.outcome, "cause": found.cause, "what": found.what}
         else:
-            line |= {"check": "noticed", "cause": type(ended.outcome).__name__, "what": str(ended.outcome)}
-        ended = apart(lambda _, edit=edit: others(row, edit, among), row.name, Limits(SECONDS))
-        line |= ended.outcome.value if isinstance(ended.outcome, Returned) else {"allclose": True, "gradcheck": True}
+            line |= {"check": "noticed", "cause": type(found).__name__, "what": str(found)}
+        theirs = in_a_process(Others, row, lambda edit=edit: others(row, edit, among))
+        line |= asdict(theirs) if isinstance(theirs, Others) else {"allclose": True, "gradcheck": True}
         if line["check"] in ("equivalent", "unreached", "missed") and isinstance(row.subject, Op) and row.subject.specs:
-            ended = apart(lambda _, edit=edit: fuzzed(row, edit, among), row.name, Limits(SECONDS))
-            line["fuzz"] = ended.outcome.value if isinstance(ended.outcome, Returned) else str(ended.outcome)
+            fuzz = in_a_process(Fuzzed, row, lambda edit=edit: fuzzed(row, edit, among))
+            line["fuzz"] = fuzz.verdict if isinstance(fuzz, Fuzzed) else str(fuzz)
         yield line
+
+
+def in_a_process(kind: type[Any], row: Row, call: Callable[[], Any]) -> Any:
+    """What a call returns in a process of its own, or how it ended: by its end, or by the limit of time."""
+    outcome = apart_as(kind, lambda line: call(), row.name, Limits(SECONDS)).outcome
+    if isinstance(outcome, (Died, TimedOut, Exited)):
+        return outcome
+    if not isinstance(outcome, Returned):
+        raise SystemExit(f"{row.name}: a process of its own {outcome}")
+    return outcome.value
 
 
 def by_any(originals: list[Original], edit: Edit, among: Any) -> Noticed:
@@ -132,11 +141,26 @@ def key_of(row: Row, edit: Edit) -> str:
     return hashlib.blake2b(f"{row.name} {edit.kind} {edit.text}".encode(), digest_size=8).hexdigest()
 
 
-def others(row: Row, edit: Edit, among: Any) -> dict[str, bool | None]:
+@dataclass(frozen=True)
+class Others:
+    """Whether the other tools notice a mutant; None where they do not apply."""
+
+    allclose: bool | None
+    gradcheck: bool | None
+
+
+@dataclass(frozen=True)
+class Fuzzed:
+    """What a fuzz run says of a mutant."""
+
+    verdict: str
+
+
+def others(row: Row, edit: Edit, among: Any) -> Others:
     """Whether `allclose` with ones, and gradcheck as it is, notice it; None where they do not apply."""
     with applied(edit, among), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {"allclose": of_any(by_allclose, row), "gradcheck": of_any(by_gradcheck, row)}
+        return Others(of_any(by_allclose, row), of_any(by_gradcheck, row))
 
 
 def of_any(noticed: Callable[[Row], bool | None], row: Row) -> bool | None:
@@ -187,12 +211,12 @@ def by_gradcheck(row: Row) -> bool | None:
         return True
 
 
-def fuzzed(row: Row, edit: Edit, among: Any) -> str:
+def fuzzed(row: Row, edit: Edit, among: Any) -> Fuzzed:
     """What `gl.fuzz` says of a mutant that no check noticed: "fail" is a miss, found in another call."""
     import gradcheck_lab as gl
 
     with applied(edit, among):
-        return gl.fuzz(row.subject, max_examples=30).verdict
+        return Fuzzed(gl.fuzz(row.subject, max_examples=30).verdict)
 
 
 def summary(lines: list[dict[str, Any]]) -> None:

@@ -11,7 +11,9 @@ from gradcheck_lab.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from gradcheck_lab.check import assert_gradients, check
+    from gradcheck_lab.check_distributed import check_distributed
     from gradcheck_lab.compare import compare
+    from gradcheck_lab.distributed.placements import Partial, Replicate, Shard
     from gradcheck_lab.engine.variable import Variable
     from gradcheck_lab.errors import GradientMismatch, InvalidArgument
     from gradcheck_lab.fuzz import fuzz
@@ -32,6 +34,10 @@ _HOMES = {
     "ALL": "probes",
     "assert_gradients": "check",
     "check": "check",
+    "check_distributed": "check_distributed",
+    "Partial": "distributed.placements",
+    "Replicate": "distributed.placements",
+    "Shard": "distributed.placements",
     "fuzz": "fuzz",
     "judge": "judge",
     "mutate": "mutate",
@@ -62,10 +68,14 @@ __all__ = [
     "Layer",
     "MutationReport",
     "Op",
+    "Partial",
+    "Replicate",
     "Report",
+    "Shard",
     "Variable",
     "assert_gradients",
     "check",
+    "check_distributed",
     "compare",
     "fuzz",
     "judge",

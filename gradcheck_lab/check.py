@@ -24,6 +24,7 @@ from gradcheck_lab.isolation import Subjected, isolated, limits_of
 from gradcheck_lab.kernels.starting import interpreted_since, launches
 from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, refuse_unknown, seed_of
 from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.torch_messages import out_of_memory
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.model.watching import refuse_without_memory, watches
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
@@ -64,7 +65,8 @@ def check(
     forward takes; `options` go to the forward by keyword. `reference` is the same function in torch, used as the oracle
     instead of the forward itself. `grad_output` has the output's shape (one per output, as a tuple, for several); it is drawn
     at random when left out. `probes=()` compares only; besides names it takes functions of a
-    `gradcheck_lab.probes.Context` that yield findings. `allow` names causes that are notes: such a mistake
+    `gradcheck_lab.probes.Context` that yield findings. "compiled" is run where it is named alone, as in
+    `probes=gl.ALL | {"compiled"}`: it takes seconds to minutes. `allow` names causes that are notes: such a mistake
     is taken away from the gradient that has it, and the rest is compared as ever.
     `wrt` names the inputs, or gives their positions, that need a gradient: the others are data, targets or masks. Left out,
     `requires_grad` says so, where some tensors have it; else every floating input needs one. Parameters do in any case.
@@ -167,6 +169,9 @@ def _examined(runner: Runner, case: Case, policy: Policy, probes: Collection[str
         raise
     except Exception as error:
         refuse_without_memory(error)
+        if out_of_memory(error):
+            why = f"memory ran out while the gradients were compared, {class_and_line(error)}; check a smaller call"
+            return examined.inconclusive_because(why)
         if running.STRICT:
             raise
         return examined.inconclusive_because(f"gradcheck_lab itself raised {class_and_line(error)}; please report it")
@@ -180,7 +185,7 @@ def _refuse_arguments(
         raise InvalidArgument(f"{name} was given no inputs; pass its tensors: gl.check({name}, x, ...)")
     refuse_order(order)
     named = [p for p in probes if not callable(p)] if isinstance(probes, Collection) and not isinstance(probes, str) else probes
-    refuse_names("probes", named, ALL)
+    refuse_names("probes", named, PROBES)
     refuse_names("allow", allow, CAUSES)
 
 

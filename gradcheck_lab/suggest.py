@@ -93,11 +93,11 @@ def suggested(
     except InvalidArgument as error:
         return Suggested(seconds=time.perf_counter() - started, why=str(error))
     search = Search(trial, verification, most, started + SHARE_OF_EDITS.value * seconds)
+    found: tuple[Suggestion, ...] = ()
     try:
-        search.run()
+        found = tuple(search.run())
     except InvalidArgument as error:
         why = str(error)
-    found = tuple(search.found)
     if not found:
         with suppress(OutOfTime), limited(started + seconds - time.perf_counter()):
             written = written_suggestion(subject, verification)

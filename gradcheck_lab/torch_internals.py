@@ -294,3 +294,75 @@ def sequence_like(result: Any, parts: list[Any]) -> Any:
     In its place: a plain tuple of the parts.
     """
     return result._make(parts) if hasattr(result, "_make") else type(result)(parts)
+
+
+def compiler_counts() -> dict[str, dict[str, int]]:
+    """What torch's compiler counted since it was reset: graphs, and graph breaks by reason. In its place: nothing is told."""
+    from torch._dynamo.utils import counters
+
+    return {"graph_break": dict(counters["graph_break"]), "stats": dict(counters["stats"])}
+
+
+def compiled_again() -> list[str]:
+    """The guards that failed, so that the compiler ran again, since it was reset. In its place: nothing is told."""
+    from torch._dynamo.utils import guard_failures
+
+    return [str(getattr(reason, "reason", reason)) for reasons in guard_failures.values() for reason in reasons]
+
+
+def forget_compiled() -> None:
+    """Forget all that `torch.compile` made in this process, and its counts. In its place: `torch.compiler.reset` alone."""
+    from torch._dynamo.utils import counters
+
+    torch.compiler.reset()
+    counters.clear()
+
+
+def has_cpp_compiler() -> bool:
+    """Whether inductor finds a C++ compiler. In its place: whether compiling a function of one line raises."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        return bool(get_cpp_compiler())
+    except Exception:
+        return False
+
+
+def call_of_module(module: torch.nn.Module) -> Callable[..., Any]:
+    """What calling a module runs, hooks included. In its place: its `forward`."""
+    call: Callable[..., Any] = module._call_impl
+    return call
+
+
+@contextmanager
+def module_called_by(module: torch.nn.Module, call: Callable[..., Any] | None) -> Iterator[None]:
+    """For a block, calling the module runs `call`, as `module.compile()` has it. In its place: `module.compile`, for good."""
+    own = vars(module)
+    before = own.get("_compiled_call_impl", own)
+    own["_compiled_call_impl"] = call
+    try:
+        yield
+    finally:
+        own.pop("_compiled_call_impl", None)
+        if before is not own:
+            own["_compiled_call_impl"] = before
+
+
+def fake_result(operator: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What the fake kernel of an operator returns for these arguments; raises what it raises.
+
+    In its place: `torch.library.opcheck`, which compares the results of one operator and says which differ in words alone.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode() as mode:
+        fakes = pytree.tree_map_only(torch.Tensor, mode.from_tensor, (args, dict(kwargs)))
+        return operator(*fakes[0], **fakes[1])
+
+
+def depends_on_data(error: BaseException) -> bool:
+    """Whether a fake kernel raised since a size or branch depends on values that it does not have. In its place: False."""
+    from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+    return isinstance(error, (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode))

@@ -13,6 +13,7 @@ import gradcheck_lab as gl
 from gradcheck_lab import ops, specs
 from gradcheck_lab.engine.variable import Variable
 from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.probes import PROBES
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.strategies import calls, rank1_trap, tensors
 
@@ -277,7 +278,7 @@ ROWS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "unknown-probe": (
         lambda: gl.check(ops.relu, X, probes=("strides",)),
-        f"probes names 'strides', which is unknown; known: {', '.join(sorted(gl.ALL))}",
+        f"probes names 'strides', which is unknown; known: {', '.join(sorted(PROBES))}",
     ),
     "unknown-cause": (
         lambda: gl.check(ops.relu, X, allow={"wrong"}),

@@ -14,9 +14,9 @@ ROOT = Path(__file__).parent.parent / "gradcheck_lab"
 # the wings from the ground up: each may import from those before it, and from itself
 WINGS = (
     "version errors torch_internals triton_internals model kernels specs calls workers rules ops engine render report "
-    "diagnosis subjects edits oracles comparison examination probes isolation reproduction check networks discovery fuzzing "
-    "compare notebook_magic fuzz repair suggest judging judge mutation mutate strategies campaigns commands pytesting "
-    "pytest_plugin __init__ __main__"
+    "diagnosis subjects edits oracles comparison examination probes isolation reproduction check distributed check_distributed "
+    "networks discovery fuzzing compare notebook_magic fuzz repair suggest judging judge mutation mutate strategies campaigns "
+    "commands pytesting pytest_plugin __init__ __main__"
 ).split()
 # these are loaded before anybody knows whether torch, NumPy, Hypothesis or a renderer will be needed
 IMPORT_LATE = {
@@ -26,7 +26,7 @@ IMPORT_LATE = {
     "commands/results.py": "`--help` answers without torch",
     "engine/operators.py": "a program without operators does not load all 84 ops",
     "fuzzing/run.py": "naming gl.fuzz does not load Hypothesis",
-    "probes/registration.py": "torch.library.opcheck loads torch's compiler",
+    "probes/support/opchecked.py": "torch.library.opcheck loads torch's compiler",
     "pytest_plugin.py": "a test run that checks no gradient stays as quick as it was",
     "pytesting/": "a test run that checks no gradient stays as quick as it was",
     "report.py": "a check that nobody prints loads no renderer",

@@ -36,6 +36,7 @@ def names_set(statement):
 # what only a private name of Python itself gives: frames, an exit without clean-up, locks and servers in a forked process
 PYTHON_OWN = {
     "sys._getframe",
+    "sys._current_frames",
     "os._exit",
     "TURNS._at_fork_reinit",
     "server._forkserver_alive_fd",

@@ -37,6 +37,7 @@ class CheckJob:
     wrt: tuple[str, ...] = ()
     device: str = "cpu"
     probes: Probing = "all"
+    compiled: bool = False
 
     @property
     def name(self) -> str:
@@ -46,14 +47,17 @@ class CheckJob:
     @property
     def command(self) -> str:
         """The command that runs it again."""
-        return check_command(self.target, self.specs, self.seed, self.dtype, self.options, self.allow, self.order, self.wrt)
+        return check_command(
+            self.target, self.specs, self.seed, self.dtype, self.options, self.allow, self.order, self.wrt, self.compiled
+        )
 
     def run(self, search: Search | None = None) -> Checked:
         """Run it in this process; what fails is given to `search`."""
         try:
             report = check_target(
                 self.target, self.specs, seed=self.seed, dtype=self.dtype, options=self.options, allow=self.allow,
-                order=self.order, wrt=self.wrt, device=self.device, probes=self.probes, search=search,
+                order=self.order, wrt=self.wrt, device=self.device, probes=self.probes, compiled=self.compiled,
+                search=search,
             )  # fmt: skip
         except NoSpecs as error:
             hint = f"add {DESCRIPTION} = {{{self.name!r}: \"real('n d')\"}} to the module"
@@ -93,14 +97,16 @@ def check_target(
     wrt: Sequence[str] = (),
     device: str = "cpu",
     probes: Probing = "all",
+    compiled: bool = False,
     search: Search | None = None,
 ) -> Report:
     """Import `target`, find its inputs by `gradcheck_lab.discovery.inputs.call_of`, and check it.
 
     `options` are texts such as "reduction=sum", `wrt` names or positions of the inputs that need a gradient. Where the file
     itself calls `gl.check`, its `reference`, `allow`, `order` and `wrt` hold too, if nothing else is said. Inputs, and the
-    parameters of a module, are moved to the `device`; "compare" instead of "all" `probes` compares the one call alone. `search`
-    looks for a mend. Raises `InvalidArgument` for what cannot be found or checked.
+    parameters of a module, are moved to the `device`; "compare" instead of "all" `probes` compares the one call alone, and
+    `compiled` runs it under `torch.compile` as well. `search` looks for a mend. Raises `InvalidArgument` for what cannot be
+    found or checked.
 
     >>> check_target("gradcheck_lab.ops:mse_loss", options=["reduction=sum"]).verdict
     'pass'
@@ -120,15 +126,19 @@ def check_target(
         "order": order if order != 1 else call.settings.get("order", 1),
         "wrt": wanted,
     }
-    report = checked(call.subject, *call.inputs, probes=ALL if probes == "all" else (), **asked)
+    report = checked(call.subject, *call.inputs, probes=_chosen(probes, compiled), **asked)
     if call.guess:
         _refuse_guess(target, call, report)
     if search is not None:
         report = replace(report, suggested=search(call.subject, call.inputs, asked, written, report))
-    command = check_command(target, written, seed, dtype, options, allow, order, wrt)
+    command = check_command(target, written, seed, dtype, options, allow, order, wrt, compiled)
     command += " --triton-interpret" if INTERPRETED in report.environment else ""
     command += f"  # it ran on {device}" if device != "cpu" else ""
     return replace(report, reproduce=command, inputs="" if call.source == "specs" else call.source)
+
+
+def _chosen(probes: Probing, compiled: bool) -> frozenset[str]:
+    return (ALL if probes == "all" else frozenset()) | ({"compiled"} if compiled else frozenset())
 
 
 def _moved(subject: Any, device: str) -> Any:

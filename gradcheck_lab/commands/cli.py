@@ -31,6 +31,8 @@ from gradcheck_lab.commands.options import (
     TritonInterpret,
     interpret_if,
     limits_from,
+    refuse_beside_ranks,
+    refuse_of_ranks,
 )
 from gradcheck_lab.commands.results import Results
 from gradcheck_lab.errors import InvalidArgument
@@ -39,6 +41,7 @@ from gradcheck_lab.version import __version__
 
 if TYPE_CHECKING:
     from gradcheck_lab.commands.check import CheckJob
+    from gradcheck_lab.commands.check_ranks import RanksJob
     from gradcheck_lab.report import Report
     from gradcheck_lab.workers.apart import Limits
 
@@ -120,6 +123,9 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 3 where something of a module or folder was not checked.")
     ] = False,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Run it under torch.compile as well, which takes seconds to minutes.")
+    ] = False,
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Search for an edit of a wrong backward after which the check passes.")
     ] = False,
@@ -127,6 +133,16 @@ def check(
         Path | None, typer.Option(metavar="FILE", help="Write the first edit that is suggested as a patch.")
     ] = None,
     triton_interpret: TritonInterpret = False,
+    world: Annotated[
+        int | None, typer.Option(metavar="N", help="Check a function that N ranks compute together over torch.distributed.")
+    ] = None,
+    placement: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=HOW", help="With --world: x=shard:0, x=partial or output=replicate; else replicated."),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="MODULE:NAME", help="With --world: the same function of whole tensors.")
+    ] = None,
 ) -> None:
     """Check every gradient of one object, or of all that a module or the files of a folder define, on one call each.
 
@@ -136,17 +152,29 @@ def check(
         results = Results(json, report or (), github)
         refuse_unwritable_files(diff)
         interpret_if(triton_interpret)
+        refuse_of_ranks(world, placement=placement, reference=reference)
+        if world is not None:
+            refuse_beside_ranks(
+                target, dtype=dtype, order=order != 1, memory_limit=memory_limit, isolate=isolate, strict=strict,
+                compile=compile, suggest=suggest, diff=diff,
+            )  # fmt: skip
+            from gradcheck_lab.commands.check_ranks import RanksJob
+
+            written, lying, keywords, excused = (tuple(each or ()) for each in (spec, placement, option, allow))
+            on_ranks = RanksJob(
+                target, world, written, lying, keywords, excused, _names(wrt), reference, seed, timeout
+            )  # fmt: skip
+            raise typer.Exit(_check_ranks(on_ranks, results))
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
-            has_object_options = bool(spec or option or allow or wrt or order != 1 or suggest or diff)
+            has_object_options = bool(spec or option or allow or wrt or order != 1 or compile or suggest or diff)
             raise typer.Exit(_scan(target, has_object_options, seed, dtype, results, limits, strict))
         from gradcheck_lab.commands.check import CheckJob, single_report
         from gradcheck_lab.commands.check_processes import check_in_workers
         from gradcheck_lab.render.terminal import print_report
 
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
-        wanted = tuple(name for text in wrt or () for name in text.split(",") if name)
-        job = CheckJob(target, specs, seed, dtype, options, allowed, order, wanted)
+        job = CheckJob(target, specs, seed, dtype, options, allowed, order, _names(wrt), compiled=compile)
         if suggest or diff is not None:
             found = _check_and_suggest(job, limits)
         else:
@@ -351,6 +379,20 @@ def _run_demo_all(seed: int, json: Path | None, plot: Path | None, epochs: int |
     return EXIT_CODES[done.verdict]
 
 
+def _names(texts: Sequence[str] | None) -> tuple[str, ...]:
+    """The names in texts such as "x,w"."""
+    return tuple(name for text in texts or () for name in text.split(",") if name)
+
+
+def _check_ranks(job: RanksJob, results: Results) -> int:
+    from gradcheck_lab.render.terminal import print_report
+
+    found = job.run()
+    print_report(found)
+    results.write(job.target, [(found.subject, found)], found.to_dict())
+    return EXIT_CODES[found.verdict]
+
+
 def _check_and_suggest(job: CheckJob, limits: Limits | None) -> Report:
     if limits is not None:
         raise InvalidArgument("--suggest runs edited code in this process; leave --isolate, --timeout and --memory-limit out")
@@ -371,7 +413,7 @@ def _scan(
 
     if has_object_options:
         one = f"{Path(target) / 'file.py'}:name" if is_folder(target) else f"{target}:name"
-        options = "--spec, --option, --allow, --order, --wrt, --suggest and --diff"
+        options = "--spec, --option, --allow, --order, --wrt, --compile, --suggest and --diff"
         raise InvalidArgument(f"{options} are for one object; write it as {one}")
     if is_folder(target):
         if limits is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,3 +64,22 @@ def limits_from(target: str, timeout: float | None, mebibytes: float | None, iso
         raise InvalidArgument("--timeout and --memory-limit end a process of its own; leave --no-isolate out")
     memory = None if mebibytes is None else max(1, int(mebibytes * 2**20))
     return limits_of(apart or None, timeout, memory)
+
+
+def refuse_of_ranks(world: int | None, **given: object) -> None:
+    """Raise `InvalidArgument` for what says how a function lies on ranks where it is checked on none."""
+    if world is None and (names := _given(given)):
+        raise InvalidArgument(f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} for several ranks; add --world 2")
+
+
+def refuse_beside_ranks(target: str, **given: object) -> None:
+    """Raise `InvalidArgument` for what a check on several ranks does not take."""
+    if ":" not in target:
+        raise InvalidArgument(f"--world checks one function; write it as {target}:name")
+    if names := _given(given):
+        raise InvalidArgument(f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not for --world; leave it out")
+
+
+def _given(values: Mapping[str, object]) -> list[str]:
+    """The options that were given, as they are written."""
+    return [f"--{name.replace('_', '-')}" for name, value in values.items() if value is not None and value is not False]

@@ -26,7 +26,7 @@ from typing import Literal
 import torch
 
 from gradcheck_lab.comparison.blocks import Index, blocks, locate
-from gradcheck_lab.comparison.slices import Slices
+from gradcheck_lab.comparison.slices import Slices, numbers
 from gradcheck_lab.model.limits import BLOCK_ELEMENTS
 from gradcheck_lab.model.precision import is_narrow, unit_roundoff
 from gradcheck_lab.model.precision.budget import (
@@ -206,12 +206,17 @@ def _judge(
         if within is not None:
             return within
     slices = Slices(truth.shape, truth.device)
+    finite_blocks = []
     for index in blocks(truth.shape):
-        slices.add(index, *_block(actual, truth, index, references)[:3])
+        block = _block(actual, truth, index, references)
+        slices.add(index, *block[:3])
+        finite_blocks.append(block[3])
     slices.finish(rounding)
     worst = _Worst(float(limits.max))
-    for index in blocks(truth.shape):
-        error, value, _, finite = _block(actual, truth, index, ())
+    for index, finite in zip(blocks(truth.shape), finite_blocks, strict=True):
+        if len(finite_blocks) > 1:  # of one block alone, all is still there
+            block = _block(actual, truth, index, (), finite)
+        error, value = block[:2]
         worst.see(index, error, value, c * slices.spread(index) + own * value.abs() + tiny)
         if not finite:
             worst.see_broken(index, actual[index], truth[index])
@@ -224,7 +229,7 @@ def _within_rounding(
     actual: torch.Tensor, truth: torch.Tensor, own: float, tiny: float, sensitivity: float, margin: float
 ) -> Judgement | None:
     """Settle a gradient whose every element is within `margin` times 2u of the truth, which implies the rest; else None."""
-    worst, largest, place = 0.0, 0.0, None
+    worst, largest, size, place = 0.0, 0.0, 0.0, None
     if actual.dtype != truth.dtype or not torch.equal(actual, truth):
         for index in blocks(truth.shape):
             value = truth[index].double()
@@ -232,13 +237,13 @@ def _within_rounding(
             if not error.numel():
                 continue
             ratio = error / value.abs().mul_(own).add_(tiny)
-            used, position = ratio.reshape(-1).max(0)
-            if not float(used) <= margin:
+            used, position, most, there = _at_the_largest(ratio, error.max(), value)
+            if not used <= margin:
                 return None
-            largest = max(largest, float(error.max()))
-            if float(used) > worst:
-                worst, place = float(used), locate(index, int(position), error.shape)
-    allowed = 0.0 if place is None else own * abs(float(truth[place])) + tiny
+            largest = max(largest, most)
+            if used > worst:
+                worst, place, size = used, locate(index, int(position), error.shape), abs(there)
+    allowed = 0.0 if place is None else own * size + tiny
     count = truth.numel()
     return Judgement(True, "element", largest, own * worst, place, allowed, worst, 0, count, 0, sensitivity)
 
@@ -259,15 +264,17 @@ class _Worst:
             return
         size = error.abs()
         ratio = size / allowed
-        used, position = ratio.reshape(-1).max(0)
-        if float(used) > 1:
-            self.wrong += int((ratio > 1).sum())
-        if self.index is None or float(used) > self.ratio:
-            self.ratio = float(used)
+        relative = torch.nan_to_num(size / value.abs(), 0.0, math.inf).max()
+        used, position, wrong, largest, most, there = _at_the_largest(
+            ratio, (ratio > 1).sum(), size.max(), relative, allowed.expand(error.shape)
+        )
+        self.wrong += int(wrong)
+        if self.index is None or used > self.ratio:
+            self.ratio = used
             self.index = locate(index, int(position), error.shape)
-            self.allowed = float(allowed.expand(error.shape).reshape(-1)[position])
-        self.absolute = max(self.absolute, float(size.max()))
-        self.relative = max(self.relative, float(torch.nan_to_num(size / value.abs(), 0.0, math.inf).max()))
+            self.allowed = there
+        self.absolute = max(self.absolute, largest)
+        self.relative = max(self.relative, most)
 
     def see_broken(self, index: Index, actual: torch.Tensor, truth: torch.Tensor) -> None:
         finite = torch.isfinite(truth)
@@ -282,11 +289,8 @@ class _Worst:
         if self.broken:
             wrong, index, inf = self.wrong + self.broken, self.broken_index, math.inf
             return Judgement(False, "finite", inf, inf, index, self.allowed, inf, wrong, self.count, self.unjudged, None)
-        uses: dict[Rule, float] = {
-            "element": self.ratio,
-            "slice": slices.slice_use(own, rounding, tiny),
-            "scale": slices.scale_use(own, rounding, tiny),
-        }
+        found = slices.uses(own, rounding, tiny)
+        uses: dict[Rule, float] = {"element": self.ratio, "slice": found.slice, "scale": found.scale}
         rule = max(uses, key=lambda name: uses[name]) if uses["element"] <= margin else "element"
         return Judgement(
             uses[rule] <= margin,
@@ -299,24 +303,34 @@ class _Worst:
             self.wrong,
             self.count,
             self.unjudged,
-            slices.sensitivity(own, tiny),
+            found.sensitivity,
         )
 
 
 def _block(
-    actual: torch.Tensor, truth: torch.Tensor, index: Index, references: Sequence[torch.Tensor]
+    actual: torch.Tensor, truth: torch.Tensor, index: Index, references: Sequence[torch.Tensor], known: bool | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor], bool]:
-    """The errors and true values of one block, zero where either side is not finite; and whether all were finite."""
+    """The errors and true values of one block, zero where either side is not finite; and whether all were, if not `known`."""
     value = truth[index].double()
     error = actual[index].to(value) - value
     errors = [r[index].to(value) - value for r in references]
-    errors = [e if _finite(e) else torch.nan_to_num(e, 0.0, 0.0, 0.0) for e in errors]
-    if _finite(error):
+    finite, *others = _finite(error, *errors) if known is None else (known,)
+    errors = [e if fine else torch.nan_to_num(e, 0.0, 0.0, 0.0) for e, fine in zip(errors, others, strict=True)]
+    if finite:
         return error, value, errors, True
     valid, zero = torch.isfinite(error), value.new_zeros(())
     errors = [torch.where(valid, e, zero) for e in errors]
     return torch.where(valid, error, zero), torch.where(valid, value, zero), errors, False
 
 
-def _finite(value: torch.Tensor) -> bool:
-    return math.isfinite(float(value.sum())) or bool(torch.isfinite(value).all())
+def _finite(*values: torch.Tensor) -> list[bool]:
+    """Whether each is finite in every element; a finite sum proves it, and may overflow."""
+    found = [math.isfinite(total) for total in numbers(*(value.sum() for value in values))]
+    return found if all(found) else [bool(each) for each in numbers(*(torch.isfinite(value).all() for value in values))]
+
+
+def _at_the_largest(ratio: torch.Tensor, *others: torch.Tensor) -> list[float]:
+    """The largest ratio, its place, the numbers in `others`, and at that place the element of the last of them, a tensor."""
+    used, position = ratio.reshape(-1).max(0)
+    there = others[-1].reshape(-1).gather(0, position.reshape(1))
+    return numbers(used, position, *others[:-1], there)

@@ -18,6 +18,7 @@ import torch
 
 from gradcheck_lab.calls.case import Case, copy_tensor, is_differentiable
 from gradcheck_lab.calls.moves import moved, random_signs
+from gradcheck_lab.comparison.slices import numbers
 from gradcheck_lab.model.amounts import LAST_DIGITS_MOVED, OWN_NOISE_SAMPLES
 from gradcheck_lab.model.precision import unit_roundoff
 from gradcheck_lab.model.precision.budget import CANCELLATION
@@ -32,7 +33,7 @@ def size_of_terms(inputs: Sequence[Any]) -> float:
     Terms that cancel in its gradient may be of this size: sums of n terms err by the root of n, as a rule.
     """
     floating = [value.detach() for value in inputs if is_differentiable(value) and value.numel()]
-    sizes = [float(torch.nan_to_num(value.abs(), 0.0, 0.0, 0.0).max()) for value in floating]
+    sizes = numbers(*(torch.nan_to_num(value.abs(), 0.0, 0.0, 0.0).max() for value in floating)) if floating else []
     most = max((value.numel() for value in floating), default=1)
     return max([1.0, *sizes]) ** 2 * math.sqrt(most)
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 
 from gradcheck_lab.comparison.blocks import Index, along, over_others, spread_out
 from gradcheck_lab.model.limits import SLICES_OF_AN_AXIS
 from gradcheck_lab.model.precision.budget import REFERENCE_ERRORS, SCALE_DEVIATIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """The largest rms(error) / allowed over all slices, |alpha| / allowed, and the largest that an element is allowed.
+
+    The last, `sensitivity`, is in units of the slice's rms, and None where the truth is zero.
+    """
+
+    slice: float
+    scale: float
+    sensitivity: float | None
 
 
 class Slices:
@@ -29,8 +42,9 @@ class Slices:
         self.counts = [
             self._counts(n, length, width, device) for n, length, width in zip(sizes, lengths, self.widths, strict=True)
         ]
-        self.dot = self.square = 0.0
-        self.reference_dots: list[float] = []
+        # on the device of the gradient, so that a block waits for nothing: they become numbers once all blocks were added
+        self.dot = self.square = torch.zeros((), dtype=torch.float64, device=device)
+        self.reference_dots: list[torch.Tensor] = []
 
     def _counts(self, n: int, length: int, width: int, device: torch.device) -> torch.Tensor:
         """How many elements each slice has; the last of a long axis may have fewer."""
@@ -50,12 +64,13 @@ class Slices:
     def add(self, index: Index, error: torch.Tensor, value: torch.Tensor, errors: list[torch.Tensor]) -> None:
         if not self.reference and errors:
             self.reference = [[torch.zeros_like(part) for part in self.error] for _ in errors]
-            self.reference_dots = [0.0] * len(errors)
+            self.reference_dots = [self.dot for _ in errors]
         flat = value.reshape(-1)
-        self.dot += float(torch.dot(error.reshape(-1), flat))
-        self.square += float(torch.dot(flat, flat))
-        for r, reference in enumerate(errors):
-            self.reference_dots[r] += float(torch.dot(reference.reshape(-1), flat))
+        self.dot = self.dot + torch.dot(error.reshape(-1), flat)
+        self.square = self.square + torch.dot(flat, flat)
+        self.reference_dots = [
+            dot + torch.dot(reference.reshape(-1), flat) for dot, reference in zip(self.reference_dots, errors, strict=True)
+        ] or self.reference_dots
         squares = [part * part for part in (error, value, *errors)]
         sizes = [reference.abs() for reference in errors]
         for k, axis in enumerate(self.axes or (None,)):
@@ -85,33 +100,49 @@ class Slices:
         """For each element of a block, the smallest over the axes of its slice's largest reference error."""
         return spread_out([peak[self._rows(k, index)] for k, peak in enumerate(self.peak)], index, self.axes, len(self.shape))
 
-    def slice_use(self, own: float, rounding: float, tiny: float) -> float:
-        """The largest rms(error) / allowed over all slices."""
-        used = 0.0
-        for k, error in enumerate(self.error):
-            reference = torch.stack([rounding * self.value[k], *(row[k] for row in self.reference)]).amax(0)
-            ratio = error / (REFERENCE_ERRORS.value * reference + own * self.value[k] + tiny)
-            used = max(used, float(ratio.max()) if ratio.numel() else 0.0)
-        return used
+    def uses(self, own: float, rounding: float, tiny: float) -> Uses:
+        """What the slices and the scale use of their budgets, and what an error in one element has to exceed to be caught."""
+        zero = self.dot.new_zeros(())
+        ratios, shares = [], []
+        for k, (error, value, peak) in enumerate(zip(self.error, self.value, self.peak, strict=True)):
+            if not value.numel():
+                continue
+            reference = torch.stack([rounding * value, *(row[k] for row in self.reference)]).amax(0)
+            ratios.append((error / (REFERENCE_ERRORS.value * reference + own * value + tiny)).max())
+            shares.append(torch.where(value > 0, (REFERENCE_ERRORS.value * peak + tiny) / value, -torch.inf).max())
+        squares = [(row[0].square() * self.counts[0]).sum() for row in self.reference]
+        ratios, shares = ratios or [zero], shares or [zero - torch.inf]
+        dot, square, *rest = numbers(self.dot, self.square, *ratios, *shares, *squares, *self.reference_dots)
+        n, r = len(ratios), len(self.reference)
+        least = max(rest[n : 2 * n])
+        scale = self._scale_use(dot, square, rest[2 * n : 2 * n + r], rest[2 * n + r :], own, rounding, tiny)
+        return Uses(max([0.0, *rest[:n]]), scale, None if least == -math.inf else least + own)
 
-    def scale_use(self, own: float, rounding: float, tiny: float) -> float:
+    def _scale_use(
+        self, dot: float, square: float, squares: list[float], dots: list[float], own: float, rounding: float, tiny: float
+    ) -> float:
         """|alpha| / allowed; zero where the truth is zero."""
-        if self.square == 0.0 or not math.isfinite(self.square):
+        if square == 0.0 or not math.isfinite(square):
             return 0.0
         count = max(1, self.shape.numel())
-        rms = math.sqrt(self.square / count)
-        spread = [math.sqrt(float((row[0].square() * self.counts[0]).sum()) / count) for row in self.reference]
-        largest = max([rounding * rms, *spread])
-        alphas = [abs(dot) / self.square for dot in self.reference_dots]
+        rms = math.sqrt(square / count)
+        largest = max([rounding * rms, *(math.sqrt(each / count) for each in squares)])
+        alphas = [abs(each) / square for each in dots]
         chance = SCALE_DEVIATIONS.value * largest / (rms * math.sqrt(count))
         allowed = REFERENCE_ERRORS.value * max([0.0, *alphas]) + own + chance + tiny / rms
-        return abs(self.dot) / self.square / allowed
+        return abs(dot) / square / allowed
 
-    def sensitivity(self, own: float, tiny: float) -> float | None:
-        """The largest allowance over the rms of its slice: what an error in one element has to exceed to be caught."""
-        found = [
-            float(((REFERENCE_ERRORS.value * p + tiny) / v)[v > 0].max())
-            for p, v in zip(self.peak, self.value, strict=True)
-            if bool((v > 0).any())
-        ]
-        return max(found) + own if found else None
+
+def numbers(*values: torch.Tensor) -> list[float]:
+    """Tensors of one element as numbers; from a device they are read at once, since each read waits for all its work.
+
+    >>> numbers(torch.tensor(2), torch.tensor(0.5))
+    [2.0, 0.5]
+    """
+    return [float(value) for value in values] if values[0].is_cpu else at_once(*values)
+
+
+def at_once(*values: torch.Tensor) -> list[float]:
+    """Tensors of one element as numbers, by one copy from their device."""
+    found: list[float] = torch.stack([value.double().reshape(()) for value in values]).tolist()
+    return found

@@ -6,6 +6,7 @@ import torch
 
 from gradcheck_lab.diagnosis.deviation import only_here
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, accounts_for
+from gradcheck_lab.diagnosis.reduced_products import reduced
 from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
 from gradcheck_lab.model.precision.patterns import (
@@ -54,9 +55,10 @@ def low_precision(evidence: Evidence) -> Explanation | None:
                 if rounded
                 else f"the error, {level:.1g} of the gradient, is at {name}'s level"
             )
+            setting = reduced(actual.device.type, evidence.dtype, dtype, torch.get_float32_matmul_precision())
             return Explanation(
                 "low-precision",
-                what,
+                f"{what}: {setting}" if setting else what,
                 f"compute in {_name(evidence.dtype)} or wider throughout, without a cast to {name}",
                 claims=(Claim(name),),
             )

@@ -100,11 +100,13 @@ def check_command(
     allow: Sequence[str],
     order: int,
     wrt: Sequence[str],
+    compiled: bool = False,
 ) -> str:
     """The command that checks the same object on the same inputs again."""
     words = ["gradcheck-lab", "check", target, "--seed", str(seed)]
     words += ["--dtype", dtype] if dtype not in (None, "float64") else []
     words += ["--order", str(order)] if order != 1 else []
+    words += ["--compile"] if compiled else []
     for flag, values in (("--spec", written), ("--option", options), ("--allow", allow), ("--wrt", wrt)):
         words += [word for value in values for word in (flag, value)]
     return shlex.join(words)

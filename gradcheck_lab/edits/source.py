@@ -22,12 +22,14 @@ class Source:
     """A function in the statement at the top of a file that it stands in.
 
     `spans` are where the parts of the statement stand in its text, with the white space and parentheses that belong to them.
-    `first` and `last` are the lines of that statement, counted from 1; `module` is its syntax, `node` the function in it.
+    `first` and `last` are the lines of that statement, counted from 1; `code` is its text, `module` its syntax, `node` the
+    function in it.
     """
 
     text: str
     first: int
     last: int
+    code: str
     module: cst.Module
     node: Node
     lines: dict[cst.CSTNode, int]
@@ -60,10 +62,9 @@ class Source:
         if where is None or not isinstance(node, _SPLICED) or not isinstance(new, _SPLICED):
             return None
         start, end = where
-        whole = self.module.code
-        if whole[start:end] != self.module.code_for_node(node):
+        if self.code[start:end] != self.module.code_for_node(node):
             return None
-        return whole[:start] + self.module.code_for_node(new) + whole[end:]
+        return self.code[:start] + self.module.code_for_node(new) + self.code[end:]
 
 
 def source_of(function: FunctionType) -> Source | None:
@@ -89,8 +90,10 @@ def source_of(function: FunctionType) -> Source | None:
     for node, place in positions.items():
         at = (place.start.line + first - 1, place.start.column)
         if isinstance(node, (cst.FunctionDef, cst.Lambda)) and at == (found.lineno, column):
-            spans = _spans(module.code, wrapper.resolve(WhitespaceInclusivePositionProvider))
-            return Source(text, first, last, module, node, {e: where.start.line for e, where in positions.items()}, spans)
+            code = module.code
+            spans = _spans(code, wrapper.resolve(WhitespaceInclusivePositionProvider))
+            lines_of = {each: where.start.line for each, where in positions.items()}
+            return Source(text, first, last, code, module, node, lines_of, spans)
     return None
 
 

@@ -76,7 +76,10 @@ def guard_autograd(examined: Examined) -> Examined | NoTruth:
         return examined
     if found.agrees or found.directions is None:
         return examined
-    departure = leaves_autograd(runner, examined.case)
+    left = leaves_autograd(runner, examined.case)
+    departure = left.part
+    if left.conventions and departure != "body":
+        return examined.with_findings(_convention_note(left.conventions))
     if departure == "around" and examined.passed:
         if not first.cut and leaves_torch(runner, examined.case):
             return examined.inconclusive_because(
@@ -165,6 +168,16 @@ def _never_run_finding(rules: tuple[str, ...]) -> Finding:
         f"no gradient reaches {names}: the hand-written backward is never run",
         explanation="its inputs are detached before it, and the output moves with them all the same",
         suggestion=f"take away the detach, .data or .item() before {names}, or put it under no_grad if that is meant",
+    )
+
+
+def _convention_note(conventions: tuple[str, ...]) -> Finding:
+    return Finding(
+        "oracle-disagrees",
+        "note",
+        f"{' and '.join(conventions)}, as torch documents",
+        explanation="that is not the derivative, which numbers show; autograd does it too and is the reference",
+        suggestion="pass reference=, the same function without it, if the derivative is meant",
     )
 
 

@@ -18,6 +18,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
 from gradcheck_lab.examination.in_pieces import is_large
 from gradcheck_lab.kernels.refusals import needs_device, refused_device
+from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Stage
 from gradcheck_lab.model.limits import COMPARED_FOR_WRITES
@@ -114,12 +115,14 @@ def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str)
     except Exception as error:
         if needs_device(error):
             raise refused_device(error) from error
+        cause, what = raised_cause(error), "reference" if stage == "oracle" else stage
+        has_no_memory = cause == "memory-exceeded"
         return Finding(
-            raised_cause(error),
+            cause,
             "error",
-            f"{'reference' if stage == 'oracle' else stage} raised {type(error).__name__}",
+            f"{what} ran out of memory" if has_no_memory else f"{what} raised {type(error).__name__}",
             explanation=first_line(error),
-            suggestion=suggestion,
+            suggestion=CAUSES[cause].fix if has_no_memory else suggestion,
             traceback=user_traceback(error),
             stage=stage,
             exception=class_name(error),

@@ -9,7 +9,7 @@ from gradcheck_lab.model.causes import CAUSES, having
 from gradcheck_lab.model.findings import Finding
 
 # these probes check other code than the backward, so their findings never repeat one about the backward
-_OTHER_CODE = frozenset({"forward_mode", "vmap", "opcheck"})
+_OTHER_CODE = frozenset({"forward_mode", "vmap", "opcheck", "compiled"})
 
 
 def says_more(reason: str, cause: str) -> bool:

@@ -36,6 +36,7 @@ from gradcheck_lab.model.limits import FORWARDS_OF_LOOKS
 from gradcheck_lab.model.precision import is_narrow, is_wide
 from gradcheck_lab.model.precision.derived_calls import GROSS_ON_DERIVED_CALLS
 from gradcheck_lab.model.raised import raises_again
+from gradcheck_lab.oracles.autograd.leaves_autograd import conventions_met
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.runner import Runner
@@ -100,6 +101,9 @@ def _compare_with_numeric_oracle(examined: Examined, truth: NoTruth) -> Examined
         compare = partial(compare_numerically, subject, examined.case.inputs, oracle=chosen.oracle, noise=noise, draws=draws)
         compared = _with_delivered(examined, compare(entries), compare)
     by_numbers = replace(examined, truth=replace(chosen, plain=truth.plain)).with_comparisons(compared)
+    if truth.plain and not by_numbers.passed and (met := conventions_met(examined.runner, examined.case)):
+        why = f"nothing in {subject.name} is hand-written, and {' and '.join(met)}, as torch documents"
+        return examined.inconclusive_because(why)
     return by_numbers if by_numbers.passed else _with_ops_alone(by_numbers)
 
 

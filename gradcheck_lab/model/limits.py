@@ -375,4 +375,21 @@ SIZES_BESIDE_BLOCKS = Limit(
     3,
     "Calls with a dimension beside a kernel's block whose gradients are compared, those that are one longer first: each is run "
     "some ten times to derive it by numbers.",
+CALLS_KEPT_BY_A_RANK = Limit(
+    32,
+    "Calls whose backward a rank can still run: a probe has some ten in hand, and each holds what its forward saved.",
+)
+RANKS = Limit(64, "Ranks that a check starts: each is a process that holds torch, some 100 MiB of it its own.")
+ORDERED_RANKS = Limit(4, "Ranks up to which a gradient is held against every order of its parts: of four there are 24.")
+FORWARDS_KEPT = Limit(
+    2048,
+    "Forwards of ranks that are kept by their inputs: some ms each to run again, and small where many are asked for.",
+)
+COMPILED_SIZES = Limit(
+    2,
+    "Other sizes that a compiled call is run at: the first makes sizes dynamic, the second shows what stayed as it was.",
+)
+COMPILER_REASONS = Limit(
+    3,
+    "Reasons for graph breaks, and guards that failed, that are told of one call: further ones mostly follow from the first.",
 )

@@ -6,6 +6,8 @@ them, so that a test fails where another version of torch words one differently.
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from gradcheck_lab.model.user_errors import first_line, text_of
@@ -22,6 +24,7 @@ _CANNOT_BE_DIFFERENTIATED = (
     "not support",
 )
 _NO_MEMORY = ("can't allocate memory", "std::bad_alloc")
+_REFUSED_SHAPE = re.compile(r"an invalid gradient at index \d+ - got \[(.*?)\] but expected shape compatible with \[(.*?)\]")
 _CANNOT_BE_MAPPED = ("vmap: ", "Batching rule not implemented", "setup_context", "doesn't have storage")
 
 
@@ -72,3 +75,13 @@ def out_of_memory(error: BaseException) -> bool:
 def writes_undeclared(error: BaseException) -> bool:
     """Whether opcheck saw a kernel write to an argument that its schema does not declare as mutated."""
     return "mutated" in text_of(error)
+
+
+def refused_shape(error: BaseException) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The shape that a backward returned and that of its input, where torch's engine refuses a gradient for that."""
+    found = _REFUSED_SHAPE.search(first_line(error))
+    return None if found is None else (_sizes(found[1]), _sizes(found[2]))
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.split(",") if size.strip())

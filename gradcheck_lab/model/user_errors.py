@@ -18,8 +18,16 @@ _FRAME = re.compile(r'^  File "(.*)", line (\d+), in (.*)\n(?:    (.*)\n)?', re.
 _LIBRARIES = tuple(dict.fromkeys(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 _ENGINE = tuple(
     str(Path(__file__).parent.parent / name)
-    for name in ("calls", "comparison", "engine", "examination", "oracles", "probes", "rules", "subjects")
+    for name in ("calls", "comparison", "distributed", "engine", "examination", "oracles", "probes", "rules", "subjects")
 )
+
+
+class RaisedElsewhere(Exception):
+    """The user's code raised in another process; `told` is the traceback there."""
+
+    def __init__(self, message: str, told: str) -> None:
+        super().__init__(message)
+        self.told = told
 
 
 def wrong_count(returned: Sequence[Any], inputs: int, op: str | None) -> Finding:
@@ -37,6 +45,8 @@ def wrong_count(returned: Sequence[Any], inputs: int, op: str | None) -> Finding
 
 def user_traceback(error: BaseException) -> str:
     """The traceback without this package's frames; all frames where no other is left."""
+    if isinstance(error, RaisedElsewhere):
+        return error.told
     frames = traceback.extract_tb(error.__traceback__)
     shown = [frame for frame in frames if not frame.filename.startswith(_ENGINE)] or list(frames)
     return "".join(traceback.format_list(shown) + traceback.format_exception_only(error))

@@ -1,12 +1,14 @@
 """The probes: each file has one promise that a backward has to keep, as a function of a context that yields findings.
 
 A probe derives calls from the user's, runs the hand-written side and, where needed, the oracle on them, and yields a finding
-with the name of its cause. A new one is a file and a row of `PROBES`.
+with the name of its cause. A new one is a file and a row of `PROBES`. `ALL` are those that run by default: all but
+`ON_REQUEST`, which take longer than all others together.
 """
 
 from __future__ import annotations
 
 from gradcheck_lab.probes.aliased_inputs import aliased_inputs
+from gradcheck_lab.probes.compiled import compiled
 from gradcheck_lab.probes.dtypes import dtypes
 from gradcheck_lab.probes.forward_mode import forward_mode
 from gradcheck_lab.probes.indices import indices
@@ -29,7 +31,7 @@ from gradcheck_lab.probes.upstream.linear import upstream
 from gradcheck_lab.probes.values import values
 from gradcheck_lab.probes.vmap import vmap
 
-__all__ = ["ALL", "PROBES", "Context", "Probe"]
+__all__ = ["ALL", "ON_REQUEST", "PROBES", "Context", "Probe"]
 
 PROBES: dict[str, Probe] = {
     "state": state,
@@ -49,9 +51,11 @@ PROBES: dict[str, Probe] = {
     "forward_mode": forward_mode,
     "vmap": vmap,
     "registration": registration,
+    "compiled": compiled,
     "double_backward": double_backward,
     "kernel_memory": kernel_memory,
     "program_order": program_order,
     "missing_branches": missing_branches,  # last, so that it knows what the others ran
 }
-ALL: frozenset[str] = frozenset(PROBES)
+ON_REQUEST = frozenset({"compiled"})
+ALL: frozenset[str] = frozenset(PROBES) - ON_REQUEST

@@ -106,7 +106,7 @@ def parametrize_checks(
     """Make one test for each op and promise of a test function that takes the fixtures `gradcheck` and `check`.
 
     An entry is an op with specs, or a tuple `(op, *inputs)` of tensors or specs, or a `pytest.param` of these. The
-    promises are the comparison with the oracle and the `probes` (all of them by default). Ids are the op's name and the
+    promises are the comparison with the oracle and the `probes` (all but "compiled" by default). Ids are the op's name and the
     promise: `relu-comparison`, `relu-upstream_layout`. `options` go to every forward by keyword.
 
     Raises `InvalidArgument` for an unknown probe, no entries, and an op that has no specs and was given no inputs.
@@ -121,7 +121,7 @@ def parametrize_checks(
     """
     import pytest
 
-    from gradcheck_lab.probes import PROBES
+    from gradcheck_lab.probes import ALL, PROBES
 
     if isinstance(probes, str):
         raise InvalidArgument(f"probes is a string; pass a list: probes=[{probes!r}]")
@@ -130,7 +130,7 @@ def parametrize_checks(
             raise InvalidArgument(f"probes names {name!r}, which is unknown; known: {', '.join(sorted(PROBES))}")
     if isinstance(entries, str) or not isinstance(entries, Sequence) or not entries:
         raise InvalidArgument("parametrize_checks was given no ops; pass a list: @gl.parametrize_checks([relu, linear])")
-    chosen = tuple(name for name in PROBES if probes is None or name in probes)
+    chosen = tuple(name for name in PROBES if name in (ALL if probes is None else probes))
     cases = []
     for each in entries:
         entry, name, marks = _checked_op(each, options or {}, chosen)

@@ -50,19 +50,20 @@ class Search:
     deadline: float
     tried: int = 0
     finished: bool = True
-    found: list[Suggestion] = field(default_factory=list)
+    kept: list[tuple[int, Suggestion]] = field(default_factory=list)
     _alive: dict[str, tuple[FunctionType, ...]] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
 
     def run(self) -> list[Suggestion]:
         """The mends that were verified, single edits before pairs and small ones before large ones.
 
-        Raises `InvalidArgument` where the backward cannot be edited.
+        What is for all sizes comes before what is for some, or leaves a warning. Raises `InvalidArgument` where the backward
+        cannot be edited.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a mend warns of is seen when the user runs it
             self._run()
-        return self.found
+        return [each for _, each in sorted(self.kept, key=lambda each: each[0])][: self.most]
 
     def _run(self) -> None:
         errors = self.verification.errors
@@ -71,27 +72,28 @@ class Search:
         for kinds in usual_and_others(errors):
             edits = ordered(edits_of(self.trial.op, kinds), errors)
             self._alive |= {path: functions_alive(path) for path in {edit.path for edit in edits} - set(self._alive)}
-            found = self._singles(edits)
-            self._verify([each for each in found if each.passes])
-            if self.found or self._is_over():
+            for edit in edits:
+                if self._is_over():
+                    break
+                if (tried := self._try((), edit)) is not None:
+                    self._keep(tried)
+                    singles.append(tried)
+            if self.kept or self._is_over():
                 return
-            singles += found
         if any(before.values()) or not before:
-            self._verify(self._pairs(_promising(singles, before)))
+            for pair in self._pairs(_promising(singles, before)):
+                if self._is_over():
+                    break
+                self._keep(pair)
 
     def _is_over(self) -> bool:
+        """Whether there is no time left, or enough was verified: where the first ones leave something, a few more are."""
+        whole = sum(not remarks for remarks, _ in self.kept)
+        if whole >= self.most or len(self.kept) >= self.most + MORE_VERIFIED.value:
+            return True
         if time.perf_counter() >= self.deadline:
             self.finished = False
         return not self.finished
-
-    def _singles(self, edits: Sequence[Edit]) -> list[Tried]:
-        found = []
-        for edit in edits:
-            if self._is_over():
-                break
-            if (tried := self._try((), edit)) is not None:
-                found.append(tried)
-        return found
 
     def _try(self, outer: tuple[Edit, ...], edit: Edit) -> Tried | None:
         """Run the call with an edit, within the blocks of the outer ones; None where it raises, and where nothing runs it."""
@@ -121,22 +123,10 @@ class Search:
                         passing.append(tried)
             yield from sorted(passing, key=lambda each: each.size)
 
-    def _verify(self, passing: Sequence[Tried] | Iterator[Tried]) -> None:
-        """Keep as suggestions what passes the full check: what is for all sizes before what is for some, then small changes.
-
-        Where the first ones are for some sizes only, a few more are verified.
-        """
-        kept: list[tuple[int, Suggestion]] = []
-        if isinstance(passing, Sequence):
-            passing = iter(sorted(passing, key=lambda each: each.size))
-        for tried in passing:
-            if sum(not limits for limits, _ in kept) >= self.most or len(kept) >= self.most + MORE_VERIFIED.value:
-                break
-            if self._is_over():
-                break
-            if (passed := self._verified(tried.edits)) is not None:
-                kept.append((passed.limits, _suggestion(tried, passed.checks)))
-        self.found = [each for _, each in sorted(kept, key=lambda each: each[0])][: self.most]
+    def _keep(self, tried: Tried) -> None:
+        """Keep as a suggestion what passes on the call as given, if it passes the full check."""
+        if tried.passes and (passed := self._verified(tried.edits)) is not None:
+            self.kept.append((passed.remarks, _suggestion(tried, passed.checks)))
 
     def _verified(self, edits: tuple[Edit, ...]) -> Passed | None:
         if not edits:

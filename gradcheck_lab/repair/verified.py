@@ -23,10 +23,10 @@ from gradcheck_lab.rules.op import Op
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What a mended subject passed, in words; `limits` counts the remarks that it is for some sizes only."""
+    """What a mended subject passed, in words; `remarks` counts those that it is for some sizes only, and new warnings."""
 
     checks: tuple[str, ...]
-    limits: int
+    remarks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class Verification:
         first = self.call.check(op)
         if not self._is_mended(first):
             return None
-        limits = sum(finding.cause in having("size") | having("shape") for finding in first.findings)
+        left = self._new_warnings(first)
+        remarks = sum(finding.cause in having("size") | having("shape") for finding in first.findings) + len(left)
         seed = self.call.seed + SEED_OF_FURTHER_DRAWS.value
         again = replace(self.call, inputs=other_values(self.call.inputs, seed), grad_output=None, seed=seed)
         try:
@@ -62,8 +63,9 @@ class Verification:
         if not self._is_mended(report):
             return None
         checks = f"the full check with seeds {self.call.seed} and {seed}"
+        checks += f", with a warning: {', '.join(sorted(left))}" if left else ""
         if not (self.specs or (isinstance(op, Op) and op.specs)):
-            return Passed((checks,), limits)
+            return Passed((checks,), remarks)
         count = DRAWN_FOR_A_SUGGESTION.value
         run = FuzzRun(
             op, self.specs, self.call.options, self.call.reference, count, self.call.order, self.call.allow, seed,
@@ -71,14 +73,17 @@ class Verification:
         )  # fmt: skip
         if run.run().verdict != "pass":
             return None
-        return Passed((checks, f"{count} calls drawn from its specs"), limits)
+        return Passed((checks, f"{count} calls drawn from its specs"), remarks)
 
     def _is_mended(self, report: Report) -> bool:
-        """Whether a check passes, compares what the first one did, and warns of nothing new."""
+        """Whether a check passes, and compares what the first one did."""
         compared = {each.name for each in self.wrong.gradients if each.verdict != "inconclusive"}
+        return report.verdict == "pass" and compared <= {each.name for each in report.gradients}
+
+    def _new_warnings(self, report: Report) -> set[str]:
+        """The causes of warnings that the first check had not; a probe may find them only once the gradients are right."""
         known = {finding.cause for finding in self.wrong.findings}
-        new = {finding.cause for finding in report.findings if finding.severity == "warning"} - known
-        return report.verdict == "pass" and not new and compared <= {each.name for each in report.gradients}
+        return {finding.cause for finding in report.findings if finding.severity == "warning"} - known
 
 
 def other_values(inputs: tuple[Any, ...], seed: int) -> tuple[Any, ...]:

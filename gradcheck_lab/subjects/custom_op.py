@@ -80,6 +80,11 @@ def operator_call(
     return operator, placed, {name: option for name, option in options.items() if name in only}
 
 
+def operator_name(value: Any) -> str:
+    """The qualified name of an operator, as `lab::sine`."""
+    return str(schema(_operator(value)).name)
+
+
 def defaults_of(value: Any) -> dict[str, Any]:
     """The default of every argument of an operator that has one, by name."""
     return {a.name: a.default_value for a in schema(_operator(value)).arguments if a.has_default_value()}

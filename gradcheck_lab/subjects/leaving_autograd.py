@@ -8,16 +8,21 @@ from typing import Any
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_lab.subjects.forward_bodies import CodePart, running_code
+from gradcheck_lab.subjects.torch_conventions import conventions_of
 
 _LEAVES = frozenset("detach detach_ item tolist numpy __array__ set_grad_enabled _set_grad_enabled".split())
 
 
 class LeavingAutograd(TorchFunctionMode):
-    """Notices calls by which a forward leaves autograd: in the body of a hand-written rule, or around these."""
+    """Notices calls by which a forward leaves autograd: in the body of a hand-written rule, or around these.
+
+    `conventions` are what functions of torch do with gradients that is not their derivative, each in words.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.left: set[CodePart] = set()
+        self.conventions: dict[str, None] = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -26,4 +31,5 @@ class LeavingAutograd(TorchFunctionMode):
         owner = getattr(getattr(func, "__self__", None), "__name__", "")
         if name in _LEAVES or (name == "__get__" and owner == "data"):
             self.left.add(running_code())
+        self.conventions |= dict.fromkeys(conventions_of(func, args, kwargs or {}))
         return func(*args, **(kwargs or {}))

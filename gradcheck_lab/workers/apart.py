@@ -125,7 +125,7 @@ def _run(context: BaseContext, function: Function, limits: Limits, looked: Looke
         target=_call, args=(function, Line(progress, sender), limits, lifeline, list(warnings.filters)), daemon=False
     )
     try:
-        with _quiet_fork():
+        with quiet_fork():
             process.start()
     except Exception as error:
         raise CannotStart(f"{type(error).__name__}: {error}") from error
@@ -134,13 +134,13 @@ def _run(context: BaseContext, function: Function, limits: Limits, looked: Looke
         lifeline[0].close()
         return _wait(process, receiver, progress, limits, looked)
     finally:
-        _kill(process)
+        end_process(process)
         receiver.close()
         lifeline[1].close()
 
 
 @contextmanager
-def _quiet_fork() -> Iterator[None]:
+def quiet_fork() -> Iterator[None]:
     """While no other thread checks, and without Python's warning of threads, which those that torch computes with are too."""
     with TURNS, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -190,7 +190,7 @@ def _unpacked(known: bytes) -> Any:
         return None
 
 
-def _kill(process: BaseProcess) -> None:
+def end_process(process: BaseProcess) -> None:
     """End the process with all that it started."""
     if process.pid is not None and hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):

@@ -67,6 +67,21 @@ def registration(wrong: bool) -> Any:
     return op
 
 
+@own("compiled-mismatch", "half-while-compiling", normal(4))
+def compiled(wrong: bool) -> Any:
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.factor = 1 if wrong and torch.compiler.is_compiling() else 2
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+            return ctx.factor * grad_output
+
+    return Double
+
+
 @own("value-dependent", "clamp-at-five", normal(4, 3))
 def missing_branches(wrong: bool) -> Any:
     return Op(lambda x: x.clamp(-5, 5), lambda g, y, x: (g if wrong else g * (x.abs() <= 5),), name="clamp")
@@ -97,6 +112,7 @@ _NAMES = {
     "forward_mode": "wrong-value-jvp-of-a-double",
     "vmap": "wrong-value-vmap-of-a-double",
     "registration": "wrong-value-fake-of-a-double",
+    "compiled": "compiled-mismatch-half-while-compiling",
     "double_backward": str(_second_order()),
     "kernel_memory": "out-of-bounds-kernel-tail-written",
     "program_order": "nondeterministic-kernel-without-atomics",

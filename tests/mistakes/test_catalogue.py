@@ -9,6 +9,7 @@ from gradcheck_lab.model.causes import ERRORS
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.report import Report
 from gradcheck_lab.subjects import adapt
+from tests.distributed.written import ROWS as OF_RANKS
 from tests.judging.outcomes import ROWS as JUDGED
 from tests.mistakes.catalogue import ROWS
 from tests.mistakes.registry import Mistake
@@ -84,6 +85,9 @@ def test_sound_twin_passes_in_silence(mistake: Mistake) -> None:
 COUNTS = Counter(row.cause for row in ROWS)
 # what a judged candidate does is planted in candidates, whose twins are judged beside them
 COUNTS += Counter(cause for row in JUDGED for cause in row.causes if cause in ("forbidden-op", "tampered"))
+# what goes wrong between ranks takes several of them: tests/distributed plants it
+BETWEEN_RANKS = ("missing-reduction", "reduced-twice", "rank-order", "ranks-disagree")
+COUNTS += Counter(cause for row in OF_RANKS for _, cause in row.mistakes.values() if cause in BETWEEN_RANKS)
 
 
 def test_planted_mistakes_have_names_of_their_own() -> None:

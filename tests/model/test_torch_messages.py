@@ -91,7 +91,24 @@ def refused() -> None:
     torch.nn.functional.soft_margin_loss(torch.ones(2), torch.ones(2, requires_grad=True))
 
 
+class TooLong(torch.autograd.Function):
+    """A backward that returns twice the rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        return torch.cat([grad_output, grad_output])
+
+
+def too_long() -> None:
+    TooLong.apply(torch.ones(2, 3, requires_grad=True)).sum().backward()
+
+
 FAILURES = {
+    said.refused_shape: too_long,
     said.refused_argument: refused,
     said.writes_to_saved: version_check,
     said.writes_to_leaf: leaf_written,
@@ -107,7 +124,7 @@ FAILURES = {
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, of the first dual tensor
 @pytest.mark.parametrize(("listens", "fails"), FAILURES.items(), ids=[listens.__name__ for listens in FAILURES])
 def test_torch_says_what_is_listened_for(
-    listens: Callable[[BaseException], bool | str], fails: Callable[[], None]
+    listens: Callable[[BaseException], Any], fails: Callable[[], None]
 ) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
         fails()
@@ -115,7 +132,7 @@ def test_torch_says_what_is_listened_for(
 
 
 @pytest.mark.parametrize("listens", FAILURES, ids=lambda listens: listens.__name__)
-def test_other_failures_are_none_of_these(listens: Callable[[BaseException], bool | str]) -> None:
+def test_other_failures_are_none_of_these(listens: Callable[[BaseException], Any]) -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.ones(2, 3) @ torch.ones(2, 3)
     assert not listens(caught.value)
@@ -129,3 +146,9 @@ def test_every_function_of_the_module_is_tested() -> None:
         if getattr(value, "__module__", "") == said.__name__ and not name.startswith("_")
     }
     assert own == {listens.__name__ for listens in FAILURES}
+
+
+def test_the_shapes_of_a_refused_gradient_are_read() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        too_long()
+    assert said.refused_shape(caught.value) == ((4, 3), (2, 3))

@@ -7,6 +7,7 @@ import pytest
 
 import gradcheck_lab as gl
 from gradcheck_lab.probes import PROBES
+from gradcheck_lab.probes.support import compiling
 from tests.mistakes.of_probes import PLANTED
 from tests.mistakes.registry import Mistake
 
@@ -16,6 +17,12 @@ def found(row: Mistake, subject: Any, *probes: str) -> set[tuple[str, str]]:
     options = {**row.check_options, "probes": set(probes)}
     report = gl.check(subject, *deepcopy(row.inputs), options=dict(row.options), **options)
     return {(finding.cause, finding.message) for finding in report.findings if finding.severity != "note"}
+
+
+@pytest.fixture(autouse=True)
+def _without_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It compiles C++ code, which takes a minute; tests/probes/test_compiled.py has it."""
+    monkeypatch.setattr(compiling, "NAMES", ("eager", "aot_eager"))
 
 
 @pytest.mark.parametrize("probe", PROBES)

@@ -6,7 +6,7 @@ import torch
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.errors import InvalidArgument
-from gradcheck_lab.probes import PROBES
+from gradcheck_lab.probes import ALL, PROBES
 from tests.pytesting.suite import STRIDED, run
 
 pytest_plugins = ["pytester"]
@@ -27,7 +27,7 @@ def outcomes(result: pytest.RunResult) -> dict[str, str]:
 def test_every_promise_of_every_op_is_a_test(pytester: pytest.Pytester) -> None:
     result = run(pytester, PLANNED.format(entries="[ops.relu, ops.linear]"), "-v", "-rN")
     found = outcomes(result)
-    assert set(found) == {f"{op}-{promise}" for op in ("relu", "linear") for promise in ("comparison", *PROBES)}
+    assert set(found) == {f"{op}-{promise}" for op in ("relu", "linear") for promise in ("comparison", *ALL)}
     assert result.ret == pytest.ExitCode.OK
     assert {found["linear-second_backward"], found["linear-upstream_layout"], found["relu-comparison"]} == {"PASSED"}
 

@@ -75,6 +75,12 @@ def test_two_mistakes_are_mended_by_a_pair() -> None:
     assert len(found.kinds) == 2
 
 
+def test_a_warning_that_only_the_mended_backward_shows_is_said() -> None:
+    (found,) = gl.suggest(layers.RootMeanSquare, X, seconds=SECONDS, most=1)
+    assert found.after == "return rate * grad_output - x * rate**3 * (grad_output * x).mean(-1, keepdim=True)"
+    assert found.verified == ("the full check with seeds 0 and 7919, with a warning: double-backward",)
+
+
 def test_specs_add_drawn_calls_to_what_is_passed() -> None:
     (found,) = gl.suggest(layers.tanh, X, specs=[real("n d")], seconds=SECONDS, most=1)
     assert found.verified == ("the full check with seeds 0 and 7919", "20 calls drawn from its specs")

@@ -30,6 +30,8 @@ from gradcheck_lab.subjects.run_lines.watch import running
 FOR_ANY_CALL = ("state", "second_backward", "poison", "registration")
 # have torch call the user's code by themselves, after a forward rather than within one
 OUTSIDE_OF_RUNS = ("double_backward", "vmap", "forward_mode")
+# let torch's compiler look at the code, which reads the names that other probes replace
+WITH_THE_COMPILER = ("registration", "compiled")
 # raise what a probe itself raises, as this project's own tests want it, instead of reporting a note
 STRICT = False
 Tell = Callable[[Examined], object]
@@ -60,8 +62,8 @@ def run_probes(
     context = Context(examined.truth.piece, order) if isinstance(examined.truth, PiecewiseTruth) else whole
     found: list[Yielded] = []
     chosen: Collection[str | Probe] = {*names, "double_backward"} if order == 2 else names
-    for is_registration, group in groupby((n for n in registered if n in chosen), lambda name: name == "registration"):
-        with nullcontext() if is_registration else names_replaced():  # torch's compiler reads the names themselves
+    for compiles, group in groupby((n for n in registered if n in chosen), lambda name: name in WITH_THE_COMPILER):
+        with nullcontext() if compiles else names_replaced():
             for name in group:
                 if name not in FOR_ANY_CALL and not is_repeatable(context):
                     continue
