@@ -350,6 +350,24 @@ FIRST_EDITS_OF_PAIRS = Limit(
 STEPS_OF_AN_EXPRESSION = Limit(24, "Steps of a forward whose gradient is written as one line: a longer line no reader follows.")
 CHARACTERS_OF_AN_EXPRESSION = Limit(240, "Characters of such a line: two lines of a wide terminal.")
 MORE_VERIFIED = Limit(2, "Mends beyond those asked for that are verified where the first are for some sizes only.")
+CALLS_KEPT_BY_A_RANK = Limit(
+    32,
+    "Calls whose backward a rank can still run: a probe has some ten in hand, and each holds what its forward saved.",
+)
+RANKS = Limit(64, "Ranks that a check starts: each is a process that holds torch, some 100 MiB of it its own.")
+ORDERED_RANKS = Limit(4, "Ranks up to which a gradient is held against every order of its parts: of four there are 24.")
+FORWARDS_KEPT = Limit(
+    2048,
+    "Forwards of ranks that are kept by their inputs: some ms each to run again, and small where many are asked for.",
+)
+COMPILED_SIZES = Limit(
+    2,
+    "Other sizes that a compiled call is run at: the first makes sizes dynamic, the second shows what stayed as it was.",
+)
+COMPILER_REASONS = Limit(
+    3,
+    "Reasons for graph breaks, and guards that failed, that are told of one call: further ones mostly follow from the first.",
+)
 GUARD_BYTES = Limit(
     1 << 20,
     "Bytes of address space before and behind each tensor that an interpreted kernel is handed: an address that is further off "
@@ -375,21 +393,4 @@ SIZES_BESIDE_BLOCKS = Limit(
     3,
     "Calls with a dimension beside a kernel's block whose gradients are compared, those that are one longer first: each is run "
     "some ten times to derive it by numbers.",
-CALLS_KEPT_BY_A_RANK = Limit(
-    32,
-    "Calls whose backward a rank can still run: a probe has some ten in hand, and each holds what its forward saved.",
-)
-RANKS = Limit(64, "Ranks that a check starts: each is a process that holds torch, some 100 MiB of it its own.")
-ORDERED_RANKS = Limit(4, "Ranks up to which a gradient is held against every order of its parts: of four there are 24.")
-FORWARDS_KEPT = Limit(
-    2048,
-    "Forwards of ranks that are kept by their inputs: some ms each to run again, and small where many are asked for.",
-)
-COMPILED_SIZES = Limit(
-    2,
-    "Other sizes that a compiled call is run at: the first makes sizes dynamic, the second shows what stayed as it was.",
-)
-COMPILER_REASONS = Limit(
-    3,
-    "Reasons for graph breaks, and guards that failed, that are told of one call: further ones mostly follow from the first.",
 )
