@@ -167,7 +167,7 @@ def cross_entropy(mistake: str) -> type[Function]:
     class CrossEntropy(Function):
         @staticmethod
         def forward(ctx, x, labels):
-            x, (rows, columns) = x.contiguous(), x.shape
+            x, labels, (rows, columns) = x.contiguous(), labels.contiguous(), x.shape
             loss, dx = x.new_empty(rows), x if mistake == "written in place" else torch.empty_like(x)
             block = triton.next_power_of_2(columns)
             loss_forward[(rows,)](x, labels, loss, dx, columns, 0, BLOCK=block, MISTAKE=mistake)
