@@ -21,6 +21,7 @@ from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.examination.reporting import Asked, begun_report, report_of
 from gradcheck_lab.isolation import Subjected, isolated, limits_of
+from gradcheck_lab.kernels.starting import interpreted_since, launches
 from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, refuse_unknown, seed_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.torch_messages import out_of_memory
@@ -115,6 +116,7 @@ def checked(
     """The report of `check` in this process, without the line that reproduces a failure."""
     started = time.perf_counter()
     _refuse_arguments(op, inputs, order, probes, allow)
+    launched = launches()
     asked = Asked(order, allow, seed_of(seed), started)
     with preserved_state(asked.seed):
         with reading("the arguments"):
@@ -131,7 +133,8 @@ def checked(
         policy = Policy(thorough=len(probes) > 0, has_reference=reference is not None)
         with watched("missing_branches" in probes, subject.inputs) as seen:
             report = report_of(_examined(Runner(subject), case, policy, probes, asked), asked)
-        return replace(report, not_run=not_run(seen))
+        ran = interpreted_since(launched)
+        return replace(report, not_run=not_run(seen), environment={**report.environment, **ran})
 
 
 def assert_gradients(op: Any, *inputs: Any, **arguments: Any) -> Report:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck_lab.pytesting.lazy import LAZY_SESSION, LazySession, session_of
-from gradcheck_lab.pytesting.options import MARKER, add_options, is_on_github, refuse_processes
+from gradcheck_lab.pytesting.options import MARKER, add_options, interpret_triton_if_asked, is_on_github, refuse_processes
 
 if TYPE_CHECKING:
     from gradcheck_lab.pytesting.fixture import Gradcheck
@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     refuse_processes(config)
+    interpret_triton_if_asked(config)
     config.stash[LAZY_SESSION] = LazySession(config)
 
 

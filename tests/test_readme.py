@@ -20,6 +20,7 @@ FENCED = re.compile(r"^(?P<indent> *)```(?P<language>.*)\n(?P<text>(?:.*\n)*?)(?
 COMMAND = re.compile(r"^<!-- command: (?P<name>.+) -->\n```bash\n(?P<line>.+)\n```$", re.MULTILINE)
 ROUNDING = re.compile(r"(float\d+ +pass +)\d\.\de-\d\d +[\d.e-]+$", re.MULTILINE)
 SENSITIVITY = re.compile(r"(would have caught a relative error of )\S+ in any one element \(least: .*?\)")
+NEEDS = {"triton.md": "triton"}  # the extra that the examples of a page need
 SECONDS = re.compile(r"\b\d+(?:\.\d+)?(?:e[+-]?\d+)? ?(?:[mµn]?s|seconds?)\b")
 
 
@@ -74,6 +75,9 @@ def run(block: Block, path: Path, namespace: dict[str, object], raises: bool) ->
 def test_document_examples_run_and_print_what_is_shown(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if path.name in NEEDS:
+        extra = NEEDS[path.name]
+        pytest.importorskip(extra, reason=f"needs {extra}: pip install 'gradcheck_lab[{extra}]'")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")

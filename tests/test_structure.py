@@ -13,10 +13,10 @@ import pytest
 ROOT = Path(__file__).parent.parent / "gradcheck_lab"
 # the wings from the ground up: each may import from those before it, and from itself
 WINGS = (
-    "version errors torch_internals model specs calls workers rules ops engine render report diagnosis subjects edits oracles "
-    "comparison examination probes isolation reproduction check distributed check_distributed networks discovery fuzzing "
-    "compare notebook_magic fuzz "
-    "repair suggest judging judge mutation mutate strategies campaigns commands pytesting pytest_plugin __init__ __main__"
+    "version errors torch_internals triton_internals model kernels specs calls workers rules ops engine render report "
+    "diagnosis subjects edits oracles comparison examination probes isolation reproduction check distributed check_distributed "
+    "networks discovery fuzzing compare notebook_magic fuzz repair suggest judging judge mutation mutate strategies campaigns "
+    "commands pytesting pytest_plugin __init__ __main__"
 ).split()
 # these are loaded before anybody knows whether torch, NumPy, Hypothesis or a renderer will be needed
 IMPORT_LATE = {

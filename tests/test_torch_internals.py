@@ -1,10 +1,12 @@
-"""The private names of torch stand in one file."""
+"""The private names of torch stand in one file, and those of triton in another."""
 
 import ast
+import re
 
-from tests.package_trees import trees
+from tests.package_trees import PACKAGE, trees
 
 HOME = "torch_internals.py"
+TRITON = "triton_internals.py"  # has those of triton
 READS = {"getattr", "setattr", "hasattr", "delattr"}
 
 
@@ -69,11 +71,28 @@ def test_no_other_file_names_a_private_attribute_of_torch():
     found = [
         f"{place}:{node.lineno}: {name}"
         for place, tree in trees().items()
-        if place != HOME and not place.startswith("judging/worker/")  # sent as text to a process that cannot import HOME
+        # the worker of a judge is sent as text to a process that cannot import HOME
+        if place not in (HOME, TRITON) and not place.startswith("judging/worker/")
         for node in ast.walk(tree)
         if (name := named(node, own)) is not None
     ]
     assert not found, "give these a function in torch_internals.py:\n" + "\n".join(found)
+
+
+def test_no_other_file_imports_triton():
+    texts = {place: (PACKAGE / place).read_text(encoding="utf-8") for place in trees()}
+    assert not [place for place, text in texts.items() if re.search(r"^\s*(import|from) triton\b", text, re.MULTILINE)]
+    assert {place for place, text in texts.items() if 'import_module("triton' in text} == {TRITON}
+
+
+def test_triton_internals_imports_nothing_of_ours_and_lists_what_it_uses():
+    tree = trees()[TRITON]
+    assert not [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) and "gradcheck_lab" in ast.unparse(n)]
+    own = own_names() | {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    used = {name for node in ast.walk(tree) if (name := named(node, own)) is not None}
+    listed = " ".join(str(n.value) for n in ast.walk(tree) if isinstance(n, ast.Constant))
+    assert len(used) > 8
+    assert not [name for name in used if name not in listed.replace(".", " ").split()]
 
 
 def test_torch_internals_names_them_and_imports_nothing_of_ours():

@@ -13,6 +13,7 @@ from gradcheck_lab.discovery.description import DESCRIPTION
 from gradcheck_lab.discovery.inputs import Call, as_guessed, call_of
 from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, check_command, read_option
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.kernels.starting import INTERPRETED
 from gradcheck_lab.model.suggestions import Suggested
 from gradcheck_lab.probes import ALL
 from gradcheck_lab.report import Report
@@ -131,6 +132,7 @@ def check_target(
     if search is not None:
         report = replace(report, suggested=search(call.subject, call.inputs, asked, written, report))
     command = check_command(target, written, seed, dtype, options, allow, order, wrt, compiled)
+    command += " --triton-interpret" if INTERPRETED in report.environment else ""
     command += f"  # it ran on {device}" if device != "cpu" else ""
     return replace(report, reproduce=command, inputs="" if call.source == "specs" else call.source)
 

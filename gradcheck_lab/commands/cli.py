@@ -28,6 +28,8 @@ from gradcheck_lab.commands.options import (
     Seed,
     Specs,
     Timeout,
+    TritonInterpret,
+    interpret_if,
     limits_from,
     refuse_beside_ranks,
     refuse_of_ranks,
@@ -130,6 +132,7 @@ def check(
     diff: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the first edit that is suggested as a patch.")
     ] = None,
+    triton_interpret: TritonInterpret = False,
     world: Annotated[
         int | None, typer.Option(metavar="N", help="Check a function that N ranks compute together over torch.distributed.")
     ] = None,
@@ -148,6 +151,7 @@ def check(
     with misuse_exits():
         results = Results(json, report or (), github)
         refuse_unwritable_files(diff)
+        interpret_if(triton_interpret)
         refuse_of_ranks(world, placement=placement, reference=reference)
         if world is not None:
             refuse_beside_ranks(
@@ -205,10 +209,12 @@ def fuzz(
     timeout: Timeout = None,
     memory_limit: MemoryLimit = None,
     isolate: Isolate = None,
+    triton_interpret: TritonInterpret = False,
 ) -> None:
     """Draw calls of one object, or of all that a module defines, until one is wrong, and shrink it."""
     with misuse_exits():
         results = Results(json, report or (), github)
+        interpret_if(triton_interpret)
         limits = limits_from(target, timeout, memory_limit, isolate)
         from gradcheck_lab.commands.fuzz import fuzz_targets
         from gradcheck_lab.commands.fuzz_jobs import Job

@@ -37,6 +37,19 @@ Isolate = Annotated[
     bool | None, typer.Option(help="Run it in a process of its own, whose end is a finding; by default only a module.")
 ]
 
+TritonInterpret = Annotated[
+    bool,
+    typer.Option("--triton-interpret", help="Run Triton kernels on the CPU, in Triton's interpreter, and watch their memory."),
+]
+
+
+def interpret_if(wanted: bool) -> None:
+    """Have Triton interpret kernels, before anything of the user's is imported and before a worker process starts."""
+    if wanted:
+        from gradcheck_lab.kernels.starting import interpret_triton
+
+        interpret_triton("--triton-interpret")
+
 
 def limits_from(target: str, timeout: float | None, mebibytes: float | None, isolate: bool | None) -> Limits | None:
     """The limits of a worker process, None for none of them; a module is checked in workers unless the user says otherwise."""

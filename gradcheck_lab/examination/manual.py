@@ -17,6 +17,7 @@ from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
 from gradcheck_lab.examination.in_pieces import is_large
+from gradcheck_lab.kernels.refusals import needs_device, refused_device
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Stage
@@ -112,6 +113,8 @@ def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str)
     except InvalidArgument:
         raise
     except Exception as error:
+        if needs_device(error):
+            raise refused_device(error) from error
         cause, what = raised_cause(error), "reference" if stage == "oracle" else stage
         has_no_memory = cause == "memory-exceeded"
         return Finding(

@@ -87,6 +87,11 @@ _ROWS = (
          compared="non-finite masked-branch zero-gradient overflow outside-subdifferential sign",
          probed="stale-state not-linear input-layout upstream-layout nondeterministic accumulates-across-calls mutates-saved "
                 "reused-buffer value-dependent size-specialised"),
+    _row("out-of-bounds", "a kernel reads or writes beyond a tensor that it is given",
+         "mask every load and store by the sizes of the tensor, and hand the kernel its strides", "explains overrules size",
+         compared="non-finite masked-branch zero-gradient overflow",
+         probed="size-specialised nondeterministic value-dependent not-linear input-layout upstream-layout stale-state "
+                "unwritten-elements non-finite overflow mutates-saved accumulates-across-calls"),
     _row("aliased-inputs", "one tensor passed in two places loses a term",
          "return one gradient per input, however the inputs are shared"),
     _row("fan-out-overwritten", "a value is used several times and the gradient of one use alone arrives",

@@ -368,3 +368,29 @@ COMPILER_REASONS = Limit(
     3,
     "Reasons for graph breaks, and guards that failed, that are told of one call: further ones mostly follow from the first.",
 )
+GUARD_BYTES = Limit(
+    1 << 20,
+    "Bytes of address space before and behind each tensor that an interpreted kernel is handed: an address that is further off "
+    "belongs to no tensor. They are never written to, and take no memory.",
+)
+ACCESSES_IN_ANOTHER_ORDER = Limit(
+    20,
+    "How many times as many accesses as in the usual order a program of a kernel may make in another: one that waits for a "
+    "program that has not run yet would wait for ever.",
+)
+FEW_ACCESSES = Limit(1000, "Accesses that any program of a kernel may make in any order: a second of an interpreted one.")
+KERNEL_BLOCK = Limit(
+    64,
+    "Largest constant of a kernel around which sizes are chosen: a program over a longer block takes no longer, but "
+    "its tensors do where a number is derived for each element.",
+)
+KERNEL_CALLS = Limit(
+    6,
+    "Calls of other sizes on which an interpreted kernel's memory and order are watched: each is five runs of some 0.1 s.",
+)
+KERNEL_CALL_ELEMENTS = Limit(1 << 13, "Elements of the inputs of such a call: a program for each row of them takes a minute.")
+SIZES_BESIDE_BLOCKS = Limit(
+    3,
+    "Calls with a dimension beside a kernel's block whose gradients are compared, those that are one longer first: each is run "
+    "some ten times to derive it by numbers.",
+)

@@ -13,11 +13,13 @@ from gradcheck_lab.probes.dtypes import dtypes
 from gradcheck_lab.probes.forward_mode import forward_mode
 from gradcheck_lab.probes.indices import indices
 from gradcheck_lab.probes.input_layout import input_layout
+from gradcheck_lab.probes.kernel_memory import kernel_memory
 from gradcheck_lab.probes.missing_branches import missing_branches
 from gradcheck_lab.probes.modes import modes
 from gradcheck_lab.probes.needs_input_grad import needs_input_grad
 from gradcheck_lab.probes.options import options
 from gradcheck_lab.probes.poison import poison
+from gradcheck_lab.probes.program_order import program_order
 from gradcheck_lab.probes.registration import registration
 from gradcheck_lab.probes.second_backward import second_backward
 from gradcheck_lab.probes.second_order.double_backward import double_backward
@@ -51,6 +53,8 @@ PROBES: dict[str, Probe] = {
     "registration": registration,
     "compiled": compiled,
     "double_backward": double_backward,
+    "kernel_memory": kernel_memory,
+    "program_order": program_order,
     "missing_branches": missing_branches,  # last, so that it knows what the others ran
 }
 ON_REQUEST = frozenset({"compiled"})

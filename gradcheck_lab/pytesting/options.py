@@ -41,6 +41,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="Edit the backwards that the tests run, one edit at a time, and list the edits that they do not notice.",
     )
+    group.addoption(
+        "--gradcheck-triton-interpret",
+        action="store_true",
+        help="Run Triton kernels on the CPU, in Triton's interpreter, and watch their memory.",
+    )
     group.addoption("--gradcheck-save-failures", metavar="FOLDER", help="Write the report of each failing test there.")
     for name in _NAMES:
         help_text = f"as --gradcheck-{name.replace('_', '-')}"
@@ -55,6 +60,19 @@ def refuse_processes(config: pytest.Config) -> None:
     in_others = getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput")
     if config.getoption("--gradcheck-mutate") and in_others:
         raise pytest.UsageError("--gradcheck-mutate runs the tests in forks of this process; add -n 0")
+
+
+def interpret_triton_if_asked(config: pytest.Config) -> None:
+    """Start Triton's interpreter before a test module imports triton. Raises `pytest.UsageError` where it cannot be."""
+    if not config.getoption("--gradcheck-triton-interpret"):
+        return
+    from gradcheck_lab.errors import InvalidArgument
+    from gradcheck_lab.kernels.starting import interpret_triton
+
+    try:
+        interpret_triton("--gradcheck-triton-interpret")
+    except InvalidArgument as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def is_on_github(config: pytest.Config) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gradcheck_lab.kernels.starting import INTERPRETED
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.probes import ALL, PROBES
 from gradcheck_lab.report import Report
@@ -20,7 +21,8 @@ def check_line(op: Any, inputs: Sequence[Any], keywords: Mapping[str, Any], repo
     names = op.names(len(inputs)) if isinstance(op, Op) else [f"input_{index}" for index in range(len(inputs))]
     first = next((finding for finding in report.findings if finding.severity == "error"), None)
     quick = {"probes": (first.probe,) if first is not None and first.probe in PROBES else ()}
-    call = Call("gl.check", [("op", op), *zip(names, inputs, strict=True)], given(keywords), quick)
+    interpreted = INTERPRETED in report.environment
+    call = Call("gl.check", [("op", op), *zip(names, inputs, strict=True)], given(keywords), quick, interpreted)
 
     def alike(found: Report) -> bool:
         errors = [(f.cause, f.gradient) for f in found.findings if f.severity == "error"]

@@ -32,12 +32,14 @@ class Call:
     """A call of a public function: its name and arguments, those by position with what they are called.
 
     `quick` are keywords for the call that shows whether inputs drawn anew fail alike; None where others mean another call.
+    `interpreted` says that Triton's interpreter ran kernels in it.
     """
 
     function: str
     positional: Sequence[tuple[str, Any]]
     keywords: Mapping[str, Any]
     quick: Mapping[str, Any] | None = None
+    interpreted: bool = False
 
 
 def line_of(call: Call, caller: Caller, alike: Alike | None = None) -> str:
@@ -60,6 +62,8 @@ def line_of(call: Call, caller: Caller, alike: Alike | None = None) -> str:
 
 def _line(call: Call, caller: Caller, alike: Alike | None) -> str:
     writer = Writer(caller.scopes)
+    if call.interpreted:
+        writer.need("import os", "os.environ['TRITON_INTERPRET'] = '1'")
     default = torch.get_default_dtype()
     if default != torch.float32:
         writer.need("import torch", f"torch.set_default_dtype({default})")

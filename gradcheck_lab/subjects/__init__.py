@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.kernels.starting import install_where_interpreting
 from gradcheck_lab.model.arguments import Wrt, reading
 from gradcheck_lab.subjects.array_options import with_array_options
 from gradcheck_lab.subjects.autograd_function import adapt_autograd_function
@@ -51,6 +52,7 @@ def adapt(value: Any, inputs: tuple[Any, ...], options: dict[str, Any], wrt: Wrt
     Raises `InvalidArgument` for an object that none of them knows, that raises when it is looked at, and for inputs or options
     that it cannot take.
     """
+    install_where_interpreting()
     for adapter in ADAPTERS:
         with reading(f"the {type(value).__name__} and its inputs"):
             subject = adapter(value, inputs, options)

@@ -16,6 +16,7 @@ from tests.mistakes import (
     catalogue_forms,
     catalogue_graphs,
     catalogue_hidden_sizes,
+    catalogue_kernels,
     catalogue_layouts,
     catalogue_live,
     catalogue_modes,
@@ -67,6 +68,7 @@ FAMILIES = (
     catalogue_near_numbers,
     catalogue_plain,
     catalogue_products,
+    catalogue_kernels,
 )
 
 

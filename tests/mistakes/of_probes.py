@@ -114,6 +114,8 @@ _NAMES = {
     "registration": "wrong-value-fake-of-a-double",
     "compiled": "compiled-mismatch-half-while-compiling",
     "double_backward": str(_second_order()),
+    "kernel_memory": "out-of-bounds-kernel-tail-written",
+    "program_order": "nondeterministic-kernel-without-atomics",
     "missing_branches": "value-dependent-clamp-at-five",
 }
 PLANTED: dict[str, Mistake] = {probe: _ROWS[name] for probe, name in _NAMES.items()}

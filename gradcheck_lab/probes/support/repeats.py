@@ -140,12 +140,12 @@ def equal_within_noise(context: Context, index: int, actual: Any, expected: Any)
     if not isinstance(actual, torch.Tensor) or not isinstance(expected, torch.Tensor):
         return type(actual) is type(expected)
     actual, expected = snapshot((actual, expected))
-    if context.equal(actual, expected) or not _is_gross(context, index, actual, expected):
+    if context.equal(actual, expected) or not is_gross(context, index, actual, expected):
         return True
     return _is_within_noise(context, actual, expected, lambda run: run.gradients[index])
 
 
-def _is_gross(context: Context, index: int, actual: torch.Tensor, expected: torch.Tensor) -> bool:
+def is_gross(context: Context, index: int, actual: torch.Tensor, expected: torch.Tensor) -> bool:
     """Whether two runs differ by more than rounding and cancellation ever do, as mistakes in strides or state make them."""
     if actual.shape != expected.shape or not is_differentiable(actual) or not actual.numel():
         return True

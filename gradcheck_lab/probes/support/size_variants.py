@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import cycle
+from itertools import cycle, islice
 from typing import Any
 
 import torch
@@ -17,14 +17,17 @@ from gradcheck_lab.calls.drawn_again import Draw
 from gradcheck_lab.calls.similar_values import similar_values
 from gradcheck_lab.model.amounts import SIZE_CYCLES, SIZES_OF_ONE_DIMENSION
 from gradcheck_lab.model.limits import (
+    KERNEL_BLOCK,
     LONG_AXIS,
     LONG_AXIS_SQUARED,
     LONG_CALL_ELEMENTS,
     ROW_ELEMENTS,
+    SIZES_BESIDE_BLOCKS,
 )
 from gradcheck_lab.probes.support.context import Context
 from gradcheck_lab.probes.support.derived_calls import derived_case
 from gradcheck_lab.probes.support.implied_contract import operation_count
+from gradcheck_lab.probes.support.kernel_calls import beside_blocks, kernel_calls
 from gradcheck_lab.specs import Spec
 
 ONE_MORE_LEADING = "one more leading dimension"
@@ -80,7 +83,13 @@ def variants(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) ->
     if context.uses_autograd:
         yield from _broadcasts(context, dims, given)
         yield from _declared_broadcasts(context, dims, given)
-    yield from _long_axes(context, dims, given)
+    calls = kernel_calls(context)
+    launches = calls[0].seen.launches if calls else ()
+    if launches:
+        for beside in islice(beside_blocks(context, dims, launches), SIZES_BESIDE_BLOCKS.value):
+            yield variant("sizes beside a kernel's block", beside)
+    if not launches or any(n > KERNEL_BLOCK.value for launch in launches for n in launch.constants.values()):
+        yield from _long_axes(context, dims, given)
 
 
 def _without_leading_dimensions(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) -> Iterator[Variant]:

@@ -1,0 +1,118 @@
+"""Small kernels and Functions around them, each for one thing that the interpreter or its hooks do."""
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="needs triton: pip install 'gradcheck_lab[triton]'")
+
+import triton
+import triton.language as tl
+from torch.autograd import Function
+from triton.language.extra import libdevice
+from triton.language.extra.libdevice import tanh
+
+
+@triton.jit
+def scale(x_ptr, y_ptr, factor, count, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + offsets, mask=offsets < count)
+    tl.store(y_ptr + offsets, (x * factor.to(tl.float32)).to(x.dtype), mask=offsets < count)
+
+
+@triton.jit
+def multiply(a_ptr, b_ptr, y_ptr, total_ptr, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    a, b = tl.load(a_ptr + offsets), tl.load(b_ptr + offsets)
+    tl.store(y_ptr + offsets, a * b + a)
+    tl.store(total_ptr, tl.sum(a * b, axis=0))
+
+
+@triton.jit
+def by_library(x_ptr, y_ptr, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + offsets)
+    tl.store(y_ptr + offsets, tanh(x) + libdevice.rsqrt(x * x + 1))
+
+
+@triton.jit
+def in_a_loop(x_ptr, y_ptr, count, BLOCK: tl.constexpr):
+    for tile in range(tl.program_id(0), tl.cdiv(count, BLOCK), tl.num_programs(0)):
+        offsets = tile.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(y_ptr + offsets, 2 * tl.load(x_ptr + offsets, mask=offsets < count), mask=offsets < count)
+
+
+@triton.jit
+def in_assembly(x_ptr, y_ptr, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + offsets)
+    y = tl.inline_asm_elementwise("mov $0, $1;", "=r,r", [x], dtype=tl.float32, is_pure=True, pack=1)
+    tl.store(y_ptr + offsets, y)
+
+
+@triton.jit
+def asserting(x_ptr, BLOCK: tl.constexpr):
+    tl.static_assert(BLOCK > 1000, "too short")
+
+
+@triton.autotune([triton.Config({"BLOCK": 4}), triton.Config({"BLOCK": 8})], key=["count"])
+@triton.jit
+def tuned(x_ptr, y_ptr, count, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y_ptr + offsets, 2 * tl.load(x_ptr + offsets, mask=offsets < count), mask=offsets < count)
+
+
+@triton.jit
+def partly_read(x_ptr, y_ptr, count, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + offsets)
+    tl.store(y_ptr + offsets, 2 * x, mask=offsets < count)
+
+
+@triton.jit
+def every_column(x_ptr, count, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    tl.store(x_ptr + offsets, 2 * tl.load(x_ptr + offsets, mask=offsets < count), mask=offsets < count)
+
+
+@triton.jit
+def last_adds_up(x_ptr, part_ptr, count_ptr, total_ptr, BLOCK: tl.constexpr, PROGRAMS: tl.constexpr):
+    program, offsets = tl.program_id(0), tl.arange(0, BLOCK)
+    tl.store(part_ptr + program, tl.sum(tl.load(x_ptr + program * BLOCK + offsets), axis=0))
+    if tl.atomic_add(count_ptr, 1) == PROGRAMS - 1:
+        tl.store(total_ptr, tl.sum(tl.load(part_ptr + tl.arange(0, PROGRAMS)), axis=0))
+
+
+@triton.jit
+def after_the_one_before(flag_ptr, y_ptr):
+    program = tl.program_id(0)
+    while tl.atomic_add(flag_ptr, 0) != program:
+        pass
+    tl.store(y_ptr + program, program)
+    tl.atomic_add(flag_ptr, 1)
+
+
+def doubled(forward):
+    """A Function that doubles by `forward`, with a backward in torch."""
+
+    class Double(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return forward(x)
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2 * g
+
+    return Double
+
+
+def by(kernel, *constants, **blocks):
+    """A forward that hands a kernel the input, an output and the number of elements."""
+
+    def forward(x):
+        x = x.contiguous()
+        y = torch.zeros_like(x)
+        kernel[(1,)](x, y, *constants, x.numel(), **blocks)
+        return y
+
+    return forward

@@ -1,0 +1,70 @@
+"""What is seen of an interpreted launch: accesses outside of its tensors, and what other orders of its programs change."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="needs triton: pip install 'gradcheck_lab[triton]'")
+
+import gradcheck_lab as gl
+from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.kernels.launches import MONITOR, Order, Outside, Watching
+from gradcheck_lab.kernels.starting import install_where_interpreting
+from tests.kernels import small
+
+ORDERS: tuple[Order, ...] = ("first to last", "last to first", "shuffled", "at once")
+
+
+@pytest.fixture(autouse=True)
+def installed() -> None:
+    install_where_interpreting()
+
+
+def test_an_access_outside_says_kernel_argument_distance_and_line() -> None:
+    x, y = torch.arange(5.0), torch.zeros(5)
+    with MONITOR.watch(Watching()) as seen:
+        small.partly_read[(1,)](x, y, 5, BLOCK=8)
+    lines = Path(small.__file__).read_text(encoding="utf-8").splitlines()
+    line = next(k for k, text in enumerate(lines, 1) if text.startswith("def partly_read")) + 2
+    assert seen.outside == [Outside("partly_read", "x_ptr", "reads", 3, f"small.py:{line}", 3)]
+    assert torch.equal(y, 2 * x)
+    (launch,) = seen.launches
+    assert (launch.constants, launch.programs) == ({"BLOCK": 8}, 1)
+
+
+def test_a_read_outside_that_changes_nothing_is_a_warning() -> None:
+    double = small.doubled(small.by(small.partly_read, BLOCK=8))
+    report = gl.check(double, torch.randn(5), probes={"kernel_memory"})
+    (finding,) = report.findings
+    assert (report.verdict, finding.severity, finding.cause) == ("pass", "warning", "out-of-bounds")
+    assert finding.message == "the kernel partly_read reads beyond x_ptr"
+    assert finding.explanation.startswith("3 elements, up to 3 past its end, at small.py:")
+    assert finding.explanation.endswith("; what lies there changes nothing here")
+
+
+def test_a_write_between_the_elements_of_a_view_is_seen() -> None:
+    wide = torch.zeros(3, 8)
+    with MONITOR.watch(Watching(closed=frozenset({wide.untyped_storage().data_ptr()}))) as seen:
+        small.every_column[(1,)](wide[:, ::2], 4, BLOCK=4)
+    (found,) = [each for each in seen.outside if each.kind == "writes"]
+    assert (found.argument, found.past, found.count) == ("x_ptr", 0, 2)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_last_program_of_a_counter_sees_what_the_others_wrote(order: Order) -> None:
+    x = torch.arange(8.0)
+    part, count, total = torch.zeros(4), torch.zeros(1, dtype=torch.int32), torch.zeros(1)
+    with MONITOR.watch(Watching(order)):
+        small.last_adds_up[(4,)](x, part, count, total, BLOCK=2, PROGRAMS=4)
+    assert total.item() == 28
+
+
+def test_a_program_that_waits_for_one_that_comes_later_is_ended() -> None:
+    flag, y = torch.zeros(1, dtype=torch.int32), torch.zeros(3, dtype=torch.int32)
+    small.after_the_one_before[(3,)](flag, y)
+    assert y.tolist() == [0, 1, 2]
+    flag.zero_()
+    with MONITOR.watch(Watching("last to first", most=50)), pytest.raises(InvalidArgument) as refused:
+        small.after_the_one_before[(3,)](flag, y)
+    assert str(refused.value) == "a program of after_the_one_before waits for one that runs after it"
