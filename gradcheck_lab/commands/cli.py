@@ -129,6 +129,7 @@ def check(
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Search for an edit of a wrong backward after which the check passes.")
     ] = False,
+    suggest_seconds: Annotated[float, typer.Option(metavar="S", help="How long --suggest and --diff search.")] = 10.0,
     diff: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the first edit that is suggested as a patch.")
     ] = None,
@@ -176,7 +177,7 @@ def check(
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
         job = CheckJob(target, specs, seed, dtype, options, allowed, order, _names(wrt), compiled=compile)
         if suggest or diff is not None:
-            found = _check_and_suggest(job, limits)
+            found = _check_and_suggest(job, limits, suggest_seconds)
         else:
             found = single_report(job.run() if limits is None else next(check_in_workers([job], limits)))
         print_report(found)
@@ -393,13 +394,13 @@ def _check_ranks(job: RanksJob, results: Results) -> int:
     return EXIT_CODES[found.verdict]
 
 
-def _check_and_suggest(job: CheckJob, limits: Limits | None) -> Report:
+def _check_and_suggest(job: CheckJob, limits: Limits | None, seconds: float) -> Report:
     if limits is not None:
         raise InvalidArgument("--suggest runs edited code in this process; leave --isolate, --timeout and --memory-limit out")
     from gradcheck_lab.commands.check import single_report
-    from gradcheck_lab.commands.suggest import searched
+    from gradcheck_lab.commands.suggest import Searched
 
-    return single_report(job.run(searched))
+    return single_report(job.run(Searched(seconds)))
 
 
 def _scan(

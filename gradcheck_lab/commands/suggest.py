@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,23 @@ from gradcheck_lab.model.files import write_text
 from gradcheck_lab.model.suggestions import Suggested
 from gradcheck_lab.repair.trial import Call
 from gradcheck_lab.report import Report
-from gradcheck_lab.suggest import suggested
+from gradcheck_lab.suggest import refuse_search, suggested
 
 
-def searched(
-    subject: Any, inputs: tuple[Any, ...], asked: dict[str, Any], specs: Sequence[str], report: Report
-) -> Suggested | None:
-    """What is found for a check that failed; None for any other."""
-    return suggested(subject, Call(inputs, **asked), report, specs) if report.verdict == "fail" else None
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """The search for what mends a check that failed. Raises `InvalidArgument` unless `seconds` is above 0."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        refuse_search(self.seconds, 1)
+
+    def __call__(
+        self, subject: Any, inputs: tuple[Any, ...], asked: dict[str, Any], specs: Sequence[str], report: Report
+    ) -> Suggested | None:
+        """What is found for a check that failed; None for any other."""
+        return suggested(subject, Call(inputs, **asked), report, specs, self.seconds) if report.verdict == "fail" else None
 
 
 def write_patch(report: Report, path: Path) -> str:

@@ -36,7 +36,8 @@ def options(context: Context) -> Iterator[Finding]:
         with changed.on_object(change.values):
             derived = examine_derived_call(changed.context, changed.case, forward="differs")
             left[change.in_code] -= derived is not None
-            if derived is not None and all(gradient is None for gradient in derived.examined.returned):
+            returned = derived.examined.returned if derived is not None else ()
+            if returned and all(gradient is None for gradient in returned):
                 continue  # with this option there is nothing to differentiate, as of a loss without labels
             for new_error in _standing(changed, derived) if derived is not None else ():
                 found = _finding(context, changed, derived, new_error) if new_error.gradient not in reported else None

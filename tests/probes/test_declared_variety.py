@@ -44,12 +44,30 @@ def total(wrong: bool) -> gl.Op:
     return gl.Op(forward, backward, specs=(gl.specs.real("m n"),), choices={"dim": (-1, (0, 1))})
 
 
-CAUSES = {chosen: "missing-broadcast-sum", affine: "missing-broadcast-sum", total: "option-specialised"}
+def powered(wrong: bool) -> gl.Op:
+    def backward(g: Tensor, y: Tensor, x: Tensor, *, exponent: int = 2) -> Any:
+        if wrong and exponent > 2:
+            raise ValueError("squares only")
+        return (g * exponent * x ** (exponent - 1),)
+
+    def forward(x: Tensor, *, exponent: int = 2) -> Tensor:
+        return x**exponent
+
+    return gl.Op(forward, backward, specs=(gl.specs.real("m n"),), choices={"exponent": (2, 3)})
+
+
+CAUSES = {
+    chosen: "missing-broadcast-sum",
+    affine: "missing-broadcast-sum",
+    total: "option-specialised",
+    powered: "option-specialised",
+}
 
 CALLS = {
     chosen: (torch.tensor([True, False, True, False]), normal(4), normal(4, seed=1)),
     affine: (normal(3, 4), normal(4, seed=1), normal(3, 4, seed=2)),
     total: (normal(3, 4),),
+    powered: (normal(3, 4),),
 }
 
 

@@ -24,6 +24,9 @@ class Double(torch.autograd.Function):
 '''
 
 
+SUGGEST = ("--suggest", "--suggest-seconds", "120")  # busy machines have to find the same
+
+
 def file_in(folder: Path, name: str, text: str = TEXT) -> Path:
     """A file of one Function, under a name of its own: modules are imported once."""
     path = folder / f"{name}.py"
@@ -37,7 +40,7 @@ def test_a_suggestion_is_printed_and_its_patch_applies(
     monkeypatch.chdir(tmp_path)
     path = file_in(tmp_path, "doubled_for_suggest")
     target = f"{path.name}:Double"
-    assert exit_code("check", target, "--spec", "real('n d')", "--suggest", "--diff", "mend.patch") == 1
+    assert exit_code("check", target, "--spec", "real('n d')", *SUGGEST, "--diff", "mend.patch") == 1
     printed = capsys.readouterr().out
     assert "  did you mean (it passes the full check with seeds 0 and 7919" in printed
     assert "    +        return 2 * grad_output\n" in printed
@@ -67,6 +70,8 @@ def test_limits_and_modules_are_refused(tmp_path: Path, capsys: pytest.CaptureFi
     assert exit_code("check", f"{path}:Double", "--spec", "real('n d')", "--suggest", "--timeout", "5") == 2
     message = "--suggest runs edited code in this process; leave --isolate, --timeout and --memory-limit out"
     assert capsys.readouterr().err == f"error: {message}\n"
+    assert exit_code("check", f"{path}:Double", "--spec", "real('n d')", "--suggest", "--suggest-seconds", "0") == 2
+    assert "seconds is 0.0; pass a number of seconds above 0" in capsys.readouterr().err
     assert exit_code("check", str(path), "--suggest") == 2
     assert "--suggest and --diff are for one object; write it as " in capsys.readouterr().err
     assert exit_code("check", f"{path}:Double", "--diff", str(tmp_path / "nowhere" / "mend.patch")) == 2

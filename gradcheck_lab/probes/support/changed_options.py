@@ -74,7 +74,10 @@ class ChangedOptions:
 
     def may_refuse(self, exception: str | None) -> bool:
         """Whether a backward may raise this for values that the call did not pass: on purpose, or as an object's that was left
-        nothing by its forward; and for an integer that became negative, as padding that crops."""
+        nothing by its forward; and for an integer that became negative, as padding that crops. What an op declares it takes."""
+        op = self.context.subject.op
+        if op is not None and all(value in op.choices.get(name, ()) for name, value in self.change.values.items()):
+            return False
         pairs = [(self.before[name], value) for name, value in self.change.values.items()]
         negative = any(isinstance(old, int) and isinstance(new, int) and new < 0 <= old for old, new in pairs)
         return negative or (not self.was_passed and (exception in OF_ARGUMENTS or self.context.subject.state is not None))
