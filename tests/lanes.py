@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
@@ -14,6 +15,9 @@ MORE = 20  # times as many examples as in README's command, where a test does no
 _BOTH = settings(deadline=None, database=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same draws for everybody", _BOTH, derandomize=True)
 settings.register_profile("thorough", _BOTH, derandomize=False, max_examples=100 * MORE)
+
+# tests that take a second and more, and of whose function the usual lane has others
+DEAR = frozenset(Path(__file__).with_name("dear.txt").read_text(encoding="utf-8").splitlines())
 
 _fresh: int | None = None
 
@@ -32,7 +36,10 @@ def enter(config: pytest.Config) -> None:
 
 
 def mark(items: list[pytest.Item]) -> None:
-    """In the thorough lane, every test that draws takes part."""
+    """Leave dear tests to the thorough lane, in which every test that draws takes part as well."""
+    for item in items:
+        if item.nodeid in DEAR:
+            item.add_marker("thorough")
     if _fresh is None:
         return
     for item in items:
