@@ -148,7 +148,8 @@ def _found(report: Report) -> Noticed | None:
 
 
 def _decided(call: CheckCall, different: Sequence[tuple[Tried, Tried]]) -> Noticed:
-    """Whether other gradients than the original's are wrong: at a kink, several are right."""
+    """Whether other gradients than the original's are wrong: at a kink, several are right; of no elements, any."""
+    different = [(mine, theirs) for mine, theirs in different if not mine.has_as_much_as(theirs)]
     if not different:
         return _SAME
     if any(mine.lacks_gradient_of(theirs) for mine, theirs in different):

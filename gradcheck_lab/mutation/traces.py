@@ -29,6 +29,10 @@ class Tried:
         pairs = zip(self.returned or (), other.returned or (), strict=False)
         return any(mine is None and _is_tensor(theirs) and bool((theirs != 0).any()) for mine, theirs in pairs)
 
+    def has_as_much_as(self, other: Tried) -> bool:
+        """Whether this run returned, and the gradients of the other run have no elements, so that None says as much."""
+        return self.returned is not None and not any(_is_tensor(g) and g.numel() for g in other.returned or ())
+
 
 @dataclass(slots=True)
 class Trace:

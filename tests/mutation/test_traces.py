@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gradcheck_lab.mutation.traces import Trace, differences
+from gradcheck_lab.mutation.traces import Trace, Tried, differences
 
 
 def trace_of(value: torch.Tensor, upstream: torch.Tensor) -> Trace:
@@ -26,3 +26,13 @@ def test_other_gradients_of_the_same_call_differ_and_those_of_other_calls_are_no
     assert not list(differences(trace_of(one, torch.ones(2)), trace_of(other, torch.zeros(2))))
     assert len(list(differences(trace_of(one, torch.ones(2)), trace_of(one.double(), torch.ones(2))))) == 1
     assert len(list(differences(trace_of(one, torch.ones(2)), trace_of(one * float("nan"), torch.ones(2))))) == 1
+
+
+def test_none_says_as_much_as_a_gradient_without_elements_and_an_exception_does_not() -> None:
+    def tried(returned: tuple[object, ...] | None) -> Tried:
+        return Tried((torch.ones(0),), {}, (torch.ones(()),), returned)
+
+    empty = tried((torch.ones(0),))
+    assert tried((None,)).has_as_much_as(empty)
+    assert not tried(None).has_as_much_as(empty)
+    assert not tried((None,)).has_as_much_as(tried((torch.ones(1),)))
