@@ -23,6 +23,8 @@ def written_suggestion(op: Any, verification: Verification) -> Suggestion | None
     ran = call.run(op)
     if ran.case.grad_outputs is None or ran.subject.trace is None or ran.subject.is_program:
         return None
+    if not all(isinstance(value, torch.Tensor) for value in ran.case.inputs):
+        return None  # an op takes tensors
     wanted = [i for i in range(len(ran.case.inputs)) if ran.is_compared(i)]
     names = ran.subject.names
     if not all(name.isidentifier() for name in names):

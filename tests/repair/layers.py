@@ -39,6 +39,19 @@ class RootMeanSquare(torch.autograd.Function):
         return rate * grad_output - x * rate**2 * (grad_output * x).mean(-1, keepdim=True)
 
 
+class Power(torch.autograd.Function):
+    """No edit is near what it should return, and its exponent is a number among the inputs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, exponent: float) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.sin(x**exponent).exp()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Any:  # type: ignore[override]
+        return torch.zeros_like(grad_output), None
+
+
 class Dense:
     def __init__(self) -> None:
         self.W = np.linspace(-1.0, 1.0, 6).reshape(3, 2)

@@ -99,6 +99,10 @@ def test_where_no_edit_helps_the_gradient_is_written_out() -> None:
     torch.testing.assert_close(eval(line.removeprefix("dx = "), space), expected)
 
 
+def test_a_number_among_the_inputs_is_no_obstacle() -> None:
+    assert gl.suggest(layers.Power, X.abs(), 1.5, seconds=2.0) == []
+
+
 def test_an_edit_that_never_ends_is_left_behind() -> None:
     """`rounds += 1` is among the edits; the mend is another."""
     (found,) = gl.suggest((lambda x: x * x, layers.forever), X, seconds=SECONDS, most=1)
