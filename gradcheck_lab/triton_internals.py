@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,7 +34,7 @@ _NAMES = {
         "ReduceScanOpInterface.apply", "TensorDescriptor", "_tuple_create", "_unwrap_tensor", "_rewrap_tensor",
         "_get_np_dtype", "_patch_builtin", "_patch_attr", "_patch_lang", "_LangPatchScope", "tl.core.is_builtin",
         "GridExecutor.__call__", "FunctionRewriter.ast_transformer", "interpreter_semantic.to_tensor",
-        "GridExecutor._init_args_hst", "GridExecutor._restore_args_dev",
+        "GridExecutor._init_args_hst", "GridExecutor._restore_args_dev", "InterpretedFunction.rewritten_fn",
     ),
 }  # fmt: skip
 _OURS = "_gradcheck_lab_installed"
@@ -95,6 +96,30 @@ def is_interpreting() -> bool:
     standard = getattr(sys.modules.get("triton.language"), "standard", None)
     kind = getattr(module, "InterpretedFunction", None)
     return kind is not None and any(isinstance(value, kind) for value in vars(standard).values()) if standard else False
+
+
+def function_of_kernel(value: Any) -> FunctionType | None:
+    """The Python function that an interpreted kernel runs, below autotuners and heuristics; None for any other value.
+
+    In its place: nothing, a kernel is then no function of Python.
+    """
+    if not is_imported() or not is_interpreting():
+        return None
+    kind = sys.modules["triton.runtime.interpreter"].InterpretedFunction
+    while not isinstance(value, kind) and type(value).__module__.startswith("triton.") and hasattr(value, "fn"):
+        value = value.fn
+    return value.fn if isinstance(value, kind) and isinstance(value.fn, FunctionType) else None
+
+
+def read_kernels_again(functions: Sequence[FunctionType]) -> None:
+    """Let interpreted kernels be read from their source again when they run next.
+
+    In its place: nothing, a kernel then runs as it was first read.
+    """
+    if is_imported() and is_interpreting():
+        read = sys.modules["triton.runtime.interpreter"].InterpretedFunction.rewritten_fn
+        for function in functions:
+            read.pop(function, None)
 
 
 def version() -> str:

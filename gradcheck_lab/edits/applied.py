@@ -19,6 +19,7 @@ from typing import Any
 
 from gradcheck_lab.edits.edit import Edit
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.triton_internals import read_kernels_again
 
 _Key = tuple[str, int, int]  # qualified name, first line, and the number among those that have both in common
 
@@ -53,6 +54,7 @@ def applied(edit: Edit, among: Sequence[FunctionType] | None = None) -> Iterator
         if not held:
             raise InvalidArgument(f"no function {edit.function} of {edit.path} is alive; import its module first")
         _say(edit.path, edit.text)
+        read_kernels_again([function for function, _ in held])
         yield
     finally:
         for function, code in reversed(held):
@@ -61,6 +63,7 @@ def applied(edit: Edit, among: Sequence[FunctionType] | None = None) -> Iterator
             linecache.cache.pop(edit.path, None)
         else:
             linecache.cache[edit.path] = source
+        read_kernels_again([function for function, _ in held])
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from gradcheck_lab.torch_internals import (
     registered_backward,
     registered_setup,
 )
+from gradcheck_lab.triton_internals import function_of_kernel
 
 Form = Literal["op", "function", "layer"]
 
@@ -90,7 +91,9 @@ def written_of(subject: Any) -> tuple[Written, ...]:
 
 
 def own_function(value: Any) -> FunctionType | None:
-    """The function behind a method and its decorators; None where there is none in Python."""
+    """The function behind a method, its decorators or an interpreted kernel; None where there is none in Python."""
+    if (kernel := function_of_kernel(value)) is not None:
+        return kernel
     found = getattr(value, "__func__", value)
     found = inspect.unwrap(found) if callable(found) else found
     return found if isinstance(found, FunctionType) else None
