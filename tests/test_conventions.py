@@ -8,11 +8,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 import gradcheck_lab as gl
 from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer
 from gradcheck_lab.subjects.untraceable import Untraceable
-from tests.lanes import thorough
+from tests.lanes import seed_of, thorough
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "conventions.md"
 BLOCK = re.compile(r"^### (?P<title>[^\n]+)\n\n```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -47,6 +48,7 @@ def report_of(code: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> gl.Repo
     path.write_text(code, encoding="utf-8")
     module = ModuleType(path.stem)
     monkeypatch.setitem(sys.modules, path.stem, module)
+    torch.manual_seed(seed_of(0))  # the examples draw as notebooks do
     exec(compile(code, str(path), "exec", dont_inherit=True), module.__dict__)
     report = module.__dict__["report"]
     assert isinstance(report, gl.Report)
