@@ -10,6 +10,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+
+from tests.lanes import seed_of
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -83,6 +86,7 @@ def test_document_examples_run_and_print_what_is_shown(
     monkeypatch.setenv("NO_COLOR", "1")
     module = ModuleType(f"{path.stem}_examples")
     monkeypatch.setitem(sys.modules, module.__name__, module)
+    torch.manual_seed(seed_of(0))  # what an example draws without a seed is the same in every run of the usual lane
     for block, shown in examples_of(path.read_text(encoding="utf-8")):
         capsys.readouterr()
         run(block, path, module.__dict__, raises=shown is not None)
