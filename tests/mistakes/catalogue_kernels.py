@@ -7,6 +7,7 @@ import pytest
 from tests.mistakes.registry import Table, normal, whole
 
 table = Table()
+TURNED = normal(3, 3, seed=3).float().cos(), normal(3, 3, seed=3).float().sin()
 KERNEL = {"probes": {"kernel_memory"}}
 
 
@@ -29,6 +30,14 @@ def tail_read(wrong: bool) -> Any:
     from tests.triton_kernels.rows import cumulative_sum
 
     return cumulative_sum("tail read" if wrong else "")
+
+
+@table("out-of-bounds", "kernel-tail-of-halves", normal(2, 3, 6).float(), *TURNED, wrt=["x"], **KERNEL)
+def tail_of_halves(wrong: bool) -> Any:
+    needs_triton()
+    from tests.triton_kernels.products import rotary
+
+    return rotary("tail written" if wrong else "")
 
 
 @table("nondeterministic", "kernel-without-atomics", normal(4, 3).float(), whole(4, 5), probes={"program_order"})
