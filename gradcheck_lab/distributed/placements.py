@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from gradcheck_lab.calls.moves import random_normal
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.shown import quoted
 
@@ -146,7 +147,7 @@ def terms_of(value: torch.Tensor, ranks: int, seed: int) -> list[torch.Tensor]:
     if ranks == 1:
         return [value]
     factors = torch.tensor([2.0, *(-(0.5**k) for k in range(1, ranks - 1)), -(0.5 ** (ranks - 2))], dtype=torch.float64)
-    order = torch.rand((ranks, *value.shape), generator=torch.Generator().manual_seed(seed)).argsort(0)
+    order = random_normal(torch.empty((ranks, *value.shape)), torch.Generator().manual_seed(seed)).argsort(0)
     dtype = value.dtype.to_real() if value.is_complex() else value.dtype
     return [_lying_as(value, value * factors[order[rank]].to(value.device, dtype)) for rank in range(ranks)]
 

@@ -18,6 +18,7 @@ from gradcheck_lab.model.amounts import INJECTED_SCALE
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.limits import INJECTED_GRADIENTS
 from gradcheck_lab.model.mutants import Mutant
+from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.mutation.by_tests import command_of, run_pytest
 from gradcheck_lab.mutation.report import MutationReport
 from gradcheck_lab.mutation.runs import Baseline, Runs, each_run
@@ -171,6 +172,10 @@ class _Injecting:
             self.refused = f"none of the {len(session.items)} tests that pytest collects runs a hand-written rule of torch"
         return True
 
+    def pytest_internalerror(self, excinfo: Any) -> None:
+        """What ends a session of pytest before it is done is said."""
+        self.refused = f"pytest ends by an error of a plugin, {class_and_line(excinfo.value)} ({excinfo.traceback[-1]})"
+
     def _of(self, rule: _Rule, number: int, runs: Runs, session: Any, baseline: Baseline) -> Iterator[Mutant]:
         items = [item for item in session.items if item.nodeid in set(baseline.touching[number]) - set(baseline.failed)]
         limits = Limits(baseline.seconds + self.seconds)
@@ -221,5 +226,6 @@ def _rules() -> Iterator[_Rule]:
 
 def _rule(name: str, owner: Any, backward: Any) -> Iterator[_Rule]:
     function = own_function(backward) if backward is not None else None
-    if function is not None and function.__module__.partition(".")[0] not in ("torch", "gradcheck_lab"):
+    home = (function.__module__ or "").partition(".")[0] if function is not None else "torch"  # what exec made may have none
+    if function is not None and home not in ("torch", "gradcheck_lab"):
         yield _Rule(name, owner, Written(function, "function", None))

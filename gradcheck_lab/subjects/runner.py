@@ -12,6 +12,7 @@ import torch
 from gradcheck_lab.calls.case import Case
 from gradcheck_lab.calls.devices import finished
 from gradcheck_lab.calls.randomness import seed_all
+from gradcheck_lab.kernels.starting import launches
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject, Trace
 
@@ -21,13 +22,15 @@ class Evaluations:
     """How often the user's forward and backward ran in one check; the runners of the check share it.
 
     `derived` counts the calls that probes made: compared ones under `COMPARED`, the others by why they were not. `looking` is
-    how many of the forwards were run to hold derived calls against numbers.
+    how many of the forwards were run to hold derived calls against numbers, `launched` how many kernels the process had
+    interpreted before.
     """
 
     forward: int = 0
     backward: int = 0
     derived: Counter[str] = field(default_factory=Counter)
     looking: int = 0
+    launched: int = field(default_factory=launches)
 
     def to_dict(self) -> dict[str, int]:
         """The counts by name, as a report has them."""

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -157,6 +158,16 @@ def test_a_suite_that_does_not_look_at_a_gradient_notices_nothing(folder: Path, 
     assert (
         sum(line.startswith("your tests would not notice this: one element of gradient 1 is NaN (nan, ") for line in lines) == 1
     )
+
+
+def test_a_rule_that_belongs_to_no_module_is_left_in_peace(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `exec` makes in a bare namespace has no module: its functions say None."""
+    space: dict[str, Any] = {"torch": torch}
+    exec("class Bare(torch.autograd.Function):\n    @staticmethod\n    def backward(ctx, g):\n        return g\n", space)
+    assert space["Bare"].backward.__module__ is None
+    arguments = ("-c", str(folder / "pytest.ini"), str(folder), "-k", "something")
+    assert exit_code("mutate", "--inject", "torch", "--", "pytest", *arguments) == 2
+    assert capsys.readouterr().err == "error: none of the 1 tests that pytest collects runs a hand-written rule of torch\n"
 
 
 def test_a_suite_without_a_rule_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

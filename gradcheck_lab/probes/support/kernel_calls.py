@@ -13,11 +13,11 @@ from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.dimensions import NamedDimensions, dimensions_of
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.kernels.launches import MONITOR, Launch, Seen, Watching
+from gradcheck_lab.kernels.starting import launches
 from gradcheck_lab.model.limits import KERNEL_BLOCK, KERNEL_CALL_ELEMENTS, KERNEL_CALLS, RELATED_PARTS
 from gradcheck_lab.probes.support.context import Context, Run
 from gradcheck_lab.probes.support.derived_calls import derived_case, is_valid, shapes_text
 from gradcheck_lab.probes.support.implied_contract import is_implied
-from gradcheck_lab.triton_internals import is_imported, is_interpreting
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class KernelCall:
 
 def kernel_calls(context: Context) -> Sequence[KernelCall]:
     """The calls; none where no interpreted kernel runs in the user's."""
-    if not is_imported() or not is_interpreting():
+    if launches() == context.runner.evaluations.launched:
         return ()
     return context.once("kernel calls", lambda: tuple(_kernel_calls(context)))
 
