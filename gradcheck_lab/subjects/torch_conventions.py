@@ -24,6 +24,7 @@ CONVENTIONS = (
     Convention("gumbel_softmax", "sends back what the soft sample would, for the hard one", "hard"),
     Convention("fake_quantize_per_tensor_affine", "sends the gradient through the rounding"),
     Convention("fake_quantize_per_channel_affine", "sends the gradient through the rounding"),
+    Convention("ctc_loss", "takes its input for logarithms of probabilities that sum to one"),
 )
 _BUILT_IN = {"embedding": ("weight", "indices", "padding_idx", "scale_grad_by_freq")}  # it has no signature; -1 is no row
 

@@ -23,6 +23,7 @@ from gradcheck_lab.probes.state import overwritten
 from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
 from gradcheck_lab.probes.support.dirty_memory import names_replaced
 from gradcheck_lab.probes.support.repeats import is_repeatable, repetition
+from gradcheck_lab.probes.support.unchecked_labels import labels_checked
 from gradcheck_lab.probes.support.unwritten import CallLog, LoggedCall, named_unwritten
 from gradcheck_lab.subjects.run_lines.watch import running
 
@@ -63,7 +64,7 @@ def run_probes(
     found: list[Yielded] = []
     chosen: Collection[str | Probe] = {*names, "double_backward"} if order == 2 else names
     for compiles, group in groupby((n for n in registered if n in chosen), lambda name: name in WITH_THE_COMPILER):
-        with nullcontext() if compiles else names_replaced():
+        with nullcontext() if compiles else names_replaced(), nullcontext() if compiles else labels_checked():
             for name in group:
                 if name not in FOR_ANY_CALL and not is_repeatable(context):
                     continue
