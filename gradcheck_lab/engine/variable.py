@@ -22,6 +22,7 @@ from gradcheck_lab.torch_internals import sequence_like
 
 _clock = itertools.count()
 _tape: ContextVar[list[Node] | None] = ContextVar("tape", default=None)
+_run_as: ContextVar[Callable[[Op], Op] | None] = ContextVar("run_as", default=None)
 
 
 @dataclass(eq=False, slots=True)
@@ -203,10 +204,22 @@ def record() -> Iterator[list[Node]]:
         _tape.reset(token)
 
 
+@contextmanager
+def ops_run_as(change: Callable[[Op], Op]) -> Iterator[None]:
+    """Within the block each op that is called on Variables runs as `change(op)`, forward and backward."""
+    token = _run_as.set(change)
+    try:
+        yield
+    finally:
+        _run_as.reset(token)
+
+
 def apply(op: Op, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Run an op's forward on the tensors of `inputs` and record the call; returns a Variable or a tuple of them."""
     tensors = tuple(unwrap(value) for value in inputs)
     op.validate(tensors, options)
+    change = _run_as.get()
+    op = op if change is None else change(op)
     with torch.no_grad():
         output = op.forward(*tensors, **options)
     several = isinstance(output, (tuple, list))

@@ -88,8 +88,7 @@ def _compiled(context: Context, names: Sequence[str]) -> Iterator[Finding]:
     users = UsersRun(context.subject)
     plain = users.under()
     if plain is None:
-        kind = _KINDS.get(context.subject.kind, f"a {context.subject.kind}")
-        yield _note(context, f"{context.subject.name} was not compiled", f"{kind} has no function to compile")
+        yield _note(context, f"{context.subject.name} was not compiled", "nobody compiles a layer that computes in NumPy")
         return
     of_operator = opchecked(context)
     of_fakes = list(_of_fake_kernels(context, plain, of_operator))
@@ -98,9 +97,6 @@ def _compiled(context: Context, names: Sequence[str]) -> Iterator[Finding]:
     if "error" in known:
         return  # what the compiler makes of a kernel that is not what it promises says no more
     yield from _compared(context, users, plain, names, started, known)
-
-
-_KINDS = {"program": "a program of ops", "layer": "a layer with a backward of its own"}
 
 
 def _compared(

@@ -36,9 +36,14 @@ class UsersRun:
         """The subject with a forward and backward that run what `compile` makes of the user's code.
 
         Of an op its forward and its rule are compiled, each as a function; of what torch's engine runs the call, whose
-        graph has the backward. None for programs of ops and layers, which have no function that a user would compile.
+        graph has the backward; of a program each op that it calls; of a layer in torch its two methods. None for a layer in
+        NumPy, which the compiler does not take for what it is.
         """
         subject = self.subject
+        if subject.kind in ("program", "layer"):
+            if subject.record_as is None:
+                return None
+            return subject if compile is as_is else replace(subject, record=subject.record_as(compile))
         if subject.kind == "op" and subject.op is not None:
             return replace(subject, record=_OpCall(compile(subject.op.forward), compile(_rule(subject))).record)
         call = _call_of(subject, compile)

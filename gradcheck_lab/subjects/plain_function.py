@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from gradcheck_lab.calls.randomness import random_states
+from gradcheck_lab.engine.variable import ops_run_as
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.rules.methods import methods_of
 from gradcheck_lab.rules.naming import input_names, option_names
-from gradcheck_lab.rules.op import as_tuple
+from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.subjects.differentiable import Differentiable
 from gradcheck_lab.subjects.first_call import result_of
 from gradcheck_lab.subjects.flat_arguments import flatten_arguments, tensors_of
@@ -28,7 +29,7 @@ from gradcheck_lab.subjects.op_calls import OpCalled, ops_refused
 from gradcheck_lab.subjects.program import record_program, trace_program
 from gradcheck_lab.subjects.readings.functions import without_gradient
 from gradcheck_lab.subjects.readings.layers import unread_layer
-from gradcheck_lab.subjects.subject import Recording, Subject, Trace, importable
+from gradcheck_lab.subjects.subject import Change, Record, Recording, Subject, Trace, importable
 from gradcheck_lab.subjects.unreached import refuse_unreached, watched
 
 _OPERATORS = frozenset("+ - * / @ += -= *= /= @=".split())
@@ -70,6 +71,7 @@ def adapt_plain_function(value: Any, inputs: tuple[Any, ...], options: dict[str,
         target=importable(value),
         call_reference=lambda reference, given, options: tensors_of(reference(*laid.rebuild(given), **options)),
         backwards=lambda: tuple(subject.function.backwards),
+        record_as=subject.record_as,
     )
 
 
@@ -96,6 +98,21 @@ class _ProgramOrFunction:
                 self.is_program = True
         require_tensors(self.name, inputs)
         return self._first(lambda: record_program(self.run, self.name, inputs, options))
+
+    def record_as(self, change: Change) -> Record:
+        """The recording of a program whose ops run what `change` makes of their forward and rule."""
+        known: dict[int, tuple[Op, Op]] = {}
+
+        def changed(op: Op) -> Op:
+            if id(op) not in known:
+                known[id(op)] = op, Op(change(op.forward), None if op.rule is None else change(op.rule), name=op.name)
+            return known[id(op)][1]
+
+        def record(inputs: tuple[Any, ...], options: Mapping[str, Any]) -> Recording:
+            with ops_run_as(changed):
+                return self.record(inputs, options)
+
+        return record
 
     def _first(self, record: Callable[[], Recording]) -> Recording:
         """A run, the first of them watched: one that misses a hand-written gradient is refused."""

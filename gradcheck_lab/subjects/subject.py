@@ -17,6 +17,9 @@ from gradcheck_lab.rules.op import Op
 from gradcheck_lab.specs import Spec
 from gradcheck_lab.subjects.code.kept import Kept
 
+Change = Callable[[Callable[..., Any]], Callable[..., Any]]
+Record = Callable[[tuple[Any, ...], Mapping[str, Any]], "Recording"]
+
 
 class Key(NamedTuple):
     """Names a gradient. `role` is "input" (number `first`), "value" (output `second` of op call `first`), or "share":
@@ -168,6 +171,8 @@ class Subject:
     backward. It is None where torch's engine does not call that. `state` is set for an object with state;
     `parameters` are the inputs, by index, that are the object's parameters; `declared` those of which the user said that they
     need a gradient: by `wrt=`, by `requires_grad`, or by the specs of an op. `allowed` are the mistakes that the user allows.
+    `record_as(change)` is `record` with what `change` makes of each function that the user wrote, forward and backward, where
+    a program or a layer calls several.
     `steps(inputs, options)` are the operations of a graph of numbers, where it is one. `fixed` are the inputs that the call is
     no function of, as far as it is differentiated: data, and what nobody wants a gradient of.
     """
@@ -200,6 +205,7 @@ class Subject:
     kept: Callable[[], tuple[Kept, ...]] = tuple
     allowed: Allowance = NOTHING_ALLOWED
     steps: Callable[[tuple[Any, ...], Mapping[str, Any]], Steps | None] | None = None
+    record_as: Callable[[Change], Record] | None = None
 
     @property
     def is_program(self) -> bool:

@@ -249,10 +249,63 @@ def test_cost_is_told() -> None:
     assert (note.severity, note.explanation) == ("note", "eager")
 
 
-def test_program_of_ops_says_why_it_is_not_compiled() -> None:
-    report = gl.check(lambda x: ops.tanh(x) * x, normal(4), probes=[QUICK])
+def scaled(factor: Callable[[], int]) -> gl.Op:
+    return gl.Op(lambda x: 2 * x, lambda grad_output, output, x: (grad_output * factor(),), name="double")
+
+
+def factor_if_compiled() -> int:
+    return 3 if torch.compiler.is_compiling() else 2
+
+
+def test_ops_of_a_program_are_compiled() -> None:
+    def program(double: gl.Op) -> Callable[[Tensor], Any]:
+        return lambda x: double(ops.tanh(x)) * x
+
+    (found,) = errors(gl.check(program(scaled(factor_if_compiled)), normal(4), probes=[QUICK]))
+    assert (found.cause, found.gradient, found.case) == ("compiled-mismatch", "x", "backend eager, as given")
+    report = gl.check(program(scaled(lambda: 2)), normal(4), probes=[QUICK])
+    assert report.verdict == "pass"
+    assert not loud(report)
+    assert any(finding.message.startswith("compiled with") for finding in report.findings)
+
+
+class Affine:
+    """x W + b by hand: the forward keeps its input, and the backward stores the gradients of the parameters."""
+
+    def __init__(self, factor: Callable[[], int]) -> None:
+        self.W, self.b, self.factor = normal(3, 2), normal(2, seed=1), factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x
+        return x @ self.W + self.b
+
+    def backward(self, grad_output: Tensor) -> Tensor:
+        self.dW = self.x.T @ grad_output * (self.factor() / 2)
+        self.db = grad_output.sum(0)
+        return grad_output @ self.W.T
+
+
+def test_methods_of_a_layer_are_compiled() -> None:
+    report = gl.check(Affine(lambda: 2), normal(4, 3), probes=[QUICK])
+    assert report.verdict == "pass"
+    assert not loud(report)
+    assert any(finding.message.startswith("compiled with") for finding in report.findings)
+    (found,) = errors(gl.check(Affine(factor_if_compiled), normal(4, 3), probes=[QUICK]))
+    assert (found.cause, found.gradient) == ("compiled-mismatch", "W")
+
+
+def test_layer_in_numpy_says_why_it_is_not_compiled() -> None:
+    class Tanh:
+        def forward(self, x: Any) -> Any:
+            self.y = np.tanh(x)
+            return self.y
+
+        def backward(self, grad_output: Any) -> Any:
+            return grad_output * (1 - self.y**2)
+
+    report = gl.check(Tanh(), normal(4).numpy(), probes=[QUICK])
     (note,) = [finding for finding in report.findings if finding.cause == "compiled"]
-    assert note.explanation == "a program of ops has no function to compile"
+    assert note.explanation == "nobody compiles a layer that computes in NumPy"
 
 
 def test_inductor_without_a_compiler_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:

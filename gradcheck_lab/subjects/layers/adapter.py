@@ -30,6 +30,7 @@ from gradcheck_lab.subjects.layers.code import (
 )
 from gradcheck_lab.subjects.layers.first_call import FirstCall
 from gradcheck_lab.subjects.layers.found import find, wants_trial
+from gradcheck_lab.subjects.layers.live import LiveCopy
 from gradcheck_lab.subjects.layers.numpy_boundary import kind_of, to_tensor
 from gradcheck_lab.subjects.layers.paths import arrays, attributes, is_array
 from gradcheck_lab.subjects.layers.resets import Resets
@@ -155,6 +156,7 @@ def layer_subject(
         state=Stateful(layer, numpy, run.live.alive, adds_up, stepped=lambda: run.stepped or frozenset()),
         parameters=frozenset(range(len(labels), len(titles))),
         backwards=lambda: (backward,),
+        record_as=None if numpy else lambda change: replace(run, methods_as=change, live=LiveCopy()).record,
         kept=lambda: kept_by((method,), backward),
     )
 

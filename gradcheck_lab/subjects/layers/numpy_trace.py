@@ -43,8 +43,12 @@ class TracedLayer:
 
 
 def call(layer: Any, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """Run the forward; where it returns None, return the layer's attribute `output`, `outputs` or `out`."""
-    output = getattr(layer, method)(*inputs, **options)
+    """Run the forward, and return its `output_of`."""
+    return output_of(layer, getattr(layer, method)(*inputs, **options))
+
+
+def output_of(layer: Any, output: Any) -> Any:
+    """What a forward returned; where that is None, the layer's attribute `output`, `outputs` or `out`."""
     if output is None:
         for name in OUTPUT_ATTRIBUTES:
             if output is None and hasattr(layer, name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from gradcheck_lab.subjects.layers.gradient_names import ON_TENSORS, partners
 from gradcheck_lab.subjects.layers.lines_run import lines_run
 from gradcheck_lab.subjects.layers.live import LiveCopy
 from gradcheck_lab.subjects.layers.numpy_boundary import from_native, like_output, to_native
-from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint
+from gradcheck_lab.subjects.layers.numpy_trace import NumpyTracer, TracedLayer, agree, call, fingerprint, output_of
 from gradcheck_lab.subjects.layers.parameters import Parameter
 from gradcheck_lab.subjects.layers.paths import ObjectPath, attributes, held_by
 from gradcheck_lab.subjects.layers.steps import copied, is_changed, is_step, put_back
@@ -42,7 +42,8 @@ class LayerRun:
     `given` makes arguments of flat inputs, `slots` are the inputs that returned entries belong to where there are fewer
     entries; where the backward returns a dict, with `keys`, `sources` are the entries that belong to the inputs. `notes` are
     said once of every check. `rates` are learning rates on the layer, which steps its parameters.
-    `stepped` are the parameters that its backward steps, None before the first backward.
+    `stepped` are the parameters that its backward steps, None before the first backward. The hand-written side runs what
+    `methods_as` makes of the two methods, such as their compiled forms; None for the methods themselves.
     """
 
     layer: Any
@@ -66,6 +67,7 @@ class LayerRun:
     _lines: dict[Any, int] = field(default_factory=dict)
     _refused: Untraceable | None = None
     stepped: frozenset[str] | None = None
+    methods_as: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
     live: LiveCopy = field(default_factory=LiveCopy)
 
     def __post_init__(self) -> None:
@@ -85,7 +87,8 @@ class LayerRun:
             path.set(layer, STEP)
         given, before = native[: len(self.names)], held_by(layer)
         with torch.no_grad(), np.errstate(all="ignore"):
-            output = call(layer, self.methods.forward, self.given.rebuild(given), options)
+            forward = self._as_run(getattr(layer, self.methods.forward))
+            output = output_of(layer, forward(*self.given.rebuild(given), **options))
         stored = frozenset(name for name, value in held_by(layer).items() if before.get(name, before) is not value)
         raw = as_tuple(output)
         outputs = tuple(from_native(value) for value in raw)
@@ -202,7 +205,10 @@ class LayerRun:
             grads = []
         sent = grads if self.call.takes_upstream else ()
         positional, keywords = self.call.arguments(sent, self.given.rebuild(given), container)
-        return getattr(layer, self.methods.backward)(*positional, **keywords)
+        return self._as_run(getattr(layer, self.methods.backward))(*positional, **keywords)
+
+    def _as_run(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        return method if self.methods_as is None else self.methods_as(method)
 
     def _upstream_attribute(self) -> str | None:
         """The attribute, such as `out.g`, from which a backward without arguments reads its upstream gradient."""
