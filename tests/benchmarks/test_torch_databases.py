@@ -25,6 +25,7 @@ QUICK = {
 }
 
 
+@pytest.mark.thorough
 def test_quick_operators_of_torch_pass() -> None:
     pytest.importorskip("expecttest", reason="torch's operator database needs it")
     with warnings.catch_warnings():

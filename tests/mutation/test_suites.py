@@ -69,6 +69,7 @@ def mutated(folder: Path, *arguments: str, **keywords: object) -> gl.MutationRep
     )  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 def test_ones_as_upstream_do_not_notice_that_the_upstream_is_dropped(folder: Path) -> None:
     report = mutated(folder, "-k", "ones", kinds={"drop-upstream", "return-none"})
     assert {mutant.after: (mutant.tests, mutant.check) for mutant in report.mutants} == {

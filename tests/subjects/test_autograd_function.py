@@ -109,6 +109,7 @@ def test_bisection_that_autograd_follows_wrongly_is_decided_by_numbers() -> None
     assert gl.check(Entmax15ByBisection, z, reference=entmax15_by_sorting).verdict == "pass"
 
 
+@pytest.mark.thorough
 def test_wrong_backward_of_a_bisection_fails() -> None:
     z = 2 * normal(4, 5)
     report = gl.check(Entmax15WithoutMean, z)
