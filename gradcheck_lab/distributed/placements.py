@@ -16,6 +16,7 @@ from gradcheck_lab.calls.moves import random_normal
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.shown import quoted
 
+OUTPUT = "output"
 _EXAMPLE = "pass gl.Replicate(), gl.Shard(0) or gl.Partial(), or their text 'replicate', 'shard:0', 'partial'"
 _TEXT = re.compile(r"^(?:(replicate)d?|(replicate)d?:partial|shard(?:ed)?:(-?\d+)|(partial))$")
 _TORCH = "torch.distributed.tensor"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -64,7 +64,7 @@ def run_probes(
     found: list[Yielded] = []
     chosen: Collection[str | Probe] = {*names, "double_backward"} if order == 2 else names
     for compiles, group in groupby((n for n in registered if n in chosen), lambda name: name in WITH_THE_COMPILER):
-        with nullcontext() if compiles else names_replaced(), nullcontext() if compiles else labels_checked():
+        with nullcontext() if compiles else functions_of_torch_replaced():
             for name in group:
                 if name not in FOR_ANY_CALL and not is_repeatable(context):
                     continue
@@ -86,6 +86,13 @@ def run_probes(
     if order == 2 and not is_repeatable(context):
         found.append(Inconclusive("the second derivative was not compared: the call does not give the same when repeated"))
     return _with(given, found)
+
+
+@contextmanager
+def functions_of_torch_replaced() -> Iterator[None]:
+    """A block in which names of torch's are replaced, once for many calls: for `dirty_memory`, and to look at labels."""
+    with names_replaced(), labels_checked():
+        yield
 
 
 def _named_forward(examined: Examined, registered: Mapping[str, Probe], names: Collection[str | Probe]) -> Examined:
