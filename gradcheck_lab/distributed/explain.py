@@ -9,7 +9,7 @@ from itertools import permutations
 import torch
 
 from gradcheck_lab.diagnosis import Evidence, Explanation
-from gradcheck_lab.distributed.placements import Placement, Replicate, Shard, placed_on, sum_of, whole_of
+from gradcheck_lab.distributed.placements import Partial, Placement, Replicate, Shard, placed_on, sum_of, whole_of
 from gradcheck_lab.model.limits import ORDERED_RANKS
 
 Own = Callable[[int], torch.Tensor | None]
@@ -46,7 +46,7 @@ class Held:
 
 def explained(held: Held) -> Explanation | None:
     """The mistake between the ranks that accounts for what they hold, None where none of the known ones does."""
-    for family in (_not_reduced, _reduced_again, _averaged, _own_part_only, _in_another_order):
+    for family in _FAMILIES:
         found = family(held)
         if found is not None:
             return found
@@ -75,6 +75,32 @@ def _reduced_again(held: Held) -> Explanation | None:
         "reduced-twice",
         f"it is {held.ranks} times the true one, and {held.ranks} is the number of ranks: equal values were summed over them",
         fix,
+    )
+
+
+def _parts_added(held: Held) -> Explanation | None:
+    """Each rank holds the sum, or the mean, of what every rank should hold a part of."""
+    if not isinstance(held.placement, Shard):
+        return None
+    total = sum_of(placed_on(held.truth, held.placement, held.ranks, 0))
+    for words, candidate in (("sum", total), ("mean", total / held.ranks)):
+        if all(held.fits(part, candidate) for part in held.parts):
+            return Explanation(
+                "reduced-twice",
+                f"each rank holds the {words} of the {held.ranks} ranks' true parts: these are parts of one, no terms of a sum",
+                "do not reduce it: what a rank has for its own part is whole",
+            )
+    return None
+
+
+def _whole_for_terms(held: Held) -> Explanation | None:
+    """An output that is placed as terms of a sum, and is whole on every rank."""
+    if not isinstance(held.placement, Partial) or not all(held.fits(part, held.truth) for part in held.parts):
+        return None
+    return Explanation(
+        "reduced-twice",
+        f"each rank holds all of it, and as terms of a sum they add up to {held.ranks} times it",
+        "its placement is Replicate(), or Replicate('partial') where each rank uses it for something else",
     )
 
 
@@ -153,3 +179,14 @@ def _is_everywhere(held: Held, wanted: torch.Tensor) -> bool:
         return all(held.fits(part, wanted) for part in held.parts)
     whole = whole_of(held.parts, held.placement, 0) if isinstance(held.placement, Shard) else sum_of(held.parts)
     return held.fits(whole, wanted)
+
+
+_FAMILIES = (
+    _not_reduced,
+    _reduced_again,
+    _parts_added,
+    _whole_for_terms,
+    _averaged,
+    _own_part_only,
+    _in_another_order,
+)

@@ -22,7 +22,7 @@ from gradcheck_lab.calls.case import copy_inputs, is_differentiable
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.distributed.messages import PLAIN, Message, packed, receive, send
 from gradcheck_lab.model.limits import CALLS_KEPT_BY_A_RANK
-from gradcheck_lab.model.torch_messages import refused_shape
+from gradcheck_lab.model.torch_messages import refused_shape, writes_to_leaf
 from gradcheck_lab.model.user_errors import text_of, user_traceback
 from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.workers.lifetime import end_group_with, end_with_parent
@@ -72,6 +72,7 @@ class _Calls:
 
     member: Member
     kept: OrderedDict[int, _Kept] = field(default_factory=OrderedDict)
+    in_place: bool = False  # a call has shown that the function writes to its inputs, which are leaves then
 
     def answer(self, asked: Message) -> Message:
         if asked.about["what"] == "forward":
@@ -88,10 +89,7 @@ class _Calls:
             with torch.no_grad():
                 output = function.forward(*inputs) if isinstance(function, Op) else function(*inputs)
         else:
-            for index in wanted:
-                inputs[index].requires_grad_()
-            with torch.enable_grad():
-                output = function(*inputs)
+            inputs, output = self._by_engine(inputs, before, wanted)
         outputs = as_tuple(output)
         _refuse_outputs(outputs)
         if wanted is not None:
@@ -102,6 +100,25 @@ class _Calls:
         connected = isinstance(function, Op) or any(output.requires_grad for output in outputs)
         about = {"written": _written(inputs, before), "connected": connected, "several": isinstance(output, tuple | list)}
         return Message(about, [output.detach() for output in outputs])
+
+    def _by_engine(
+        self, inputs: tuple[Any, ...], before: tuple[Any, ...], wanted: Sequence[int]
+    ) -> tuple[tuple[Any, ...], Any]:
+        """The leaves, and what the function returns of them, or of clones where torch does not let it write to leaves."""
+        function = self.member.function
+        with torch.enable_grad():
+            if not self.in_place:
+                try:
+                    leaves = _as_leaves(inputs, wanted)
+                    return leaves, function(*leaves)
+                except RuntimeError as error:
+                    if not writes_to_leaf(error):
+                        raise
+                self.in_place = True
+                inputs = copy_inputs(before)
+                seed_all(self.member.seed)
+            leaves = _as_leaves(inputs, wanted)
+            return leaves, function(*(v.clone() if i in wanted else v for i, v in enumerate(leaves)))
 
     def backward(self, asked: Message) -> Message:
         """Run the backward of a call with these upstream gradients; one gradient per input, None where none arrives."""
@@ -118,6 +135,12 @@ class _Calls:
             gradients = _by_engine(call, upstream)
         about = {"written": _written(call.inputs, call.before), "upstream written": _written(upstream, given)}
         return Message(about, [g.detach() if isinstance(g, torch.Tensor) else None for g in gradients])
+
+
+def _as_leaves(inputs: tuple[Any, ...], wanted: Sequence[int]) -> tuple[Any, ...]:
+    for index in wanted:
+        inputs[index].requires_grad_()
+    return inputs
 
 
 def serve(member: Member, wires: Wires) -> None:

@@ -143,6 +143,14 @@ def test_copy_whose_output_each_rank_uses_for_something_else(cause: str, functio
     assert causes(report) == ({cause} if cause else set()), report
 
 
+def test_output_that_is_whole_on_each_rank_and_is_placed_as_terms_says_so() -> None:
+    report = gl.check_distributed(Copy, "real('n d')", placement={"output": gl.Partial()}, reference=torch.clone, probes=False)
+    (found,) = (finding for finding in report.findings if finding.severity == "error")
+    assert found.explanation == "each rank holds all of it, and as terms of a sum they add up to 2 times it"
+    fix = "its placement is Replicate(), or Replicate('partial') where each rank uses it for something else"
+    assert found.suggestion == fix
+
+
 def test_collective_of_torch_whose_loss_is_the_sum_of_all_ranks_is_sound_by_its_own_convention() -> None:
     collective, x = torch.distributed.nn.functional.all_reduce, {"x": "partial"}
     for output, cause in (("replicate:partial", set()), ("replicate", {"reduced-twice"})):

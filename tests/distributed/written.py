@@ -115,6 +115,26 @@ class ReduceInPlace(Function):
         return grad_output
 
 
+class ReduceMarkedDirty(Function):
+    """In place, as torch is told: what it is given must be no leaf."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        distributed.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        return grad_output
+
+
+class ReduceMarkedDirtyAgain(ReduceMarkedDirty):
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        return all_reduced(grad_output)
+
+
 class CopyOnOneRank(Copy):
     """Rank 1 takes another path than the others."""
 
@@ -278,6 +298,11 @@ def row_linear(reduce: type[Function], biased_on_all: bool = False) -> Callable[
         return reduce.apply(x @ w.T + b / ranks()) if biased_on_all else reduce.apply(x @ w.T) + b
 
     return row
+
+
+def row_linear_of_copies(copy: type[Function]) -> Callable[..., Tensor]:
+    """Sums over the ranks what arrives at the parts of x, as is due where x is whole on each."""
+    return lambda x, w, b: Reduce.apply(copy.apply(x) @ w.T) + b
 
 
 def data_parallel(copy: type[Function]) -> Callable[..., Tensor]:
@@ -548,6 +573,10 @@ ROWS = (
         },
     ),
     Row(
+        "reduce in place", ("real('n d')",), {"x": "partial"}, lambda _: lambda x: x.clone(), ReduceMarkedDirty,
+        {"reduced twice": (ReduceMarkedDirtyAgain, "reduced-twice")},
+    ),
+    Row(
         "gather", ("real('n d')",), {"x": "shard:-1"}, lambda _: lambda x: x.clone(), Gather,
         {
             "not cut": (GatherNotCut, "wrong-shape"),
@@ -586,6 +615,8 @@ ROWS = (
         {
             "reduced twice": (row_linear(ReduceAgain), "reduced-twice"),
             "bias within the reduction": (row_linear(Reduce, True), "constant-factor"),
+            "parts added": (row_linear_of_copies(Copy), "reduced-twice"),
+            "mean of parts": (row_linear_of_copies(CopyWithMean), "reduced-twice"),
         },
     ),
     Row(
