@@ -89,7 +89,7 @@ class _Calls:
             with torch.no_grad():
                 output = function.forward(*inputs) if isinstance(function, Op) else function(*inputs)
         else:
-            inputs, output = self._by_engine(inputs, before, wanted)
+            inputs, output = self._on_leaves(inputs, before, wanted)
         outputs = as_tuple(output)
         _refuse_outputs(outputs)
         if wanted is not None:
@@ -101,7 +101,7 @@ class _Calls:
         about = {"written": _written(inputs, before), "connected": connected, "several": isinstance(output, tuple | list)}
         return Message(about, [output.detach() for output in outputs])
 
-    def _by_engine(
+    def _on_leaves(
         self, inputs: tuple[Any, ...], before: tuple[Any, ...], wanted: Sequence[int]
     ) -> tuple[tuple[Any, ...], Any]:
         """The leaves, and what the function returns of them, or of clones where torch does not let it write to leaves."""
