@@ -15,12 +15,15 @@ from gradcheck_lab.model.several import Scan
 from gradcheck_lab.workers.apart import Limits
 
 
-def scan_module(name: str, *, seed: int = 0, dtype: str | None = None, limits: Limits | None = None) -> Scan:
+def scan_module(
+    name: str, *, seed: int = 0, dtype: str | None = None, limits: Limits | None = None, compiled: bool = False
+) -> Scan:
     """Import the module `name` and check what it defines: ops, autograd Functions, custom ops, layers and modules.
 
     Inputs are drawn by `seed` from the specs that describe them: see `gradcheck_lab.discovery.description.specs_of`. What is
     imported from elsewhere is left out unless `__gradcheck_specs__` names it. With `limits` the code runs in a worker
     process, so that an object that ends its process, or takes more time or memory, fails and the others are checked.
+    `compiled` runs each under `torch.compile` as well.
     Ctrl-C ends the scan with what is known. Raises `InvalidArgument` for a module that does not import or defines nothing of
     the kind.
 
@@ -34,7 +37,7 @@ def scan_module(name: str, *, seed: int = 0, dtype: str | None = None, limits: L
     if not names:
         what = "no op, autograd Function, custom op, layer or module"
         raise NothingToCheck(f"the module {name!r} defines {what}; it has {found.public}")
-    jobs = [CheckJob(f"{name}:{key}", seed=seed, dtype=dtype) for key in names]
+    jobs = [CheckJob(f"{name}:{key}", seed=seed, dtype=dtype, compiled=compiled) for key in names]
     scan = Scan(name, {}, {})
     checks = check_in_workers(jobs, limits) if limits is not None else _check_here(jobs)
     try:
@@ -50,7 +53,7 @@ def scan_module(name: str, *, seed: int = 0, dtype: str | None = None, limits: L
     return scan
 
 
-def scan_folder(path: str, *, seed: int = 0, dtype: str | None = None, limits: Limits) -> Scan:
+def scan_folder(path: str, *, seed: int = 0, dtype: str | None = None, limits: Limits, compiled: bool = False) -> Scan:
     """Check what the Python files of a folder define, each file in worker processes of its own.
 
     Names are those of `path/file.py:name`. A file that cannot be imported is not checked, and the others are. Ctrl-C ends the
@@ -60,7 +63,7 @@ def scan_folder(path: str, *, seed: int = 0, dtype: str | None = None, limits: L
     scan = Scan(path, {}, {}, left_out=folder.left_out)
     for file in folder.files:
         try:
-            found = scan_module(file, seed=seed, dtype=dtype, limits=limits)
+            found = scan_module(file, seed=seed, dtype=dtype, limits=limits, compiled=compiled)
         except NothingToCheck:
             continue
         except InvalidArgument as error:

@@ -168,8 +168,8 @@ def check(
             raise typer.Exit(_check_ranks(on_ranks, results))
         limits = limits_from(target, timeout, memory_limit, isolate)
         if ":" not in target:
-            has_object_options = bool(spec or option or allow or wrt or order != 1 or compile or suggest or diff)
-            raise typer.Exit(_scan(target, has_object_options, seed, dtype, results, limits, strict))
+            has_object_options = bool(spec or option or allow or wrt or order != 1 or suggest or diff)
+            raise typer.Exit(_scan(target, has_object_options, seed, dtype, results, limits, strict, compile))
         from gradcheck_lab.commands.check import CheckJob, single_report
         from gradcheck_lab.commands.check_processes import check_in_workers
         from gradcheck_lab.render.terminal import print_report
@@ -404,8 +404,9 @@ def _check_and_suggest(job: CheckJob, limits: Limits | None, seconds: float) -> 
 
 
 def _scan(
-    target: str, has_object_options: bool, seed: int, dtype: str | None, results: Results, limits: Limits | None, strict: bool
-) -> int:
+    target: str, has_object_options: bool, seed: int, dtype: str | None, results: Results, limits: Limits | None,
+    strict: bool, compiled: bool,
+) -> int:  # fmt: skip
     from gradcheck_lab.commands.check_module import scan_folder, scan_module
     from gradcheck_lab.discovery.folder import is_folder
     from gradcheck_lab.render.laid_out import look_of
@@ -414,14 +415,14 @@ def _scan(
 
     if has_object_options:
         one = f"{Path(target) / 'file.py'}:name" if is_folder(target) else f"{target}:name"
-        options = "--spec, --option, --allow, --order, --wrt, --compile, --suggest and --diff"
+        options = "--spec, --option, --allow, --order, --wrt, --suggest and --diff"
         raise InvalidArgument(f"{options} are for one object; write it as {one}")
     if is_folder(target):
         if limits is None:
             raise InvalidArgument("the files of a folder are checked in processes of their own; leave --no-isolate out")
-        scan = scan_folder(target, seed=seed, dtype=dtype, limits=limits)
+        scan = scan_folder(target, seed=seed, dtype=dtype, limits=limits, compiled=compiled)
     else:
-        scan = scan_module(target, seed=seed, dtype=dtype, limits=limits)
+        scan = scan_module(target, seed=seed, dtype=dtype, limits=limits, compiled=compiled)
     console = new_console()
     print_lines(scan_lines(scan, look_of(console)), console)
     summary = "\n".join(text for text, _ in scan_summary(scan))

@@ -39,6 +39,17 @@ def test_flag_finds_what_is_wrong_compiled_alone(
     assert "compiled with 1 backend in " in said
 
 
+def test_all_that_a_file_defines_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compiling, "NAMES", ("eager",))
+    file = tmp_path / "described.py"
+    file.write_text(f"{SOURCE}\n__gradcheck_specs__ = {{'Square': \"real('n')\"}}\n", encoding="utf-8")
+    assert exit_code("check", str(file), "--no-isolate") == 0
+    assert exit_code("check", str(file), "--no-isolate", "--compile") == 1
+    assert "cause: compiled-mismatch" in capsys.readouterr().out
+
+
 def test_command_that_runs_it_again_has_the_flag() -> None:
     assert CheckJob("m:f", compiled=True).command == "gradcheck-lab check m:f --seed 0 --compile"
     assert CheckJob("m:f").command == "gradcheck-lab check m:f --seed 0"

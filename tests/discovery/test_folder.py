@@ -132,7 +132,7 @@ MISUSES = {
     ),
     "options": (
         ["code", "--wrt", "x"],
-        "--spec, --option, --allow, --order, --wrt, --compile, --suggest and --diff are for one object; "
+        "--spec, --option, --allow, --order, --wrt, --suggest and --diff are for one object; "
         "write it as code/file.py:name",
     ),
 }

@@ -230,7 +230,7 @@ def test_specs_that_cannot_be_read_say_so(written: object) -> None:
 MISUSES = {
     "scan-with-specs": (
         ["forms", "--spec", "real('n d')"],
-        "--spec, --option, --allow, --order, --wrt, --compile, --suggest and --diff are for one object; write it as forms:name",
+        "--spec, --option, --allow, --order, --wrt, --suggest and --diff are for one object; write it as forms:name",
     ),
     "scan-of-nothing": (
         ["empty"],
