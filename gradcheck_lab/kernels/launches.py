@@ -60,12 +60,26 @@ class Launch:
         return math.prod(self.grid)
 
 
+@dataclass(frozen=True, slots=True)
+class Division:
+    """A size that `triton.cdiv` divided into blocks of so many elements, as for a grid."""
+
+    size: int
+    block: int
+
+
 @dataclass(slots=True)
 class Seen:
     """What was seen while kernels were watched."""
 
     launches: list[Launch] = field(default_factory=list)
     outside: list[Outside] = field(default_factory=list)
+    divisions: list[Division] = field(default_factory=list)
+
+    @property
+    def blocks(self) -> set[int]:
+        """The sizes of blocks that the kernels' constants and the divisions may be."""
+        return {n for each in self.launches for n in each.constants.values()} | {each.block for each in self.divisions}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +235,11 @@ class Monitor:
     def makes_pointers(self) -> None:
         """The kernel makes pointers of integers: what they point to is not known."""
         self._now.makes_pointers = True
+
+    def divided(self, size: int, block: int) -> None:
+        """Note a division into blocks."""
+        if (found := Division(size, block)) not in self.seen.divisions:
+            self.seen.divisions.append(found)
 
     @property
     def _order(self) -> Order:

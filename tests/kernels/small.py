@@ -62,6 +62,15 @@ def tuned(x_ptr, y_ptr, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def square_backward(x_ptr, g_ptr, dx_ptr, count, SAME_ROW: tl.constexpr):
+    offsets = tl.program_id(0) * 64 + tl.arange(0, 64)
+    inside = offsets < count
+    upstream = tl.arange(0, 64) if SAME_ROW else offsets
+    x, g = tl.load(x_ptr + offsets, mask=inside), tl.load(g_ptr + upstream, mask=inside)
+    tl.store(dx_ptr + offsets, 2 * x * g, mask=inside)
+
+
+@triton.jit
 def partly_read(x_ptr, y_ptr, count, BLOCK: tl.constexpr):
     offsets = tl.arange(0, BLOCK)
     x = tl.load(x_ptr + offsets)
@@ -104,6 +113,26 @@ def doubled(forward):
             return 2 * g
 
     return Double
+
+
+def square(same_row):
+    """A Function that squares; wrong beyond the 64 elements of a block, where `same_row`, which only the grid tells."""
+
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x.contiguous())
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            dx = torch.empty_like(x)
+            kernel = square_backward[lambda meta: (triton.cdiv(x.numel(), 64),)]
+            kernel(x, g.contiguous(), dx, x.numel(), SAME_ROW=same_row)
+            return dx
+
+    return Square
 
 
 def by(kernel, *constants, **blocks):
