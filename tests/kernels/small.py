@@ -71,6 +71,14 @@ def square_backward(x_ptr, g_ptr, dx_ptr, count, SAME_ROW: tl.constexpr):
 
 
 @triton.jit
+def double_rows(x_ptr, y_ptr, x_row, x_column, y_row, y_column, columns, BLOCK: tl.constexpr):
+    row, offsets = tl.program_id(0), tl.arange(0, BLOCK)
+    inside = offsets < columns
+    x = tl.load(x_ptr + row * x_row + offsets * x_column, mask=inside)
+    tl.store(y_ptr + row * y_row + offsets * y_column, 2 * x, mask=inside)
+
+
+@triton.jit
 def partly_read(x_ptr, y_ptr, count, BLOCK: tl.constexpr):
     offsets = tl.arange(0, BLOCK)
     x = tl.load(x_ptr + offsets)
@@ -133,6 +141,32 @@ def square(same_row):
             return dx
 
     return Square
+
+
+def rows_doubled(mistake):
+    """A Function that doubles a matrix by its strides, or takes these for others as a mistake says."""
+
+    def run(x, y, x_strides):
+        double_rows[(x.shape[0],)](x, y, *x_strides, *y.stride(), x.shape[1], BLOCK=8)
+        return y
+
+    class Double(Function):
+        @staticmethod
+        def forward(ctx, x):
+            if mistake == "contiguous":
+                return run(x.contiguous(), x.new_empty(x.shape), (x.shape[1], 1))
+            x = x if x.stride(1) == 1 else x.contiguous()
+            return run(x, x.new_empty(x.shape), (x.shape[1], 1) if mistake == "rows of x" else x.stride())
+
+        @staticmethod
+        def backward(ctx, g):
+            if mistake == "contiguous":
+                return run(g.contiguous(), g.new_empty(g.shape), (g.shape[1], 1))
+            if mistake == "written to g":
+                return run(g, g.as_strided(g.shape, (g.shape[1], 1)), g.stride())
+            return run(g, g.new_empty(g.shape), (g.shape[1], 1) if mistake == "columns of g" else g.stride())
+
+    return Double
 
 
 def by(kernel, *constants, **blocks):

@@ -62,6 +62,15 @@ def run_watched(context: Context, case: Case, watching: Watching) -> tuple[Run, 
     return run, seen, case
 
 
+def run_in_place(context: Context, case: Case, watching: Watching) -> tuple[Run, Seen]:
+    """Run a case with upstream gradients, all tensors as they are and not copies, with its kernels watched."""
+    with MONITOR.watch(watching) as seen:
+        recording = context.record_on(case.inputs, case)
+        if isinstance(recording, Exception):
+            return Run(error=recording), seen
+        return context.backward_on(recording, case.grad_outputs or (), case.seed), seen
+
+
 def differing_sizes(seen: Seen, sizes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
     """Which dimension to give which size, for each block that the kernels' constants and the divisions of a launch tell.
 
@@ -153,4 +162,3 @@ def _together(context: Context, dims: NamedDimensions, letter: str, size: int) -
     numbers = [n for n in (*context.case.inputs, *context.case.options.values()) if type(n) is int and n > 1]
     fits = all(dims.sizes[name] % n or not length % n for name, length in sizes.items() if name in dims.sizes for n in numbers)
     return dims.with_multiples(sizes) if fits else None
-
