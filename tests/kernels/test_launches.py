@@ -69,6 +69,16 @@ def test_an_access_in_a_gap_of_an_input_or_an_upstream_gradient_is_seen(
     assert "between the elements of a view, at small.py:" in found[0].explanation
 
 
+def test_strides_explain_no_gradient_that_is_wrong_without_them() -> None:
+    class Wrong(small.rows_doubled("columns of g")):  # type: ignore[misc]
+        @staticmethod
+        def backward(ctx, g):  # type: ignore[no-untyped-def]
+            return 3 * small.rows_doubled("columns of g").backward(ctx, g)
+
+    report = gl.check(Wrong, torch.randn(2, 3), probes={"kernel_memory"})
+    assert [each.cause for each in report.findings] == ["constant-factor"], report
+
+
 @pytest.mark.parametrize("sound", ["", "contiguous"])
 def test_a_kernel_that_uses_strides_or_a_copy_stays_within_its_views(sound: str) -> None:
     report = gl.check(small.rows_doubled(sound), torch.randn(3, 5), probes={"kernel_memory"})
