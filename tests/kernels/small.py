@@ -42,6 +42,20 @@ def in_a_loop(x_ptr, y_ptr, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def scale_in_a_loop(x_ptr, y_ptr, count, factor, BLOCK: tl.constexpr):
+    for tile in range(tl.program_id(0), tl.cdiv(count, BLOCK), tl.num_programs(0)):
+        offsets = tile * BLOCK + tl.arange(0, BLOCK)
+        tl.store(y_ptr + offsets, factor * tl.load(x_ptr + offsets, mask=offsets < count), mask=offsets < count)
+
+
+@triton.jit
+def square_in_place(x_ptr, count, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + offsets, mask=offsets < count)
+    tl.store(x_ptr + offsets, x * x, mask=offsets < count)
+
+
+@triton.jit
 def in_assembly(x_ptr, y_ptr, BLOCK: tl.constexpr):
     offsets = tl.arange(0, BLOCK)
     x = tl.load(x_ptr + offsets)
@@ -167,6 +181,46 @@ def rows_doubled(mistake):
             return run(g, g.new_empty(g.shape), (g.shape[1], 1) if mistake == "columns of g" else g.stride())
 
     return Double
+
+
+def tripled_by_processors(factor):
+    """A Function that triples, with a program for each processor of the device that its backward asks torch for."""
+
+    class Triple(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 3 * x
+
+        @staticmethod
+        def backward(ctx, g):
+            g = g.contiguous()
+            dx = torch.empty_like(g)
+            if torch.cuda.is_available():
+                programs = torch.cuda.get_device_properties(g.device).multi_processor_count
+            with torch.cuda.device(g.device):
+                scale_in_a_loop[(programs,)](g, dx, g.numel(), factor, BLOCK=2)
+            return dx
+
+    return Triple
+
+
+def kept_in_place(same):
+    """A Function that squares a copy of its input in place, so that autograd sees the copy alone; or returns `same`."""
+
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x.contiguous())
+            y = x.clone(memory_format=torch.contiguous_format)
+            square_in_place[(1,)](y, y.numel(), BLOCK=512)
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g if same else 2 * x * g
+
+    return Square
 
 
 def by(kernel, *constants, **blocks):

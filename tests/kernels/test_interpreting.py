@@ -152,6 +152,20 @@ def test_code_written_for_a_device_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize(("factor", "causes"), [(3.0, []), (6.0, ["constant-factor"])])
+def test_code_that_asks_torch_for_a_device_gets_an_answer(factor: float, causes: list[str]) -> None:
+    own = torch.cuda.is_available, torch.cuda.device
+    report = gl.check(small.tripled_by_processors(factor), torch.randn(2, 3), probes=())
+    assert [finding.cause for finding in report.findings] == causes, report
+    assert (torch.cuda.is_available, torch.cuda.device) == own
+
+
+@pytest.mark.parametrize(("same", "verdict"), [(False, "pass"), (True, "fail")])
+def test_what_a_kernel_writes_in_place_is_no_contradiction_of_oracles(same: bool, verdict: str) -> None:
+    report = gl.check(small.kept_in_place(same), torch.randn(2, 3), probes={"state"})
+    assert (report.verdict, "oracle-disagrees" in {finding.cause for finding in report.findings}) == (verdict, False), report
+
+
 def test_what_a_kernel_asserts_is_its_own_mistake() -> None:
     report = gl.check(small.doubled(lambda x: small.asserting[(1,)](x, BLOCK=4) or 2 * x), torch.ones(4), probes=())
     assert [finding.cause for finding in report.findings] == ["raises"]
