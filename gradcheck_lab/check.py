@@ -21,6 +21,7 @@ from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.examination.reporting import Asked, begun_report, report_of
 from gradcheck_lab.isolation import Subjected, isolated, limits_of
+from gradcheck_lab.kernels.answers import ANSWERS
 from gradcheck_lab.kernels.starting import interpreted_since, launches
 from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, refuse_unknown, seed_of
 from gradcheck_lab.model.causes import CAUSES
@@ -117,6 +118,7 @@ def checked(
     started = time.perf_counter()
     _refuse_arguments(op, inputs, order, probes, allow)
     launched = launches()
+    ANSWERS.asked = False
     asked = Asked(order, allow, seed_of(seed), started)
     with preserved_state(asked.seed):
         with reading("the arguments"):

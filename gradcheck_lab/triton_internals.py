@@ -22,7 +22,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 # by module, what is used of it; a dot names an attribute of a class
 _NAMES = {
-    "triton": ("__version__",),
+    "triton": ("__version__", "cdiv.fn"),
     "triton.language": ("core", "tensor", "float32", "bfloat16", "standard"),
     "triton.runtime.errors": ("InterpreterError",),
     "triton.runtime.driver": ("driver", "driver.set_active"),
@@ -71,6 +71,8 @@ class Hooks(Protocol):
     def atomic(self, pointers: Array, mask: Array, size: int) -> Array: ...
 
     def makes_pointers(self) -> None: ...
+
+    def divided(self, size: int, block: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ def install(hooks: Hooks, driver: Any, functions: dict[str, Callable[..., Array]
     _give_library(interpreter, functions)
     _watch_memory(interpreter, hooks)
     _watch_launches(interpreter, hooks)
+    _watch_divisions(hooks)
 
 
 def _patch_quickly(interpreter: Any) -> None:
@@ -436,6 +439,19 @@ def _watch_launches(interpreter: Any, hooks: Hooks) -> None:
 
     executor.__call__, executor._init_args_hst, executor._restore_args_dev = launch, arguments_of, restored
     builder.set_grid_dim, builder.set_grid_idx = dimensions, index
+
+
+def _watch_divisions(hooks: Hooks) -> None:
+    """What `triton.cdiv` divides, in a grid or elsewhere; a module that has imported it by name has the same object."""
+    function = importlib.import_module("triton").cdiv
+    divide = function.fn
+
+    def divided(x: Any, y: Any) -> Any:
+        if type(x) is int and type(y) is int:
+            hooks.divided(x, y)
+        return divide(x, y)
+
+    function.fn = divided
 
 
 def _is_elsewhere(value: Any) -> bool:

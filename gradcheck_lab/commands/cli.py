@@ -194,7 +194,10 @@ def fuzz(
     target: Annotated[
         str, typer.Argument(metavar="MODULE[:NAME]", help="What to fuzz, as pkg.module:name, or a module for all in it.")
     ],
-    examples: Annotated[int, typer.Option(help="Calls to draw for each object.")] = 100,
+    examples: Annotated[
+        int | None,
+        typer.Option(show_default="100, or 20 with --triton-interpret", help="Calls to draw for each object."),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Processes to run.")] = 1,
     seed: Seed = 0,
     spec: Specs = None,
@@ -218,13 +221,16 @@ def fuzz(
         interpret_if(triton_interpret)
         limits = limits_from(target, timeout, memory_limit, isolate)
         from gradcheck_lab.commands.fuzz import fuzz_targets
-        from gradcheck_lab.commands.fuzz_jobs import Job
+        from gradcheck_lab.commands.fuzz_jobs import Job, default_examples
         from gradcheck_lab.fuzzing.storage import storage
         from gradcheck_lab.render.fuzz import fuzz_lines, fuzz_summary, progress_bar
         from gradcheck_lab.render.laid_out import look_of
         from gradcheck_lab.render.terminal import new_console, print_lines
 
         specs, options, allowed = (tuple(each or ()) for each in (spec, option, allow))
+        examples = default_examples(triton_interpret) if examples is None else examples
+        if triton_interpret:
+            typer.echo(f"fuzzing {target} in Triton's interpreter: up to {examples} drawn calls of some seconds each", err=True)
         job = Job(target, examples, seed, seed, specs, options, allowed, order, save or storage())
         with progress_bar(examples) as show:
             fuzzed = fuzz_targets(job, jobs, show, limits)

@@ -16,6 +16,7 @@ from gradcheck_lab.discovery.targets import CannotConstruct, NoSpecs, module_nam
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.ordinary import BeforeCall
 from gradcheck_lab.fuzzing.run import FuzzRun
+from gradcheck_lab.model.limits import DRAWN_EXAMPLES, INTERPRETED_EXAMPLES
 
 ShowCounts = Callable[[str, int, int], None]  # the object's name, its examples so far, and 1 once one of them is wrong
 
@@ -73,6 +74,11 @@ def fuzz_run_of(
         constructor_seed=job.constructor_seed,
         before_call=before_call,
     )
+
+
+def default_examples(interpreted: bool) -> int:
+    """How many calls are drawn where nobody says, of kernels that are `interpreted` or not."""
+    return (INTERPRETED_EXAMPLES if interpreted else DRAWN_EXAMPLES).value
 
 
 def split(job: Job, parts: int) -> Iterator[Job]:

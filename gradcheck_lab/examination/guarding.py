@@ -13,10 +13,12 @@ from gradcheck_lab.calls.moves import moved, random_normal, size_at_least
 from gradcheck_lab.comparison.findings import show
 from gradcheck_lab.examination.examined import Examined, NoTruth
 from gradcheck_lab.examination.leaving_torch import leaves_torch
+from gradcheck_lab.kernels.starting import launches
 from gradcheck_lab.model.amounts import BESIDE_THE_CALL, BESIDE_ZERO
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.precision.budget import CLEARLY_MOVES, LESS_THAN_AGREEMENT
 from gradcheck_lab.oracles.autograd.leaves_autograd import leaves_autograd
+from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.oracles.numeric.finite_difference import directional
 from gradcheck_lab.oracles.numeric.guard import Guarded, guard
 from gradcheck_lab.oracles.numeric.scalar_problem import inner
@@ -91,12 +93,22 @@ def guard_autograd(examined: Examined) -> Examined | NoTruth:
         )
     if departure is not None:  # code around a rule may detach what the rule differentiates, as with batch normalisation
         return NoTruth("the forward detaches a value or leaves torch, and numbers contradict what is left")
+    if _launches_kernels(examined.oracle):
+        return NoTruth("its kernels write what autograd does not see")
     derivatives = _directional_derivatives(examined, found)
     if examined.passed and (_is_limit_at_a_kink(examined, derivatives) or _agree_nearby(examined)):
         return examined
     if derivatives.agreeing == "manual and autograd":
         return _inconclusive(examined, derivatives)
     return NoTruth("numbers contradict it", note=_contradiction(derivatives, "numbers decide"))
+
+
+def _launches_kernels(oracle: AutogradOracle) -> bool:
+    """Whether the forward that autograd followed launched interpreted kernels."""
+    before = launches()
+    if before:
+        oracle.run(torch.float64)
+    return launches() > before
 
 
 def _is_limit_at_a_kink(examined: Examined, derivatives: _DirectionalDerivatives) -> bool:

@@ -17,7 +17,8 @@ from gradcheck_lab.comparison.isolated_rule import detached
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
 from gradcheck_lab.examination.in_pieces import is_large
-from gradcheck_lab.kernels.refusals import needs_device, refused_device
+from gradcheck_lab.kernels.answers import ANSWERS
+from gradcheck_lab.kernels.refusals import CannotInterpret, needs_device, refused_device
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.exceptions import class_name
 from gradcheck_lab.model.findings import Finding, Stage
@@ -107,13 +108,22 @@ def _data_notes(subject: Subject, inputs: Sequence[Any], data: frozenset[int]) -
 
 
 def result_or_finding(call: Callable[[], Result], stage: Stage, suggestion: str) -> Result | Finding:
-    """Call the user's code and return its result, or the finding that it raised."""
+    """Call the user's code and return its result, or the finding that it raised.
+
+    Code around interpreted kernels that raises for want of a device is called again with answers as of one.
+    """
     try:
         return call()
     except InvalidArgument:
         raise
     except Exception as error:
         if needs_device(error):
+            if not ANSWERS.asked:
+                ANSWERS.asked = True
+                try:
+                    return result_or_finding(call, stage, suggestion)
+                except CannotInterpret:
+                    ANSWERS.asked = False
             raise refused_device(error) from error
         cause, what = raised_cause(error), "reference" if stage == "oracle" else stage
         has_no_memory = cause == "memory-exceeded"

@@ -22,11 +22,13 @@ from gradcheck_lab.fuzzing.ordinary import BeforeCall, OrdinaryCalls, Signature
 from gradcheck_lab.fuzzing.signatures import known_options
 from gradcheck_lab.fuzzing.tried import Record
 from gradcheck_lab.fuzzing.wording import call_text
+from gradcheck_lab.kernels.starting import launches
 from gradcheck_lab.model.arguments import Wrt, name_of, options_of, refuse_names, refuse_order, seed_of, wrt_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding, verdict_of
+from gradcheck_lab.model.limits import INTERPRETED_SIZES
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
@@ -43,6 +45,11 @@ SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33)
 DTYPES = (*[torch.float64] * 7, torch.float32)
 
 OnExample = Callable[[int, int], None]
+
+
+def sizes_drawn(interpreted: bool) -> tuple[int, ...]:
+    """The sizes of the dimensions of drawn calls: those that launch `interpreted` kernels are small."""
+    return tuple(size for size in SIZES if not interpreted or size <= INTERPRETED_SIZES.value)
 
 
 @dataclass
@@ -99,11 +106,11 @@ class FuzzRun:
         from gradcheck_lab.fuzzing import strategy
         from gradcheck_lab.fuzzing.search import Search
 
-        started = time.perf_counter()
+        started, launched = time.perf_counter(), launches()
         with preserved_state(self.seed), watched(True, (torch.empty(0, device=self.device),)) as seen:
             dtypes = self.dtypes or ((torch.float32,) if self._ordinary.needs_float32() else DTYPES)
             self.examiner.allowed_gradients = self._ordinary.allowed_gradients(dtypes[0])
-            coding = Coding(self.signatures, SIZES, dtypes, self._drawn_options())
+            coding = Coding(self.signatures, sizes_drawn(launches() > launched), dtypes, self._drawn_options())
             drawn = strategy.coded_recipes(coding)
             search = Search(
                 self.examiner, drawn, self.max_examples, self.seed, self._key(), coding.read, self.on_example,

@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.kernels.memory import Zone, zone_of
 from gradcheck_lab.kernels.refusals import is_limit, refusal, root_of
 from gradcheck_lab.model.limits import ACCESSES_IN_ANOTHER_ORDER, FEW_ACCESSES, GUARD_BYTES
-from gradcheck_lab.triton_internals import Access, is_interpreter_error, is_of_triton, quiet
+from gradcheck_lab.triton_internals import Access, is_interpreter_error, is_of_triton, quiet, rounded_to_bfloat16
 
 Array = npt.NDArray[Any]
 Order = Literal["first to last", "last to first", "shuffled", "at once"]
@@ -60,24 +61,39 @@ class Launch:
         return math.prod(self.grid)
 
 
+@dataclass(frozen=True, slots=True)
+class Division:
+    """A size that `triton.cdiv` divided into blocks of so many elements, as for a grid."""
+
+    size: int
+    block: int
+
+
 @dataclass(slots=True)
 class Seen:
     """What was seen while kernels were watched."""
 
     launches: list[Launch] = field(default_factory=list)
     outside: list[Outside] = field(default_factory=list)
+    divisions: list[Division] = field(default_factory=list)
+
+    @property
+    def blocks(self) -> set[int]:
+        """The sizes of blocks that the kernels' constants and the divisions may be."""
+        return {n for each in self.launches for n in each.constants.values()} | {each.block for each in self.divisions}
 
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """How kernels are run: in which order, what memory outside of their tensors holds, and which storages have closed gaps.
+    """How kernels are run: in which order, and what memory outside of their tensors holds, `canary`.
 
-    `most` accesses end a program: 0 for no such limit. `only` names the kernel whose programs run in that order: empty for all.
+    Of a tensor in `views` that is the rest of its storage too, whichever view of it a kernel is handed. `most` accesses end a
+    program: 0 for no such limit. `only` names the kernel whose programs run in that order: empty for all.
     """
 
     order: Order = "first to last"
     canary: float = 0.0
-    closed: frozenset[int] = frozenset()
+    views: tuple[torch.Tensor, ...] = ()
     most: int = 0
     only: str = ""
     seed: int = 0
@@ -148,12 +164,11 @@ class Monitor:
         key = storage.data_ptr() or -1 - len(running.zones)
         zone = running.zones.get(key)
         if zone is None:
-            zone = running.zones[key] = zone_of(tensor, key in self.watching.closed)
+            zone = running.zones[key] = zone_of(tensor, self.watching.views)
             if self._order == "at once":
                 zone.run_at_once()
             running.sorted_zones = sorted(running.zones.values(), key=lambda each: each.start)
         zone.names.append(name)
-        zone.open(tensor)
         return zone.view(tensor)
 
     def finish(self) -> None:
@@ -222,6 +237,11 @@ class Monitor:
         """The kernel makes pointers of integers: what they point to is not known."""
         self._now.makes_pointers = True
 
+    def divided(self, size: int, block: int) -> None:
+        """Note a division into blocks."""
+        if (found := Division(size, block)) not in self.seen.divisions:
+            self.seen.divisions.append(found)
+
     @property
     def _order(self) -> Order:
         """The order of the programs of the kernel that runs."""
@@ -235,13 +255,14 @@ class Monitor:
         return self.running
 
     def _canary(self, dtype: np.dtype[Any]) -> Any:
-        """A value that memory outside may hold: of numbers of 16 bits without a kind of their own, NaN of bfloat16."""
-        if not self.watching.canary:
+        """A value that memory outside may hold, in a dtype; unsigned numbers of 16 bits are those of bfloat16."""
+        canary = self.watching.canary
+        if not canary:
             return dtype.type(0)
-        if dtype.kind == "f":
-            return dtype.type(math.nan)
         if dtype == np.uint16:
-            return dtype.type(0x7FC0)
+            return rounded_to_bfloat16(np.array(canary, dtype=np.float32))
+        if dtype.kind == "f":
+            return np.array(canary).astype(dtype)
         return dtype.type(_INTEGER_CANARY) if dtype.kind in "iu" else dtype.type(1)
 
     def _inside(self, pointers: Array, mask: Array, size: int, kind: Kind) -> Array | None:

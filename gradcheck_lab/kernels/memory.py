@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ Array = npt.NDArray[Any]
 class Zone:
     """The copy of one storage between two guards. Addresses are those of the copy, sizes are in bytes.
 
-    `closed` marks bytes of the storage that no view of it has, where those are not the kernel's to touch. While programs run as
+    `closed` marks bytes of the storage that are not the kernel's to touch, None for no such bytes. While programs run as
     if at once, `writers` has the program that wrote a byte first, -1 for none, and `before` the bytes as they were.
     """
 
@@ -55,17 +56,6 @@ class Zone:
         made = torch.empty(0, dtype=tensor.dtype)
         return made.set_(storage, offset, tensor.size(), tensor.stride())
 
-    def open(self, tensor: torch.Tensor) -> None:
-        """Let the kernel touch the elements of a view of a storage of which the rest is closed."""
-        if self.closed is not None and tensor.numel():
-            size = tensor.element_size()
-            places = np.lib.stride_tricks.as_strided(
-                np.arange(self.size, dtype=np.int64)[tensor.storage_offset() * size :],
-                tuple(tensor.shape), tuple(s * size * 8 for s in tensor.stride()), writeable=False,
-            )  # fmt: skip
-            for k in range(size):
-                self.closed[places + k] = False
-
     def run_at_once(self) -> None:
         """Remember from now on who writes what, and what was there before."""
         inside = self.buffer[GUARD_BYTES.value : GUARD_BYTES.value + self.size]
@@ -77,12 +67,23 @@ class Zone:
             ctypes.memmove(self.original, self.start, self.size)
 
 
-def zone_of(tensor: torch.Tensor, closed: bool) -> Zone:
-    """A copy of a tensor's whole storage in a zone of its own."""
+def zone_of(tensor: torch.Tensor, views: Sequence[torch.Tensor] = ()) -> Zone:
+    """A copy of a tensor's whole storage in a zone of its own; where that is of one of `views`, its gaps are closed."""
     storage = tensor.untyped_storage()
     size = storage.nbytes()
     buffer = np.empty(size + 2 * GUARD_BYTES.value, dtype=np.uint8)  # pages that nobody touches take no memory
     start = buffer.ctypes.data + GUARD_BYTES.value
     if size:
         ctypes.memmove(start, storage.data_ptr(), size)
-    return Zone(start, size, buffer, storage.data_ptr(), closed=np.ones(size, dtype=bool) if closed else None)
+    mine = [view for view in views if size and view.untyped_storage().data_ptr() == storage.data_ptr()]
+    return Zone(start, size, buffer, storage.data_ptr(), closed=_closed(mine, size) if mine else None)
+
+
+def _closed(views: Sequence[torch.Tensor], size: int) -> Array:
+    """Which bytes of a storage are of none of these views of it."""
+    closed = np.ones(size, dtype=bool)
+    for view in views:
+        places = torch.zeros(size // view.element_size(), dtype=torch.bool)
+        places.as_strided(view.size(), view.stride(), view.storage_offset()).fill_(True)
+        closed &= ~np.repeat(places.numpy(), view.element_size())
+    return closed

@@ -394,3 +394,13 @@ SIZES_BESIDE_BLOCKS = Limit(
     "Calls with a dimension beside a kernel's block whose gradients are compared, those that are one longer first: each is run "
     "some ten times to derive it by numbers.",
 )
+DRAWN_EXAMPLES = Limit(100, "Calls that the command fuzz draws for each object where nobody says: a few seconds of most.")
+INTERPRETED_EXAMPLES = Limit(
+    20,
+    "The same of interpreted kernels, of which each call with what is derived from it is some hundred launches: a minute.",
+)
+INTERPRETED_SIZES = Limit(
+    9,
+    "Largest size of a dimension of a drawn call that launches interpreted kernels: two of them are 81 elements, and a program "
+    "for each of them takes a second.",
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from gradcheck_lab.render.terminal import finding_lines, lines_for
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_EVERY = 10.0  # seconds between two lines of progress
 
 
 def fuzz_lines(fuzzed: Fuzzed, look: Look | None = None) -> list[Line]:
@@ -43,20 +46,43 @@ def plural(count: int, noun: str) -> str:
 
 @contextmanager
 def progress_bar(examples: int, console: Console | None = None) -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar per object with its examples and findings so far; yields what takes the counts. Only on a terminal."""
+    """Show a bar per object with its examples and findings so far, elsewhere than on a terminal a line now and then.
+
+    Yields what takes the counts.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines_of_progress(examples, console)
+        return
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), TextColumn("{task.fields[counted]}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         bars = {}
 
         def count(name: str, done: int, found: int) -> None:
             if name not in bars:
                 bars[name] = progress.add_task(one_line(name), total=examples, counted="")
-            counted = f"{plural(done, 'example')}, {plural(found, 'finding')}{', shrinking' * bool(found)}"
-            progress.update(bars[name], completed=done, counted=counted)
+            progress.update(bars[name], completed=done, counted=_counted(plural(done, "example"), found))
 
         yield count
+
+
+def _counted(examples: str, found: int) -> str:
+    return f"{examples}, {plural(found, 'finding')}{', shrinking' * bool(found)}"
+
+
+def _lines_of_progress(examples: int, console: Console) -> Callable[[str, int, int], None]:
+    """What prints the counts that it takes, where the last line was printed some time ago."""
+    last = time.monotonic()
+
+    def count(name: str, done: int, found: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _EVERY:
+            last = time.monotonic()
+            counted = _counted(f"{done} of {plural(examples, 'example')}", found)
+            console.print(f"{one_line(name)}: {counted}", markup=False, highlight=False, soft_wrap=True)
+
+    return count

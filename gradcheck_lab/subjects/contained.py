@@ -17,6 +17,7 @@ import torch
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
 from gradcheck_lab.calls.process_state import set_default_device
 from gradcheck_lab.calls.tensor_kinds import is_sparse, what_else
+from gradcheck_lab.kernels.answers import ANSWERS
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.limits import LARGE_ELEMENTS
 from gradcheck_lab.model.shown import cut, one_line
@@ -44,15 +45,18 @@ class UsersCode(Contained):
     A process that the code forks, and does not end itself, ends with the run instead of going on as a second check.
     """
 
-    __slots__ = ("depth", "device", "dtype", "process")
+    __slots__ = ("depth", "device", "dtype", "end_answers", "process")
 
     def __enter__(self) -> None:
         self.process, self.depth = os.getpid(), sys.getrecursionlimit()
         self.dtype, self.device = torch.get_default_dtype(), _empty(0).device  # torch.get_default_device takes longer
+        self.end_answers = ANSWERS.begin()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if os.getpid() != self.process:  # a copy of this process, which the code forked and did not end
             os._exit(0)
+        if self.end_answers is not None:
+            self.end_answers()
         if sys.getrecursionlimit() != self.depth:  # which Hypothesis sets as well, around each of its calls
             sys.setrecursionlimit(self.depth)
         if torch.get_default_dtype() != self.dtype:

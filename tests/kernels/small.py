@@ -42,6 +42,20 @@ def in_a_loop(x_ptr, y_ptr, count, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def scale_in_a_loop(x_ptr, y_ptr, count, factor, BLOCK: tl.constexpr):
+    for tile in range(tl.program_id(0), tl.cdiv(count, BLOCK), tl.num_programs(0)):
+        offsets = tile * BLOCK + tl.arange(0, BLOCK)
+        tl.store(y_ptr + offsets, factor * tl.load(x_ptr + offsets, mask=offsets < count), mask=offsets < count)
+
+
+@triton.jit
+def square_in_place(x_ptr, count, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + offsets, mask=offsets < count)
+    tl.store(x_ptr + offsets, x * x, mask=offsets < count)
+
+
+@triton.jit
 def in_assembly(x_ptr, y_ptr, BLOCK: tl.constexpr):
     offsets = tl.arange(0, BLOCK)
     x = tl.load(x_ptr + offsets)
@@ -59,6 +73,23 @@ def asserting(x_ptr, BLOCK: tl.constexpr):
 def tuned(x_ptr, y_ptr, count, BLOCK: tl.constexpr):
     offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(y_ptr + offsets, 2 * tl.load(x_ptr + offsets, mask=offsets < count), mask=offsets < count)
+
+
+@triton.jit
+def square_backward(x_ptr, g_ptr, dx_ptr, count, SAME_ROW: tl.constexpr):
+    offsets = tl.program_id(0) * 64 + tl.arange(0, 64)
+    inside = offsets < count
+    upstream = tl.arange(0, 64) if SAME_ROW else offsets
+    x, g = tl.load(x_ptr + offsets, mask=inside), tl.load(g_ptr + upstream, mask=inside)
+    tl.store(dx_ptr + offsets, 2 * x * g, mask=inside)
+
+
+@triton.jit
+def double_rows(x_ptr, y_ptr, x_row, x_column, y_row, y_column, columns, BLOCK: tl.constexpr):
+    row, offsets = tl.program_id(0), tl.arange(0, BLOCK)
+    inside = offsets < columns
+    x = tl.load(x_ptr + row * x_row + offsets * x_column, mask=inside)
+    tl.store(y_ptr + row * y_row + offsets * y_column, 2 * x, mask=inside)
 
 
 @triton.jit
@@ -104,6 +135,92 @@ def doubled(forward):
             return 2 * g
 
     return Double
+
+
+def square(same_row):
+    """A Function that squares; wrong beyond the 64 elements of a block, where `same_row`, which only the grid tells."""
+
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x.contiguous())
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            dx = torch.empty_like(x)
+            kernel = square_backward[lambda meta: (triton.cdiv(x.numel(), 64),)]
+            kernel(x, g.contiguous(), dx, x.numel(), SAME_ROW=same_row)
+            return dx
+
+    return Square
+
+
+def rows_doubled(mistake):
+    """A Function that doubles a matrix by its strides, or takes these for others as a mistake says."""
+
+    def run(x, y, x_strides):
+        double_rows[(x.shape[0],)](x, y, *x_strides, *y.stride(), x.shape[1], BLOCK=8)
+        return y
+
+    class Double(Function):
+        @staticmethod
+        def forward(ctx, x):
+            if mistake == "contiguous":
+                return run(x.contiguous(), x.new_empty(x.shape), (x.shape[1], 1))
+            x = x if x.stride(1) == 1 else x.contiguous()
+            return run(x, x.new_empty(x.shape), (x.shape[1], 1) if mistake == "rows of x" else x.stride())
+
+        @staticmethod
+        def backward(ctx, g):
+            if mistake == "contiguous":
+                return run(g.contiguous(), g.new_empty(g.shape), (g.shape[1], 1))
+            if mistake == "written to g":
+                return run(g, g.as_strided(g.shape, (g.shape[1], 1)), g.stride())
+            return run(g, g.new_empty(g.shape), (g.shape[1], 1) if mistake == "columns of g" else g.stride())
+
+    return Double
+
+
+def tripled_by_processors(factor):
+    """A Function that triples, with a program for each processor of the device that its backward asks torch for."""
+
+    class Triple(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 3 * x
+
+        @staticmethod
+        def backward(ctx, g):
+            g = g.contiguous()
+            dx = torch.empty_like(g)
+            if torch.cuda.is_available():
+                programs = torch.cuda.get_device_properties(g.device).multi_processor_count
+            with torch.cuda.device(g.device):
+                scale_in_a_loop[(programs,)](g, dx, g.numel(), factor, BLOCK=2)
+            return dx
+
+    return Triple
+
+
+def kept_in_place(same):
+    """A Function that squares a copy of its input in place, so that autograd sees the copy alone; or returns `same`."""
+
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x.contiguous())
+            y = x.clone(memory_format=torch.contiguous_format)
+            square_in_place[(1,)](y, y.numel(), BLOCK=512)
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g if same else 2 * x * g
+
+    return Square
 
 
 def by(kernel, *constants, **blocks):

@@ -13,7 +13,9 @@ import triton
 
 import gradcheck_lab as gl
 from gradcheck_lab import triton_internals
+from gradcheck_lab.commands.fuzz_jobs import default_examples
 from gradcheck_lab.errors import InvalidArgument
+from gradcheck_lab.fuzzing.run import sizes_drawn
 from gradcheck_lab.kernels import starting
 from tests.command_line import exit_code
 from tests.kernels import small
@@ -32,6 +34,7 @@ def double(x_ptr, y_ptr, count, factor, BLOCK: tl.constexpr):
 class Double(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
+        x = x.contiguous()
         y = torch.empty_like(x)
         double[(1,)](x, y, x.numel(), 2.0, BLOCK=triton.next_power_of_2(x.numel()))
         return y
@@ -59,6 +62,31 @@ def test_command_checks_a_kernel_on_the_cpu(tmp_path: Path, capsys: pytest.Captu
     assert "cause: constant-factor" in printed
     (again,) = [line for line in printed.splitlines() if "reproduce: gradcheck-lab check" in line]
     assert again.endswith(" --triton-interpret")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("factor", "code", "told"), [("2", 0, "1 pass"), ("3", 1, "cause: constant-factor")])
+def test_command_fuzzes_a_kernel_on_the_cpu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], factor: str, code: int, told: str
+) -> None:
+    file = tmp_path / f"times_{factor}.py"  # a module is imported once
+    file.write_text(FILE.replace("FACTOR", factor))
+    target = f"{file}:Double"
+    folder = str(tmp_path / "cases")
+    assert exit_code("fuzz", target, "--spec", "real('n')", "--triton-interpret", "--examples", "5", "--save", folder) == code
+    printed = capsys.readouterr()
+    assert told in printed.out
+    assert printed.err.startswith(f"fuzzing {target} in Triton's interpreter: up to 5 drawn calls of some seconds each\n")
+
+
+@pytest.mark.parametrize(("interpreted", "examples"), [(False, 100), (True, 20)])
+def test_fewer_calls_of_interpreted_kernels_are_drawn(interpreted: bool, examples: int) -> None:
+    assert default_examples(interpreted) == examples
+
+
+@pytest.mark.parametrize(("interpreted", "largest"), [(False, 33), (True, 9)])
+def test_calls_that_launch_interpreted_kernels_are_drawn_small(interpreted: bool, largest: int) -> None:
+    assert max(sizes_drawn(interpreted)) == largest
 
 
 def test_triton_that_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,6 +150,20 @@ def test_code_written_for_a_device_is_refused() -> None:
         "the code around the kernels is written for a device (AssertionError: no device); check it on one, "
         "without TRITON_INTERPRET"
     )
+
+
+@pytest.mark.parametrize(("factor", "causes"), [(3.0, []), (6.0, ["constant-factor"])])
+def test_code_that_asks_torch_for_a_device_gets_an_answer(factor: float, causes: list[str]) -> None:
+    own = torch.cuda.is_available, torch.cuda.device
+    report = gl.check(small.tripled_by_processors(factor), torch.randn(2, 3), probes=())
+    assert [finding.cause for finding in report.findings] == causes, report
+    assert (torch.cuda.is_available, torch.cuda.device) == own
+
+
+@pytest.mark.parametrize(("same", "verdict"), [(False, "pass"), (True, "fail")])
+def test_what_a_kernel_writes_in_place_is_no_contradiction_of_oracles(same: bool, verdict: str) -> None:
+    report = gl.check(small.kept_in_place(same), torch.randn(2, 3), probes={"state"})
+    assert (report.verdict, "oracle-disagrees" in {finding.cause for finding in report.findings}) == (verdict, False), report
 
 
 def test_what_a_kernel_asserts_is_its_own_mistake() -> None:

@@ -45,10 +45,61 @@ def test_a_read_outside_that_changes_nothing_is_a_warning() -> None:
 
 def test_a_write_between_the_elements_of_a_view_is_seen() -> None:
     wide = torch.zeros(3, 8)
-    with MONITOR.watch(Watching(closed=frozenset({wide.untyped_storage().data_ptr()}))) as seen:
+    with MONITOR.watch(Watching(views=(wide[:, ::2],))) as seen:
         small.every_column[(1,)](wide[:, ::2], 4, BLOCK=4)
     (found,) = [each for each in seen.outside if each.kind == "writes"]
     assert (found.argument, found.past, found.count) == ("x_ptr", 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "kind", "argument", "case"),
+    [
+        ("rows of x", "reads", "x_ptr", "inputs and upstream gradients that are views with a gap behind each row"),
+        ("columns of g", "reads", "x_ptr", "inputs and upstream gradients that are views of every other column"),
+        ("written to g", "writes", "x_ptr or y_ptr", "inputs and upstream gradients that are views of every other column"),
+    ],
+)
+def test_an_access_in_a_gap_of_an_input_or_an_upstream_gradient_is_seen(
+    mistake: str, kind: str, argument: str, case: str
+) -> None:
+    report = gl.check(small.rows_doubled(mistake), torch.randn(3, 5), probes={"kernel_memory"})
+    found = [each for each in report.findings if each.cause == "out-of-bounds"]
+    assert [(each.severity, each.case) for each in found][:1] == [("error", case)], report
+    assert found[0].message == f"the kernel double_rows {kind} beyond {argument}, at {case}"
+    assert "between the elements of a view, at small.py:" in found[0].explanation
+
+
+def test_strides_explain_no_gradient_that_is_wrong_without_them() -> None:
+    class Wrong(small.rows_doubled("columns of g")):  # type: ignore[misc]
+        @staticmethod
+        def backward(ctx, g):  # type: ignore[no-untyped-def]
+            return 3 * small.rows_doubled("columns of g").backward(ctx, g)
+
+    report = gl.check(Wrong, torch.randn(2, 3), probes={"kernel_memory"})
+    assert [each.cause for each in report.findings] == ["constant-factor"], report
+
+
+@pytest.mark.parametrize("sound", ["", "contiguous"])
+def test_a_kernel_that_uses_strides_or_a_copy_stays_within_its_views(sound: str) -> None:
+    report = gl.check(small.rows_doubled(sound), torch.randn(3, 5), probes={"kernel_memory"})
+    assert (report.verdict, report.findings) == ("pass", ()), report
+
+
+def test_a_kernel_that_takes_an_expanded_upstream_gradient_for_a_whole_one_reads_beyond_it() -> None:
+    x = torch.randn(5, requires_grad=True)
+    with MONITOR.watch(Watching()) as seen:
+        small.rows_doubled("columns of g").apply(x[None]).sum().backward()
+    (found,) = seen.outside
+    assert (found.argument, found.kind, found.past) == ("x_ptr", "reads", 4)
+
+
+@pytest.mark.parametrize(("canary", "expected"), [(0.0, 0.0), (float("nan"), float("nan")), (1e30, 1e30)])
+def test_what_lies_outside_is_the_canary_in_every_dtype(canary: float, expected: float) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        x, y = torch.arange(5.0).to(dtype), torch.zeros(8, dtype=dtype)
+        with MONITOR.watch(Watching(canary=canary)):
+            small.partly_read[(1,)](x, y, 8, BLOCK=8)
+        torch.testing.assert_close(y[5:], torch.full((3,), 2 * expected, dtype=dtype), equal_nan=True)
 
 
 @pytest.mark.parametrize("order", ORDERS)

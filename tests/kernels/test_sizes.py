@@ -1,20 +1,55 @@
 """Sizes are chosen beside the blocks of interpreted kernels."""
 
 import pytest
+import torch
 
 pytest.importorskip("triton", reason="needs triton: pip install 'gradcheck_lab[triton]'")
 
 import gradcheck_lab as gl
-from gradcheck_lab.kernels.launches import Launch
+from gradcheck_lab.kernels.launches import MONITOR, Division, Launch, Seen, Watching
+from gradcheck_lab.kernels.starting import install_where_interpreting
 from gradcheck_lab.probes.support.kernel_calls import differing_sizes
+from tests.kernels import small
 from tests.triton_kernels.products import rotary, turned_in_torch
 from tests.triton_kernels.rows import cumulative_sum, normal
 
 
 def test_each_dimension_is_one_longer_than_a_block_then_one_shorter_then_as_long() -> None:
-    launches = [Launch("kernel", {"BLOCK": 8, "STAGES": 1, "LONG": 1024}, (1, 1, 1), 1)]
-    chosen = list(differing_sizes(launches, {"3": 3, "7": 7}))
+    seen = Seen([Launch("kernel", {"BLOCK": 8, "STAGES": 1, "LONG": 1024}, (1, 1, 1), 1)])
+    chosen = list(differing_sizes(seen, {"3": 3, "7": 7}))
     assert chosen == [("7", 9), ("3", 9), ("3", 7), ("7", 8), ("3", 8)]
+
+
+def test_what_is_divided_is_beside_a_block_and_beside_two() -> None:
+    seen = Seen(divisions=[Division(7, 8)])
+    assert list(differing_sizes(seen, {"3": 3, "7": 7})) == [("7", 9), ("7", 8), ("7", 17), ("7", 15), ("7", 16)]
+
+
+def test_a_product_that_is_divided_is_made_longer_than_a_block_by_each_of_its_parts() -> None:
+    seen = Seen(divisions=[Division(21, 32)])
+    chosen = list(differing_sizes(seen, {"2": 2, "3": 3, "7": 7}))
+    assert chosen[:4] == [("7", 11), ("3", 5), ("7", 10), ("3", 4)]
+
+
+def test_a_size_that_no_dimension_has_is_that_of_each() -> None:
+    seen = Seen(divisions=[Division(11, 4)])
+    assert list(differing_sizes(seen, {"3": 3, "7": 7}))[:3] == [("7", 5), ("3", 5), ("7", 3)]
+
+
+def test_a_block_that_only_the_grid_tells_is_seen() -> None:
+    install_where_interpreting()
+    x = torch.arange(5.0, requires_grad=True)
+    with MONITOR.watch(Watching()) as seen:
+        small.square(False).apply(x).sum().backward()
+    assert (seen.divisions, seen.blocks) == ([Division(5, 64)], {64})
+
+
+@pytest.mark.thorough
+def test_what_is_wrong_beyond_a_block_that_only_the_grid_tells_is_found() -> None:
+    report = gl.check(small.square(True), normal(5), reference=torch.square, probes={"sizes"})
+    (finding,) = [each for each in report.findings if each.severity == "error"]
+    assert (finding.cause, "sizes beside a kernel's block" in finding.case) == ("size-specialised", True), report
+    assert gl.check(small.square(False), normal(5), reference=torch.square, probes={"sizes"}).verdict == "pass"
 
 
 @pytest.mark.thorough

@@ -45,3 +45,32 @@ def test_numbers_decide_where_another_option_leaves_autograd() -> None:
     assert report.verdict == "pass", report
     wrong = gl.check(ShareOfOneSize, x, 1.2, probes=["options"])
     assert [f.cause for f in wrong.findings if f.severity == "error"] == ["option-specialised"], wrong
+
+
+class Scaled(Function):
+    """x times a table that needs no gradient, and an option that nothing depends on; out of autograd's sight."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, table: Tensor, unused: int = 1) -> Tensor:
+        ctx.save_for_backward(table)
+        return (x.detach() * table.detach()).clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
+        (table,) = ctx.saved_tensors
+        return grad_output * table, None, None
+
+
+class ScaledTwice(Scaled):
+    """The option is left out of the backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, table: Tensor, unused: int = 1) -> Tensor:
+        return unused * Scaled.forward(ctx, x, table)
+
+
+@pytest.mark.parametrize(("function", "gradients"), [(Scaled, []), (ScaledTwice, ["x"])])
+def test_an_input_that_needs_no_gradient_needs_none_with_other_options(function: Any, gradients: list[str]) -> None:
+    x, table = torch.tensor([[0.5, -1.5, 2.0]]), torch.tensor([[1.5, 0.25, -0.75]])
+    report = gl.check(function, x, table, wrt=["x"], probes={"options"})
+    assert [finding.gradient for finding in report.findings if finding.severity == "error"] == gradients, report

@@ -145,6 +145,18 @@ def test_bar_shows_a_name_as_it_is() -> None:
     assert r"\x1b]52;c;cm0gLXJm\x07[red]name" in out.getvalue()
 
 
+def test_progress_elsewhere_than_on_a_terminal_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, out = [0.0], io.StringIO()
+    monkeypatch.setattr("gradcheck_lab.render.fuzz.time.monotonic", lambda: now[0])
+    with progress_bar(3, Console(file=out, force_terminal=False, width=200)) as show:
+        for now[0], done, found in ((1.0, 1, 0), (11.0, 2, 0), (12.0, 3, 0), (30.0, 3, 1)):
+            show(f"{CLIPBOARD}[red]name", done, found)
+    shown = r"\x1b]52;c;cm0gLXJm\x07[red]name"
+    assert out.getvalue() == (
+        f"{shown}: 2 of 3 examples, 0 findings\n{shown}: 3 of 3 examples, 1 finding, shrinking\n"
+    )
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_summary_of_a_test_run_shows_the_text_in_its_line(name: str) -> None:
     session = Session(Settings())

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.exceptions import OF_ARGUMENTS
 from gradcheck_lab.probes.support.context import Context
@@ -108,7 +108,7 @@ def changed_options(context: Context, given: tuple[Any, ...], change: Change) ->
     options = dict(context.case.options)
     if subject.user is not None and not values.keys() <= {*subject.names, *context.case.options}:
         try:
-            placed = adapt(subject.user, given, dict(values))
+            placed = adapt(subject.user, given, dict(values), _wanted(context))
         except InvalidArgument:  # an argument without a default comes before it
             return None
         placed = placed if subject.reference is None else with_reference(placed, subject.reference)
@@ -117,6 +117,14 @@ def changed_options(context: Context, given: tuple[Any, ...], change: Change) ->
     changed = context.for_case(runner, replace(context.case, inputs=given, options=options))
     passed = values.keys() <= {*among, *context.case.options}
     return ChangedOptions(changed, change, {name: every[name] for name in values}, passed)
+
+
+def _wanted(context: Context) -> list[str] | None:
+    """The inputs that need a gradient, where others of the call need none."""
+    subject = context.subject
+    floating = [i for i, value in enumerate(context.case.inputs) if is_differentiable(value)]
+    wanted = [subject.names[i] for i in floating if i not in subject.constants]
+    return wanted if 0 < len(wanted) < len(floating) else None
 
 
 @contextmanager

@@ -167,8 +167,12 @@ class Context:
 
     def backward(self, recording: Recording, grad_outputs: Sequence[torch.Tensor], seed: int = 0) -> Run:
         """Run the backward of a recorded forward on copies of the upstream gradients that have the same strides."""
+        return self.backward_on(recording, tuple(copy_tensor(grad) for grad in grad_outputs), seed)
+
+    def backward_on(self, recording: Recording, grad_outputs: Sequence[torch.Tensor], seed: int = 0) -> Run:
+        """Run the backward of a recorded forward on these upstream gradients themselves."""
         try:
-            manual = self.runner.backward(recording, tuple(copy_tensor(grad) for grad in grad_outputs), seed)
+            manual = self.runner.backward(recording, tuple(grad_outputs), seed)
         except Exception as error:
             self.runner.evaluations.derived[RAISED] += 1
             return Run(recording.outputs, (), error)

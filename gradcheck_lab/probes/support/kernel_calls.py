@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.calls.dimensions import NamedDimensions, dimensions_of
 from gradcheck_lab.calls.upstream import random_like
-from gradcheck_lab.kernels.launches import MONITOR, Launch, Seen, Watching
+from gradcheck_lab.kernels.launches import MONITOR, Division, Seen, Watching
 from gradcheck_lab.kernels.starting import launches
 from gradcheck_lab.model.limits import KERNEL_BLOCK, KERNEL_CALL_ELEMENTS, KERNEL_CALLS, RELATED_PARTS
 from gradcheck_lab.probes.support.context import Context, Run
@@ -62,14 +62,48 @@ def run_watched(context: Context, case: Case, watching: Watching) -> tuple[Run, 
     return run, seen, case
 
 
-def differing_sizes(launches: Sequence[Launch], sizes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """Which dimension to give which size: one more than a block, one less, and a block, for each block and dimension."""
-    blocks = sorted({n for launch in launches for n in launch.constants.values() if 2 <= n <= KERNEL_BLOCK.value})
-    for step in (1, -1, 0):
-        for block in blocks:
-            for letter in reversed(list(sizes)):
-                if block + step != sizes[letter]:
-                    yield letter, block + step
+def run_in_place(context: Context, case: Case, watching: Watching) -> tuple[Run, Seen]:
+    """Run a case with upstream gradients, all tensors as they are and not copies, with its kernels watched."""
+    with MONITOR.watch(watching) as seen:
+        recording = context.record_on(case.inputs, case)
+        if isinstance(recording, Exception):
+            return Run(error=recording), seen
+        return context.backward_on(recording, case.grad_outputs or (), case.seed), seen
+
+
+def differing_sizes(seen: Seen, sizes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Which dimension to give which size, for each block that the kernels' constants and the divisions of a launch tell.
+
+    It is one more than the block, then one less, then the block; beside two blocks too where a division tells what it divides.
+    """
+    constants = {n for launch in seen.launches for n in launch.constants.values()}
+    blocks = sorted(n for n in constants if 2 <= n <= KERNEL_BLOCK.value)
+    told = set[tuple[str, int]]()
+    for multiple in (1, 2):
+        for step in (1, -1, 0):
+            ends = [(each, multiple * each.block + step) for each in seen.divisions if 2 <= each.block <= KERNEL_BLOCK.value]
+            divided = (pair for each, end in ends for pair in _dividing(each, end, step, sizes))
+            constant = ((letter, block + step) for block in blocks for letter in reversed(list(sizes)))
+            for letter, size in chain(divided, constant if multiple == 1 else ()):
+                if size != sizes[letter] and (letter, size) not in told:
+                    told.add((letter, size))
+                    yield letter, size
+
+
+def _dividing(division: Division, end: int, step: int, sizes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """What makes the size that was divided `end`, or the next on the same side of the block where a product cannot be that.
+
+    It is the dimension of that size; else each that divides it, as one of a product; else it is not known, and is each.
+    """
+    alone = [letter for letter, size in sizes.items() if size == division.size]
+    parts = [letter for letter, size in sizes.items() if size and division.size and not division.size % size]
+    for letter in reversed(alone or parts or list(sizes)):
+        rest = 1 if alone or not parts else division.size // sizes[letter]
+        size, over = divmod(end, rest)
+        if step > 0:
+            yield letter, size + bool(over)
+        elif size and (step < 0 or not over):
+            yield letter, size
 
 
 def _kernel_calls(context: Context) -> Iterator[KernelCall]:
@@ -80,11 +114,11 @@ def _kernel_calls(context: Context) -> Iterator[KernelCall]:
     if not context.derives:
         return
     dims = dimensions_of(context.case.inputs, context.subject.specs)
-    yield from islice(_of_other_sizes(context, dims, seen.launches), KERNEL_CALLS.value)
+    yield from islice(_of_other_sizes(context, dims, seen), KERNEL_CALLS.value)
 
 
-def _of_other_sizes(context: Context, dims: NamedDimensions, launches: Sequence[Launch]) -> Iterator[KernelCall]:
-    for sizes in beside_blocks(context, dims, launches):
+def _of_other_sizes(context: Context, dims: NamedDimensions, base: Seen) -> Iterator[KernelCall]:
+    for sizes in beside_blocks(context, dims, base):
         inputs = dims.inputs(context.case.inputs, sizes, context.case.seed)
         case = derived_case(context, inputs=inputs)
         if not is_valid(context.subject, case):
@@ -94,10 +128,10 @@ def _of_other_sizes(context: Context, dims: NamedDimensions, launches: Sequence[
             yield KernelCall(shapes_text(context, inputs), case, run, seen)
 
 
-def beside_blocks(context: Context, dims: NamedDimensions, launches: Sequence[Launch]) -> Iterator[dict[str, int]]:
+def beside_blocks(context: Context, dims: NamedDimensions, seen: Seen) -> Iterator[dict[str, int]]:
     """The sizes of calls with a dimension as long as a block of a kernel, one longer and one shorter; large calls left out."""
     made = [dict(dims.sizes)]
-    for letter, size in differing_sizes(launches, dims.sizes):
+    for letter, size in differing_sizes(seen, dims.sizes):
         sizes = _together(context, dims, letter, size)
         if sizes is None or sizes in made:
             continue
@@ -128,4 +162,3 @@ def _together(context: Context, dims: NamedDimensions, letter: str, size: int) -
     numbers = [n for n in (*context.case.inputs, *context.case.options.values()) if type(n) is int and n > 1]
     fits = all(dims.sizes[name] % n or not length % n for name, length in sizes.items() if name in dims.sizes for n in numbers)
     return dims.with_multiples(sizes) if fits else None
-

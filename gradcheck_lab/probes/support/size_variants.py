@@ -84,11 +84,10 @@ def variants(context: Context, dims: NamedDimensions, given: tuple[Any, ...]) ->
         yield from _broadcasts(context, dims, given)
         yield from _declared_broadcasts(context, dims, given)
     calls = kernel_calls(context)
-    launches = calls[0].seen.launches if calls else ()
-    if launches:
-        for beside in islice(beside_blocks(context, dims, launches), SIZES_BESIDE_BLOCKS.value):
+    if calls:
+        for beside in islice(beside_blocks(context, dims, calls[0].seen), SIZES_BESIDE_BLOCKS.value):
             yield variant("sizes beside a kernel's block", beside)
-    if not launches or any(n > KERNEL_BLOCK.value for launch in launches for n in launch.constants.values()):
+    if not calls or any(n > KERNEL_BLOCK.value for n in calls[0].seen.blocks):
         yield from _long_axes(context, dims, given)
 
 
