@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case, is_differentiable
+from gradcheck_lab.calls.lost_device import refuse_dead_device, refuse_lost_device
 from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.calls.tensor_kinds import what_else
@@ -20,14 +21,16 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, Policy
 from gradcheck_lab.examination.pipeline import examine
 from gradcheck_lab.examination.reporting import Asked, begun_report, report_of
-from gradcheck_lab.isolation import Subjected, isolated, limits_of
+from gradcheck_lab.isolation import Subjected, ended_report, isolated, limits_of
 from gradcheck_lab.kernels.answers import ANSWERS
 from gradcheck_lab.kernels.starting import interpreted_since, launches
 from gradcheck_lab.model.arguments import Wrt, name_of, options_of, reading, refuse_names, refuse_order, refuse_unknown, seed_of
 from gradcheck_lab.model.causes import CAUSES
+from gradcheck_lab.model.exceptions import DeviceLost
+from gradcheck_lab.model.raised import DEVICE_IS_LOST, device_error
 from gradcheck_lab.model.torch_messages import out_of_memory
 from gradcheck_lab.model.user_errors import class_and_line
-from gradcheck_lab.model.watching import refuse_without_memory, watches
+from gradcheck_lab.model.watching import probing, refuse_without_memory, watches
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
 from gradcheck_lab.probes import ALL, PROBES, Probe
 from gradcheck_lab.probes.support import running
@@ -42,6 +45,7 @@ from gradcheck_lab.subjects.run_lines.summary import not_run
 from gradcheck_lab.subjects.run_lines.watch import watched
 from gradcheck_lab.subjects.runner import Runner
 from gradcheck_lab.subjects.subject import Subject
+from gradcheck_lab.workers.outcome import LostDevice
 
 
 def check(
@@ -93,13 +97,25 @@ def check(
     asked: dict[str, Any] = {"options": options, "reference": reference, "grad_output": grad_output, "order": order}
     asked |= {"probes": probes, "allow": allow, "wrt": wrt, "seed": seed}
     if limits is None:
-        report = checked(op, *inputs, **asked)
+        report = checked_here(op, *inputs, **asked)
+        lost = any(finding.cause == "device-lost" for finding in report.findings)
     else:
-        report = isolated(partial(checked, op, *inputs, **asked), Subjected(name_of(op), seed, ""), limits)
-    if report.verdict == "pass":
+        report, lost = isolated(partial(checked, op, *inputs, **asked), Subjected(name_of(op), seed, ""), limits), False
+    if report.verdict == "pass" or lost:  # no tensor there can be read any more, so no line of Python is made of them
         return report
     asked |= {"isolate": isolate, "timeout": timeout, "memory_limit": memory_limit}
     return replace(report, reproduce=check_line(op, inputs, asked, report))
+
+
+def checked_here(op: Any, *inputs: Any, **asked: Any) -> Report:
+    """The report of `checked`, also of a call that ends the context of its device; a worker process ends with that."""
+    try:
+        return checked(op, *inputs, **asked)
+    except DeviceLost as lost:
+        if watches:
+            raise
+        report = ended_report(lost.known, Subjected(name_of(op), 0, ""), LostDevice(device_error(lost), lost.words), "")
+        return replace(report, reasons=(*report.reasons, DEVICE_IS_LOST))
 
 
 def checked(
@@ -114,9 +130,14 @@ def checked(
     wrt: Wrt | None = None,
     seed: int = 0,
 ) -> Report:
-    """The report of `check` in this process, without the line that reproduces a failure."""
+    """The report of `check` in this process, without the line that reproduces a failure.
+
+    Raises `DeviceLost`, with what is known, for a call that ended the context of its device.
+    """
     started = time.perf_counter()
     _refuse_arguments(op, inputs, order, probes, allow)
+    refuse_dead_device(name_of(op), inputs)
+    probing()
     launched = launches()
     ANSWERS.asked = False
     asked = Asked(order, allow, seed_of(seed), started)
@@ -134,7 +155,11 @@ def checked(
             watch.known(begun_report(subject, asked))
         policy = Policy(thorough=len(probes) > 0, has_reference=reference is not None)
         with watched("missing_branches" in probes, subject.inputs) as seen:
-            report = report_of(_examined(Runner(subject), case, policy, probes, asked), asked)
+            try:
+                report = report_of(_examined(Runner(subject), case, policy, probes, asked), asked)
+            except DeviceLost as lost:
+                lost.known = _known_report(lost.known, subject, asked)
+                raise
         ran = interpreted_since(launched)
         return replace(report, not_run=not_run(seen), environment={**report.environment, **ran})
 
@@ -163,10 +188,11 @@ def _examined(runner: Runner, case: Case, policy: Policy, probes: Collection[str
                 watch.known(report)
 
     try:
-        examined = examine(runner, case, policy)
-        if watches:
-            tell(examined)
-        return run_probes(PROBES, examined.with_excuses(), probes, asked.order, tell)
+        with _knowing(lambda: examined):
+            examined = examine(runner, case, policy)
+            if watches:
+                tell(examined)
+            return run_probes(PROBES, examined.with_excuses(), probes, asked.order, tell)
     except InvalidArgument:
         raise
     except Exception as error:
@@ -177,6 +203,28 @@ def _examined(runner: Runner, case: Case, policy: Policy, probes: Collection[str
         if running.STRICT:
             raise
         return examined.inconclusive_because(f"gradcheck_lab itself raised {class_and_line(error)}; please report it")
+
+
+@contextmanager
+def _knowing(known: Callable[[], Examined]) -> Iterator[None]:
+    """A block whose errors are asked whether they ended the context of the device; if so, what is known goes with that."""
+    try:
+        try:
+            yield
+        except Exception as error:
+            refuse_lost_device(error, known().case.inputs)
+            raise
+    except DeviceLost as lost:
+        lost.known = lost.known or known()
+        raise
+
+
+def _known_report(known: Examined | None, subject: Subject, asked: Asked) -> Report:
+    """The report of what is known, as far as it can be read where the device no longer works."""
+    with suppress(Exception):
+        if known is not None:
+            return report_of(known, asked)
+    return begun_report(subject, asked)
 
 
 def _refuse_arguments(

@@ -14,13 +14,14 @@ from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.conversion import as_data, from_dict
 from gradcheck_lab.model.environment import environment
 from gradcheck_lab.model.findings import Finding
+from gradcheck_lab.model.raised import lost_device
 from gradcheck_lab.model.shown import one_line, quoted
 from gradcheck_lab.model.watching import AS_GIVEN, Watch, watches
 from gradcheck_lab.report import Report
 from gradcheck_lab.workers.apart import CannotStart, Ended, Limits, Line, Looked, run_apart
 from gradcheck_lab.workers.memory import CAN_LIMIT
 from gradcheck_lab.workers.messages import NoMessage, pack, read_as, unpack
-from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome, Raised, Returned, TimedOut, Unreadable
+from gradcheck_lab.workers.outcome import LostDevice, MemoryExceeded, Outcome, Raised, Returned, TimedOut, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +157,15 @@ def ended_report(known: Report | None, subject: Subjected, outcome: Outcome, doi
             "fail", subject.name, "op", (), (finding,), "none", seed=subject.seed, reproduce=subject.command,
             environment=environment(),
         )  # fmt: skip
-    finding = replace(finding, location=known.location)
+    finding = replace(finding, location=finding.location or known.location)
     reasons = known.reasons if known.gradients or known.findings else ()
     return replace(known, verdict="fail", findings=(finding, *known.findings), reasons=reasons)
 
 
 def ended_finding(outcome: Outcome, doing: str, probe: str = "comparison") -> Finding:
     """The finding that the process of a call ended; `doing` names the call, as the start of a sentence."""
+    if isinstance(outcome, LostDevice):
+        return lost_device(outcome.error, outcome.doing or doing, outcome.how, probe)
     cause, sent = _cause(outcome), isinstance(outcome, Unreadable)
     not_to = "write where its process sends results" if sent else "end, hold up or fill the process that makes it"
     return Finding(

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.lost_device import any_lost
+
 TURNS = threading.RLock()  # of threads that run blocks in which the state of the process is theirs
 if hasattr(os, "register_at_fork"):  # the thread that holds it is not there in a forked process
     os.register_at_fork(after_in_child=TURNS._at_fork_reinit)  # type: ignore[attr-defined]
@@ -30,7 +32,7 @@ class RandomStates:
     def restore(self) -> None:
         """Put the generators back to these states."""
         torch.set_rng_state(self.cpu)
-        if self.cuda:
+        if self.cuda and _cuda_runs():
             torch.cuda.set_rng_state_all(list(self.cuda))
         random.setstate(self.python)
         if self.numpy is not None:
@@ -47,7 +49,7 @@ def random_states() -> RandomStates:
     numpy = sys.modules.get("numpy")
     return RandomStates(
         torch.get_rng_state(),
-        tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else (),
+        tuple(torch.cuda.get_rng_state_all()) if _cuda_runs() else (),
         random.getstate(),
         None if numpy is None else numpy.random.get_state(legacy=False),
     )
@@ -60,7 +62,7 @@ def has_drawn_since(states: RandomStates) -> bool:
 
 def torch_states() -> tuple[torch.Tensor, ...]:
     """The states of torch's global generators only, which is faster than `random_states`."""
-    return torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else ())
+    return torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if _cuda_runs() else ())
 
 
 def has_torch_drawn_since(states: tuple[torch.Tensor, ...]) -> bool:
@@ -71,7 +73,7 @@ def has_torch_drawn_since(states: tuple[torch.Tensor, ...]) -> bool:
 def seed_all(seed: int) -> None:
     """Seed the global generators, so that two runs of a forward draw the same random numbers."""
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():
+    if _cuda_runs():
         torch.cuda.manual_seed_all(seed)
     random.seed(seed)
     numpy = sys.modules.get("numpy")
@@ -100,6 +102,11 @@ def draws_random(seed: int) -> bool:
     after = random_states()
     with preserved_randomness(seed):
         return has_drawn_since(after)
+
+
+def _cuda_runs() -> bool:
+    """Whether CUDA has generators that can be asked: once it was used, and as long as it works."""
+    return torch.cuda.is_initialized() and not any_lost()
 
 
 def _plain(state: Any) -> Any:

@@ -20,7 +20,7 @@ from gradcheck_lab.workers.apart import Limits
 from gradcheck_lab.workers.memory import memory_limited
 from gradcheck_lab.workers.messages import read_as
 from gradcheck_lab.workers.outcome import MemoryExceeded, Outcome, Returned, Unreadable
-from gradcheck_lab.workers.pool import Call
+from gradcheck_lab.workers.pool import Call, Workers
 from gradcheck_lab.workers.progress import SharedProgress
 
 _progress: SharedProgress | None = None  # set in a worker process
@@ -46,6 +46,12 @@ class Lanes:
 
     progress: SharedProgress
     folder: Path
+
+    def workers(
+        self, count: int, prepare: Callable[..., None], arguments: tuple[Any, ...] = (), calls_per_process: int = 0
+    ) -> Workers:
+        """So many workers, each of which `prepare(progress, *arguments)` lets write in these lanes."""
+        return Workers(count, prepare, (self.progress, *arguments), calls_per_process, self.progress.text)
 
     def call(
         self, lane: int, function: Callable[..., WithReport], arguments: tuple[Any, ...], limits: Limits, group: str = ""

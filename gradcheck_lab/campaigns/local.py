@@ -10,7 +10,6 @@ from gradcheck_lab.campaigns.cases import Case, CheckCase, Finished
 from gradcheck_lab.campaigns.in_worker import call_of, finished_of
 from gradcheck_lab.campaigns.lanes import lanes_of, prepare_worker
 from gradcheck_lab.model.limits import CASES_OF_A_PROCESS
-from gradcheck_lab.workers.pool import Workers
 
 _EVERY = 0.1  # seconds between two looks at the workers
 
@@ -20,7 +19,7 @@ def run_locally(cases: Iterable[Case], check: CheckCase, jobs: int) -> Iterator[
 
     A case runs in a process that has imported no other module of the plan, since that is what its hash stands for.
     """
-    with lanes_of(2 * jobs) as lanes, Workers(jobs, prepare_worker, (lanes.progress,), CASES_OF_A_PROCESS.value) as workers:
+    with lanes_of(2 * jobs) as lanes, lanes.workers(jobs, prepare_worker, (), CASES_OF_A_PROCESS.value) as workers:
         # as many lanes again as cases run, so that each worker has its next case before the result of the last is read
         waiting, running, free = Waiting(cases), dict[int, Case](), deque(range(2 * jobs))
 

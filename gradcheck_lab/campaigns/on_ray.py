@@ -31,7 +31,6 @@ from gradcheck_lab.model.limits import CASES_OF_A_PROCESS, RUNS_OF_A_LOST_CASE
 from gradcheck_lab.model.shown import one_line, quoted
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.workers.outcome import Died
-from gradcheck_lab.workers.pool import Workers
 from gradcheck_lab.workers.progress import SharedProgress
 
 EXISTING = "auto"
@@ -49,7 +48,7 @@ class _Node:
     def __init__(self, gpus: str | None) -> None:
         self.kept = ExitStack()  # as long as the process of Ray
         self.lanes = self.kept.enter_context(lanes_of(1))
-        self.workers = Workers(1, _prepare, (self.lanes.progress, gpus), CASES_OF_A_PROCESS.value)
+        self.workers = self.lanes.workers(1, _prepare, (gpus,), CASES_OF_A_PROCESS.value)
 
     def run(self, case: Case, check: CheckCase) -> Finished:
         """Run one case in the worker process."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from gradcheck_lab import specs
 from gradcheck_lab.calls.placement import placed
-from gradcheck_lab.check import checked
+from gradcheck_lab.check import checked_here
 from gradcheck_lab.discovery.description import DESCRIPTION
 from gradcheck_lab.discovery.inputs import Call, as_guessed, call_of
 from gradcheck_lab.discovery.targets import DTYPES, CannotConstruct, NoSpecs, check_command, read_option
@@ -126,7 +126,7 @@ def check_target(
         "order": order if order != 1 else call.settings.get("order", 1),
         "wrt": wanted,
     }
-    report = checked(call.subject, *call.inputs, probes=_chosen(probes, compiled), **asked)
+    report = checked_here(call.subject, *call.inputs, probes=_chosen(probes, compiled), **asked)
     if call.guess:
         _refuse_guess(target, call, report)
     if search is not None:

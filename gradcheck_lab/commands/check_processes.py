@@ -34,7 +34,7 @@ class _Found:
 
 def check_in_workers(jobs: Sequence[CheckJob], limits: Limits) -> Iterator[Checked]:
     """Run each check in a worker process under these limits, one after the other."""
-    with lanes_of(1) as lanes, Workers(1, prepare_worker, (lanes.progress,)) as workers:
+    with lanes_of(1) as lanes, lanes.workers(1, prepare_worker) as workers:
         for job in jobs:
             outcome = _awaited(workers, lanes.call(0, CheckJob.run, (job,), limits))
             found = lanes.result(0, outcome, Checked, Subjected(job.name, job.seed, job.command), limits)

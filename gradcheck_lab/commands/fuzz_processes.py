@@ -18,7 +18,7 @@ from gradcheck_lab.report import Report
 from gradcheck_lab.workers.apart import Limits
 from gradcheck_lab.workers.memory import memory_limited
 from gradcheck_lab.workers.messages import read_as
-from gradcheck_lab.workers.outcome import Died, Exited, MemoryExceeded, Outcome, Returned, TimedOut, Unreadable
+from gradcheck_lab.workers.outcome import Died, Exited, LostDevice, MemoryExceeded, Outcome, Returned, TimedOut, Unreadable
 from gradcheck_lab.workers.pool import Call, Workers
 from gradcheck_lab.workers.progress import SharedProgress
 
@@ -56,7 +56,7 @@ def fuzz_in_workers(fuzzed: Fuzzed, work: Sequence[Job], processes: int, limits:
     progress = SharedProgress(len(work), numbers=3)
     shown: list[tuple[int, ...]] = [(0, 0, 0)] * len(work)
     clock = _Clock(progress, limits.seconds)
-    with Workers(min(processes, len(work)), _prepare_worker, (progress,)) as workers:
+    with Workers(min(processes, len(work)), _prepare_worker, (progress,), doing=progress.text) as workers:
         for index, job in enumerate(work):
             workers.submit(Call(index, _run_in_worker, (index, job, limits.memory)))
         while workers.pending:
@@ -113,10 +113,11 @@ def _show_changes(work: Sequence[Job], progress: SharedProgress, shown: list[tup
 
 
 def _add_outcome(fuzzed: Fuzzed, job: Job, outcome: Outcome, progress: SharedProgress, index: int) -> None:
-    if isinstance(outcome, (Died, Exited, TimedOut, MemoryExceeded, Unreadable)):
-        interrupted_at_start = progress.stopped and isinstance(outcome, Died) and not progress.text(index)
+    if isinstance(outcome, (Died, Exited, TimedOut, MemoryExceeded, LostDevice, Unreadable)):
+        logged = outcome.doing if isinstance(outcome, LostDevice) else progress.text(index)
+        interrupted_at_start = progress.stopped and isinstance(outcome, Died) and not logged
         if not interrupted_at_start:
-            report = crash_report(job, outcome, progress.text(index), progress.counts(index)[0])
+            report = crash_report(job, outcome, logged, progress.counts(index)[0])
             fuzzed.add(job.name, _named(report, job))
     elif isinstance(outcome, Returned):
         _add(fuzzed, job, outcome.value)
@@ -160,6 +161,7 @@ def _run_in_worker(index: int, job: Job, memory: int | None) -> JobResult:
     if progress.stopped:
         return JobResult(None, interrupted=True)
     counts = [0, 0, 0]  # examples, whether one is wrong, calls that were written down
+    progress.count(index, *counts)
 
     def count(name: str, examples: int, wrong: int) -> None:
         counts[:2] = examples, wrong

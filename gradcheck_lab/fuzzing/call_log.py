@@ -12,12 +12,12 @@ from gradcheck_lab.calls.recipe import CallRecipe
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.portable import SavedCase
 from gradcheck_lab.fuzzing.run import FuzzRun
-from gradcheck_lab.fuzzing.wording import call_text, sizes_of
+from gradcheck_lab.fuzzing.wording import call_text, sizes_of, which_call
 from gradcheck_lab.isolation import ended_finding
 from gradcheck_lab.model.places import places_of
 from gradcheck_lab.report import Report
 from gradcheck_lab.subjects import adapt
-from gradcheck_lab.workers.outcome import Exited, Outcome
+from gradcheck_lab.workers.outcome import Exited, LostDevice, Outcome
 
 
 @dataclass(slots=True)
@@ -58,9 +58,13 @@ def logged_call(text: str) -> tuple[str, set[int], bool]:
 
 def ended_run_report(run: FuzzRun, outcome: Outcome, logged: str, examples: int, command: str) -> Report:
     """The report of a run whose process ended after `examples` examples; `logged` is the last text of its `CallLog`."""
+    if isinstance(outcome, LostDevice):
+        logged = outcome.doing or logged
     entry = json.loads(logged) if logged else {}
     call = None if entry.get("case") is None else SavedCase.from_dict(entry["case"]).call
-    finding = replace(ended_finding(outcome, _which_call(entry), "fuzz"), location=entry.get("location", ""))
+    told = replace(outcome, doing="") if isinstance(outcome, LostDevice) else outcome  # it was a call written down
+    finding = ended_finding(told, _which_call(entry), "fuzz")
+    finding = replace(finding, location=finding.location or entry.get("location", ""))
     if isinstance(outcome, Exited):
         finding = replace(finding, exception="SystemExit")
     replayed = None if entry.get("probed", True) else call
@@ -68,8 +72,4 @@ def ended_run_report(run: FuzzRun, outcome: Outcome, logged: str, examples: int,
 
 
 def _which_call(entry: dict[str, Any]) -> str:
-    if not entry:
-        return "a call"
-    if entry["probed"]:
-        return f"a call that a probe made of the one on {entry['words']}"
-    return f"the call on {entry['words']}"
+    return which_call(entry["words"], entry["probed"]) if entry else "a call"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +21,18 @@ from gradcheck_lab.fuzzing.failing_case import FailingCaseWriter
 from gradcheck_lab.fuzzing.ordinary import BeforeCall, OrdinaryCalls, Signature
 from gradcheck_lab.fuzzing.signatures import known_options
 from gradcheck_lab.fuzzing.tried import Record
-from gradcheck_lab.fuzzing.wording import call_text
+from gradcheck_lab.fuzzing.wording import call_text, which_call
 from gradcheck_lab.kernels.starting import launches
 from gradcheck_lab.model.arguments import Wrt, name_of, options_of, refuse_names, refuse_order, seed_of, wrt_of
 from gradcheck_lab.model.causes import CAUSES
 from gradcheck_lab.model.coverage import Coverage
 from gradcheck_lab.model.environment import environment
+from gradcheck_lab.model.exceptions import DeviceLost
 from gradcheck_lab.model.findings import Finding, verdict_of
 from gradcheck_lab.model.limits import INTERPRETED_SIZES
+from gradcheck_lab.model.raised import DEVICE_IS_LOST, device_error, lost_device
 from gradcheck_lab.model.shown import quoted
+from gradcheck_lab.model.watching import watches
 from gradcheck_lab.report import Report
 from gradcheck_lab.rules.op import Op
 from gradcheck_lab.subjects.run_lines.summary import not_run
@@ -81,6 +84,7 @@ class FuzzRun:
     before_call: BeforeCall = lambda call, probed: None
     wrt: Wrt | None = None
     remembers: bool = True
+    _last: tuple[CallRecipe, bool] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         refuse_names("allow", self.allow, CAUSES)
@@ -88,6 +92,7 @@ class FuzzRun:
         if type(self.max_examples) is not int or self.max_examples < 1:
             raise InvalidArgument(f"max_examples is {quoted(self.max_examples)}; pass a whole number of at least 1")
         self.options, self.seed, self.wrt = options_of(self.options), seed_of(self.seed), wrt_of(self.wrt)
+        self.before_call = self._remembering(self.before_call)
         self.name = name_of(self.op)
         self.target = self.target or importable(self.op)
         self.signatures = signatures_of(self.op, self.name, self.specs)
@@ -102,7 +107,18 @@ class FuzzRun:
         )
 
     def run(self) -> Report:
-        """Search, and report; a KeyboardInterrupt of `on_example` or of the user ends the search with what is known."""
+        """Search, and report; a KeyboardInterrupt of `on_example` or of the user ends the search with what is known.
+
+        So does a call that ends the context of its device, but in a worker process, which ends with it.
+        """
+        try:
+            return self._run()
+        except DeviceLost as lost:
+            if watches:
+                raise
+            return self._lost(lost)
+
+    def _run(self) -> Report:
         from gradcheck_lab.fuzzing import strategy
         from gradcheck_lab.fuzzing.search import Search
 
@@ -140,9 +156,27 @@ class FuzzRun:
         )  # fmt: skip
         return report if call is None else self._writer.add_to(report, call)
 
+    def _lost(self, lost: DeviceLost) -> Report:
+        """The report of a run in this process that ended with the call before."""
+        words, call = "a call", None
+        if self._last is not None:
+            recipe, probed = self._last
+            words = which_call(call_text(recipe, self.input_names(recipe)), probed)
+            call = None if probed else recipe
+        examples = self.examiner.compared + self.examiner.uncompared.total()
+        report = self.crash_report(lost_device(device_error(lost), words, probe="fuzz"), call, "op", examples, "")
+        return replace(report, reasons=(DEVICE_IS_LOST,))
+
     def _nothing_more(self) -> Report:
         """The report of a run that was interrupted before it had one."""
         return Report("inconclusive", self.name, "op", (), (), "none", seed=self.seed, environment=environment())
+
+    def _remembering(self, before_call: BeforeCall) -> BeforeCall:
+        def before(call: CallRecipe, probed: bool) -> None:
+            self._last = call, probed
+            before_call(call, probed)
+
+        return before
 
     def input_names(self, call: CallRecipe) -> list[str]:
         """A name for each input of a call."""

@@ -7,6 +7,11 @@ from collections.abc import Collection
 from gradcheck_lab.calls.recipe import CallRecipe
 
 
+def which_call(words: str, probed: bool) -> str:
+    """A drawn call, or one that a probe made of it, as the start of a sentence."""
+    return f"a call that a probe made of the one on {words}" if probed else f"the call on {words}"
+
+
 def call_text(call: CallRecipe, names: Collection[str] = ()) -> str:
     """The shape and dtype of each input and the options, with each special profile and layout.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
 # the class of torch is private; NumPy's has the same name without the underscore
 SINGULAR = frozenset({"LinAlgError", "_LinAlgError"})
@@ -18,6 +19,18 @@ class Passing(BaseException):
 
 class MemoryRanOut(Passing):
     """Raised in a worker process once memory ran out, which ends the worker: what it would find from then on is of no worth."""
+
+
+class DeviceLost(Passing):
+    """Raised once an accelerator no longer works, from the error that says so: every later call on it would raise that too.
+
+    `words` name the call that was made last, as the start of a sentence, and `stage` says whether it was a forward.
+    """
+
+    def __init__(self, words: str, stage: str) -> None:
+        super().__init__(words)
+        self.words, self.stage = words, stage
+        self.known: Any = None  # what was found before, on its way up
 
 
 class WouldEndProcess(Exception):

@@ -65,6 +65,12 @@ def users_frames(text: str) -> list[str]:
     return frames[-TRACEBACK_FRAMES.value :]
 
 
+def last_users_line(text: str) -> str:
+    """The file and line of the last frame of a traceback that is of no library and not of this package; empty for none."""
+    own = [(file, line) for file, line, _, _ in _FRAME.findall(text) if not file.startswith((*_LIBRARIES, *_ENGINE, "<"))]
+    return f"{shown_path(own[-1][0])}:{own[-1][1]}" if own else ""
+
+
 def text_of(error: BaseException) -> str:
     """The message of an exception, stripped; empty where it has none, or where its own `__str__` raises."""
     try:

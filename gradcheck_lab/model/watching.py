@@ -16,20 +16,40 @@ from gradcheck_lab.model.torch_messages import out_of_memory
 AS_GIVEN = "the call as given"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Watch:
-    """`write` takes the words for what is done next, `known` what is known so far; `place` names the call that is made."""
+    """`write` takes the words for what is done next, `known` what is known so far."""
 
     write: Callable[[str], object]
     known: Callable[[Any], object] = lambda report: None
-    place: str = AS_GIVEN
 
-    def probing(self, name: str) -> None:
-        """Say that a probe derives calls from here on; an empty name stands for none."""
-        self.place = f"a call that the probe {name} made of {AS_GIVEN}" if name else AS_GIVEN
+
+@dataclass(slots=True)
+class LastCall:
+    """The call of the user's code that was made last: its `stage`, and `place` names the call that it belongs to."""
+
+    stage: str = "forward"
+    place: str = AS_GIVEN
+    on: str = ""
+
+    @property
+    def words(self) -> str:
+        """The call, as the start of a sentence."""
+        return f"the {self.stage} of {self.place}{self.on}"
 
 
 watches: list[Watch] = []  # those of a worker process; empty everywhere else
+_last = LastCall()
+
+
+def last_call() -> LastCall:
+    """The call that was made last, which the errors of work that is not waited for are told of."""
+    return _last
+
+
+def probing(name: str = "") -> None:
+    """Say that a probe derives calls from here on; an empty name stands for none."""
+    _last.place = f"a call that the probe {name} made of {AS_GIVEN}" if name else AS_GIVEN
 
 
 def refuse_without_memory(error: BaseException | None) -> None:
@@ -40,8 +60,11 @@ def refuse_without_memory(error: BaseException | None) -> None:
 
 def calling(stage: str, values: Sequence[Any]) -> None:
     """Tell the watches that the user's code runs next, on these values."""
+    _last.stage, _last.on = stage, ""
+    if watches or any(isinstance(value, torch.Tensor) and not value.is_cpu for value in values):
+        _last.on = f", on {', '.join(map(_text, values[: SHOWN_VALUES.value])) or 'nothing'},"
     for watch in watches:
-        watch.write(f"the {stage} of {watch.place}, on {', '.join(map(_text, values[: SHOWN_VALUES.value])) or 'nothing'},")
+        watch.write(_last.words)
 
 
 def _text(value: Any) -> str:

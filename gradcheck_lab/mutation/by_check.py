@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-from gradcheck_lab.check import checked
+from gradcheck_lab.check import checked_here
 from gradcheck_lab.edits.applied import applied
 from gradcheck_lab.edits.edit import Edit
 from gradcheck_lab.edits.kinds import MISTAKES
@@ -36,14 +36,14 @@ class CheckCall:
 
     def report(self, seed: int, probes: Collection[str] = ALL) -> Report:
         """The whole check; with no probes the comparison of the call as it is given, which is a part of it."""
-        return checked(
+        return checked_here(
             self.subject, *self.inputs, options=self.options, reference=self.reference, order=self.order, allow=self.allow,
             wrt=self.wrt, seed=seed, probes=probes,
         )  # fmt: skip
 
     def compared(self, tried: Tried) -> Report:
         """The comparison of one other call alone."""
-        return checked(
+        return checked_here(
             self.subject, *tried.inputs[: len(self.inputs)], options=tried.options, reference=self.reference,
             grad_output=tried.upstream, allow=self.allow, wrt=self.wrt, seed=self.seed, probes=(),
         )  # fmt: skip

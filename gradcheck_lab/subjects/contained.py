@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -15,6 +15,8 @@ import numpy as np
 import torch
 
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
+from gradcheck_lab.calls.devices import finished
+from gradcheck_lab.calls.lost_device import refuse_lost_device
 from gradcheck_lab.calls.process_state import set_default_device
 from gradcheck_lab.calls.tensor_kinds import is_sparse, what_else
 from gradcheck_lab.kernels.answers import ANSWERS
@@ -22,6 +24,7 @@ from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.limits import LARGE_ELEMENTS
 from gradcheck_lab.model.shown import cut, one_line
 from gradcheck_lab.model.watching import calling, refuse_without_memory
+from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.run_lines.watch import running
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject
 
@@ -42,10 +45,14 @@ _empty = torch.empty  # whatever stands under that name while the user's code ru
 class UsersCode(Contained):
     """A run of the user's code, after which the defaults that this package's own tensors are made by are as before.
 
-    A process that the code forks, and does not end itself, ends with the run instead of going on as a second check.
+    A process that the code forks, and does not end itself, ends with the run instead of going on as a second check. The code
+    gets `values`, on whose devices it may have ended more than its own run.
     """
 
-    __slots__ = ("depth", "device", "dtype", "end_answers", "process")
+    __slots__ = ("depth", "device", "dtype", "end_answers", "process", "values")
+
+    def __init__(self, values: Sequence[Any] = ()) -> None:
+        self.values = values
 
     def __enter__(self) -> None:
         self.process, self.depth = os.getpid(), sys.getrecursionlimit()
@@ -57,6 +64,7 @@ class UsersCode(Contained):
             os._exit(0)
         if self.end_answers is not None:
             self.end_answers()
+        refuse_lost_device(error, self.values)  # before anything else is asked of the device
         if sys.getrecursionlimit() != self.depth:  # which Hypothesis sets as well, around each of its calls
             sys.setrecursionlimit(self.depth)
         if torch.get_default_dtype() != self.dtype:
@@ -116,8 +124,10 @@ def own_copies(value: Any) -> Any:
 def _contained_recording(recording: Recording, inputs: tuple[Any, ...]) -> Recording:
     def backward(grad_outputs: tuple[torch.Tensor, ...]) -> Manual:
         calling("backward", inputs)
-        with UsersCode(), running("backward"):
+        with UsersCode(inputs), running("backward"):
             manual = recording.backward(grad_outputs)
+            # where a kernel fails that runs on while Python goes on, the error is the call's that launched it
+            finished([*as_tuple(manual.returned), *manual.intermediates.values()])
         returned = manual.returned
         found = tuple(map(comparable, returned)) if isinstance(returned, (tuple, list)) else comparable(returned)
         return Manual(found, manual.intermediates, manual.stored)
@@ -140,7 +150,10 @@ def _guarded(function: Callable[..., Value], stage: str, is_watched: bool = True
     @wraps(function)
     def guarded(*arguments: Any) -> Value:
         calling(stage, arguments[values])
-        with UsersCode(), running(stage) if is_watched else nullcontext():
-            return function(*arguments)
+        with UsersCode(arguments[values]), running(stage) if is_watched else nullcontext():
+            result = function(*arguments)
+            if isinstance(result, Recording):
+                finished(result.outputs)
+            return result
 
     return guarded

@@ -25,9 +25,9 @@ from gradcheck_lab.calls.randomness import TURNS
 from gradcheck_lab.workers.lifetime import end_group_with, end_with_parent
 from gradcheck_lab.workers.memory import memory_limited
 from gradcheck_lab.workers.messages import NoMessage, pack, pack_outcome, unpack, unpack_outcome
-from gradcheck_lab.workers.outcome import Died, MemoryExceeded, Outcome, TimedOut, Unreadable, outcome_of
+from gradcheck_lab.workers.outcome import Died, LostDevice, MemoryExceeded, Outcome, TimedOut, Unreadable, outcome_of
 from gradcheck_lab.workers.progress import SharedProgress
-from gradcheck_lab.workers.starting import import_slow
+from gradcheck_lab.workers.starting import import_slow, launches_waited_for
 
 _EVERY = 0.05  # seconds between two looks at the process
 _KIND = 1  # bytes in front of a message that say which it is
@@ -88,7 +88,20 @@ class CannotStart(Exception):
 
 
 def run_apart(function: Function, limits: Limits, looked: Looked = lambda text, counts: None) -> Ended:
-    """Call `function(line)` in a process of its own, and wait for its end, looking from time to time. Raises `CannotStart`."""
+    """Call `function(line)` in a process of its own, and wait for its end, looking from time to time. Raises `CannotStart`.
+
+    A call that ends the context of its device is made once again in a process where each kernel is waited for.
+    """
+    ended = _run_once(function, limits, looked)
+    if not isinstance(ended.outcome, LostDevice):
+        return ended
+    with launches_waited_for():
+        again = _run_once(function, limits, looked)
+    outcome = replace(ended.outcome, doing=ended.doing).again(again.outcome, again.doing)
+    return replace(again if isinstance(again.outcome, LostDevice) else ended, outcome=outcome)
+
+
+def _run_once(function: Function, limits: Limits, looked: Looked) -> Ended:
     danger = danger_of_fork()
     forked = danger == "none" or (danger == "threads" and not can_be_sent(function))
     if forked:

@@ -12,9 +12,9 @@ from typing import Any
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.conversion import as_data, from_dict
 from gradcheck_lab.model.user_errors import text_of
-from gradcheck_lab.workers.outcome import Exited, MemoryExceeded, Outcome, Raised, Returned, Unreadable
+from gradcheck_lab.workers.outcome import Exited, LostDevice, MemoryExceeded, Outcome, Raised, Returned, Unreadable
 
-_SENT: dict[str, Any] = {kind.__name__: kind for kind in (Returned, Raised, Exited, MemoryExceeded)}
+_SENT: dict[str, Any] = {kind.__name__: kind for kind in (Returned, Raised, Exited, MemoryExceeded, LostDevice)}
 
 
 class NoMessage(ValueError):

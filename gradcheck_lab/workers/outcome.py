@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from traceback import format_exc
 from typing import Any
 
-from gradcheck_lab.model.exceptions import MemoryRanOut
+from gradcheck_lab.model.exceptions import DeviceLost, MemoryRanOut
+from gradcheck_lab.model.raised import ASYNCHRONOUS, NOT_AGAIN, WAITED_FOR, DeviceError, device_error
 from gradcheck_lab.model.torch_messages import out_of_memory
 from gradcheck_lab.model.user_errors import text_of
 
@@ -89,7 +90,28 @@ class Unreadable:
         return f"sent what is no result: {self.sent}"
 
 
-Outcome = Returned | Raised | Exited | Died | TimedOut | MemoryExceeded | Unreadable
+@dataclass(frozen=True, slots=True)
+class LostDevice:
+    """The call ended the context of its device, which no call of the process can use any more.
+
+    `doing` is what the process said of the call, `how` what is known of the line that launched the kernel.
+    """
+
+    error: DeviceError
+    doing: str = ""
+    how: str = ASYNCHRONOUS
+
+    def __str__(self) -> str:
+        return f"left its device unusable: {self.error.kind}: {self.error.message}"
+
+    def again(self, second: Outcome, doing: str) -> LostDevice:
+        """What is known once the call was made again with a wait for each kernel, and ended as `second` says."""
+        if isinstance(second, LostDevice):
+            return LostDevice(second.error, doing, WAITED_FOR)
+        return replace(self, how=NOT_AGAIN)
+
+
+Outcome = Returned | Raised | Exited | Died | TimedOut | MemoryExceeded | LostDevice | Unreadable
 
 
 def outcome_of(function: Callable[..., Any], arguments: Sequence[Any] = ()) -> Outcome:
@@ -107,4 +129,6 @@ def outcome_of(function: Callable[..., Any], arguments: Sequence[Any] = ()) -> O
     except BaseException as error:
         if isinstance(error, MemoryRanOut) or out_of_memory(error):
             return MemoryExceeded()
+        if isinstance(error, DeviceLost):
+            return LostDevice(device_error(error))
         return Raised(type(error).__name__, text_of(error), format_exc())

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.sharedctypes import RawArray
 from types import TracebackType
 from typing import Any, Self
@@ -26,8 +26,8 @@ from pebble import ProcessExpired, ProcessPool
 from gradcheck_lab.workers.envelope import NotOurs
 from gradcheck_lab.workers.lifetime import end_with_parent
 from gradcheck_lab.workers.messages import pack_outcome, unpack_outcome
-from gradcheck_lab.workers.outcome import Died, Outcome, Raised, TimedOut, Unreadable, outcome_of
-from gradcheck_lab.workers.starting import UninterruptedContext
+from gradcheck_lab.workers.outcome import Died, LostDevice, Outcome, Raised, TimedOut, Unreadable, outcome_of
+from gradcheck_lab.workers.starting import UninterruptedContext, wait_for_launches
 
 Key = int
 
@@ -41,7 +41,8 @@ class Call:
     """A function of a module with arguments that can be pickled, and the seconds that it may take; None for no limit.
 
     What it returns is made of dataclasses, containers and plain values. It arrives as data: see `messages.read_as`. No process
-    makes calls of two groups: what those of one have imported is not there for the other.
+    makes calls of two groups: what those of one have imported is not there for the other. A call that `waits_for_launches` has
+    a process of its own, which waits for each kernel of an accelerator where it is launched.
     """
 
     key: Key
@@ -49,6 +50,7 @@ class Call:
     arguments: tuple[Any, ...] = ()
     timeout: float | None = None
     group: str = ""
+    waits_for_launches: bool = False
 
 
 @dataclass(slots=True)
@@ -73,17 +75,27 @@ class Workers:
     """`count` processes that run calls; to be used as a context manager, from one thread.
 
     `prepare(*arguments)` runs first in each process. After `calls_per_process` calls a process is replaced by a new one; 0
-    stands for never. All processes end with the context, or with this process if that ends first.
+    stands for never. All processes end with the context, or with this process if that ends first. A call that ends the context
+    of its device ends its process with it, and is made once again in one that waits for each kernel; `doing` gives the text
+    that stands for what the process of a call did last.
     """
 
     def __init__(
-        self, count: int, prepare: Callable[..., None], arguments: Sequence[Any] = (), calls_per_process: int = 0
+        self,
+        count: int,
+        prepare: Callable[..., None],
+        arguments: Sequence[Any] = (),
+        calls_per_process: int = 0,
+        doing: Callable[[Key], str] = lambda key: "",
     ) -> None:
         self._prepare = prepare
         self._arguments = tuple(arguments)
         self._calls_per_process = calls_per_process
         self._slots = [_Slot() for _ in range(count)]
+        self._doing = doing
         self._waiting: deque[Call] = deque()
+        self._lost: dict[Key, LostDevice] = {}  # of calls that are made once again
+        self._withdrawn: list[tuple[Key, Outcome]] = []
         self._ending: list[threading.Thread] = []  # each waits for the end of a pool
 
     def __enter__(self) -> Self:
@@ -97,8 +109,8 @@ class Workers:
 
     @property
     def pending(self) -> bool:
-        """Whether a call waits or runs."""
-        return bool(self._waiting) or any(slot.call for slot in self._slots)
+        """Whether a call waits or runs, or has ended and `finished` has not said so."""
+        return bool(self._waiting or self._withdrawn) or any(slot.call for slot in self._slots)
 
     def submit(self, call: Call) -> None:
         """Run a call as soon as a worker is free; of several the one whose process has made calls of its group."""
@@ -106,12 +118,18 @@ class Workers:
         self._fill()
 
     def withdraw(self) -> None:
-        """Drop the calls that have not started, also those whose worker process is still starting."""
+        """Drop the calls that have not started, also those whose worker process is still starting.
+
+        A call that was to be made once again ends with the outcome that it had.
+        """
+        dropped = list(self._waiting)
         self._waiting.clear()
         for slot in self._slots:
             if slot.call is not None and slot.pid[0] == _NOT_STARTED:
+                dropped.append(slot.call)
                 self._end(slot)
                 slot.call = slot.future = None
+        self._withdrawn += [(call.key, self._lost.pop(call.key)) for call in dropped if call.key in self._lost]
 
     def end(self, key: Key, outcome: Outcome) -> None:
         """Kill the process of a call that runs; the call ends with this outcome."""
@@ -126,14 +144,29 @@ class Workers:
         futures = [slot.future for slot in self._slots if slot.future is not None]
         if futures:
             wait(futures, timeout=within, return_when=FIRST_COMPLETED)
-        found = []
+        found, self._withdrawn = self._withdrawn, []
         for slot in self._slots:
             outcome = self._outcome(slot)
             if outcome is not None and slot.call is not None:
-                found.append((slot.call.key, slot.ended_as or outcome))
+                call, outcome = slot.call, slot.ended_as or outcome
                 slot.call = slot.future = slot.ended_as = None
+                if isinstance(outcome, LostDevice) or call.waits_for_launches:
+                    self._end(slot)
+                if (last := self._last(call, outcome)) is not None:
+                    found.append((call.key, last))
         self._fill()
         return found
+
+    def _last(self, call: Call, outcome: Outcome) -> Outcome | None:
+        """The outcome of a call that is not made again, None where it is."""
+        doing = self._doing(call.key)
+        if call.waits_for_launches:
+            return self._lost.pop(call.key).again(outcome, doing)
+        if not isinstance(outcome, LostDevice):
+            return outcome
+        self._lost[call.key] = replace(outcome, doing=doing)
+        self._waiting.appendleft(replace(call, waits_for_launches=True))
+        return None
 
     def _fill(self) -> None:
         while self._waiting and (free := [slot for slot in self._slots if slot.call is None]):
@@ -146,13 +179,12 @@ class Workers:
         slot.call, slot.ended_at = call, None
         slot.pid[0] = _NOT_STARTED
         broken = slot.pool is not None and not slot.pool.active  # by what its worker sent between two calls
-        if broken or slot.group != call.group:
+        if broken or slot.group != call.group or call.waits_for_launches:
             self._end(slot)
         slot.group = call.group
         if slot.pool is None:
-            slot.pool = ProcessPool(
-                1, self._calls_per_process, _start_worker, (slot.pid, self._prepare, self._arguments), context=slot.context
-            )  # fmt: skip
+            started = (slot.pid, call.waits_for_launches, self._prepare, self._arguments)
+            slot.pool = ProcessPool(1, self._calls_per_process, _start_worker, started, context=slot.context)
         slot.future = slot.pool.schedule(_run_call, (call.function, call.arguments), timeout=call.timeout)
 
     def _outcome(self, slot: _Slot) -> Outcome | None:
@@ -197,9 +229,11 @@ class Workers:
             slot.pool = None
 
 
-def _start_worker(pid: Any, prepare: Callable[..., None], arguments: Sequence[Any]) -> None:
+def _start_worker(pid: Any, waits: bool, prepare: Callable[..., None], arguments: Sequence[Any]) -> None:
     global _running_pid
     end_with_parent()
+    if waits:
+        wait_for_launches()
     _running_pid = pid
     prepare(*arguments)
 

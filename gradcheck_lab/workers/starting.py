@@ -7,6 +7,7 @@ replaces one that died starts in milliseconds. Elsewhere each imports them anew.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -30,6 +31,8 @@ if sys.platform == "linux":
     Process, Context = ForkServerProcess, ForkServerContext
 # torch imports its symbolic shapes, and SymPy with them, in the first check; it takes as long as all the rest
 _SLOW = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.schema_check_mode")
+# read by the runtime before it starts: CUDA programming guide, asynchronous concurrent execution; HIP's environment variables
+_WAITING = {"CUDA_LAUNCH_BLOCKING": "1", "AMD_SERIALIZE_KERNEL": "3"}
 _ASKING = threading.Lock()
 _PRELOADED = ("gradcheck_lab.check", "gradcheck_lab.fuzzing.run", "gradcheck_lab.fuzzing.search", *_SLOW)
 
@@ -39,6 +42,26 @@ def import_slow() -> None:
     for name in _SLOW:
         with suppress(ImportError):
             import_module(name)
+
+
+@contextmanager
+def launches_waited_for() -> Iterator[None]:
+    """Let processes that start in this block wait for each kernel where it is launched, as one that is forked here does."""
+    before = {name: os.environ.get(name) for name in _WAITING}
+    wait_for_launches()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def wait_for_launches() -> None:
+    """Let this process, which has used no accelerator yet, wait for each kernel where it is launched."""
+    os.environ.update(_WAITING)
 
 
 def start_server() -> None:

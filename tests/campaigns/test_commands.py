@@ -231,7 +231,7 @@ def test_case_on_a_device_has_its_module_and_inputs_there(monkeypatch: pytest.Mo
         given.append((subject, inputs))
         return Report("pass", "linear", "module", (), (), "none")
 
-    monkeypatch.setattr(check, "checked", looked)
+    monkeypatch.setattr(check, "checked_here", looked)
     Path("layer.py").write_text(LAYER, encoding="utf-8")
     report = check.check_target("layer.py:layer", device="meta", probes="compare")
     assert report.reproduce == "gradcheck-lab check layer.py:layer --seed 0  # it ran on meta"

@@ -12,6 +12,9 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
+
+from gradcheck_lab.model.exceptions import DeviceLost
 from gradcheck_lab.workers.pool import Call, Workers
 from gradcheck_lab.workers.progress import SharedProgress
 
@@ -133,6 +136,29 @@ def orphan_two(prepare: str, sleep: str, folder: str) -> None:
         while len(os.listdir(folder)) < 2:
             workers.finished(0.1)
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+_is_lost = False
+WAITS = "CUDA_LAUNCH_BLOCKING"
+
+
+def device_answer(lose: bool, again: bool = True) -> list[Any]:
+    """Use a device, which works no more once a call of this process lost it; what it says is the process, and if it waits.
+
+    Unless it is lost `again`, waiting for each kernel keeps it.
+    """
+    global _is_lost
+    _is_lost |= lose and (again or WAITS not in os.environ)
+    if _is_lost:
+        said = torch.AcceleratorError(f"CUDA error: {os.environ.get(WAITS)}")
+        raise DeviceLost("the forward of the call", "forward") from said
+    return [os.getpid(), os.environ.get(WAITS)]
+
+
+def returning_device_answer(line: Any, lose: bool, again: bool = True) -> list[Any]:
+    """The same, for a call apart, which says so first."""
+    line.doing(f"waits: {os.environ.get(WAITS)}")
+    return device_answer(lose, again)
 
 
 if __name__ == "__main__":

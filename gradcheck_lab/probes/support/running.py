@@ -9,15 +9,16 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
+from gradcheck_lab.calls.lost_device import refuse_lost_device
 from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.examination.examined import Examined, PiecewiseTruth
 from gradcheck_lab.examination.one_finding_a_mistake import merge_findings
 from gradcheck_lab.model.arguments import name_of
-from gradcheck_lab.model.exceptions import Contained
+from gradcheck_lab.model.exceptions import Contained, DeviceLost
 from gradcheck_lab.model.findings import Finding
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.user_errors import class_and_line
-from gradcheck_lab.model.watching import refuse_without_memory, watches
+from gradcheck_lab.model.watching import probing, refuse_without_memory, watches
 from gradcheck_lab.probes.poison import poison_in_pieces
 from gradcheck_lab.probes.state import overwritten
 from gradcheck_lab.probes.support.context import Context, Inconclusive, Probe, Yielded
@@ -63,28 +64,33 @@ def run_probes(
     context = Context(examined.truth.piece, order) if isinstance(examined.truth, PiecewiseTruth) else whole
     found: list[Yielded] = []
     chosen: Collection[str | Probe] = {*names, "double_backward"} if order == 2 else names
-    for compiles, group in groupby((n for n in registered if n in chosen), lambda name: name in WITH_THE_COMPILER):
-        with nullcontext() if compiles else functions_of_torch_replaced():
-            for name in group:
-                if name not in FOR_ANY_CALL and not is_repeatable(context):
-                    continue
-                log.calls.clear()
-                examined.runner.evaluations.looking = 0  # a probe that finds much takes nothing from the next
-                in_pieces = name == "poison" and context is not whole
-                probe = partial(poison_in_pieces, whole) if in_pieces else registered[name]
-                yielded = _run(name, probe, whole if name == "second_backward" else context)
-                calls = [*log.calls, as_given] if name == "second_backward" else log.calls
-                found += named_unwritten(given.subject, calls, yielded)
-                if watches:
-                    tell(_with(given, found))
-    for function in (probe for probe in names if callable(probe)):
-        found += _run_own(function, context)
-    if len(names) > 0 and "second_backward" not in names and repetition(context).outcome == "raises":
-        found.append(Inconclusive("no further call was compared: the call raises when it is made again"))
-    if "state" in names:
-        found += _run("state", overwritten, context)
-    if order == 2 and not is_repeatable(context):
-        found.append(Inconclusive("the second derivative was not compared: the call does not give the same when repeated"))
+    try:
+        for compiles, group in groupby((n for n in registered if n in chosen), lambda name: name in WITH_THE_COMPILER):
+            with nullcontext() if compiles else functions_of_torch_replaced():
+                for name in group:
+                    if name not in FOR_ANY_CALL and not is_repeatable(context):
+                        continue
+                    log.calls.clear()
+                    examined.runner.evaluations.looking = 0  # a probe that finds much takes nothing from the next
+                    in_pieces = name == "poison" and context is not whole
+                    probe = partial(poison_in_pieces, whole) if in_pieces else registered[name]
+                    yielded = _run(name, probe, whole if name == "second_backward" else context)
+                    calls = [*log.calls, as_given] if name == "second_backward" else log.calls
+                    found += named_unwritten(given.subject, calls, yielded)
+                    if watches:
+                        tell(_with(given, found))
+        for function in (probe for probe in names if callable(probe)):
+            found += _run_own(function, context)
+        if len(names) > 0 and "second_backward" not in names and repetition(context).outcome == "raises":
+            found.append(Inconclusive("no further call was compared: the call raises when it is made again"))
+        if "state" in names:
+            found += _run("state", overwritten, context)
+        if order == 2 and not is_repeatable(context):
+            found.append(Inconclusive("the second derivative was not compared: the call does not give the same when repeated"))
+    except DeviceLost as lost:
+        lost.known = _with(given, found)
+        raise
+    probing()
     return _with(given, found)
 
 
@@ -116,12 +122,12 @@ def _with(examined: Examined, found: Collection[Yielded]) -> Examined:
 def _run_own(function: Probe, context: Context) -> list[Yielded]:
     """Return what a probe of the user's finds; where it raises or yields something else, the verdict is inconclusive."""
     found: list[Yielded] = []
-    for watch in watches:
-        watch.probing(name_of(function))
+    probing(name_of(function))
     try:
         with Contained():
             found.extend(function(context))
     except Exception as error:
+        refuse_lost_device(error, context.case.inputs)
         found.append(Inconclusive(f"the probe {name_of(function)} raised {class_and_line(error)}"))
     other = next((each for each in found if not isinstance(each, (Finding, Comparison, Inconclusive))), None)
     if other is not None:
@@ -132,8 +138,7 @@ def _run_own(function: Probe, context: Context) -> list[Yielded]:
 def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
     """Return what a probe finds; where the probe itself raises, a note says so and the other probes still run."""
     found: list[Yielded] = []
-    for watch in watches:
-        watch.probing(name)
+    probing(name)
     try:
         with warnings.catch_warnings():  # those of the user's code were shown when the call itself ran
             warnings.simplefilter("ignore")
@@ -141,6 +146,7 @@ def _run(name: str, probe: Probe, context: Context) -> list[Yielded]:
                 found.extend(probe(context))
     except Exception as error:
         refuse_without_memory(error)
+        refuse_lost_device(error, context.case.inputs)
         if STRICT:
             raise
         text = f"the probe {name} failed: {class_and_line(error)}"
