@@ -114,7 +114,8 @@ def checked_here(op: Any, *inputs: Any, **asked: Any) -> Report:
     except DeviceLost as lost:
         if watches:
             raise
-        report = ended_report(lost.known, Subjected(name_of(op), 0, ""), LostDevice(device_error(lost), lost.words), "")
+        subject = Subjected(name_of(op), seed_of(asked.get("seed", 0)), "")
+        report = ended_report(lost.known, subject, LostDevice(device_error(lost), lost.words), "")
         return replace(report, reasons=(*report.reasons, DEVICE_IS_LOST))
 
 

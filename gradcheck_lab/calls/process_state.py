@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.precision_settings import set_settings, settings
 from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.torch_internals import within_a_mode, without_modes
 
@@ -157,7 +158,7 @@ _SETTINGS = (
     _Setting(lambda: list(sys.path), lambda state: sys.path.__setitem__(slice(None), state)),
     _Setting(lambda: list(sys.argv), lambda state: sys.argv.__setitem__(slice(None), state)),
     _Setting(_logging, _set_logging),
-    _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    _Setting(settings, set_settings),
     _Setting(lambda: (gc.isenabled(), gc.get_threshold()), lambda state: _set_collection(*state)),
     _Setting(sys.getswitchinterval, sys.setswitchinterval),
     _Setting(sys.getrecursionlimit, sys.setrecursionlimit),

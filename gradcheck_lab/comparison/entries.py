@@ -30,6 +30,9 @@ from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.contained import comparable
 from gradcheck_lab.subjects.run_lines.held import histories
 from gradcheck_lab.subjects.subject import Key, Subject
+from gradcheck_lab.torch_internals import DispatchMode, schema
+
+_OF_TORCH = ("aten::", "prim::", "prims::")
 
 
 def compare_returned(
@@ -185,6 +188,7 @@ def _evidence(
         narrowed=reruns.narrowed,
         values=reruns.values,
         held=partial(_held, oracle),
+        operators=partial(_operators, oracle),
         right=right,
         again=again,
     )
@@ -198,6 +202,35 @@ def _held(oracle: AutogradOracle, shape: tuple[int, ...]) -> list[list[torch.Ten
     inputs, upstream = copy_inputs(case.inputs), copy_inputs(case.grad_outputs)
     # one function may be forward and backward
     return histories(lambda: runner.backward(runner.record(inputs, case), upstream, case.seed), {shape})
+
+
+class _OperatorNames(DispatchMode):
+    """Keeps the names of the operators that run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self.names.add(schema(func).name)
+        return func(*args, **kwargs)
+
+
+def _operators(oracle: AutogradOracle) -> frozenset[str] | None:
+    """The names of torch's operators that the hand-written side runs on the oracle's case.
+
+    None where it does not run again, and where one is not torch's own: what that computes inside is not seen.
+    """
+    case, runner = oracle.case, oracle.runner
+    if case.grad_outputs is None:
+        return None
+    inputs, upstream, seen = copy_inputs(case.inputs), copy_inputs(case.grad_outputs), _OperatorNames()
+    try:
+        with seen:
+            runner.backward(runner.record(inputs, case), upstream, case.seed)
+    except Exception:
+        return None
+    return frozenset(seen.names) if all(name.startswith(_OF_TORCH) for name in seen.names) else None
 
 
 def _evidence_of_draw(subject: Subject, slot: Slot, index: int, delivered: bool, draw: Draw) -> Evidence | None:

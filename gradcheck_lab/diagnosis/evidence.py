@@ -117,7 +117,8 @@ class Evidence:
     the forward's intermediate values by name. `again` gives the evidence of the same gradient on further draws of the call,
     None where there is no code to run again; `sought` is the explanation that such a draw is to confirm. `right` are the names
     of inputs whose own gradients are right. `held` gives, for a shape, what each variable of the hand-written backward held one
-    after the other; None where that cannot be watched.
+    after the other; None where that cannot be watched. `operators` gives the names of torch's operators that the hand-written
+    side runs, None where they are not known.
     """
 
     name: str
@@ -140,6 +141,7 @@ class Evidence:
     narrowed: Callable[[Sequence[torch.dtype]], Iterable[Variation]] = lambda dtypes: ()
     values: Callable[[], Mapping[str, torch.Tensor]] = dict
     held: Callable[[tuple[int, ...]], Sequence[Sequence[torch.Tensor]] | None] = lambda shape: None
+    operators: Callable[[], frozenset[str] | None] = nothing
     right: frozenset[str] = frozenset()
     again: Callable[[], Iterable[Evidence]] | None = None
     sought: Explanation | None = None

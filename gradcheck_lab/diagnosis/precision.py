@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from gradcheck_lab.calls.precision_settings import settings
 from gradcheck_lab.diagnosis.deviation import only_here
 from gradcheck_lab.diagnosis.evidence import Claim, Evidence, Explanation, accounts_for
-from gradcheck_lab.diagnosis.reduced_products import reduced
-from gradcheck_lab.model.precision import BELOW_FLOAT64, unit_roundoff
+from gradcheck_lab.diagnosis.reduced_products import acts, ran, reductions
+from gradcheck_lab.model.precision import BELOW_FLOAT64, is_narrow, unit_roundoff
 from gradcheck_lab.model.precision.fits import ENOUGH_ELEMENTS
 from gradcheck_lab.model.precision.patterns import (
     ALIGNED_ERROR,
@@ -55,14 +56,33 @@ def low_precision(evidence: Evidence) -> Explanation | None:
                 if rounded
                 else f"the error, {level:.1g} of the gradient, is at {name}'s level"
             )
-            setting = reduced(actual.device.type, evidence.dtype, dtype, torch.get_float32_matmul_precision())
+            setting = _setting(evidence, dtype)
             return Explanation(
                 "low-precision",
                 f"{what}: {setting}" if setting else what,
                 f"compute in {_name(evidence.dtype)} or wider throughout, without a cast to {name}",
                 claims=(Claim(name),),
             )
-    return None
+    return _summed_in_16_bits(evidence, level, aligned)
+
+
+def _summed_in_16_bits(evidence: Evidence, level: float, aligned: float) -> Explanation | None:
+    """The explanation of an error of some roundings of a 16-bit dtype, where a setting lets products be summed in it."""
+    if not is_narrow(evidence.dtype) or not evidence.marginal or aligned >= ALIGNED_ERROR.value:
+        return None
+    setting, name = _setting(evidence, evidence.dtype), _name(evidence.dtype)
+    if not setting:
+        return None
+    what = f"the error, {level:.1g} of the gradient, is of some roundings in {name}: {setting}"
+    return Explanation("low-precision", what, "sum in float32, as products do without this setting", claims=(Claim(name),))
+
+
+def _setting(evidence: Evidence, level: torch.dtype) -> str:
+    """What is said of a setting of torch that explains an error at the level of a dtype; empty for none."""
+    device = evidence.actual.device
+    on = [*reductions(device.type, evidence.dtype, level, settings())]
+    operators = evidence.operators() if on else None
+    return next((each.sentence for each in on if ran(each, operators) and acts(each, device)), "")
 
 
 def _through(evidence: Evidence) -> Explanation | None:

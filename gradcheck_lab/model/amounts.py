@@ -229,3 +229,7 @@ SECONDS_OF_A_TRIAL = Amount(
 )
 DRAWN_FOR_A_SUGGESTION = Amount(20, "Calls that are drawn from specs for a mend that passed two full checks: a second or two.")
 SHARE_OF_EDITS = Amount(0.8, "Of the seconds of a search what edits may take: in the rest an expression is derived and tried.")
+PRODUCT_SIDE = Amount(
+    256,
+    "The side of a product of matrices that shows how a device rounds: smaller ones are computed by kernels of their own.",
+)

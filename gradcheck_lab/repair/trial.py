@@ -12,12 +12,13 @@ import torch
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.process_state import preserved_state
 from gradcheck_lab.calls.randomness import seed_all
-from gradcheck_lab.check import checked
+from gradcheck_lab.check import checked_here
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, ManualRun, Policy
 from gradcheck_lab.examination.manual import run_manual
 from gradcheck_lab.examination.oracle_choice import autograd_truth
 from gradcheck_lab.model.amounts import CLOSE_TO_THE_TRUTH, SECONDS_OF_A_TRIAL
 from gradcheck_lab.model.arguments import Wrt, options_of
+from gradcheck_lab.model.exceptions import DeviceLost
 from gradcheck_lab.model.precision import is_narrow, is_wide, wide_dtype
 from gradcheck_lab.probes import ALL
 from gradcheck_lab.repair.time_limit import OutOfTime, limited
@@ -47,7 +48,7 @@ class Call:
 
     def check(self, op: Any, probes: Collection[Any] = ALL, seed: int | None = None) -> Report:
         """The report of this call, without the line that reproduces a failure; `seed` stands in for the call's own."""
-        return checked(
+        return checked_here(
             op, *self.inputs, options=self.options, reference=self.reference, grad_output=self.grad_output, order=self.order,
             probes=probes, allow=self.allow, wrt=self.wrt, seed=self.seed if seed is None else seed,
         )  # fmt: skip
@@ -79,12 +80,12 @@ class Trial:
     seconds: float
 
     def distances(self) -> Distances | None:
-        """How far each gradient is from the truth with the backward as it stands; None where it raises or takes too long."""
+        """How far each gradient is from the truth with the backward as it stands; None where that ends early, by whatever."""
         least, times = SECONDS_OF_A_TRIAL.value
         try:
             with limited(max(least, times * self.seconds)):
                 return self._by_truth() if self.truth else self._by_comparison()
-        except (OutOfTime, Exception):
+        except (OutOfTime, DeviceLost, Exception):
             return None
 
     def _by_truth(self) -> Distances | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 import gradcheck_lab as gl
 from gradcheck_lab.calls import lost_device
@@ -179,3 +180,5 @@ def test_what_is_asked_of_a_device_is_a_sum() -> None:
     assert works(torch.device("cpu"))
     assert not works(None)
     assert not works(torch.device("meta"))
+    with FakeTensorMode():
+        assert works(torch.device("cpu"))
