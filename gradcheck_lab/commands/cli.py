@@ -256,10 +256,12 @@ def replay(
     json: Json = None,
     report: Reports = None,
     github: Github = False,
+    triton_interpret: TritonInterpret = False,
 ) -> None:
     """Check the call in a saved file again, on what the code is now. Nothing that only the file names is imported."""
     with misuse_exits():
         results = Results(json, report or (), github)
+        interpret_if(triton_interpret)
         from gradcheck_lab.commands.replay import replay_case
         from gradcheck_lab.render.terminal import print_report
 

@@ -21,6 +21,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.fuzzing.case_entries import NOT_IMPORTABLE
 from gradcheck_lab.fuzzing.examiner import Examiner
 from gradcheck_lab.fuzzing.portable import SavedCase, read, replay_command
+from gradcheck_lab.kernels.starting import INTERPRETED
 from gradcheck_lab.model.shown import quoted
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.ops import FAMILIES
@@ -53,7 +54,7 @@ def replay_case(path: str | Path, target: str | None = None, reference: str | No
     except Exception as error:  # of a validator that meets values of other types, or of torch that has no memory for them
         words = class_and_line(error)
         raise InvalidArgument(f"{name} cannot be examined on the call in {quoted(str(path))}: {words}") from error
-    return replace(report, reproduce=replay_command(path, target, reference))
+    return replace(report, reproduce=replay_command(path, target, reference, INTERPRETED in report.environment))
 
 
 def library_ops() -> Mapping[str, Op]:

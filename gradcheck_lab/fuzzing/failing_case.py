@@ -16,6 +16,7 @@ from gradcheck_lab.fuzzing.portable import SavedCase, replay_command, write
 from gradcheck_lab.fuzzing.script import Found, call_lines
 from gradcheck_lab.fuzzing.storage import storage
 from gradcheck_lab.fuzzing.wording import call_text
+from gradcheck_lab.kernels.starting import INTERPRETED
 from gradcheck_lab.model.arguments import Wrt, wrt_of
 from gradcheck_lab.model.limits import LITERAL_ELEMENTS
 from gradcheck_lab.model.shown import file_stem
@@ -49,7 +50,8 @@ class FailingCaseWriter:
         names = self.input_names(call, [gradient.name for gradient in report.gradients])
         first = next((finding for finding in report.findings if finding.severity == "error"), None)
         probe = () if first is None or first.probe not in PROBES else (first.probe,)
-        found = Found(None if first is None else first.gradient, probe)
+        interpreted = INTERPRETED in report.environment
+        found = Found(None if first is None else first.gradient, probe, interpreted)
         reference = None if self.reference is None else importable(self.reference) or NOT_IMPORTABLE
         case = SavedCase(
             call, self.name, self.target, reference, self.order, tuple(self.allow),
@@ -63,7 +65,9 @@ class FailingCaseWriter:
             return replace(report, reproduce=self.line(report, call, probe))
         path = self._save(case)
         replayable = self.target is not None and reference != NOT_IMPORTABLE and not probe
-        replayed = replay_command(path, self.target, reference) if path is not None and replayable else ""
+        replayed = ""
+        if path is not None and replayable:
+            replayed = replay_command(path, self.target, reference, interpreted)
         return replace(report, failing_case=data, reproduce=replayed or self.line(report, call, probe))
 
     def line(self, report: Report, call: CallRecipe, probes: Collection[str] | None) -> str:

@@ -111,10 +111,11 @@ def read(path: str | Path) -> SavedCase:
         raise InvalidArgument(f"{name} is no case: {error}") from None
 
 
-def replay_command(path: str | Path, target: str | None, reference: str | None) -> str:
-    """The command that examines a saved call again, on what the user names."""
+def replay_command(path: str | Path, target: str | None, reference: str | None, interpreted: bool = False) -> str:
+    """The command that examines a saved call again, on what the user names; `interpreted` where it launched such kernels."""
     words = ["gradcheck-lab", "replay", str(path)] + ([target] if target is not None else [])
-    return shlex.join([*words, *(["--reference", reference] if reference is not None else [])])
+    words += ["--reference", reference] if reference is not None else []
+    return shlex.join([*words, *(["--triton-interpret"] if interpreted else [])])
 
 
 def write(saved: SavedCase, path: str | Path) -> None:

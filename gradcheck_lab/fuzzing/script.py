@@ -25,10 +25,11 @@ _LITERAL = 64
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found: the gradient that it concerns, and the probe that found it, none for the comparison."""
+    """What was found: the gradient that it concerns, the probe that found it, none for the comparison, and how kernels ran."""
 
     gradient: str | None = None
     probes: tuple[str, ...] = ()
+    interpreted: bool = False
 
 
 def tensor_lines(name: str, tensor: TensorRecipe) -> list[str]:
@@ -41,7 +42,8 @@ def tensor_lines(name: str, tensor: TensorRecipe) -> list[str]:
 def call_lines(op: Any, call: CallRecipe, names: Sequence[str], target: str | None, found: Found) -> list[str]:
     """Lines that show a failure: forward and backward beside autograd where an op is compared, and `gl.check` for the rest."""
     name, subject = _subject_lines(op, target)
-    lines = ["import torch", *subject]
+    interpreting = ["import os", "os.environ['TRITON_INTERPRET'] = '1'"] if found.interpreted else []
+    lines = [*interpreting, "import torch", *subject]
     for each, tensor in zip(names, call.tensors, strict=True):
         lines += tensor_lines(each, tensor)
     floating = [each for each, tensor in zip(names, call.tensors, strict=True) if tensor.dtype.is_floating_point]

@@ -122,17 +122,17 @@ class Monitor:
 
     def __init__(self) -> None:
         self.watching = Watching()
-        self.seen = Seen()
+        self.seen: Seen | None = None
         self.running: Running | None = None
         self.count = 0
 
     @contextmanager
     def watch(self, watching: Watching) -> Iterator[Seen]:
         """Run kernels so within the block; yields what is seen."""
-        before = self.watching, self.seen
-        self.watching, self.seen = watching, Seen()
+        before, seen = (self.watching, self.seen), Seen()
+        self.watching, self.seen = watching, seen
         try:
-            yield self.seen
+            yield seen
         finally:
             self.watching, self.seen = before
 
@@ -177,7 +177,8 @@ class Monitor:
         for zone in running.zones.values():
             zone.restore()
         most = max(running.most_accesses, running.accesses)
-        self.seen.launches.append(Launch(running.kernel, running.constants, running.sizes, most))
+        if self.seen is not None:
+            self.seen.launches.append(Launch(running.kernel, running.constants, running.sizes, most))
 
     def grid(self, sizes: tuple[int, int, int]) -> None:
         """Choose the order of the programs."""
@@ -239,7 +240,7 @@ class Monitor:
 
     def divided(self, size: int, block: int) -> None:
         """Note a division into blocks."""
-        if (found := Division(size, block)) not in self.seen.divisions:
+        if self.seen is not None and (found := Division(size, block)) not in self.seen.divisions:
             self.seen.divisions.append(found)
 
     @property
@@ -319,6 +320,8 @@ class Monitor:
                 self._add(Outside(kernel, zone.name, kind, far, line, int(where.sum())))
 
     def _add(self, found: Outside) -> None:
+        if self.seen is None:
+            return
         for k, known in enumerate(self.seen.outside):
             if _place(known) == _place(found):
                 farther = found if abs(found.past or 0) > abs(known.past or 0) else known

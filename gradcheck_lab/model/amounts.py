@@ -137,13 +137,6 @@ ONE_SIDE = Amount(
     "counts.",
 )
 POISON = Amount(1e30, "What uninitialised memory is filled with after NaN: larger than any result, and finite in float32.")
-COARSE_FORWARD = Amount(
-    2.0**-40, "The noise of a forward, relative to its output, above which it does not compute in float64: float32 has 2e-7."
-)
-LONGER_STEPS = Amount(
-    (1.0, 8.0),
-    "Steps of central differences, in the size of the whole input, where shorter ones drown in the noise of a coarse forward.",
-)
 SHRINKING_SCALES = Amount(
     (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8),
     "Sizes of values at which an epsilon's share of the error is followed.",

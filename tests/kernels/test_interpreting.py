@@ -67,15 +67,20 @@ def test_command_checks_a_kernel_on_the_cpu(tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.thorough
 @pytest.mark.parametrize(("factor", "code", "told"), [("2", 0, "1 pass"), ("3", 1, "cause: constant-factor")])
 def test_command_fuzzes_a_kernel_on_the_cpu(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], factor: str, code: int, told: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, factor: str, code: int, told: str
 ) -> None:
-    file = tmp_path / f"times_{factor}.py"  # a module is imported once
-    file.write_text(FILE.replace("FACTOR", factor))
-    target = f"{file}:Double"
+    (tmp_path / f"times_{factor}.py").write_text(FILE.replace("FACTOR", factor))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    target = f"times_{factor}:Double"
     folder = str(tmp_path / "cases")
     assert exit_code("fuzz", target, "--spec", "real('n')", "--triton-interpret", "--examples", "5", "--save", folder) == code
     printed = capsys.readouterr()
     assert told in printed.out
+    for path in Path(folder).glob("*.json"):
+        (again,) = [line.strip() for line in printed.out.splitlines() if "reproduce: " in line]
+        assert again == f"reproduce: gradcheck-lab replay {path} {target} --triton-interpret"
+        assert "    os.environ['TRITON_INTERPRET'] = '1'\n    import torch\n" in printed.out
+        assert exit_code("replay", str(path), target, "--triton-interpret") == 1
     assert printed.err.startswith(f"fuzzing {target} in Triton's interpreter: up to 5 drawn calls of some seconds each\n")
 
 

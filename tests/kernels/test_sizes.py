@@ -1,14 +1,18 @@
 """Sizes are chosen beside the blocks of interpreted kernels."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="needs triton: pip install 'gradcheck_lab[triton]'")
 
 import gradcheck_lab as gl
+from gradcheck_lab.calls.case import Case
+from gradcheck_lab.calls.dimensions import dimensions_of
 from gradcheck_lab.kernels.launches import MONITOR, Division, Launch, Seen, Watching
 from gradcheck_lab.kernels.starting import install_where_interpreting
-from gradcheck_lab.probes.support.kernel_calls import differing_sizes
+from gradcheck_lab.probes.support.kernel_calls import beside_blocks, differing_sizes
 from tests.kernels import small
 from tests.triton_kernels.products import rotary, turned_in_torch
 from tests.triton_kernels.rows import cumulative_sum, normal
@@ -58,6 +62,15 @@ def test_what_is_wrong_beyond_one_block_is_found_from_a_call_within_it() -> None
     (finding,) = [each for each in report.findings if each.severity == "error"]
     assert finding.cause == "size-specialised", report
     assert gl.check(cumulative_sum(""), normal(2, 3), reference=lambda x: x.cumsum(-1), probes={"sizes"}).verdict == "pass"
+
+
+def test_what_is_related_to_a_related_dimension_changes_with_it() -> None:
+    inputs = normal(5, 2, 8), normal(5, 4)  # two heads of eight, and a table of half of that: twice two by chance
+    dims, context = dimensions_of(inputs, ()), SimpleNamespace(case=Case(inputs, {}))
+    seen = Seen([Launch("kernel", {"BLOCK": 4}, (1, 1, 1), 1)])
+    sizes = list(beside_blocks(context, dims, seen))  # type: ignore[arg-type]
+    assert {"5": 5, "2": 4, "8": 16, "4": 8} in sizes
+    assert all(each["8"] == 2 * each["4"] for each in sizes)
 
 
 def test_a_table_half_as_wide_stays_so() -> None:

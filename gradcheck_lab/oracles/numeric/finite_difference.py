@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gradcheck_lab.model.amounts import COARSE_FORWARD, LONGER_STEPS, STEP_MANTISSA, SWEEP_GOAL, SWEEP_GOAL_OF_A_STAGE
+from gradcheck_lab.model.amounts import STEP_MANTISSA, SWEEP_GOAL, SWEEP_GOAL_OF_A_STAGE
 from gradcheck_lab.model.limits import SWEEP_LEVELS
 from gradcheck_lab.model.precision.kinks import SLOPES_DIFFER
 from gradcheck_lab.model.precision.numbers import JUMP_ABOVE_NOISE, JUMP_STAYS, NOISE_QUARTILE
@@ -89,7 +89,8 @@ def sweep(problem: Problem, directions: Directions) -> Sweep:
     )
     limit = 64 * float(noise.sum()) / max(typical, 1.0)
     kinks, confirmed = noise < 0, noise < 0
-    for start in (*_starts(typical, least, whole), *_longer_starts(noise, problem.magnitude(), whole)):
+    longer = [_step(whole)] if problem.longer_steps and whole > 0 else []
+    for start in (*_starts(typical, least, whole), *longer):
         if not _can_improve(found, noise, start, limit, confirmed):
             continue
         _stage(problem, directions, start, noise, found)
@@ -140,15 +141,6 @@ def _starts(typical: float, least: float, whole: float) -> list[float]:
 def _step(least: float) -> float:
     """The next step that is not shorter."""
     return float(STEP_MANTISSA.value * 2.0 ** math.ceil(math.log2(least)))
-
-
-def _longer_starts(noise: torch.Tensor, size: torch.Tensor, whole: float) -> list[float]:
-    """Steps as long as the whole inputs and longer, where the forward computes in float32 inside or coarser.
-
-    What is linear, as a norm is in its weight, has its derivative to all digits there, where shorter steps drown in rounding.
-    """
-    coarse = bool((noise > COARSE_FORWARD.value * size).any())
-    return [_step(whole * times) for times in LONGER_STEPS.value] if coarse and whole > 0 else []
 
 
 def _can_improve(found: Sweep, noise: torch.Tensor, start: float, limit: float, confirmed: torch.Tensor) -> bool:

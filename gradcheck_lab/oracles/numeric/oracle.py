@@ -109,6 +109,11 @@ class NumericOracle:
         held.sensitivity, held.unseen, held._chosen = self.sensitivity, self.unseen, None
         return held
 
+    def with_longer_steps(self) -> NumericOracle:
+        """An oracle whose differences also take steps as long as whole inputs: what is linear has its derivative there to all
+        digits, where a forward that computes in float32 inside drowns shorter ones in rounding."""
+        return self.of(replace(self.problem, longer_steps=True, memory={}))
+
     def of(self, problem: Problem) -> NumericOracle:
         """An oracle for another problem, which has found out nothing yet."""
         other = copy(self)

@@ -54,7 +54,7 @@ class Problem:
     keeps what the oracles found out about the point, so that the next direction does not pay for it again. Random directions
     leave the elements that are `still` where they are, and inputs that are `held`: constants in a narrower dtype. Where it
     `lifts` casts, those to 16 bits within the forward are left out: a forward that casts computes a function, whose derivative
-    is asked for, with an error of its own.
+    is asked for, with an error of its own. `longer_steps` are tried after the others, at the cost of as many evaluations.
     """
 
     forward: Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Any, ...]]
@@ -67,6 +67,7 @@ class Problem:
     still: Mapping[int, torch.Tensor] = field(default_factory=dict)
     lifts: bool = False
     held: frozenset[int] = frozenset()
+    longer_steps: bool = False
 
     @property
     def differentiable(self) -> tuple[int, ...]:

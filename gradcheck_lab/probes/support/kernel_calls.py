@@ -146,19 +146,31 @@ def _together(context: Context, dims: NamedDimensions, letter: str, size: int) -
     """The sizes with one dimension changed, and with it those that may be parts or multiples of it; None where none fit.
 
     So the table of a rotary embedding is half as wide as what it turns: two dimensions that no tensor has both of, and one of
-    which is a multiple of the other in the call, stay so. A size that a number among the arguments divides stays divisible.
+    which is a multiple of the other in the call, stay so, and what is related to one of these as well. A size that a number
+    among the arguments divides stays divisible.
     """
-    sizes = {**dims.sizes, letter: size}
-    given = dims.sizes[letter]
-    for other, length in dims.sizes.items() if not dims.declared else ():
-        small, large = sorted((given, length))
-        is_related = small > 1 and large > small and large % small == 0 and large // small <= RELATED_PARTS.value
-        if not is_related or any(letter in axes and other in axes for axes in dims.axes):
-            continue
-        changed, rest = divmod(size * length, given)
-        if rest or not changed:
-            return None
-        sizes[other] = changed
+    sizes, waiting = {**dims.sizes, letter: size}, [letter]
+    known = {letter} if not dims.declared else set(dims.sizes)
+    while waiting:
+        of = waiting.pop()
+        for other in _related(dims, of) - known:
+            changed, rest = divmod(size * dims.sizes[other], dims.sizes[letter])
+            if rest or not changed:
+                return None
+            sizes[other] = changed
+            known.add(other)
+            waiting.append(other)
     numbers = [n for n in (*context.case.inputs, *context.case.options.values()) if type(n) is int and n > 1]
     fits = all(dims.sizes[name] % n or not length % n for name, length in sizes.items() if name in dims.sizes for n in numbers)
     return dims.with_multiples(sizes) if fits else None
+
+
+def _related(dims: NamedDimensions, letter: str) -> set[str]:
+    """The dimensions that no tensor has beside this one, and of which one is a few times the other."""
+    found, given = set(), dims.sizes[letter]
+    for other, length in dims.sizes.items():
+        small, large = sorted((given, length))
+        is_multiple = small > 1 and large > small and large % small == 0 and large // small <= RELATED_PARTS.value
+        if is_multiple and not any(letter in axes and other in axes for axes in dims.axes):
+            found.add(other)
+    return found

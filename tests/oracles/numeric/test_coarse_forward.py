@@ -12,20 +12,20 @@ import gradcheck_lab as gl
 
 
 class Norm(Function):
-    """Rows of mean 0 and variance 1, times a weight, in NumPy and float32."""
+    """Rows of mean 0 and variance 1, times a weight and shifted, in NumPy and float32."""
 
     factor = 1.0
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         rows = x.detach().float().numpy()
         normalised = (rows - rows.mean(-1, keepdims=True)) / np.sqrt(rows.var(-1, keepdims=True) + np.float32(1e-5))
         ctx.normalised = torch.from_numpy(normalised)
-        return torch.from_numpy(normalised * weight.detach().float().numpy()).to(x.dtype)
+        return torch.from_numpy(normalised * weight.detach().float().numpy() + bias.detach().float().numpy()).to(x.dtype)
 
     @classmethod
-    def backward(cls, ctx: Any, grad_output: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
-        return None, (cls.factor * grad_output * ctx.normalised).sum(0)
+    def backward(cls, ctx: Any, grad_output: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
+        return None, (cls.factor * grad_output * ctx.normalised).sum(0), None
 
 
 class OffByThousandths(Norm):
@@ -35,6 +35,7 @@ class OffByThousandths(Norm):
 @pytest.mark.parametrize(("function", "verdict"), [(Norm, "pass"), (OffByThousandths, "fail")])
 def test_a_small_weight_of_a_norm_in_float32_is_judged(function: Any, verdict: str) -> None:
     x = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
-    weight = torch.tensor([0.6614, 0.2669, 0.0017, 0.6213, -0.4519])
-    report = gl.check(function, x, weight, wrt=["weight"], probes=())
+    weight = torch.tensor([0.6614, 0.2669, 0.0617, 0.6213, -0.4519])
+    bias = torch.tensor([0.3923, -0.2236, -0.3195, -1.2050, 1.0445])
+    report = gl.check(function, x, weight, bias, wrt=["weight"], probes=())
     assert report.verdict == verdict, report
