@@ -30,18 +30,18 @@ def size_among(value: torch.Tensor) -> torch.Tensor:
 
 
 def random_normal(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Standard normal numbers in the shape of `value`."""
-    return torch.randn(value.shape, generator=generator, dtype=torch.float64)
+    """Standard normal numbers in the shape of `value` and on its device, the same on every device."""
+    return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
 
 
 def random_lengths(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Uniform numbers in [0.5, 1.5) in the shape of `value`."""
-    return torch.rand(value.shape, generator=generator, dtype=torch.float64) + 0.5
+    """Uniform numbers in [0.5, 1.5) in the shape of `value` and on its device, the same on every device."""
+    return (torch.rand(value.shape, generator=generator, dtype=torch.float64) + 0.5).to(value.device)
 
 
 def random_signs(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Random signs, 1 or -1, in the shape of `value`."""
-    return torch.randint(0, 2, value.shape, generator=generator) * 2 - 1
+    """Random signs, 1 or -1, in the shape of `value` and on its device, the same on every device."""
+    return (torch.randint(0, 2, value.shape, generator=generator) * 2 - 1).to(value.device)
 
 
 def jittered(value: torch.Tensor, width: float, generator: torch.Generator, below: float = 0.5) -> torch.Tensor:

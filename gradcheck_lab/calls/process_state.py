@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.devices import accelerator, current_stream, set_current_stream
 from gradcheck_lab.calls.precision_settings import set_settings, settings
 from gradcheck_lab.calls.randomness import preserved_randomness
 from gradcheck_lab.torch_internals import within_a_mode, without_modes
@@ -50,7 +51,8 @@ def _set_autocast(state: tuple[Any, ...]) -> None:
 
 
 def _device_types() -> tuple[str, ...]:
-    return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    kind = accelerator()
+    return ("cpu",) if kind is None else ("cpu", kind)
 
 
 def _deterministic() -> tuple[bool, bool]:
@@ -145,6 +147,7 @@ _SETTINGS = (
     _Setting(torch.get_default_dtype, torch.set_default_dtype),
     _Setting(torch.is_grad_enabled, torch.set_grad_enabled),
     _Setting(torch.get_default_device, set_default_device),
+    _Setting(current_stream, set_current_stream),
     _Setting(torch.get_num_threads, torch.set_num_threads),
     _Setting(_autocast, _set_autocast),
     _Setting(_anomaly, lambda state: torch.autograd.set_detect_anomaly(*state)),

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.calls.devices import started_module
 from gradcheck_lab.calls.lost_device import any_lost
 
 TURNS = threading.RLock()  # of threads that run blocks in which the state of the process is theirs
@@ -22,18 +23,20 @@ if hasattr(os, "register_at_fork"):  # the thread that holds it is not there in 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RandomStates:
-    """The states of the global generators at one moment: torch's, those of GPUs once CUDA runs, Python's and NumPy's."""
+    """The states of the global generators at one moment: torch's, an accelerator's once it runs, Python's and NumPy's."""
 
     cpu: torch.Tensor
-    cuda: tuple[torch.Tensor, ...]
+    devices: tuple[torch.Tensor, ...]
     python: tuple[Any, ...]
     numpy: Mapping[str, Any] | None  # None as long as NumPy is not imported
 
     def restore(self) -> None:
         """Put the generators back to these states."""
         torch.set_rng_state(self.cpu)
-        if self.cuda and _cuda_runs():
-            torch.cuda.set_rng_state_all(list(self.cuda))
+        module = _module() if self.devices else None
+        if module is not None:
+            for index, state in enumerate(self.devices):
+                module.set_rng_state(state, index)
         random.setstate(self.python)
         if self.numpy is not None:
             sys.modules["numpy"].random.set_state(self.numpy)
@@ -41,7 +44,7 @@ class RandomStates:
     @property
     def comparable(self) -> tuple[Any, ...]:
         """All states, as values that can be compared."""
-        return tuple(bytes(state.numpy()) for state in (self.cpu, *self.cuda)), self.python, _plain(self.numpy)
+        return tuple(bytes(state.numpy()) for state in (self.cpu, *self.devices)), self.python, _plain(self.numpy)
 
 
 def random_states() -> RandomStates:
@@ -49,7 +52,7 @@ def random_states() -> RandomStates:
     numpy = sys.modules.get("numpy")
     return RandomStates(
         torch.get_rng_state(),
-        tuple(torch.cuda.get_rng_state_all()) if _cuda_runs() else (),
+        _of_devices(),
         random.getstate(),
         None if numpy is None else numpy.random.get_state(legacy=False),
     )
@@ -62,7 +65,7 @@ def has_drawn_since(states: RandomStates) -> bool:
 
 def torch_states() -> tuple[torch.Tensor, ...]:
     """The states of torch's global generators only, which is faster than `random_states`."""
-    return torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if _cuda_runs() else ())
+    return torch.get_rng_state(), *_of_devices()
 
 
 def has_torch_drawn_since(states: tuple[torch.Tensor, ...]) -> bool:
@@ -73,8 +76,9 @@ def has_torch_drawn_since(states: tuple[torch.Tensor, ...]) -> bool:
 def seed_all(seed: int) -> None:
     """Seed the global generators, so that two runs of a forward draw the same random numbers."""
     torch.default_generator.manual_seed(seed)
-    if _cuda_runs():
-        torch.cuda.manual_seed_all(seed)
+    module = _module()
+    if module is not None:
+        getattr(module, "manual_seed_all", module.manual_seed)(seed)
     random.seed(seed)
     numpy = sys.modules.get("numpy")
     if numpy is not None:
@@ -104,9 +108,15 @@ def draws_random(seed: int) -> bool:
         return has_drawn_since(after)
 
 
-def _cuda_runs() -> bool:
-    """Whether CUDA has generators that can be asked: once it was used, and as long as it works."""
-    return torch.cuda.is_initialized() and not any_lost()
+def _module() -> Any:
+    """The module of the accelerator that runs, and still works; None where none does."""
+    return None if any_lost() else started_module()
+
+
+def _of_devices() -> tuple[torch.Tensor, ...]:
+    """The states of the generators of all devices, once their accelerator runs."""
+    module = _module()
+    return () if module is None else tuple(module.get_rng_state(index) for index in range(module.device_count()))
 
 
 def _plain(state: Any) -> Any:

@@ -55,6 +55,7 @@ class Judgement:
     elements: int
     unjudged: int
     sensitivity: float | None
+    at_worst: tuple[float, float] | None = None  # the gradient and the truth there, where they are known
 
 
 def judge(
@@ -177,6 +178,47 @@ def used_of_each(
         allowed = allowed + REFERENCE_ERRORS.value * slices.spread(())
     unlike = ~torch.isfinite(actual) & ~((actual == truth) | (actual.isnan() & truth.isnan()))
     return torch.where(unlike, torch.inf, error.abs() / allowed)
+
+
+def look(actual: torch.Tensor, truth: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What the elements of one block, real ones, are off by at most: five numbers for `looked`, on their device."""
+    own, tiny = _of_one_element(dtype)
+    value = truth.double()
+    mine = actual.to(value)
+    error = (mine - value).abs_()
+    used, position = (error / value.abs().mul_(own).add_(tiny)).reshape(-1).max(0)
+    there = [each.reshape(-1).gather(0, position.reshape(1)).reshape(()) for each in (mine, value)]
+    return torch.stack([used, position.double(), error.max(), *there])
+
+
+def looked(
+    truth: torch.Tensor, dtype: torch.dtype, margin: float, looks: Sequence[tuple[Index, Sequence[float]]]
+) -> Judgement | None:
+    """The judgement by a `look` at each block: every element is within `margin` times 2u of the truth; else None.
+
+    >>> truth = torch.tensor([1.0, 2.0]).double()
+    >>> looked(truth, torch.float32, 1.0, [((), look(truth.float(), truth, torch.float32).tolist())]).passed
+    True
+    """
+    if not all(numbers[0] <= margin for _, numbers in looks):
+        return None
+    own, tiny = _of_one_element(dtype)
+    index, (used, position, _, mine, value) = max(looks, key=lambda each: each[1][0])
+    largest = max(numbers[2] for _, numbers in looks)
+    sensitivity = REFERENCE_ERRORS.value * (SLICE_ROUNDINGS_16_BITS if is_narrow(dtype) else SLICE_ROUNDINGS).value
+    sensitivity = sensitivity * unit_roundoff(dtype) + own
+    if not used:
+        return Judgement(True, "element", 0.0, 0.0, None, 0.0, 0.0, 0, truth.numel(), 0, sensitivity)
+    place, allowed = locate(index, int(position), truth[index].shape), own * abs(value) + tiny
+    return Judgement(
+        True, "element", largest, own * used, place, allowed, used, 0, truth.numel(), 0, sensitivity, (mine, value)
+    )
+
+
+def _of_one_element(dtype: torch.dtype) -> tuple[float, float]:
+    """What an element may always be off by: a share of its true value, and the smallest subnormal."""
+    limits = torch.finfo(dtype)
+    return OWN_ROUNDINGS.value * unit_roundoff(dtype), float(limits.smallest_normal) * float(limits.eps)
 
 
 def _slice_means(square: torch.Tensor) -> list[torch.Tensor]:

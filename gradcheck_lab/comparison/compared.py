@@ -14,7 +14,7 @@ from gradcheck_lab.comparison.findings import number, short_dtype
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.diagnosis.allowance import Excuse
-from gradcheck_lab.model.findings import Finding, GradientResult
+from gradcheck_lab.model.findings import Finding, GradientResult, Number
 from gradcheck_lab.model.limits import PICTURED_ELEMENTS
 from gradcheck_lab.model.pictures import Picture
 from gradcheck_lab.oracles.autograd.subgradients import Interval
@@ -48,6 +48,9 @@ def result_of(
     references: Sequence[torch.Tensor] = (),
 ) -> GradientResult:
     at = found.worst_index
+    known: tuple[Number, Number] | None = found.at_worst
+    if at is not None and known is None:
+        known = number(actual[at]), number(expected[at])
     distribution, picture = _drawn(slot, actual, expected, references)
     return GradientResult(
         name=slot.name,
@@ -58,8 +61,8 @@ def result_of(
         max_abs_error=found.max_abs_error,
         max_rel_error=found.max_rel_error,
         worst_index=at,
-        actual=None if at is None else number(actual[at]),
-        expected=None if at is None else number(expected[at]),
+        actual=None if known is None else known[0],
+        expected=None if known is None else known[1],
         allowed=found.allowed,
         budget_used=found.budget_used,
         wrong_elements=found.wrong_elements,

@@ -11,18 +11,16 @@ import torch
 
 from gradcheck_lab.calls.case import Case, copy_inputs, is_differentiable
 from gradcheck_lab.comparison.allowed_elsewhere import Made, with_allowed_swap, with_allowed_upstream
-from gradcheck_lab.comparison.budget import Judgement
 from gradcheck_lab.comparison.compared import Comparison
+from gradcheck_lab.comparison.first_looks import Entry, First, error_of_truth, first_looks
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
 from gradcheck_lab.comparison.gradient import compare_gradient
 from gradcheck_lab.comparison.noise import without_jumps
-from gradcheck_lab.comparison.numbers import first_judgement
 from gradcheck_lab.comparison.own_noise import OwnNoise, size_of_terms
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence
 from gradcheck_lab.model.limits import RERUN_ELEMENTS
 from gradcheck_lab.model.precision import is_wide
-from gradcheck_lab.model.precision.budget import COARSE_ORACLE
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle, Pass
 from gradcheck_lab.oracles.autograd.questions import Reruns
 from gradcheck_lab.oracles.autograd.subgradients import Subgradients
@@ -56,22 +54,24 @@ def compare_returned(
     the precision of that, and the truth is the gradient without the cast: autograd rounds there as well.
     """
     grads = [comparable(value) for value in as_tuple(returned)]
-    judged = _first_judgements(subject, grads, oracle, truth, shares, margin)
-    wrong = any(not found.passed for found in judged.values())
-    right = frozenset(subject.names[i] for i, found in judged.items() if found.passed)
+    judged = _first_looks(subject, grads, oracle, truth, shares, margin)
+    right = frozenset(subject.names[i] for i, found in judged.items() if found.judgement.passed)
+    wrong = len(right) < len(judged)
     if wrong and (lifted := oracle.without_casts()) is not None:
         oracle, truth, judged = lifted, lifted.truth(), {}
     case, names, expected = oracle.case, subject.names, _expected(subject, oracle.case, truth, shares)
     references = {names[i]: g for i, g in expected.items() if g is not None}
     subgradients = Subgradients(oracle)
+    settled = {i for i, found in judged.items() if found.judgement.passed}
+    term = 1.0 if settled >= expected.keys() else size_of_terms(case.inputs)
     compared = []
     for i, true in expected.items():
         value, key = case.inputs[i], Key("input", i)
-        off = _error_of_truth(oracle, true)
+        off = error_of_truth(oracle.truth_roundoff, judged[i].truth if i in judged else true)
         slot = Slot(
             names[i], subject.labels[i], tuple(value.shape), value.dtype, value.device, op, truth_error=off, margin=margin,
             allowed=subject.allowed, others=tuple(names[j] for j in expected if j != i and grads[j] is not None),
-            kept=subject.kept, term=size_of_terms(case.inputs),
+            kept=subject.kept, term=term,
         )  # fmt: skip
         again = on_further_draws(draws, partial(_evidence_of_draw, subject, slot, i, delivered))
         evidence = partial(_evidence, subject, oracle, outputs, references, slot, i, again, right=right)
@@ -94,18 +94,18 @@ def _expected(subject: Subject, case: Case, truth: Pass, shares: int | None) -> 
     }
 
 
-def _first_judgements(
+def _first_looks(
     subject: Subject, grads: Sequence[Any], oracle: AutogradOracle, truth: Pass, shares: int | None, margin: float
-) -> dict[int, Judgement]:
-    """Each gradient whose structure is right, held against the truth by what rounding alone allows."""
-    found = {}
+) -> dict[int, First]:
+    """The first look at each gradient whose structure is right."""
+    entries = {}
     for i, true in _expected(subject, oracle.case, truth, shares).items():
         value = oracle.case.inputs[i]
         if i < len(grads) and is_differentiable(grads[i]) and true is not None and grads[i].layout == torch.strided:
             actual = grads[i].detach()
             if (actual.shape, actual.device, actual.is_complex()) == (value.shape, value.device, true.is_complex()):
-                found[i] = first_judgement(actual, true.to(actual.device), value.dtype, _error_of_truth(oracle, true), margin)
-    return found
+                entries[i] = Entry(actual, true.to(actual.device), value.dtype)
+    return first_looks(entries, oracle.truth_roundoff, margin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +142,6 @@ class _Entry:
 def _with_upstream(oracle: AutogradOracle, made: Made) -> AutogradOracle:
     case = replace(oracle.case, grad_outputs=made(oracle.case.grad_outputs or ()))
     return AutogradOracle(oracle.runner, case, oracle.copies)
-
-
-def _error_of_truth(oracle: AutogradOracle, true: torch.Tensor | None) -> float:
-    """How far the truth itself may be off, where the forward takes no wider dtype than the inputs'; else 0."""
-    if not oracle.truth_roundoff or true is None or not true.numel():
-        return 0.0
-    return COARSE_ORACLE.value * oracle.truth_roundoff * float(true.square().mean().sqrt())
 
 
 def _evidence(

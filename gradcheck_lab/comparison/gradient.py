@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from gradcheck_lab.comparison.allowed import beyond, excused
-from gradcheck_lab.comparison.budget import Judgement
 from gradcheck_lab.comparison.compared import Comparison, EvidenceOf, Intervals, References, plain_result
 from gradcheck_lab.comparison.findings import dtype_problem, number, short_dtype, show
+from gradcheck_lab.comparison.first_looks import First
 from gradcheck_lab.comparison.numbers import compare_numbers
 from gradcheck_lab.comparison.slot import Slot
 from gradcheck_lab.diagnosis import Evidence, Explanation, explain
@@ -28,13 +28,13 @@ def compare_gradient(
     references: References,
     evidence: EvidenceOf,
     intervals: Intervals = lambda doubtful, within: (),
-    first: Judgement | None = None,
+    first: First | None = None,
 ) -> Comparison:
     """Compare one gradient with the truth, a float64 tensor, None for zero.
 
     `references(level)` gives further sound gradients when the cheap bounds do not settle it ("native", then
     "simulated"); `intervals` the subgradients at a kink, ever better known; `evidence` what the diagnosis may look at; `first`
-    is its `first_judgement` where that is known.
+    is its first look, where that was taken.
     """
     expected = truth if truth is not None else _zero(slot)
     warnings: list[Finding] = []
@@ -71,7 +71,10 @@ def compare_gradient(
                 return _otherwise(as_it_came, found, actual, truth, references, evidence, intervals)
             return Comparison(plain_result(slot, "fail", elements=actual.numel()), (problem,))
         warnings.append(problem)
-    return compare_numbers(slot, actual, expected.to(actual.device), references, evidence, intervals, warnings, first)
+    known = None if first is None else first.judgement
+    if first is not None and first.judgement.passed:
+        actual, expected = first.actual, first.truth
+    return compare_numbers(slot, actual, expected.to(actual.device), references, evidence, intervals, warnings, known)
 
 
 def _otherwise(

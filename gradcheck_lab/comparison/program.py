@@ -11,6 +11,7 @@ import torch
 from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.comparison.compared import Comparison
 from gradcheck_lab.comparison.entries import references_of
+from gradcheck_lab.comparison.first_looks import Entry, First, first_looks
 from gradcheck_lab.comparison.further_draws import Draw, FurtherDraws, on_further_draws
 from gradcheck_lab.comparison.gradient import compare_gradient
 from gradcheck_lab.comparison.isolated_rule import call_label, compare_isolated_rule
@@ -66,7 +67,8 @@ def compare_program(
     # numbers are laid at an op's door by running its rule in the oracle; a shape is the program's too
     in_shape = runner.subject.allowed.of(having("shape") | having("dtype"))
     slots = [(key, replace(slot, margin=margin, allowed=in_shape), gradient) for key, slot, gradient in given_slots]
-    compared = [_compare(oracle, key, slot, actual, draws) for key, slot, actual in slots]
+    looks = first_looks(_entries(oracle, slots), 0.0, margin)
+    compared = [_compare(oracle, key, slot, actual, draws, looks.get(key)) for key, slot, actual in slots]
     failed = any(comparison.result.verdict == "fail" for comparison in compared)
     if failed or any(own.findings for own in alone.values()):
         alone |= _each_op(calls, sorted({*range(len(calls))} - {*chosen}), oracle, margin)
@@ -164,8 +166,25 @@ def _slots(
             yield Key("input", i), slot, returned[i]
 
 
+def _entries(oracle: AutogradOracle, slots: Sequence[tuple[Key, Slot, torch.Tensor | None]]) -> dict[Key, Entry]:
+    """The gradients whose structure is right, each with the truth."""
+    found = {}
+    for key, slot, actual in slots:
+        true = oracle.truth().gradients.get(key)
+        if isinstance(actual, torch.Tensor) and true is not None and actual.layout == torch.strided:
+            fits = (tuple(actual.shape), actual.device, actual.dtype) == (slot.shape, slot.device, slot.dtype)
+            if fits and true.device == actual.device:
+                found[key] = Entry(actual.detach(), true, slot.dtype)
+    return found
+
+
 def _compare(
-    oracle: AutogradOracle, key: Key, slot: Slot, actual: torch.Tensor | None, draws: FurtherDraws | None
+    oracle: AutogradOracle,
+    key: Key,
+    slot: Slot,
+    actual: torch.Tensor | None,
+    draws: FurtherDraws | None,
+    first: First | None,
 ) -> Comparison:
     def again(draw: Draw) -> Evidence | None:
         pair = draw.pair(key)
@@ -175,7 +194,7 @@ def _compare(
         return Evidence(slot.name, found.detach(), expected, slot.dtype, again=on_further_draws(draws, again))
 
     references = references_of(oracle, key, slot.dtype)
-    return compare_gradient(slot, actual, oracle.truth().gradients.get(key), references, evidence)
+    return compare_gradient(slot, actual, oracle.truth().gradients.get(key), references, evidence, first=first)
 
 
 def _substituted(oracle: AutogradOracle, calls: frozenset[int]) -> Pass | None:

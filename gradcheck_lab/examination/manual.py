@@ -14,6 +14,7 @@ from gradcheck_lab.calls.randomness import has_torch_drawn_since, torch_states
 from gradcheck_lab.calls.tensor_kinds import what_else
 from gradcheck_lab.calls.upstream import random_like
 from gradcheck_lab.comparison.isolated_rule import detached
+from gradcheck_lab.comparison.slices import numbers
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, Policy
 from gradcheck_lab.examination.in_pieces import is_large
@@ -165,18 +166,19 @@ def _refuse_outputs(subject: Subject, recording: Recording) -> None:
 
 def _refuse_non_finite(subject: Subject, inputs: Sequence[Any], recording: Recording) -> None:
     """Refuse NaN and inf that reach the outputs; those that do not, as the -inf of a mask, are values like any other."""
-    for label, value in zip(subject.labels, inputs, strict=True):
-        if is_differentiable(value) and not _all_finite(value) and not all(map(_all_finite, recording.outputs)):
+    for label, finite in zip(subject.labels, _each_finite(inputs), strict=True):
+        if not finite and not all(_each_finite(recording.outputs)):
             raise InvalidArgument(
                 f"{label} of {subject.name} holds NaN or inf, where no gradient is defined; pass finite numbers"
             )
 
 
-def _all_finite(value: torch.Tensor) -> bool:
-    if not is_differentiable(value):
-        return True
+def _each_finite(values: Sequence[Any]) -> list[bool]:
+    """Whether all elements of each value are finite; true for what is no floating tensor."""
+    floating = [value.detach() for value in values if is_differentiable(value)]
     # a finite sum proves that all are finite, in one pass without a temporary; it may overflow, so else look at each
-    return bool(torch.isfinite(value.detach().sum())) or bool(torch.isfinite(value.detach()).all())
+    sums = iter(numbers(*(torch.isfinite(value.sum()) for value in floating)) if floating else ())
+    return [not is_differentiable(value) or bool(next(sums)) or bool(torch.isfinite(value.detach()).all()) for value in values]
 
 
 def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Policy) -> tuple[torch.Tensor, ...]:
@@ -209,7 +211,7 @@ def _grad_outputs(subject: Subject, recording: Recording, case: Case, policy: Po
         raise InvalidArgument(
             f"grad_output is zero in every element, and so is every gradient of {subject.name} then; leave it out"
         )
-    if not policy.derived and not all(bool(torch.isfinite(grad).all()) for grad in carrying):
+    if not policy.derived and not all(_each_finite(carrying)):
         raise InvalidArgument("grad_output holds NaN or inf; pass finite numbers")
     return tuple(copy_tensor(grad).to(output) for grad, output in zip(given, outputs, strict=True))
 
@@ -264,8 +266,9 @@ def _write_findings(
 ) -> list[Finding]:
     """A finding for each tensor that the user's code wrote to; a note for one, by number, that `is_state`."""
     found = []
+    same = _same_at_once(handed_out, before)
     for i, (name, mine, given) in enumerate(zip(names, handed_out, before, strict=True)):
-        if not isinstance(mine, torch.Tensor) or not _is_written(mine, given, thorough):
+        if not isinstance(mine, torch.Tensor) or i in same or not _is_written(mine, given, thorough):
             continue
         finding = Finding(
             cause,
@@ -290,6 +293,18 @@ def _is_state(runner: Runner, case: Case, keeps_in: Callable[[int | str], bool],
         return keeps_in(index)
     except Exception:  # the user's code does not run again where it has run
         return False
+
+
+def _same_at_once(after: Sequence[Any], before: Sequence[Any]) -> set[int]:
+    """Which tensors of a device have the values that they had, by one read of it; each read waits for all its work."""
+    pairs = zip(after, before, strict=True)
+    chosen = {
+        i: (a == b).all()
+        for i, (a, b) in enumerate(pairs)
+        if isinstance(a, torch.Tensor) and not a.is_cpu and a.numel() <= COMPARED_FOR_WRITES.value
+    }
+    equal = numbers(*chosen.values()) if chosen else []
+    return {i for i, is_equal in zip(chosen, equal, strict=True) if is_equal}
 
 
 def _is_written(after: torch.Tensor, before: torch.Tensor, thorough: bool) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from gradcheck_lab.comparison.forwards import forward_mismatch
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import AutogradTruth, Examined, NoTruth, NumericTruth
@@ -19,7 +21,7 @@ def autograd_truth(examined: Examined) -> AutogradTruth | NoTruth | Finding:
     """Return autograd as the oracle of a case that ran, or why it cannot be.
 
     Returns a finding where a reference raises or its outputs are not those of the forward. Raises `InvalidArgument` for a
-    reference that does not depend on the inputs.
+    reference that does not depend on the inputs, and what says that the memory of the inputs' device ran out.
     """
     if examined.policy.has_reference:
         return _reference(examined)
@@ -28,7 +30,7 @@ def autograd_truth(examined: Examined) -> AutogradTruth | NoTruth | Finding:
         return NoTruth("there is no forward in torch to follow")
     try:
         first = oracle.truth()
-    except InvalidArgument:
+    except (InvalidArgument, torch.OutOfMemoryError):
         raise
     except Exception as error:
         why = first_line(error) if isinstance(error, Untraceable) else class_and_line(error)

@@ -29,6 +29,7 @@ from gradcheck_lab.examination.guarding import disconnected, guard_autograd
 from gradcheck_lab.examination.in_pieces import passed_in_pieces
 from gradcheck_lab.examination.manual import run_manual
 from gradcheck_lab.examination.oracle_choice import autograd_truth, numeric_truth
+from gradcheck_lab.examination.placing import judged_where_memory_allows
 from gradcheck_lab.examination.repeated_indices import with_repeats_named
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
@@ -60,6 +61,12 @@ def _examined(runner: Runner, case: Case, policy: Policy) -> Examined:
         return examined
     if (passed := passed_in_pieces(examined, _compare_with_autograd, partial(examine, runner, policy=policy))) is not None:
         return passed
+    return judged_where_memory_allows(examined, _judged)
+
+
+def _judged(examined: Examined) -> Examined:
+    """The comparison of a call that ran with the truth of the oracle that is chosen for it."""
+    policy = examined.policy
     truth = NoTruth() if policy.by_numbers else autograd_truth(examined)
     if isinstance(truth, Finding):
         return replace(examined, run=None).with_findings(truth)

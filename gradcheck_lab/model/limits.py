@@ -17,6 +17,16 @@ BLOCK_ELEMENTS = Limit(
     1 << 14,
     "Elements of a block of a comparison: half a MiB of float64 with its temporaries, which stays in the cache.",
 )
+DEVICE_BLOCK_ELEMENTS = Limit(
+    1 << 22,
+    "Elements of a block that is looked at on an accelerator: 32 MiB of float64, four times with its temporaries, and some ten "
+    "kernels, whose start would take longer than their work on smaller ones.",
+)
+ELEMENTS_TO_THE_HOST = Limit(
+    1 << 20,
+    "Elements of the gradients of one backward that are copied from an accelerator to be compared on the host: 8 MiB of "
+    "float64, which takes a millisecond to send, and as many as are drawn for a page.",
+)
 SLICES_OF_AN_AXIS = Limit(
     1 << 18,
     "Slices that a budget keeps sums for along one axis: 2 MiB each; of a longer axis neighbours share a slice.",

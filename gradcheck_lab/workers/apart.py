@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import torch
 
+from gradcheck_lab.calls.devices import accelerator
 from gradcheck_lab.calls.process_state import set_filters
 from gradcheck_lab.calls.randomness import TURNS
 from gradcheck_lab.workers.lifetime import end_group_with, end_with_parent
@@ -112,12 +113,12 @@ def _run_once(function: Function, limits: Limits, looked: Looked) -> Ended:
 def danger_of_fork() -> Literal["none", "threads", "accelerator", "system"]:
     """What may go wrong in a process that is forked now.
 
-    Other threads may hold a lock, which is then never released; a GPU's driver, and autograd's threads for it, do not work in
-    a forked process; and the libraries of other systems than Linux use threads of their own.
+    Other threads may hold a lock, which is then never released; an accelerator's driver, and autograd's threads for it, do not
+    work in a forked process; and the libraries of other systems than Linux use threads of their own.
     """
     if sys.platform != "linux":
         return "system"
-    if torch.cuda.is_available():
+    if accelerator() is not None:
         return "accelerator"
     return "none" if threading.active_count() == 1 else "threads"
 

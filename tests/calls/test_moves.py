@@ -2,6 +2,7 @@
 
 import ast
 import zlib
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -30,6 +31,12 @@ def test_a_move_is_in_units_of_the_size(dtype: torch.dtype) -> None:
     assert torch.equal(moved(value, 1e-3, step, size), value + 1e-3 * value.abs().clamp(min=1e-2) * step.to(dtype))
     assert torch.equal(moved(value, 1e-3, step), value + 1e-3 * step.to(dtype))
     assert moved(value, 1e-3, step, size).dtype == dtype
+
+
+@pytest.mark.parametrize("draw", [random_normal, random_lengths, random_signs])
+def test_random_numbers_are_on_the_device_of_the_value(draw: Callable[..., torch.Tensor]) -> None:
+    drawn = draw(torch.empty(2, 3, device="meta"), torch.Generator())
+    assert (drawn.device.type, tuple(drawn.shape)) == ("meta", (2, 3))
 
 
 def test_a_power_of_two_moves_without_a_rounding_of_its_own() -> None:

@@ -110,6 +110,8 @@ class AutogradOracle:
         """In float64, or in the inputs' own dtype where the forward takes no other."""
         try:
             return self.run(torch.float64)
+        except torch.OutOfMemoryError:  # of an accelerator: no fewer digits are what is needed, but another place
+            raise
         except Exception:
             dtypes = {value.dtype for value in self.case.inputs if is_differentiable(value)}
             if all(is_wide(dtype) for dtype in dtypes):
@@ -228,6 +230,8 @@ class AutogradOracle:
                 )
             try:
                 self._passes[name] = self.run(dtype, rounding, case)
+            except torch.OutOfMemoryError:  # without this reference a sound gradient may look wrong
+                raise
             except Exception:  # a kernel that does not exist in this dtype is no reference, and no finding
                 self._passes[name] = None
         return self._passes[name]

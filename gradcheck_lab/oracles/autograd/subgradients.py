@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -87,8 +87,12 @@ class Subgradients:
         found = [bits(v.dtype) for v in oracle.case.inputs if is_differentiable(v)]
         radius = (KINK_RADIUS if min(found, default=64) == 64 else KINK_RADIUS_NARROW).value
         self._radii = (radius, radius / KINK_RADIUS_CLOSER.value)
-        upstream = [float(g.abs().max()) for g in oracle.case.grad_outputs or () if is_differentiable(g) and g.numel()]
-        self._rounding = INSIDE_ROUNDING.value * max(upstream, default=0.0)
+
+    @cached_property
+    def _rounding(self) -> float:
+        """What rounding leaves where the largest upstream gradient is: below it a difference of two gradients is no kink."""
+        upstream = [float(g.abs().max()) for g in self.oracle.case.grad_outputs or () if is_differentiable(g) and g.numel()]
+        return INSIDE_ROUNDING.value * max(upstream, default=0.0)
 
     def intervals(
         self, key: Key, doubtful: Callable[[Interval], torch.Tensor], within: torch.Tensor | None = None

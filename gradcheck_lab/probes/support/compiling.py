@@ -48,7 +48,7 @@ def backends(names: Sequence[str], inputs: Sequence[Any]) -> tuple[list[Backend]
 
 
 def _lacking(inputs: Sequence[Any]) -> str:
-    if any(value.device.type == "cuda" for value in inputs if isinstance(value, torch.Tensor)):
+    if any(value.device.type != "cpu" for value in inputs if isinstance(value, torch.Tensor)):
         return "" if importlib.util.find_spec("triton") is not None else "Triton, which it needs on this device"
     return "" if has_cpp_compiler() else "a C++ compiler, which it needs on the CPU"
 
