@@ -11,7 +11,7 @@ from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.model.exceptions import DeviceLost
 from gradcheck_lab.model.torch_messages import out_of_memory
 from gradcheck_lab.model.user_errors import class_and_line
-from gradcheck_lab.model.watching import last_call
+from gradcheck_lab.model.watching import is_elsewhere, last_call
 from gradcheck_lab.torch_internals import without_modes
 
 # torch's class for what the runtime of an accelerator says, from torch 2.9 on
@@ -75,7 +75,7 @@ def any_lost() -> bool:
 
 def accelerators_of(values: Iterable[Any]) -> set[torch.device]:
     """The accelerators that hold tensors, of the kind that there is here."""
-    devices = {value.device for value in values if isinstance(value, torch.Tensor) and not value.is_cpu}
+    devices = {value.device for value in values if is_elsewhere(value)}
     current = _current() if devices else None
     return {device for device in devices if current is not None and device.type == current.type}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import reduce
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ NAMES = (
     "cuda.matmul.allow_fp16_accumulation",
 )
 
+_READ = {name: attrgetter(name) for name in NAMES}
+
 Settings = Mapping[str, Any]
 
 
@@ -32,9 +34,11 @@ def settings() -> dict[str, Any]:
     found: dict[str, Any] = {}
     with suppress(RuntimeError):
         found[LEGACY] = torch.get_float32_matmul_precision()
-    for name in NAMES:
-        with suppress(AttributeError, RuntimeError):
-            found[name] = _read(name)
+    for name, read in _READ.items():
+        try:
+            found[name] = read(torch.backends)
+        except (AttributeError, RuntimeError):  # this torch has no such setting
+            continue
     return found
 
 
@@ -43,15 +47,6 @@ def set_settings(wanted: Settings) -> None:
     if LEGACY in wanted and settings().get(LEGACY) != wanted[LEGACY]:
         torch.set_float32_matmul_precision(wanted[LEGACY])
     for name in NAMES:
-        if name in wanted and _read(name) != wanted[name]:
+        if name in wanted and _READ[name](torch.backends) != wanted[name]:
             owner, _, attribute = name.rpartition(".")
-            setattr(_object(owner), attribute, wanted[name])
-
-
-def _read(name: str) -> Any:
-    owner, _, attribute = name.rpartition(".")
-    return getattr(_object(owner), attribute)
-
-
-def _object(path: str) -> Any:
-    return reduce(getattr, path.split("."), torch.backends) if path else torch.backends
+            setattr(attrgetter(owner)(torch.backends) if owner else torch.backends, attribute, wanted[name])

@@ -61,10 +61,18 @@ def refuse_without_memory(error: BaseException | None) -> None:
 def calling(stage: str, values: Sequence[Any]) -> None:
     """Tell the watches that the user's code runs next, on these values."""
     _last.stage, _last.on = stage, ""
-    if watches or any(isinstance(value, torch.Tensor) and not value.is_cpu for value in values):
+    if watches or any(map(is_elsewhere, values)):
         _last.on = f", on {', '.join(map(_text, values[: SHOWN_VALUES.value])) or 'nothing'},"
     for watch in watches:
         watch.write(_last.words)
+
+
+def is_elsewhere(value: Any) -> bool:
+    """Whether a value is a tensor on another device than the CPU; an object that raises whatever is asked of it is none."""
+    try:
+        return isinstance(value, torch.Tensor) and not value.is_cpu
+    except Exception:
+        return False
 
 
 def _text(value: Any) -> str:

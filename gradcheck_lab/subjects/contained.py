@@ -126,10 +126,10 @@ def _contained_recording(recording: Recording, inputs: tuple[Any, ...]) -> Recor
         calling("backward", inputs)
         with UsersCode(inputs), running("backward"):
             manual = recording.backward(grad_outputs)
+            returned = manual.returned
+            found = tuple(map(comparable, returned)) if isinstance(returned, (tuple, list)) else comparable(returned)
             # where a kernel fails that runs on while Python goes on, the error is the call's that launched it
-            finished([*as_tuple(manual.returned), *manual.intermediates.values()])
-        returned = manual.returned
-        found = tuple(map(comparable, returned)) if isinstance(returned, (tuple, list)) else comparable(returned)
+            finished([*as_tuple(found), *manual.intermediates.values()])
         return Manual(found, manual.intermediates, manual.stored)
 
     engine = None if recording.engine is None else _guarded(recording.engine, "backward")
