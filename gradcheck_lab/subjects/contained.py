@@ -15,14 +15,16 @@ import numpy as np
 import torch
 
 from gradcheck_lab.calls.case import copy_tensor, is_differentiable
+from gradcheck_lab.calls.devices import finished
 from gradcheck_lab.calls.process_state import set_default_device
 from gradcheck_lab.calls.tensor_kinds import is_sparse, what_else
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.limits import LARGE_ELEMENTS
 from gradcheck_lab.model.shown import cut, one_line
 from gradcheck_lab.model.watching import calling, refuse_without_memory
+from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.run_lines.watch import running
-from gradcheck_lab.subjects.subject import Manual, Recording, Subject
+from gradcheck_lab.subjects.subject import Manual, Recording, Subject, Trace
 
 Value = TypeVar("Value")
 
@@ -114,6 +116,7 @@ def _contained_recording(recording: Recording, inputs: tuple[Any, ...]) -> Recor
         calling("backward", inputs)
         with UsersCode(), running("backward"):
             manual = recording.backward(grad_outputs)
+            finished((*inputs, *_results(manual)))
         returned = manual.returned
         found = tuple(map(comparable, returned)) if isinstance(returned, (tuple, list)) else comparable(returned)
         return Manual(found, manual.intermediates, manual.stored)
@@ -131,12 +134,23 @@ def comparable(value: Any) -> Any:
 
 
 def _guarded(function: Callable[..., Value], stage: str, is_watched: bool = True, values: int = 0) -> Callable[..., Value]:
-    """The function, run where it cannot do harm; argument `values` is the tuple of what the user's code gets."""
+    """The function, run where it cannot do harm and waited for on every stream; argument `values` is what the code gets."""
 
     @wraps(function)
     def guarded(*arguments: Any) -> Value:
         calling(stage, arguments[values])
         with UsersCode(), running(stage) if is_watched else nullcontext():
-            return function(*arguments)
+            found = function(*arguments)
+            finished((*arguments[values], *_results(found)))
+            return found
 
     return guarded
+
+
+def _results(found: Any) -> tuple[Any, ...]:
+    """The tensors that a run of the user's code made, among other values."""
+    if isinstance(found, (Recording, Trace)):
+        return tuple(found.outputs)
+    if isinstance(found, Manual):
+        return (*as_tuple(found.returned), *found.intermediates.values())
+    return as_tuple(found)

@@ -10,10 +10,8 @@ from typing import Any
 import torch
 
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.calls.devices import finished
 from gradcheck_lab.calls.randomness import seed_all
 from gradcheck_lab.kernels.starting import launches
-from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.subject import Manual, Recording, Subject, Trace
 
 
@@ -60,16 +58,12 @@ class Runner:
     def record(self, inputs: Sequence[Any], case: Case) -> Recording:
         """Run the hand-written side's forward on these tensors (no copies), with the options and seed of a case."""
         self.begin(case.seed, forward=1)
-        recording = self.subject.record(tuple(inputs), case.options)
-        finished(recording.outputs)
-        return recording
+        return self.subject.record(tuple(inputs), case.options)
 
     def backward(self, recording: Recording, grad_outputs: tuple[Any, ...], seed: int) -> Manual:
         """Run the hand-written backward of a recorded forward on these tensors (no copies)."""
         self.begin(seed, backward=1)
-        manual = recording.backward(grad_outputs)
-        finished([*as_tuple(manual.returned), *manual.intermediates.values()])
-        return manual
+        return recording.backward(grad_outputs)
 
     def trace(self, inputs: Sequence[Any], case: Case, substitute: frozenset[int] = frozenset()) -> Trace:
         """Run the same forward under autograd, with the options and seed of a case."""
