@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from gradcheck_lab.model.watching import is_elsewhere
+
 
 def accelerator() -> str | None:
     """The kind of the accelerator that can be used here, such as "cuda"; None where there is none."""
@@ -32,7 +34,7 @@ def finished(values: Iterable[Any]) -> None:
 
     The user's code may compute on a stream of its own, which nothing else waits for before the numbers are read.
     """
-    held = {value.device for value in values if isinstance(value, torch.Tensor) and not value.is_cpu}
+    held = {value.device for value in values if is_elsewhere(value)}
     for device in held:
         if device.type == accelerator():
             torch.accelerator.synchronize(device)

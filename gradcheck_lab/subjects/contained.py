@@ -26,7 +26,7 @@ from gradcheck_lab.model.shown import cut, one_line
 from gradcheck_lab.model.watching import calling, refuse_without_memory
 from gradcheck_lab.rules.op import as_tuple
 from gradcheck_lab.subjects.run_lines.watch import running
-from gradcheck_lab.subjects.subject import Manual, Recording, Subject
+from gradcheck_lab.subjects.subject import Manual, Recording, Subject, Trace
 
 Value = TypeVar("Value")
 
@@ -129,7 +129,7 @@ def _contained_recording(recording: Recording, inputs: tuple[Any, ...]) -> Recor
             returned = manual.returned
             found = tuple(map(comparable, returned)) if isinstance(returned, (tuple, list)) else comparable(returned)
             # where a kernel fails that runs on while Python goes on, the error is the call's that launched it
-            finished([*as_tuple(found), *manual.intermediates.values()])
+            finished((*inputs, *as_tuple(found), *manual.intermediates.values()))
         return Manual(found, manual.intermediates, manual.stored)
 
     engine = None if recording.engine is None else _guarded(recording.engine, "backward")
@@ -145,15 +145,23 @@ def comparable(value: Any) -> Any:
 
 
 def _guarded(function: Callable[..., Value], stage: str, is_watched: bool = True, values: int = 0) -> Callable[..., Value]:
-    """The function, run where it cannot do harm; argument `values` is the tuple of what the user's code gets."""
+    """The function, run where it cannot do harm and waited for on every stream; argument `values` is what the code gets."""
 
     @wraps(function)
     def guarded(*arguments: Any) -> Value:
         calling(stage, arguments[values])
         with UsersCode(arguments[values]), running(stage) if is_watched else nullcontext():
-            result = function(*arguments)
-            if isinstance(result, Recording):
-                finished(result.outputs)
-            return result
+            found = function(*arguments)
+            finished((*arguments[values], *_results(found)))
+            return found
 
     return guarded
+
+
+def _results(found: Any) -> tuple[Any, ...]:
+    """The tensors that a run of the user's code made, among other values."""
+    if isinstance(found, (Recording, Trace)):
+        return tuple(found.outputs)
+    if isinstance(found, Manual):
+        return (*as_tuple(found.returned), *found.intermediates.values())
+    return as_tuple(found)

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gradcheck_lab.calls.devices import finished
 from gradcheck_lab.diagnosis.allowance import NOTHING_ALLOWED, Allowance
 from gradcheck_lab.engine.links import Link
 from gradcheck_lab.model.exceptions import Contained
 from gradcheck_lab.model.findings import Finding
-from gradcheck_lab.rules.op import Op
+from gradcheck_lab.rules.op import Op, as_tuple
 from gradcheck_lab.specs import Spec
 from gradcheck_lab.subjects.code.kept import Kept
 
@@ -44,12 +45,14 @@ class Call:
     def backward(self, grad_outputs: Sequence[torch.Tensor], inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
         """Run the op's hand-written rule on these tensors, and return its result unchanged."""
         with Contained():
-            return self.op.backward(
+            returned = self.op.backward(
                 tuple(grad_outputs) if self.several else grad_outputs[0],
                 tuple(outputs) if self.several else outputs[0],
                 *inputs,
                 **self.options,
             )
+            finished((*inputs, *as_tuple(returned)))
+            return returned
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,3 +68,27 @@ def test_reads_of_the_accelerator_do_not_grow_with_the_number_of_gradients() -> 
         assert len(examined.comparisons) == count
         counts.append(reads.count)
     assert 0 < counts[0] == counts[1] <= 8
+
+
+class OnItsOwnStream(torch.autograd.Function):
+    """A backward that computes on another stream, and returns before that has finished."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, row)
+        return x.tanh() * row
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x, row = ctx.saved_tensors
+        stream = torch.Stream(device=x.device)
+        stream.wait_stream(torch.accelerator.current_stream())
+        with stream:
+            y = x.tanh()
+            return grad_output * row * (1 - y * y), (grad_output * y).flatten(0, -2).sum(0)
+
+
+def test_gradients_of_another_stream_are_waited_for() -> None:
+    x, row = torch.randn(400, 50, device=KIND), torch.randn(50, device=KIND)
+    for probes in ((), gl.ALL):
+        assert gl.check(OnItsOwnStream, x, row, probes=probes).verdict == "pass"
