@@ -39,3 +39,29 @@ def test_a_small_weight_of_a_norm_in_float32_is_judged(function: Any, verdict: s
     bias = torch.tensor([0.3923, -0.2236, -0.3195, -1.2050, 1.0445])
     report = gl.check(function, x, weight, bias, wrt=["weight"], probes=())
     assert report.verdict == verdict, report
+
+
+class Distance(Function):
+    """The mean of half the distances, a scalar of float32 whatever the inputs are."""
+
+    factor = 1.0
+
+    @classmethod
+    def forward(cls, ctx: Any, p: Tensor, q: Tensor) -> Tensor:
+        ctx.signs = (p - q).sign().detach() / 2 / p.numel()
+        return torch.from_numpy(np.abs(p.detach().numpy() - q.detach().numpy()) / 2).mean().float()
+
+    @classmethod
+    def backward(cls, ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return (cls.factor * grad_output * ctx.signs).to(ctx.signs.dtype), None
+
+
+class OffByHundredths(Distance):
+    factor = 1.01
+
+
+@pytest.mark.parametrize(("function", "verdict"), [(Distance, "pass"), (OffByHundredths, "fail")])
+def test_an_output_in_float32_is_rounded_whatever_close_points_show(function: Any, verdict: str) -> None:
+    p, q = (torch.randn(3, 5, generator=torch.Generator().manual_seed(seed)).softmax(-1) for seed in (0, 1))
+    report = gl.check(function, p, q, wrt=["p"], probes=())
+    assert report.verdict == verdict, report
