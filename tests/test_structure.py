@@ -36,7 +36,7 @@ IMPORT_LATE = {
 EXECUTES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 READS_PICKLES = {
     "workers/envelope.py": "Pebble sends its messages as pickles, which may name its own classes and no other",
-    "workers/apart.py": "a new process reads what its parent wrote of the user's function, before any code of the user ran in it",
+    "workers/apart.py": "a new process reads what its parent wrote of the user's function, before any code of it ran there",
 }
 
 
