@@ -34,7 +34,10 @@ IMPORT_LATE = {
 
 # what executes what it reads: nothing that another process or a file holds is given to it, but where a reason stands
 EXECUTES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-READS_PICKLES = {"workers/envelope.py": "Pebble sends its messages as pickles, which may name its own classes and no other"}
+READS_PICKLES = {
+    "workers/envelope.py": "Pebble sends its messages as pickles, which may name its own classes and no other",
+    "workers/apart.py": "a new process reads what its parent wrote of the user's function, before any code of it ran there",
+}
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,21 @@ def _run_once(function: Function, limits: Limits, looked: Looked) -> Ended:
     forked = danger == "none" or (danger == "threads" and not can_be_sent(function))
     if forked:
         import_slow()
-    return _run(multiprocessing.get_context("fork" if forked else "spawn"), function, limits, looked)
+    sent = _Copied(function) if danger == "accelerator" else function
+    return _run(multiprocessing.get_context("fork" if forked else "spawn"), sent, limits, looked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copied:
+    """A function that is sent with copies of its tensors, since few kinds of device can share their memory with a process."""
+
+    function: Function
+
+    def __call__(self, line: Line) -> Any:
+        return self.function(line)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickle.loads, (pickle.dumps(self.function),)
 
 
 def danger_of_fork() -> Literal["none", "threads", "accelerator", "system"]:
