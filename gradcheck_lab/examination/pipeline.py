@@ -29,7 +29,7 @@ from gradcheck_lab.examination.guarding import disconnected, guard_autograd
 from gradcheck_lab.examination.in_pieces import passed_in_pieces
 from gradcheck_lab.examination.manual import run_manual
 from gradcheck_lab.examination.oracle_choice import autograd_truth, numeric_truth
-from gradcheck_lab.examination.placing import judged_where_memory_allows
+from gradcheck_lab.examination.placing import judged_to_spare_the_device, judged_where_memory_allows
 from gradcheck_lab.examination.repeated_indices import with_repeats_named
 from gradcheck_lab.model.causes import having
 from gradcheck_lab.model.findings import Finding
@@ -59,9 +59,11 @@ def _examined(runner: Runner, case: Case, policy: Policy) -> Examined:
     examined = run_manual(runner, case, policy)
     if examined.run is None:
         return examined
-    if (passed := passed_in_pieces(examined, _compare_with_autograd, partial(examine, runner, policy=policy))) is not None:
-        return passed
-    return judged_where_memory_allows(examined, _judged)
+    in_pieces = partial(passed_in_pieces, compare=_compare_with_autograd, examine=partial(examine, runner, policy=policy))
+    found = judged_to_spare_the_device(examined, lambda moved: in_pieces(moved) or _judged(moved))
+    if found is None:
+        found = in_pieces(examined)
+    return judged_where_memory_allows(examined, _judged) if found is None else found
 
 
 def _judged(examined: Examined) -> Examined:

@@ -12,9 +12,33 @@ from gradcheck_lab.calls.case import Case, is_differentiable
 from gradcheck_lab.calls.devices import free_memory
 from gradcheck_lab.errors import InvalidArgument
 from gradcheck_lab.examination.examined import Examined, ManualRun, NoTruth, NumericTruth
+from gradcheck_lab.examination.in_pieces import is_large
 from gradcheck_lab.model.precision import is_wide
 from gradcheck_lab.model.user_errors import class_and_line
 from gradcheck_lab.oracles.autograd.passes import AutogradOracle
+
+
+def judged_to_spare_the_device(examined: Examined, judge: Callable[[Examined], Examined]) -> Examined | None:
+    """What `judge` makes on the host of a large call on an accelerator that is compared alone, else None.
+
+    Such a comparison takes little more of the device's memory than the user's code does. None also where autograd does not
+    follow the forward on the host, as where it is a kernel of the device.
+    """
+    policy, device = examined.policy, _device(examined.case)
+    if policy.thorough or policy.derived or policy.has_reference or not is_large(examined.case):
+        return None
+    if device is None or free_memory(device) is None or examined.subject.trace is None:
+        return None
+    moved = on_the_host(examined)
+    try:
+        found = None if moved is None else judge(moved)
+    except InvalidArgument:
+        raise
+    except Exception:  # whatever the host says of it, the device says what counts
+        return None
+    if found is None or isinstance(found.truth, (NoTruth, NumericTruth)):
+        return None
+    return replace(found, truth=replace(found.truth, name=f"{found.truth.name} on the host, which spares {device}"))
 
 
 def judged_where_memory_allows(examined: Examined, judge: Callable[[Examined], Examined]) -> Examined:

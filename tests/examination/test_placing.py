@@ -13,7 +13,7 @@ from torch import Tensor
 import gradcheck_lab as gl
 from gradcheck_lab import ops
 from gradcheck_lab.calls.case import Case
-from gradcheck_lab.examination import placing
+from gradcheck_lab.examination import pipeline, placing
 from gradcheck_lab.examination.placing import least_memory
 from tests.mistakes.registry import normal
 
@@ -132,3 +132,40 @@ def test_the_least_memory_is_that_of_wide_copies_and_gradients() -> None:
     upstream = (normal(5).float(),)
     assert least_memory(Case((normal(3).double(), normal(4).float(), torch.arange(9)), {}, upstream)) == 8 * (3 + 2 * 4 + 5)
     assert least_memory(Case((normal(3).to(torch.complex64),), {})) == 16 * 6
+
+
+def large(*shape: int) -> Tensor:
+    return normal(*shape).float()
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_a_large_call_that_is_compared_alone_spares_the_device(free: Fake, factor: float) -> None:
+    free(10**12)
+    report = gl.check(tanh_that(lambda x: False, factor), large(1100, 1000), probes=())
+    assert report.verdict == ("pass" if factor == 1.0 else "fail")
+    assert report.oracle.endswith("in float64 on the host, which spares cpu")
+    assert {f.cause for f in report.findings} == (set() if factor == 1.0 else {"constant-factor"})
+
+
+def test_a_forward_that_fails_on_the_host_is_judged_on_the_device(free: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(10**12)
+    spared, on_host = pipeline.judged_to_spare_the_device, [False]
+
+    def watched(*arguments: Any) -> Any:
+        on_host[0] = True
+        found = spared(*arguments)
+        on_host[0] = False
+        assert found is None
+        return found
+
+    monkeypatch.setattr(pipeline, "judged_to_spare_the_device", watched)
+    report = gl.check(tanh_that(lambda x: on_host[0]), large(1100, 1000), probes=())
+    assert report.verdict == "pass"
+    assert report.oracle.endswith("in float64")
+
+
+def test_a_large_call_with_probes_and_a_small_one_are_judged_where_they_are(free: Fake) -> None:
+    free(10**12)
+    tanh = tanh_that(lambda x: False)
+    assert "host" not in gl.check(tanh, large(1100, 1000), probes={"state"}).oracle
+    assert "host" not in gl.check(tanh, large(11, 10), probes=()).oracle
