@@ -77,8 +77,8 @@ def call_lines(op: Any, call: CallRecipe, names: Sequence[str], target: str | No
 
 def _subject_lines(op: Any, target: str | None) -> tuple[str, list[str]]:
     """The name of the op in the printed lines, and the lines that it is from; a comment where nothing imports it."""
-    if target:
-        module, _, name = target.partition(":")
+    module, _, name = (target or "").partition(":")
+    if module and not module.endswith(".py"):  # a file is imported as what it is found by, which the writer knows
         return name, [f"from {module} import {name}"]
     found = caller()
     writer = Writer(found.scopes)

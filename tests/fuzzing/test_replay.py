@@ -150,6 +150,16 @@ def test_printed_python_runs_by_itself(library: Path) -> None:
     assert [float(a) / float(b) for a, b in zip(actual, expected, strict=True)] == pytest.approx([1.5] * 3, rel=1e-3)
 
 
+def test_printed_python_imports_a_file_as_a_module(library: Path) -> None:
+    report = fuzz_run_of(Job("mylib.py:double", 100, 0, 0, folder=library)).run()
+    assert report.failing_case is not None
+    lines = report.failing_case["python"]
+    assert "from mylib import double" in lines
+    exec(lines.replace("print(", "shown = ("), names := {})
+    actual, expected = names["shown"]
+    assert not torch.allclose(actual, expected)
+
+
 def test_mended_op_passes_on_replay(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("fuzz", "mylib:double", "--save", "cases") == 1
     (path,) = (library / "cases").glob("double-*.json")
