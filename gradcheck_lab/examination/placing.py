@@ -29,14 +29,8 @@ def judged_to_spare_the_device(examined: Examined, judge: Callable[[Examined], E
         return None
     if device is None or free_memory(device) is None or examined.subject.trace is None:
         return None
-    moved = on_the_host(examined)
-    try:
-        found = None if moved is None else judge(moved)
-    except InvalidArgument:
-        raise
-    except Exception:  # whatever the host says of it, the device says what counts
-        return None
-    if found is None or isinstance(found.truth, (NoTruth, NumericTruth)):
+    found = _judged_on_the_host(examined, judge)
+    if isinstance(found, str):  # whatever the host says of it, the device says what counts
         return None
     return replace(found, truth=replace(found.truth, name=f"{found.truth.name} on the host, which spares {device}"))
 
@@ -61,19 +55,26 @@ def judged_where_memory_allows(examined: Examined, judge: Callable[[Examined], E
             if not _ran_out(found):
                 return found
     short = f"{device} has too little memory for the truth in float64"
+    there = _judged_on_the_host(examined, judge)
+    if isinstance(there, str):
+        return examined.inconclusive_because(f"{short}{there}; check a smaller call")
+    return replace(there, truth=replace(there.truth, name=f"{there.truth.name} on the host, since {short}"))
+
+
+def _judged_on_the_host(examined: Examined, judge: Callable[[Examined], Examined]) -> Examined | str:
+    """What `judge` makes of the call there; why autograd does not follow it, as the end of a sentence, where it does not."""
     moved = on_the_host(examined)
     if moved is None:
-        return examined.inconclusive_because(f"{short}; check a smaller call")
+        return ""
     try:
         found = judge(moved)
     except InvalidArgument:
         raise
     except Exception as error:
-        return examined.inconclusive_because(f"{short}, and the host raised {class_and_line(error)}; check a smaller call")
+        return f", and the host raised {class_and_line(error)}"
     if isinstance(found.truth, (NoTruth, NumericTruth)):
-        why = found.truth.why or "autograd cannot follow the forward"
-        return examined.inconclusive_because(f"{short}, and on the host {why}; check a smaller call")
-    return replace(found, truth=replace(found.truth, name=f"{found.truth.name} on the host, since {short}"))
+        return f", and on the host {found.truth.why or 'autograd cannot follow the forward'}"
+    return found
 
 
 def least_memory(case: Case) -> int:

@@ -16,7 +16,7 @@ import torch
 from gradcheck_lab.calls.case import is_differentiable
 from gradcheck_lab.model.amounts import STEP_MANTISSA, SWEEP_GOAL, SWEEP_GOAL_OF_A_STAGE
 from gradcheck_lab.model.limits import SWEEP_LEVELS
-from gradcheck_lab.model.precision import unit_roundoff
+from gradcheck_lab.model.precision import unit_roundoff, widened
 from gradcheck_lab.model.precision.kinks import SLOPES_DIFFER
 from gradcheck_lab.model.precision.numbers import JUMP_ABOVE_NOISE, JUMP_STAYS, NOISE_QUARTILE
 from gradcheck_lab.oracles.numeric.extrapolation import Limit, extrapolate
@@ -116,15 +116,16 @@ def measured_noise(problem: Problem) -> torch.Tensor:
         for order in (4, 5, 6):
             differences = torch.diff(points, n=order, dim=0).abs().amax(0) / math.sqrt(math.comb(2 * order, order))
             worst = torch.maximum(worst, torch.nan_to_num(differences, 0.0, 0.0, 0.0))
-        usual = max(_usual(worst, problem), _of_outputs(problem))
-        problem.memory["noise"] = torch.maximum(3 * worst, usual * problem.magnitude())
+        usual = torch.maximum(_usual(worst, problem) * problem.magnitude(), _of_outputs(problem))
+        problem.memory["noise"] = torch.maximum(3 * worst, usual)
     noise: torch.Tensor = problem.memory["noise"]
     return noise
 
 
-def _of_outputs(problem: Problem) -> float:
-    """The unit roundoff of the narrowest output: one in float32 is rounded to that, whatever seven points show of it."""
-    return max((unit_roundoff(output.dtype) for output in problem.base() if is_differentiable(output)), default=0.0)
+def _of_outputs(problem: Problem) -> torch.Tensor:
+    """What the outputs are rounded by, each in its own dtype, in each group: whatever seven points show of it."""
+    outputs = problem.base()
+    return problem.contract_sizes([o if not is_differentiable(o) else widened(o) * unit_roundoff(o.dtype) for o in outputs])
 
 
 def _usual(worst: torch.Tensor, problem: Problem) -> float:

@@ -65,3 +65,31 @@ def test_an_output_in_float32_is_rounded_whatever_close_points_show(function: An
     p, q = (torch.randn(3, 5, generator=torch.Generator().manual_seed(seed)).softmax(-1) for seed in (0, 1))
     report = gl.check(function, p, q, wrt=["p"], probes=())
     assert report.verdict == verdict, report
+
+
+class WithStatistic(Function):
+    """x sinh(x) in NumPy, and beside it a mean that nothing is sent back of, in another dtype."""
+
+    error = 0.0
+    dtype: Any = np.float32
+
+    @classmethod
+    def forward(cls, ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        values = x.detach().numpy().astype(np.float64)  # complex numbers do not go through
+        ctx.save_for_backward(x)
+        mean = torch.from_numpy(values.mean(-1).astype(cls.dtype))
+        ctx.mark_non_differentiable(mean)
+        return torch.from_numpy(np.sinh(values) * values), mean
+
+    @classmethod
+    def backward(cls, ctx: Any, grad_output: Tensor, _: Any) -> Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return grad_output * (x.cosh() * x + x.sinh() * (1 + cls.error))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("error", "verdict"), [(0.0, "pass"), (1e-5, "fail"), (1e-7, "fail")])
+def test_a_narrow_output_that_nothing_is_sent_back_of_hides_no_error(error: float, verdict: str, dtype: Any) -> None:
+    function = type("Statistic", (WithStatistic,), {"error": error, "dtype": dtype})
+    x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert gl.check(function, x, probes=()).verdict == verdict
